@@ -1,0 +1,42 @@
+"""Makes a dataset be on disk: `python scripts/data.py --dataset mnist`.
+
+Exit code 0: its files are there and have the published checksums; 2: no such dataset; 3: no source has it.
+"""
+
+import argparse
+import logging
+import sys
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Make a dataset be on disk, byte for byte as published.")
+    parser.add_argument("--dataset", required=True, metavar="NAME", help="a dataset of conf/dataset, for example mnist")
+    name = parser.parse_args().dataset
+
+    from turnover.data.fetch import data_root, ensure
+    from turnover.data.sources import COLLECTIONS
+    from turnover.errors import RunFailed
+    from turnover.facts import FACTS
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    if name not in FACTS:
+        print(f"--dataset {name}: there is no such dataset; allowed: {', '.join(FACTS)}", file=sys.stderr)
+        return 2
+    if name not in COLLECTIONS:
+        print(f"{FACTS[name].title} comes with scikit-learn; there is nothing to fetch.")
+        return 0
+    try:
+        files = ensure(name)
+    except RunFailed as error:
+        print(error, file=sys.stderr)
+        return 3
+    folder = data_root() / COLLECTIONS[name].folder
+    print(f"{FACTS[name].title}: {len(files)} files with the published checksums in {folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

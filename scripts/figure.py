@@ -1,0 +1,22 @@
+"""Draw one figure from finished runs and decide its claims. Prints the picture's path as its last line."""
+
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from turnover.cli import enter, one_message
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="figure")
+def main(config: DictConfig) -> None:
+    from turnover.config import parse
+    from turnover.figures.make import FigureJob, make
+
+    with one_message():
+        values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+        print(make(parse(FigureJob, values)), flush=True)
+
+
+if __name__ == "__main__":
+    enter(main)

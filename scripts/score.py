@@ -1,0 +1,22 @@
+"""Score every training example of one run, or of a sweep with -m. Prints the run's folder as its last line.
+
+A score run is a training run with an estimator on; see conf/score.yaml.
+"""
+
+import hydra
+from omegaconf import DictConfig
+
+from turnover.cli import enter, one_message
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="score")
+def main(config: DictConfig) -> None:
+    from turnover.experiments import resolved
+    from turnover.run import execute
+
+    with one_message():
+        print(execute(resolved(config)), flush=True)
+
+
+if __name__ == "__main__":
+    enter(main)

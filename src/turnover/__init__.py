@@ -1,0 +1,35 @@
+"""Which training examples does my network memorize? Turn-over dropout answers from one training run.
+
+The names below are the whole public API. They are loaded when first used, so `import turnover` is quick.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from turnover.dropout import attach, detach, flipped, own
+    from turnover.masks import mask
+    from turnover.scores.memorization import memorization
+    from turnover.scores.turnover import score
+
+_HOME = {
+    "attach": "turnover.dropout",
+    "detach": "turnover.dropout",
+    "own": "turnover.dropout",
+    "flipped": "turnover.dropout",
+    "mask": "turnover.masks",
+    "score": "turnover.scores.turnover",
+    "memorization": "turnover.scores.memorization",
+}
+
+__all__ = ["attach", "detach", "flipped", "mask", "memorization", "own", "score"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'turnover' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,40 @@
+"""Where tensors live and in which precision the network computes."""
+
+import resource
+from contextlib import AbstractContextManager
+from typing import Literal
+
+import torch
+
+from turnover.errors import RefusedInput
+
+Precision = Literal["float32", "bfloat16"]
+
+
+def resolve(name: str) -> torch.device:
+    """The device of that name; `auto` is the first GPU if there is one, else the CPU.
+
+    Raises:
+        RefusedInput: the machine has no such device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise RefusedInput(
+            f"device = {name!r}: this machine has {torch.cuda.device_count()} CUDA devices; try auto or cpu"
+        )
+    return device
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[None]:
+    """Forward passes inside run in bfloat16 where PyTorch deems it safe; nothing changes for float32."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def peak_memory(device: torch.device) -> dict[str, int]:
+    """Peak memory of this process so far in bytes: resident on the host, allocated on a GPU."""
+    peak = {"host": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+    if device.type == "cuda":
+        peak["device"] = torch.cuda.max_memory_allocated(device)
+    return peak

@@ -1,0 +1,40 @@
+"""How long a run will take on this machine, from a few of its own steps."""
+
+import time
+
+import torch
+
+from turnover.config import RunConfig
+from turnover.device import resolve
+from turnover.dynamics.accuracy import measure
+from turnover.pipeline import build
+from turnover.training.loop import steps_per_epoch, train
+
+_STEPS = 4  # timed ones, after as many that warm up
+
+
+def seconds(config: RunConfig) -> float:
+    """Expected seconds of the whole run: its steps, and the evaluations after its epochs. Start-up is left out."""
+    device = resolve(config.device)
+    parts = build(config, device)
+    few = parts.train.select(torch.arange(min(len(parts.train), _STEPS * config.batch_size), device=device))
+    clock = time.perf_counter
+    ticks = []
+    for _ in train(
+        parts.model,
+        few,
+        parts.optimizer,
+        lambda epoch: 1e-6,  # a rate at which no loss overflows
+        epochs=2,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        precision=config.precision,
+    ):
+        ticks.append(clock())
+    step = (ticks[1] - ticks[0]) / steps_per_epoch(len(few), config.batch_size)
+    start = clock()
+    measure(parts.model, few, few, fresh_masks=1, batch_size=config.batch_size, precision=config.precision)
+    evaluated = (clock() - start) / (2 * len(few))  # of one example
+    tracked = (len(parts.tracked) + len(parts.test)) * (1 + config.epochs // config.tracking.every)
+    scored = len(parts.train) * (1 + len(getattr(config.estimator, "epochs", [])))
+    return config.epochs * steps_per_epoch(len(parts.train), config.batch_size) * step + (tracked + scored) * evaluated

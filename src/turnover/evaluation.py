@@ -1,0 +1,135 @@
+"""Losses and predictions of an example's sub-networks, for every example of a data set."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from turnover.device import Precision, autocast
+from turnover.dropout import Branch, branches, is_attached
+from turnover.examples import Examples
+
+Subnetwork = Callable[[Tensor], Branch]  # ids of a batch -> the sub-network each example is run through
+
+FRESH = 1 << 40  # ids from here on are never trained: masks made of them are fresh
+
+
+def own(ids: Tensor) -> Branch:
+    """The units that the example trains."""
+    return Branch(ids, flipped=False)
+
+
+def flipped(ids: Tensor) -> Branch:
+    """The units that the example never trains."""
+    return Branch(ids, flipped=True)
+
+
+def full(ids: Tensor) -> Branch:
+    """All units, no mask and no scale."""
+    return Branch(None)
+
+
+def fresh(number: int) -> Subnetwork:
+    """The own sub-network of an id that no example has; a different one for each example and each `number`."""
+    return lambda ids: Branch(ids + FRESH * (number + 1), flipped=False)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one kind of sub-network makes of every example."""
+
+    loss: Tensor  # cross-entropy in nats  # [n]
+    prediction: Tensor  # class number  # int64 [n]
+    classes: int  # number of logits
+
+    def accuracy(self, labels: Tensor) -> Tensor:
+        """Share of correct predictions."""
+        return (self.prediction == labels).double().mean()
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module,
+    examples: Examples,
+    subnetworks: Sequence[Subnetwork] = (full,),
+    *,
+    batch_size: int = 256,
+    precision: Precision = "float32",
+) -> list[Outcome]:
+    """Run every example through each of the sub-networks, in evaluation mode, without gradients.
+
+    All sub-networks share one pass: activations below the first mask are computed once. Results stay on the device.
+
+    Args:
+        model: with turn-over dropout attached, unless only `full` is asked for.
+        subnetworks: any of `own`, `flipped`, `full`, `fresh(k)`.
+
+    Returns:
+        An outcome for each of `subnetworks`, in the order of `examples`.
+    """
+    positions = torch.arange(len(examples), device=examples.device)
+    losses: list[list[Tensor]] = [[] for _ in subnetworks]
+    predictions: list[list[Tensor]] = [[] for _ in subnetworks]
+    classes = 0
+    with evaluation_mode(model), autocast(examples.device, precision):
+        run = _shared if _can_share(model, examples.batch(positions[:3]), subnetworks) else _separate
+        for index in positions.split(batch_size):
+            x, y, ids = examples.batch(index)
+            for number, logits in enumerate(run(model, x, [choose(ids) for choose in subnetworks])):
+                logits = logits.float() if logits.dtype.itemsize < 4 else logits
+                losses[number].append(F.cross_entropy(logits, y, reduction="none"))
+                predictions[number].append(logits.argmax(dim=1))
+                classes = logits.shape[1]
+    return [Outcome(torch.cat(a), torch.cat(b), classes) for a, b in zip(losses, predictions, strict=True)]
+
+
+def _separate(model: nn.Module, x: Tensor, wanted: list[Branch]) -> list[Tensor]:
+    logits = []
+    for branch in wanted:
+        if branch.ids is None:
+            logits.append(model(x))
+        else:
+            with branches(model, [branch]):
+                logits.append(model(x))
+    return logits
+
+
+def _shared(model: nn.Module, x: Tensor, wanted: list[Branch]) -> list[Tensor]:
+    with branches(model, wanted):
+        logits: Tensor = model(x)  # [branches * batch, classes]
+    return list(logits.unflatten(0, (len(wanted), len(x))).unbind())
+
+
+def _can_share(model: nn.Module, batch: tuple[Tensor, ...], subnetworks: Sequence[Subnetwork]) -> bool:
+    """Whether one pass with a repeated batch gives what separate passes give, found by trying on a few examples.
+
+    A network may do with its batch dimension what it likes, for example remember the batch size of its input; such
+    a one fails or mixes examples when the batch grows on the way, and is run once for each sub-network.
+    """
+    if len(subnetworks) == 1 or not is_attached(model):
+        return False
+    x, _, ids = batch
+    wanted = [choose(ids) for choose in subnetworks]
+    expected = torch.stack(_separate(model, x, wanted))
+    try:
+        found = torch.stack(_shared(model, x, wanted))
+    except (RuntimeError, ValueError):
+        return False
+    # Rounding differs with the batch size, mixing of examples does so by whole numbers
+    relative = {torch.float64: 1e-9, torch.float32: 1e-3}.get(expected.dtype, 0.1)
+    return bool((found - expected).abs().max() <= relative * (expected.abs().max() + 1e-3))
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """`model.eval()` inside; outside every module is in the mode it was in before."""
+    before = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in before.items():
+            module.training = training

@@ -1,0 +1,55 @@
+"""From an experiment's YAML file to its runs: what `train.py -m` will do, known before it does it."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+
+from turnover.config import RunConfig, parse
+from turnover.store import Run, checkout
+
+
+def at_scale(values: DictConfig, *, _root_: DictConfig) -> Any:
+    """`${at_scale:{smoke:1,laptop:2,paper:3}}`: the value for the scale in force."""
+    return values[_root_.scale]
+
+
+OmegaConf.register_new_resolver("at_scale", at_scale, replace=True)
+
+
+def resolved(config: DictConfig) -> RunConfig:
+    """A composed config as a checked run."""
+    values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    return parse(RunConfig, values)
+
+
+def sweep(overrides: Sequence[str], config_name: str = "train") -> list[RunConfig]:
+    """The runs of `scripts/train.py -m` with these overrides, each once, in order; sweeps of an experiment included.
+
+    Raises:
+        RefusedInput: a run of the sweep is not allowed.
+    """
+    with _hydra():
+        parser = OverridesParser.create()
+        parsed = zip(overrides, parser.parse_overrides(list(overrides)), strict=True)
+        fixed = [text for text, each in parsed if not each.is_sweep_override()]
+        base = compose(config_name, overrides=fixed, return_hydra_config=True)
+        params = [f"{key}={value}" for key, value in (base.hydra.sweeper.params or {}).items()]
+        batches = BasicSweeper.split_arguments(parser.parse_overrides([*params, *overrides]), max_batch_size=None)
+        configs = [resolved(compose(config_name, overrides=list(job))) for job in itertools.chain(*batches)]
+    return list({Run(config).name: config for config in configs}.values())
+
+
+@contextmanager
+def _hydra() -> Iterator[None]:
+    if GlobalHydra.instance().is_initialized():  # inside a script that Hydra started
+        yield
+    else:
+        with initialize_config_dir(str(checkout() / "conf"), version_base="1.3"):
+            yield

@@ -1,0 +1,180 @@
+"""Which units are an example's own: masks by counter-based integer hash.
+
+A bit of a mask is a function of (seed, layer, example id, unit) and of nothing else, so it is the same on every
+device, in every dtype, batch, process and subset of the data. Nothing is drawn and nothing is stored.
+
+Every unit owns a uniform number u = 0.b₁b₂…b₁₆ in base 2, and is kept if u < p. The bit bₖ of 64 neighbouring units is
+one 64-bit word, SplitMix64's output (Steele, Lea and Flood, 2014) for a counter that holds the plane k and the position
+of the word. So p = 1/2 costs one hash for 64 units, and any p is exact to 2⁻¹⁶. A word is a bijection of the id: no two
+examples share a row of 64 units at p = 1/2.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from turnover.errors import TurnOverError
+
+Balance = Literal["bernoulli", "exact"]
+
+PLANES = 16  # bits of p
+_GAMMA = 0x9E3779B97F4A7C15  # 2⁶⁴ / golden ratio, the increment of SplitMix64
+_M1, _M2 = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+_WORD = (1 << 64) - 1
+_GROUPS = -1  # in the place of a layer's number: the hash that sends an id to its group
+
+
+def mask(
+    ids: Tensor,
+    units: int,
+    layer: int,
+    seed: int,
+    p: float = 0.5,
+    *,
+    groups: int | None = None,
+    balance: Balance = "bernoulli",
+) -> Tensor:
+    """The own mask m(z) of each example: True where the unit is trained by it, its complement is the flipped mask.
+
+    Args:
+        ids: permanent example ids, any integer dtype, not negative, valid beyond 2⁴⁰.  # [batch]
+        units: neurons or channels of the layer.
+        layer: position of the layer's activation in the network, from 0.
+        seed: of the masks; equal to the `seed` given to `attach` or to a run.
+        p: share of the units that an example trains.
+        groups, balance: as in `attach`.
+
+    Returns:
+        bool tensor on the device of `ids`.  # [batch, units]
+    """
+    check_ids(ids)
+    return MaskRule(p, seed, groups, balance).own(ids, units, layer)
+
+
+@dataclass(frozen=True)
+class MaskRule:
+    """The function from (layer, id, unit) to a bit, with all that it depends on."""
+
+    p: float
+    seed: int
+    groups: int | None = None
+    balance: Balance = "bernoulli"
+
+    def __post_init__(self) -> None:
+        if not 0 < self._threshold < 1 << PLANES:
+            raise TurnOverError(f"p = {self.p}: must lie between 0 and 1, at least 2^-{PLANES} away from both")
+        if self.groups is not None and self.groups < 1:
+            raise TurnOverError(
+                f"groups = {self.groups}: must be at least 1, or None for a mask of its own per example"
+            )
+        if self.balance not in get_args(Balance):
+            raise TurnOverError(f"balance = {self.balance!r}: allowed: {', '.join(get_args(Balance))}")
+        if not 0 <= self.seed < 1 << 63:
+            raise TurnOverError(f"seed = {self.seed}: must be at least 0 and less than 2^63")
+
+    @property
+    def _threshold(self) -> int:
+        return round(self.p * (1 << PLANES))
+
+    def own(self, ids: Tensor, units: int, layer: int) -> Tensor:
+        """Own masks, bool.  # [batch, units]"""
+        return self._choose(ids, units, layer, torch.tensor([False, True], device=ids.device))
+
+    def multiplier(self, ids: Tensor, units: int, layer: int, *, flipped: bool, dtype: torch.dtype) -> Tensor:
+        """What activations are multiplied by: 1/p on own units, or 1/(1-p) on flipped ones, and 0 elsewhere.
+
+        p is the exact keep probability, so that the mean multiplier is 1.  # [batch, units]
+        """
+        keep = self._threshold / (1 << PLANES) if self.balance == "bernoulli" else self._kept(units) / units
+        values = [1 / (1 - keep), 0.0] if flipped else [0.0, 1 / keep]
+        return self._choose(ids, units, layer, torch.tensor(values, dtype=dtype, device=ids.device))
+
+    def _choose(self, ids: Tensor, units: int, layer: int, values: Tensor) -> Tensor:
+        # values[1] on own units, values[0] on the others
+        if self.groups is not None:
+            hashes = _mix(ids.long() * _signed(_GAMMA) + _key(self.seed, _GROUPS))
+            ids = _shift_right(hashes, 1) % self.groups
+        rows = _mix(ids.long() * _signed(_GAMMA) + _key(self.seed, layer))  # [batch]
+        if self.balance == "exact":
+            return values[self._lowest(rows, units).long()]
+        return _unpack(self._words(rows, -(-units // 64)), values)[:, :units]
+
+    def _words(self, rows: Tensor, count: int) -> Tensor:
+        """The masks packed into words: bit i of word j is unit 64 j + i.  # int64 [batch, count]"""
+        positions = torch.arange(count, device=rows.device)
+        zeros = (self._threshold & -self._threshold).bit_length() - 1
+        words = torch.zeros((), dtype=torch.int64, device=rows.device)
+        # u < p, decided from the last binary digit of p to the first; a digit 0 after the last 1 decides nothing
+        for plane in range(PLANES - 1 - zeros, -1, -1):
+            bits = _mix(rows[:, None] + (positions + (plane << 32)) * _signed(_GAMMA))
+            digit = self._threshold >> (PLANES - 1 - plane) & 1
+            words = bits | words if digit else bits & words
+        return words
+
+    def _kept(self, units: int) -> int:
+        if units < 2:
+            raise TurnOverError(f"balance='exact' needs at least 2 units in every masked layer, found one with {units}")
+        return min(max(round(self.p * units), 1), units - 1)
+
+    def _lowest(self, rows: Tensor, units: int) -> Tensor:
+        """Exactly round(p units) True in each row: the units of lowest hash, which are all different in a row."""
+        hashes = _mix(rows[:, None] + torch.arange(units, device=rows.device) * _signed(_GAMMA))
+        return hashes <= hashes.kthvalue(self._kept(units), dim=1, keepdim=True).values
+
+
+def check_ids(ids: Tensor | None) -> Tensor:
+    """`ids` if they can be example ids, else a TurnOverError that says why not."""
+    if ids is None:
+        raise TurnOverError(
+            "example ids are missing: pass ids, an integer tensor with the permanent id of each example"
+        )
+    if not isinstance(ids, Tensor):
+        raise TurnOverError(f"ids must be a tensor of integers, got {type(ids).__name__}")
+    if ids.dtype == torch.bool or ids.is_floating_point() or ids.is_complex():
+        raise TurnOverError(f"ids must have an integer dtype, got {ids.dtype}: a float cannot hold every id exactly")
+    if ids.dim() != 1:
+        raise TurnOverError(f"ids must have one dimension, [batch], got shape {tuple(ids.shape)}")
+    message = "ids must not be negative: an id is the permanent index of an example in its dataset"
+    if ids.device.type == "cpu":
+        if len(ids) and int(ids.min()) < 0:
+            raise TurnOverError(f"{message}; got {int(ids.min())}")
+    else:
+        torch._assert_async((ids >= 0).all(), message)  # checked without a wait
+    return ids
+
+
+def _unpack(words: Tensor, values: Tensor) -> Tensor:
+    """Each bit of the words as values[bit].  # int64 [batch, count] -> [batch, 64 count]"""
+    # A table from a byte to its eight values moves 8 times fewer integers than shifting out single bits.
+    table = values[(torch.arange(256, device=words.device)[:, None] >> torch.arange(8, device=words.device)) & 1]
+    octets = (words[:, :, None] >> torch.arange(0, 64, 8, device=words.device)) & 255  # [batch, count, 8]
+    return table.index_select(0, octets.reshape(-1)).reshape(len(words), -1)
+
+
+def _mix(x: Tensor) -> Tensor:
+    """SplitMix64's finaliser, a bijection of 64-bit integers whose every output bit depends on every input bit."""
+    x = (x ^ _shift_right(x, 30)) * _signed(_M1)
+    x = (x ^ _shift_right(x, 27)) * _signed(_M2)
+    return x ^ _shift_right(x, 31)
+
+
+def _shift_right(x: Tensor, bits: int) -> Tensor:
+    # int64 shifts copy the sign; the words here have none
+    return (x >> bits) & (_WORD >> bits)
+
+
+def _key(seed: int, layer: int) -> int:
+    """A 64-bit number for each (seed, layer), in plain integers so that it costs nothing on the device."""
+    x = (seed * _GAMMA + 1) & _WORD
+    for step in (0, (layer + 2) * _GAMMA):
+        x = (x + step) & _WORD
+        x = ((x ^ x >> 30) * _M1) & _WORD
+        x = ((x ^ x >> 27) * _M2) & _WORD
+        x ^= x >> 31
+    return _signed(x)
+
+
+def _signed(x: int) -> int:
+    return x - (1 << 64) if x >> 63 else x

@@ -1,0 +1,51 @@
+"""Doing a run: at once if it is cached, from its last checkpoint if it was killed, once if two processes ask for it."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+
+from turnover.config import RunConfig
+from turnover.store import Run, provenance, write_text
+
+log = logging.getLogger("turnover")
+
+
+def execute(config: RunConfig) -> Path:
+    """Do the run that `config` describes and return its folder; a finished run returns at once.
+
+    A run that was killed goes on from its last checkpoint and ends with the same bytes in its tables and weights.
+
+    Raises:
+        RefusedInput: the machine cannot do it, for example it has no such device.
+        RunFailed: the loss is no longer finite, or the data cannot be fetched; the run is marked failed.
+    """
+    run = Run(config)
+    if run.finished:
+        log.info("cached: %s", run.name)
+        return run.folder
+    # Imported here, so that a cached run or a refused config does not wait for PyTorch
+    from turnover.device import resolve
+    from turnover.pipeline import work
+
+    device = resolve(config.device)
+    with run.lock():
+        if not run.finished:
+            write_text(run.folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+            with _log_file(run.folder / "log.txt"), run.working(provenance()) as record:
+                work(run, device, record)
+    return run.folder
+
+
+@contextmanager
+def _log_file(path: Path) -> Iterator[None]:
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        handler.close()

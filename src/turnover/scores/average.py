@@ -1,0 +1,33 @@
+"""One table from the score tables of several seeds."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+
+def average(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Mean score and losses, most frequent predictions (the smallest class wins a tie), of the same examples.
+
+    Args:
+        tables: score tables with equal index "id" in equal order; columns besides scores and losses and predictions
+            (label, true_label, corrupted) must agree.
+
+    Raises:
+        ValueError: no table, other examples, or labels that differ.
+    """
+    if not tables:
+        raise ValueError("there is no score table to average")
+    first = tables[0]
+    result = first.copy()
+    result.attrs = {}
+    for name in first.columns:
+        column = pd.concat([table[name] for table in tables], axis=1)
+        if any(not table.index.equals(first.index) for table in tables):
+            raise ValueError("score tables hold different examples, so they cannot be averaged")
+        if name == "score" or name.endswith("_loss"):
+            result[name] = column.mean(axis=1)
+        elif name.endswith("_prediction"):
+            result[name] = column.mode(axis=1)[0].astype(first[name].dtype)
+        elif not column.eq(first[name], axis=0).all(axis=None):
+            raise ValueError(f"score tables disagree about column {name!r}, so they cannot be averaged")
+    return result

@@ -1,0 +1,67 @@
+"""Memorization scores from turn-over dropout (Liu et al., equation 6)."""
+
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from turnover.device import Precision
+from turnover.evaluation import evaluate, flipped, own
+from turnover.examples import Examples
+from turnover.scores.leakage import leakage
+
+
+def score(
+    model: nn.Module,
+    x: Any,
+    y: Any,
+    ids: Any = None,
+    *,
+    batch_size: int = 256,
+    precision: Precision = "float32",
+) -> pd.DataFrame:
+    """Memorization score of every example by a trained network with turn-over dropout attached.
+
+    score(z) = loss(flipped(z), z) - loss(own(z), z), cross-entropy in nats: how much worse the part of the network
+    that never saw z does on z than the part that was trained on it.
+
+    Args:
+        x: inputs, ready for the network.  # [n, ...]
+        y: class numbers the network was trained on.  # int64 [n]
+        ids: the ids used in training; None: positions 0 .. n-1.  # [n]
+
+    Returns:
+        A row for every example, index "id": score, own_loss, flipped_loss, own_prediction, flipped_prediction, label.
+        `attrs["leakage"]` tells whether the scores can be trusted.
+    """
+    device = next(model.parameters()).device
+    x, y = torch.as_tensor(x, device=device), torch.as_tensor(y, device=device)
+    ids = torch.arange(len(x), device=device) if ids is None else torch.as_tensor(ids, device=device)
+    return score_examples(model, Examples(x, y, ids), batch_size=batch_size, precision=precision)
+
+
+def score_examples(
+    model: nn.Module, examples: Examples, *, batch_size: int = 256, precision: Precision = "float32"
+) -> pd.DataFrame:
+    """The table of `score` for examples that are on the model's device already."""
+    own_part, flipped_part = evaluate(model, examples, (own, flipped), batch_size=batch_size, precision=precision)
+    columns: dict[str, Tensor] = {
+        "score": flipped_part.loss - own_part.loss,
+        "own_loss": own_part.loss,
+        "flipped_loss": flipped_part.loss,
+        "own_prediction": own_part.prediction,
+        "flipped_prediction": flipped_part.prediction,
+        "label": examples.labels,
+    }
+    table = pd.DataFrame(
+        {name: column.cpu().numpy() for name, column in columns.items()},
+        index=pd.Index(examples.ids.cpu().numpy(), name="id"),
+    )
+    table.attrs["leakage"] = leakage(
+        own_accuracy=float(own_part.accuracy(examples.labels)),
+        flipped_accuracy=float(flipped_part.accuracy(examples.labels)),
+        classes=own_part.classes,
+        examples=len(examples),
+    ).as_dict()
+    return table

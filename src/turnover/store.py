@@ -1,0 +1,200 @@
+"""Where a run lives: a folder named by the run's identity, locked while it is worked on, marked DONE last.
+
+A folder holds config.yaml, manifest.json, log.txt, checkpoint.pt, metrics.parquet, scores.parquet and DONE. Each file
+is written beside its place and then moved there, so that a reader never sees half of one, whenever a process dies.
+"""
+
+import json
+import logging
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from turnover.config import NoEstimator, RunConfig, identity
+from turnover.errors import RefusedInput, RunFailed
+
+log = logging.getLogger("turnover")
+
+
+def checkout() -> Path:
+    """The folder that holds `conf/`, `data/` and `outputs/`: the repository, else the working directory."""
+    for parent in Path(__file__).resolve().parents:
+        if (parent / "conf" / "train.yaml").exists():
+            return parent
+    return Path.cwd()
+
+
+def outputs_root() -> Path:
+    """$TURNOVER_OUTPUTS, else `outputs/` of the checkout."""
+    return Path(os.environ.get("TURNOVER_OUTPUTS") or checkout() / "outputs")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path that takes the place of `path` at the end, or is removed if the block raises."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, all or nothing."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a json file, all or nothing."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+class Run:
+    """The folder of one run."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self.config = config
+        entry = "train" if isinstance(config.estimator, NoEstimator) else "score"
+        self.name = f"{entry}-{config.dataset.name}-{config.model.name}-{identity(config)}"
+        self.folder = outputs_root() / "runs" / self.name
+
+    @property
+    def finished(self) -> bool:
+        """Whether all its files are there."""
+        return (self.folder / "DONE").exists()
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """What is recorded of the run: status, seconds, versions, commit, device; empty if it was never started."""
+        path = self.folder / "manifest.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Only one process works on the run; another one waits and says so."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RefusedInput(f"cannot write to {self.folder}: {error.strerror}; set TURNOVER_OUTPUTS") from None
+        lock = FileLock(self.folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log.info("another process works on %s: waiting for it", self.name)
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @contextmanager
+    def working(self, provenance: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Keeps manifest.json true while the block works: running, then finished, failed or interrupted.
+
+        What the block puts into the yielded dictionary is recorded with it. DONE is written last.
+        """
+        before = self.manifest
+        started = time.monotonic()
+        manifest: dict[str, Any] = {
+            "name": self.name,
+            "status": "running",
+            "message": "",
+            "started": before.get("started") or now(),
+            "ended": "",
+            "seconds": before.get("seconds", 0.0),
+            "starts": before.get("starts", 0) + 1,
+            "parents": [],
+            **provenance,
+        }
+        extra: dict[str, Any] = {}
+        _remove_leftovers(self.folder)
+        write_json(self.folder / "manifest.json", manifest)
+
+        def record(status: str, message: str = "") -> None:
+            seconds = round(manifest["seconds"] + time.monotonic() - started, 3)
+            ended = {"status": status, "message": message, "ended": now(), "seconds": seconds}
+            write_json(self.folder / "manifest.json", manifest | extra | ended)
+
+        try:
+            yield extra
+        except KeyboardInterrupt:
+            record("interrupted", "stopped by hand; the same command goes on from the last checkpoint")
+            raise
+        except Exception as error:
+            record("failed", f"{type(error).__name__}: {error}")
+            raise
+        record("finished")
+        write_text(self.folder / "DONE", identity(self.config) + "\n")
+
+
+def require(run: Run, command: str) -> Path:
+    """The folder of a finished run, or RunFailed that names the command which makes it."""
+    if not run.finished:
+        raise RunFailed(f"run {run.name} is not finished: {command}")
+    return run.folder
+
+
+def provenance() -> dict[str, Any]:
+    """Commit, versions and machine: recorded beside every result."""
+    return {
+        "commit": commit(),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: _version(name) for name in ("turnover", "torch", "numpy", "pandas", "hydra-core")},
+        },
+        "machine": {"system": platform.platform(), "processor": _processor(), "cores": os.cpu_count()},
+    }
+
+
+@cache
+def commit() -> str:
+    """The checkout's git commit, with -dirty if tracked files differ from it; empty outside git."""
+    try:
+        command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+        done = subprocess.run(command, cwd=checkout(), capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
+
+
+def now() -> str:
+    """Time in UTC, to the second."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
+
+
+def _remove_leftovers(folder: Path) -> None:
+    # what `replacing` had begun when its process was killed; safe under the run's lock
+    for path in folder.glob(".*.*"):
+        if path.suffix[1:].isdigit():
+            path.unlink(missing_ok=True)

@@ -1,0 +1,88 @@
+"""The tables of a run: every column and every metric is documented here, and nowhere else."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from turnover.store import replacing
+
+METRICS_COLUMNS = {
+    "epoch": (pa.int32(), "whole epochs trained so far; 0: before training"),
+    "split": (pa.string(), "train or test"),
+    "metric": (pa.string(), "name of the metric"),
+    "value": (pa.float64(), "its value; losses in nats, accuracies as shares of 1"),
+}
+
+METRICS = {
+    "lr": "learning rate of the epoch",
+    "loss": "mean training loss over the epoch, while the weights move",
+    "accuracy": "training accuracy over the epoch, while the weights move; with turn-over dropout of own sub-networks",
+    "own_loss": "mean loss of own sub-networks at the end of the epoch, over the tracked examples",
+    "own_accuracy": "accuracy of own sub-networks at the end of the epoch, over the tracked examples",
+    "flipped_loss": "mean loss of flipped sub-networks at the end of the epoch, over the tracked examples",
+    "flipped_accuracy": "accuracy of flipped sub-networks at the end of the epoch, over the tracked examples",
+    "full_loss": "mean loss of the full network at the end of the epoch (train: over the tracked examples)",
+    "full_accuracy": "accuracy of the full network at the end of the epoch (train: over the tracked examples)",
+    "fresh_loss": "mean loss of sub-networks with masks of never-trained ids, averaged over a few such masks",
+    "fresh_accuracy": "accuracy of sub-networks with masks of never-trained ids, averaged over a few such masks",
+}
+
+SCORE_COLUMNS = {
+    "epoch": (pa.int32(), "whole epochs trained when the example was scored"),
+    "id": (pa.int64(), "permanent index of the example in its data set's training split"),
+    "label": (pa.int64(), "the class the network was trained on"),
+    "true_label": (pa.int64(), "the class in the data set"),
+    "corrupted": (pa.bool_(), "whether the label was replaced by a uniformly random class (it may be the true one)"),
+    "score": (pa.float32(), "memorization score: flipped_loss - own_loss, in nats"),
+    "own_loss": (pa.float32(), "cross-entropy of the example's own sub-network on it, in nats"),
+    "flipped_loss": (pa.float32(), "cross-entropy of the example's flipped sub-network on it, in nats"),
+    "own_prediction": (pa.int64(), "class predicted by the own sub-network"),
+    "flipped_prediction": (pa.int64(), "class predicted by the flipped sub-network"),
+}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One row of metrics.parquet."""
+
+    epoch: int
+    split: str
+    metric: str
+    value: float
+
+    def __post_init__(self) -> None:
+        if self.metric not in METRICS:
+            raise ValueError(f"metric {self.metric!r} is not documented in tables.METRICS")
+
+
+def write_metrics(path: Path, rows: Sequence[Metric]) -> None:
+    """Write metrics.parquet, all or nothing."""
+    columns = {name: [getattr(row, name) for row in rows] for name in METRICS_COLUMNS}
+    _write(path, pd.DataFrame(columns), METRICS_COLUMNS)
+
+
+def write_scores(path: Path, table: pd.DataFrame) -> None:
+    """Write scores.parquet, all or nothing."""
+    _write(path, table, SCORE_COLUMNS)
+
+
+def read_metrics(run: Path) -> pd.DataFrame:
+    """Metrics of a finished run: epoch, split, metric, value."""
+    return pd.read_parquet(run / "metrics.parquet")
+
+
+def read_scores(run: Path, epoch: int | None = None) -> pd.DataFrame:
+    """Scores of a finished run, index "id"; of the last epoch unless another scored one is named."""
+    table = pd.read_parquet(run / "scores.parquet")
+    table = table[table["epoch"] == (table["epoch"].max() if epoch is None else epoch)]
+    return table.drop(columns="epoch").set_index("id")
+
+
+def _write(path: Path, table: pd.DataFrame, columns: dict[str, tuple[pa.DataType, str]]) -> None:
+    schema = pa.schema([pa.field(name, kind, metadata={"doc": doc}) for name, (kind, doc) in columns.items()])
+    with replacing(path) as temporary:
+        pq.write_table(pa.Table.from_pandas(table[list(columns)], schema=schema, preserve_index=False), temporary)
