@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from turnover.device import Precision, autocast
-from turnover.dropout import Branch, branches, is_attached
+from turnover.dropout import branches, is_attached
 from turnover.examples import Examples
+from turnover.interception import Branch
 
 Subnetwork = Callable[[Tensor], Branch]  # ids of a batch -> the sub-network each example is run through
 

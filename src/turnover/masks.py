@@ -9,6 +9,7 @@ of the word. So p = 1/2 costs one hash for 64 units, and any p is exact to 2â»Â
 examples share a row of 64 units at p = 1/2.
 """
 
+import sys
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -149,8 +150,10 @@ def _unpack(words: Tensor, values: Tensor) -> Tensor:
     """Each bit of the words as values[bit].  # int64 [batch, count] -> [batch, 64 count]"""
     # A table from a byte to its eight values moves 8 times fewer integers than shifting out single bits.
     table = values[(torch.arange(256, device=words.device)[:, None] >> torch.arange(8, device=words.device)) & 1]
-    octets = (words[:, :, None] >> torch.arange(0, 64, 8, device=words.device)) & 255  # [batch, count, 8]
-    return table.index_select(0, octets.reshape(-1)).reshape(len(words), -1)
+    octets = words.view(torch.uint8)  # lowest byte first on every machine and GPU that PyTorch is built for, bar one:
+    if sys.byteorder == "big":
+        octets = octets.view(-1, 8).flip(1)
+    return table.index_select(0, octets.reshape(-1).int()).reshape(len(words), -1)
 
 
 def _mix(x: Tensor) -> Tensor:

@@ -195,6 +195,6 @@ def _processor() -> str:
 
 def _remove_leftovers(folder: Path) -> None:
     # what `replacing` had begun when its process was killed; safe under the run's lock
-    for path in folder.glob(".*.*"):
+    for path in [*folder.glob(".*.*"), *folder.glob("scored/.*.*")]:
         if path.suffix[1:].isdigit():
             path.unlink(missing_ok=True)

@@ -8,7 +8,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from turnover.config import CorruptionConfig, DatasetConfig
 from turnover.data.datasets import Dataset, Split, balanced_subset, load
@@ -162,10 +161,13 @@ def test_pixels_that_are_already_floats_are_not_changed_in_place() -> None:
     assert torch.equal(pixels, data.train.images.float())
 
 
-def test_positions_may_be_on_another_device() -> None:
-    with FakeTensorMode():  # tensors without numbers, which still refuse a mix of devices
-        split = Split(*(torch.zeros(5, dtype=torch.int64) for _ in range(5)))
-        assert split.select(torch.zeros(2, dtype=torch.int64, device="cuda")).ids.device.type == "cpu"
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize(("examples", "positions"), [("cpu", "cuda"), ("cuda", "cpu"), ("cuda", "cuda")])
+def test_positions_may_be_on_another_device(examples: str, positions: str) -> None:
+    data = dataset()
+    chosen = data.to(examples).train.select(torch.tensor([7, 3], device=positions))
+    assert chosen.images.device.type == examples
+    assert same(chosen.to("cpu"), data.train.select(torch.tensor([7, 3])))
 
 
 def test_everything_goes_to_the_device() -> None:

@@ -11,6 +11,7 @@ import sys
 import tarfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -157,10 +158,15 @@ assert all(contents[name].tobytes() == GOOD[name] for name in GOOD)
 """
 
 
-def child(root: Path) -> subprocess.Popen[str]:
+@contextmanager
+def child(root: Path) -> Iterator[subprocess.Popen[str]]:
     code = CHILD.format(here=str(Path(__file__).parent), root=str(root))
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT / "src"), "PYTHONUNBUFFERED": "1"}
-    return subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
+    with subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -173,7 +179,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 def test_a_killed_fetch_leaves_nothing_half_done(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with child(tmp_path) as process:
         wait_until((tmp_path / "asked").exists)
-        process.send_signal(signal.SIGKILL)
+        process.kill()
     assert process.returncode == -signal.SIGKILL
     assert on_disk(tmp_path) == {}
     assert len(leftovers(tmp_path)) == 1

@@ -56,7 +56,7 @@ def score_examples(
     }
     table = pd.DataFrame(
         {name: column.cpu().numpy() for name, column in columns.items()},
-        index=pd.Index(examples.ids.cpu().numpy(), name="id"),
+        index=pd.Index(examples.ids.long().cpu().numpy(), name="id"),
     )
     table.attrs["leakage"] = leakage(
         own_accuracy=float(own_part.accuracy(examples.labels)),

@@ -1,0 +1,122 @@
+"""Time what users wait for, each against its rival, interleaved in one run; medians. Writes outputs/bench/bench.csv.
+
+The machine may be noisy: only ratios of neighbouring measurements mean anything. Network: MLP 784-4096-10, batch 256.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from statistics import median
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm import tqdm
+
+import turnover
+from turnover.evaluation import evaluate, flipped, own
+from turnover.examples import Examples
+from turnover.masks import MaskRule
+from turnover.models.mlp import mlp
+from turnover.store import outputs_root, provenance, replacing, write_json
+from turnover.training.loop import train
+
+BATCH, UNITS, EXAMPLES = 256, 4096, 256 * 25
+
+
+def interleaved(name: str, contestants: dict[str, Callable[[], object]], rounds: int) -> list[dict[str, object]]:
+    """Median milliseconds of each contestant, taken in turns; ratio to the first one: median over rounds."""
+    times: dict[str, list[float]] = {contestant: [] for contestant in contestants}
+    for number in tqdm(range(rounds + 2), desc=name, leave=False):
+        for contestant, function in contestants.items():
+            start = time.perf_counter()
+            function()
+            if number >= 2:  # the first two rounds warm up
+                times[contestant].append(1000 * (time.perf_counter() - start))
+    first = times[next(iter(times))]
+    return [
+        {
+            "comparison": name,
+            "contestant": contestant,
+            "ms": round(median(each), 3),
+            "ratio": round(median(a / b for a, b in zip(each, first, strict=True)), 3),
+            "rounds": rounds,
+        }
+        for contestant, each in times.items()
+    ]
+
+
+def network(masked: bool) -> torch.nn.Module:
+    model = mlp(784, [UNITS], 10)
+    return turnover.attach(model) if masked else model
+
+
+def epochs(masked: bool, examples: Examples) -> Callable[[], object]:
+    """One pass over the examples by the training loop itself."""
+    model = network(masked)
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+    options = {"epochs": 1, "batch_size": BATCH, "seed": 0}
+    return lambda: list(train(model, examples, optimizer, lambda epoch: 0.01, **options))  # type: ignore[arg-type]
+
+
+def sine_masks(ids: Tensor) -> Tensor:
+    """Masks as described for the published demo of turn-over dropout: the fraction of a large sine as a float hash."""
+    units = torch.arange(UNITS, dtype=torch.float32)
+    return ((torch.sin(ids.float()[:, None] * 12.9898 + units * 78.233) * 43758.5453).frac().abs() < 0.5).float()
+
+
+def packed(rule: MaskRule, ids: Tensor) -> Callable[[], Tensor]:
+    """Masks looked up in a table of packed bits that was made beforehand for 60,000 examples."""
+    powers = torch.tensor([1, 2, 4, 8, 16, 32, 64, 128], dtype=torch.uint8)
+    table = torch.cat(
+        [(rule.own(part, UNITS, 0).view(len(part), -1, 8) * powers).sum(2, dtype=torch.uint8)
+         for part in torch.arange(60_000).split(1000)]
+    )  # fmt: skip
+    octets = ((torch.arange(256)[:, None] >> torch.arange(8)) & 1).float() * 2
+    return lambda: octets.index_select(0, table[ids].int().view(-1)).view(len(ids), -1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=9, help="rounds of each comparison (medians; default 9)")
+    rounds = parser.parse_args().rounds
+    ids = torch.randint(60_000, (BATCH,))
+    pixels = torch.randint(256, (60_000, 1, 28, 28), dtype=torch.uint8)
+    normal = pixels.float().div_(255)
+    scale = torch.tensor(1 / 255)
+    labels = torch.randint(10, (EXAMPLES,))
+    data = Examples(pixels[:EXAMPLES], labels, torch.arange(EXAMPLES), lambda x: x.float().mul_(scale))
+    rule, hidden = MaskRule(0.5, 0), torch.randn(BATCH, UNITS)
+    masked = network(True)
+    comparisons: dict[str, dict[str, Callable[[], object]]] = {
+        "training, 25 steps": {"plain": epochs(False, data), "turn-over dropout": epochs(True, data)},
+        "scoring against training, 6,400 examples": {
+            "training epoch": epochs(True, data),
+            "own + flipped scores": lambda: evaluate(masked, data, (own, flipped), batch_size=BATCH),
+        },
+        "masks of a batch": {
+            "hash on the fly": lambda: rule.multiplier(ids, UNITS, 0, flipped=False, dtype=torch.float32),
+            "packed table of 60,000": packed(rule, ids),
+            "sine of a float": lambda: sine_masks(ids),
+            "F.dropout": lambda: F.dropout(hidden, 0.5),
+        },
+        "a batch of inputs": {
+            "uint8, normalised in the step": lambda: pixels[ids].float().mul_(scale),
+            "float32, normalised once": lambda: normal[ids],
+        },
+    }
+    rows = []
+    for name, contestants in comparisons.items():
+        rows += interleaved(name, contestants, rounds if "training" in name else 20 * rounds)
+    table = pd.DataFrame(rows)
+    folder = outputs_root() / "bench"
+    with replacing(folder / "bench.csv") as temporary:
+        table.to_csv(temporary, index=False)
+    write_json(folder / "machine.json", provenance() | {"threads": torch.get_num_threads()})
+    print(table.to_string(index=False))
+    print(folder / "bench.csv")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""How turn-over dropout sees a network: every PyTorch function that its forward pass calls is shown to it.
+
+This finds activations whether they are modules or calls such as F.relu, and tells neurons from feature maps by the last
+layer with weights that ran.
+"""
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.hooks import RemovableHandle
+
+from turnover.errors import TurnOverError
+from turnover.masks import MaskRule
+
+_ACTIVATIONS = frozenset(
+    getattr(place, name + suffix)
+    for place in (torch, F, torch.Tensor)
+    for name in "relu relu6 leaky_relu prelu rrelu elu selu celu gelu silu mish softplus softsign hardtanh hardswish "
+    "hardsigmoid sigmoid tanh threshold logsigmoid".split()
+    for suffix in ("", "_")
+    if hasattr(place, name + suffix)
+)
+_LINEAR = frozenset({F.linear, F.bilinear, torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__, torch.einsum})
+_CONVOLUTIONS = frozenset({F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d})
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One sub-network an example: its own or flipped one, or with `ids=None` the full network."""
+
+    ids: Tensor | None  # [batch]
+    flipped: bool = False
+
+
+class TurnOverDropout:
+    """What `attach` leaves on a network: the rule of its masks, and where a forward pass is at the moment."""
+
+    def __init__(self, rule: MaskRule, network: str) -> None:
+        self.rule = rule
+        self.network = network
+        self.handles: list[RemovableHandle] = []
+        self.branches: list[Branch] = []  # empty: the full network, untouched
+        self.running = False  # inside the network's forward pass
+        self.inside = 0  # depth of modules whose activations are masked
+        self.layer = 0  # number of the next activation, counted over all of them, masked or not
+        self.channels_first = False  # whether the last layer with weights was a convolution
+        self.masked: Tensor | None = None  # the last masked activation
+        self.compiled: tuple[nn.Module, Any, Any] | None = None  # network and inputs of a compiled forward pass
+        self.activations: int | None = None  # how many there are, if the network was ever compiled
+
+    def enter_network(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        if self.branches:
+            self.running, self.inside, self.layer, self.masked = True, 0, 0, None
+            if torch.compiler.is_compiling():
+                self.compiled = (module, args, kwargs)
+
+    def leave_network(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        if not self.branches:
+            return
+        self.running, masked, self.masked = False, self.masked, None
+        if masked is None:
+            raise TurnOverError(
+                f"turn-over dropout masked nothing in {self.network}: no activation function ran in the chosen layers"
+            )
+        if output is masked:
+            raise TurnOverError(
+                f"the output of {self.network} is an activation, and an output must never be masked: "
+                "name the hidden layers in attach(layers=[...])"
+            )
+
+    def enter_layers(self, module: nn.Module, inputs: Any) -> None:
+        self.inside += 1
+
+    def leave_layers(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        self.inside -= 1
+
+    def after(self, function: Any, output: Any) -> Any:
+        """The output of one function call in the forward pass, masked if it is an activation to be masked."""
+        if function in _CONVOLUTIONS or function in _LINEAR:
+            self.channels_first = function in _CONVOLUTIONS
+        elif function in _ACTIVATIONS:
+            layer, self.layer = self.layer, self.layer + 1
+            if self.inside:
+                self.masked = self._mask(output, layer)
+                return self.masked
+        return output
+
+    def _mask(self, x: Tensor, layer: int) -> Tensor:
+        """x times the multipliers of each branch.  # [batch or branches * batch, ...] -> [branches * batch, ...]"""
+        count = len(self.branches)
+        batch = next((len(branch.ids) for branch in self.branches if branch.ids is not None), len(x))
+        if len(x) not in (batch, count * batch):
+            raise TurnOverError(f"ids have length {batch}, but the batch in the network has {len(x)} examples")
+        channel = 1 if self.channels_first else x.dim() - 1
+        shape = [batch] + [1] * (x.dim() - 1)
+        shape[channel] = units = x.shape[channel]
+        factors = [
+            x.new_ones(())
+            if branch.ids is None
+            else self.rule.multiplier(
+                branch.ids.to(x.device), units, layer, flipped=branch.flipped, dtype=x.dtype
+            ).reshape(shape)
+            for branch in self.branches
+        ]
+        parts = x.split(batch) if len(x) > batch else [x] * count  # the input of each branch, [batch, ...]
+        if count == 1:
+            return parts[0] * factors[0]
+        if torch.is_grad_enabled():
+            return torch.cat([part * factor for part, factor in zip(parts, factors, strict=True)])
+        output = x.new_empty(count * batch, *x.shape[1:])  # written once, where torch.cat would write everything twice
+        for part, factor, place in zip(parts, factors, output.split(batch), strict=True):
+            torch.mul(part, factor, out=place)
+        return output
+
+
+def refuse_hidden_activations(state: TurnOverDropout) -> None:
+    """Compare the activations seen in a compiled forward pass with those of the network itself.
+
+    torch.compile does not show every function to a TorchFunctionMode (torch.relu_ and F.hardswish are hidden, for
+    example), and a hidden activation would stay unmasked without a word.
+    """
+    assert state.compiled is not None
+    (network, args, kwargs), seen = state.compiled, state.layer
+    state.compiled = state.masked = None  # holds tensors of the graph, which cannot be copied
+    if state.activations is None:
+        # what a forward pass changes, such as batch statistics, changes in the twin
+        twin, twin_state = copy.deepcopy((network, state))
+        devices = {tensor.device for tensor in twin.parameters() if tensor.device.type == "cuda"}
+        with torch.random.fork_rng(devices), torch.no_grad(), Interception(twin_state):
+            twin(*args, **kwargs)
+        state.activations = twin_state.layer
+    if seen != state.activations:
+        raise TurnOverError(
+            f"torch.compile hides {state.activations - seen} of the {state.activations} activations of "
+            f"{state.network}: use modules or functions that it shows, such as nn.ReLU or F.relu, "
+            "or do not compile this network"
+        )
+
+
+class Interception(TorchFunctionMode):
+    """Shows every PyTorch function call inside the network's forward pass to its turn-over dropout."""
+
+    def __init__(self, state: TurnOverDropout) -> None:
+        super().__init__()
+        self.state = state
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        return self.state.after(func, output) if self.state.running else output

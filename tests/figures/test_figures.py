@@ -1,0 +1,129 @@
+"""Every experiment and every figure at smoke scale, end to end on real data."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import oracles
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+
+from turnover.config import NoLogger, RunConfig
+from turnover.errors import RunFailed
+from turnover.experiments import sweep
+from turnover.figures import make as making
+from turnover.figures.make import FigureConfig, FigureJob, make
+from turnover.run import execute
+from turnover.store import Run, checkout
+from turnover.tables import read_scores
+
+CONF = checkout() / "conf"
+FIGURES = sorted(path.stem for path in (CONF / "figure").glob("*.yaml"))
+
+
+def job(name: str) -> FigureJob:
+    figure = yaml.safe_load((CONF / "figure" / f"{name}.yaml").read_text())
+    return FigureJob(figure=FigureConfig.model_validate(figure), scale="smoke", logger=NoLogger(name="none"))
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An outputs folder in which every experiment was run and every figure drawn at smoke scale."""
+    folder = tmp_path_factory.mktemp("smoke")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TURNOVER_OUTPUTS", str(folder))
+        for experiment in (CONF / "experiment").glob("*.yaml"):
+            for config in sweep([f"+experiment={experiment.stem}", "scale=smoke", "logger=none"]):
+                execute(config)
+        for name in FIGURES:
+            make(job(name))
+    return folder
+
+
+@pytest.fixture
+def smoke(drawn: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TURNOVER_OUTPUTS", str(drawn))
+    return drawn / "figures" / "smoke"
+
+
+def runs(experiment: str) -> list[RunConfig]:
+    return sweep([f"+experiment={experiment}", "scale=smoke"])
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_has_picture_numbers_and_claims(name: str, smoke: Path) -> None:
+    image = Image.open(smoke / f"{name}.png")
+    assert image.width >= 1200
+    assert len(np.unique(np.asarray(image.convert("L")))) > 20, "the picture is empty"
+    assert (smoke / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+    assert len(pd.read_csv(smoke / f"{name}.csv")) > 10
+    result = json.loads((smoke / f"{name}.json").read_text())
+    config = job(name).figure
+    assert set(result["claims"]) == set(config.claims)
+    assert result["commit"]
+    assert result["versions"]["torch"]
+    for id, claim in result["claims"].items():
+        assert claim["verdict"] in ("reproduced", "not reproduced", "inconclusive")
+        assert [each["name"] for each in claim["measures"]] == list(config.claims[id].measures)
+        for each in claim["measures"]:
+            low, high = each["interval"]
+            assert low <= each["effect"] <= high
+            assert len(each["by_seed"]) >= 3
+            assert np.mean(each["by_seed"]) == pytest.approx(each["effect"])
+
+
+def test_fig2_draws_the_scores_of_its_runs(smoke: Path) -> None:
+    numbers = pd.read_csv(smoke / "fig2.csv")
+    assert numbers.groupby(["panel", "group", "seed"])["examples"].sum().unstack("seed").to_dict("list") == {
+        0: [1500, 500, 1000],
+        1: [1500, 500, 1000],
+        2: [1500, 500, 1000],
+    }
+    noisy = {config.seed: read_scores(Run(config).folder) for config in runs("fig2") if config.corruption.count}
+    claims = json.loads((smoke / "fig2.json").read_text())["claims"]
+    for seed, table in noisy.items():
+        scores, corrupted = table["score"].to_numpy(), table["corrupted"].to_numpy()
+        wrong = (table["label"] != table["true_label"]).to_numpy()
+        by_name = {each["name"]: each["by_seed"][seed] for each in claims["2b"]["measures"]}
+        assert by_name["auroc"] == pytest.approx(oracles.auroc(scores, corrupted), abs=1e-12)
+        assert by_name["auroc_wrong"] == pytest.approx(oracles.auroc(scores, wrong), abs=1e-12)
+    labels = [table["label"].tolist() for table in noisy.values()]
+    assert labels[0] == labels[1] == labels[2], "seeds share the corrupted labels"
+
+
+def test_fig2_says_what_was_reduced(smoke: Path) -> None:
+    result = json.loads((smoke / "fig2.json").read_text())
+    assert set(result["reduced"]) == {
+        "epochs 3 (paper: 200)",
+        "dataset.limit 1500 (paper: all)",
+        "model.hidden [256] (paper: [4096])",
+        "corruption.count 500 (paper: 20000)",
+    }
+    assert result["seeds"] == [0, 1, 2]
+
+
+def test_a_figure_is_not_drawn_twice(smoke: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clean = {"commit": "0123abc", "versions": {}, "machine": {}}
+    monkeypatch.setattr(making, "provenance", lambda: clean)
+    png = make(job("fig2"))
+    before = png.stat().st_mtime_ns
+    assert make(job("fig2")) == png
+    assert png.stat().st_mtime_ns == before
+    (smoke / "fig2.csv").unlink()
+    make(job("fig2"))
+    assert (smoke / "fig2.csv").exists()
+
+
+def test_a_missing_run_names_the_command_that_makes_it() -> None:
+    with pytest.raises(
+        RunFailed, match=r"run score-mnist-mlp-\w+ is not finished: make it with: make fig2 SCALE=smoke"
+    ):
+        make(job("fig2"))
+
+
+def test_fig1_shows_real_masks(smoke: Path) -> None:
+    numbers = pd.read_csv(smoke / "fig1.csv")
+    for row in numbers.sample(20, random_state=0).itertuples():
+        assert row.own == oracles.own_bit(0, int(row.layer), int(row.example), int(row.unit), 0.5)  # type: ignore

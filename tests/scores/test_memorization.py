@@ -1,0 +1,79 @@
+"""The one-line API on real data: it finds wrong labels."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from sklearn.metrics import roc_auc_score
+from torch import nn
+
+import turnover
+from turnover.data.corruption import corrupt
+from turnover.errors import RefusedInput, RunFailed
+
+
+def digits() -> tuple[torch.Tensor, torch.Tensor]:
+    data = load_digits()
+    x = torch.tensor(data.data, dtype=torch.float32)[:1000]
+    return (x - x.mean()) / x.std(), torch.tensor(data.target)[:1000]
+
+
+def network(hidden: int = 256) -> nn.Module:
+    return nn.Sequential(nn.Linear(64, hidden), nn.ReLU(), nn.Linear(hidden, 10))
+
+
+def test_wrong_labels_have_high_scores() -> None:
+    x, true = digits()
+    y, _ = corrupt(true, 10, 100, seed=0)
+    table = turnover.memorization(network, x, y, epochs=30, lr=0.1, batch_size=64, seeds=3, progress=False)
+    assert table.index.name == "id"
+    assert list(table.columns) == ["score", "own_loss", "flipped_loss", "own_prediction", "flipped_prediction", "label"]
+    assert roc_auc_score((y != true).numpy(), table["score"]) > 0.97
+    assert table.attrs["leakage"]["verdict"] == "none"
+    assert table.attrs["seeds"] == [0, 1, 2]
+
+
+def test_it_is_the_mean_of_single_seeds_and_the_same_every_time() -> None:
+    x, y = digits()
+    options: dict[str, Any] = {"epochs": 2, "lr": 0.1, "batch_size": 128, "progress": False}
+    together = turnover.memorization(network, x, y, seeds=[4, 9], **options)
+    torch.rand(3)  # the global generator must not matter
+    single = [turnover.memorization(network, x, y, seeds=[seed], **options) for seed in (4, 9)]
+    np.testing.assert_array_equal(together["score"], (single[0]["score"] + single[1]["score"]) / 2)
+    assert not np.allclose(single[0]["score"], single[1]["score"])
+
+
+def test_ids_move_masks_with_their_examples() -> None:
+    x, y = digits()
+    options: dict[str, Any] = {"epochs": 1, "lr": 0.1, "batch_size": 1000, "seeds": 1, "progress": False}
+    order = torch.randperm(1000, generator=torch.Generator().manual_seed(1))
+    a = turnover.memorization(network, x, y, ids=torch.arange(1000), **options)
+    b = turnover.memorization(network, x[order], y[order], ids=order, **options)
+    np.testing.assert_allclose(a["score"], b["score"].sort_index(), atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epochs": 0}, "epochs = 0"),
+        ({"seeds": 0}, "seeds = 0"),
+        ({"seeds": []}, "seeds = 0"),
+        ({"lr": float("nan")}, "lr = nan"),
+        ({"batch_size": 0}, "batch_size = 0"),
+        ({"y": torch.zeros(3)}, "one length"),
+        ({"device": "cuda:99"}, "CUDA devices"),
+    ],
+)
+def test_wrong_arguments_are_refused(change: dict[str, object], message: str) -> None:
+    x, y = digits()
+    arguments: dict[str, Any] = {"x": x, "y": y, "epochs": 1, "lr": 0.1, "seeds": 1, "progress": False} | change
+    with pytest.raises(RefusedInput, match=message):
+        turnover.memorization(network, **arguments)
+
+
+def test_a_diverging_run_says_where() -> None:
+    x, y = digits()
+    with pytest.raises(RunFailed, match=r"epoch 1, step \d+ of 4, at learning rate 1e\+30"):
+        turnover.memorization(network, x, y, epochs=2, lr=1e30, seeds=1, progress=False)

@@ -1,0 +1,357 @@
+"""The entry points as a user runs them: exit codes, one readable message, cached runs, interruption."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from turnover.cli import leave
+from turnover.config import RunConfig, parse
+from turnover.errors import RefusedInput, RunFailed, TurnOverError
+from turnover.figures.make import FigureJob
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALL = ["dataset=digits", "scale=smoke", "logger=none"]
+
+
+@dataclass(frozen=True)
+class Done:
+    """One finished command."""
+
+    code: int
+    out: str
+    err: str
+    imported: set[str]  # top-level packages; empty unless asked for
+
+    @property
+    def last_line(self) -> Path:
+        return Path(self.out.splitlines()[-1])
+
+
+def environment(outputs: Path) -> dict[str, str]:
+    return {**os.environ, "TURNOVER_OUTPUTS": str(outputs), "OMP_NUM_THREADS": "1"}
+
+
+def command(script: str, overrides: Sequence[str], *options: str) -> list[str]:
+    return [sys.executable, *options, str(ROOT / "scripts" / script), *overrides]
+
+
+def invoke(outputs: Path, script: str, *overrides: str, imports: bool = False) -> Done:
+    """Run a script from another folder than the checkout."""
+    options = ["-X", "importtime"] if imports else []
+    where = outputs.parent
+    called = command(script, overrides, *options)
+    done = subprocess.run(called, env=environment(outputs), cwd=where, capture_output=True, text=True, timeout=120)
+    trace = re.findall(r"^import time:.*\|\s+([\w.]+)$", done.stderr, flags=re.MULTILINE)
+    assert bool(trace) == imports
+    err = re.sub(r"^import time:.*\n", "", done.stderr, flags=re.MULTILINE)
+    assert "Traceback" not in err
+    return Done(done.returncode, done.stdout, err, {name.split(".")[0] for name in trace})
+
+
+def manifest(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def outputs_of_module(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One outputs folder for the commands that build on each other."""
+    return tmp_path_factory.mktemp("commands") / "outputs"
+
+
+@pytest.fixture(scope="module")
+def trained(outputs_of_module: Path) -> Done:
+    return invoke(outputs_of_module, "train.py", *SMALL, "epochs=2")
+
+
+# --- a run that ends well ---
+
+
+def test_a_run_ends_with_code_0_and_its_folder_as_the_last_line(trained: Done, outputs_of_module: Path) -> None:
+    assert trained.code == 0
+    assert trained.last_line.parent == outputs_of_module / "runs"
+    assert trained.last_line.name.startswith("train-digits-mlp-")
+    assert {"DONE", "config.yaml", "manifest.json", "metrics.parquet", "checkpoint.pt", "log.txt"} <= {
+        path.name for path in trained.last_line.iterdir()
+    }
+    assert manifest(trained.last_line)["status"] == "finished"
+
+
+def test_the_same_command_again_is_cached_and_does_not_import_torch(trained: Done, outputs_of_module: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in trained.last_line.iterdir()}
+    again = invoke(outputs_of_module, "train.py", *SMALL, "epochs=2", imports=True)
+    assert (again.code, again.last_line) == (0, trained.last_line)
+    assert again.err.strip() == f"cached: {trained.last_line.name}"
+    assert "hydra" in again.imported
+    assert not {"torch", "wandb", "sklearn"} & again.imported
+    assert {path: path.stat().st_mtime_ns for path in trained.last_line.iterdir()} == before
+
+
+def test_a_score_run_writes_scores(outputs_of_module: Path) -> None:
+    done = invoke(outputs_of_module, "score.py", *SMALL, "epochs=1")
+    assert done.code == 0
+    assert done.last_line.name.startswith("score-digits-mlp-")
+    assert len(pd.read_parquet(done.last_line / "scores.parquet")) == 1500
+
+
+def test_a_figure_without_runs_is_drawn(outputs_of_module: Path) -> None:
+    done = invoke(outputs_of_module, "figure.py", "figure=fig1", "scale=smoke", "logger=none")
+    assert (done.code, done.last_line) == (0, outputs_of_module / "figures" / "smoke" / "fig1.png")
+    assert done.last_line.read_bytes().startswith(b"\x89PNG")
+
+
+def test_no_command_writes_anything_else(trained: Done, outputs_of_module: Path) -> None:
+    assert {path.name for path in outputs_of_module.parent.iterdir()} == {"outputs"}
+    assert {path.name for path in outputs_of_module.iterdir()} <= {"runs", "figures"}
+
+
+# --- a run that fails ---
+
+
+def test_a_loss_that_is_not_finite_fails_and_the_rest_of_the_sweep_goes_on(tmp_path: Path) -> None:
+    done = invoke(tmp_path / "outputs", "train.py", "-m", *SMALL, "epochs=1", "optimizer.lr=1e30,0.05")
+    assert done.code == 3
+    message = done.err.splitlines()[-1]
+    for part in ("failed: ", "nan", "epoch 1", "step ", "of 6", "learning rate 1e+30"):
+        assert part in message
+    folders = {manifest(folder)["status"]: folder for folder in (tmp_path / "outputs" / "runs").iterdir()}
+    assert set(folders) == {"failed", "finished"}
+    assert not (folders["failed"] / "DONE").exists()
+    assert (folders["finished"] / "DONE").exists()
+    assert manifest(folders["failed"])["message"] == message.replace("failed: ", "RunFailed: ")
+    assert done.last_line == folders["finished"]
+
+
+def test_a_failed_run_alone_ends_with_code_3_and_no_folder_line(tmp_path: Path) -> None:
+    done = invoke(tmp_path / "outputs", "train.py", *SMALL, "epochs=1", "optimizer.lr=1e30")
+    assert (done.code, done.out) == (3, "")
+    assert [line.split(":")[0] for line in messages(done)] == ["failed"]
+
+
+def test_a_figure_whose_runs_are_missing_names_the_command_that_makes_them(tmp_path: Path) -> None:
+    done = invoke(tmp_path / "outputs", "figure.py", "figure=fig2", "scale=smoke", "logger=none")
+    assert (done.code, done.out) == (3, "")
+    assert len(messages(done)) == 1
+    assert "make fig2 SCALE=smoke" in done.err
+
+
+# --- refused input ---
+
+
+def messages(done: Done) -> list[str]:
+    """Standard error without a progress bar."""
+    lines = re.split(r"[\r\n]", done.err)
+    return [line for line in lines if line.strip() and "step/s]" not in line]
+
+
+def test_a_wrong_run_refuses_its_whole_sweep_before_any_run(tmp_path: Path) -> None:
+    done = invoke(tmp_path / "outputs", "train.py", "-m", *SMALL, "seed=0,1", "epochs=1,0", imports=True)
+    assert (done.code, done.out) == (2, "")
+    assert messages(done) == ["refused: epochs = 0: should be greater than or equal to 1"]
+    assert not (tmp_path / "outputs").exists()
+    assert "hydra" in done.imported
+    assert "torch" not in done.imported
+
+
+def test_a_refused_run_does_not_import_torch_and_leaves_nothing(tmp_path: Path) -> None:
+    done = invoke(tmp_path / "outputs", "train.py", *SMALL, "epohcs=1", imports=True)
+    assert (done.code, done.out) == (2, "")
+    assert messages(done) == ["refused: epohcs = 1: there is no such field; did you mean epochs?"]
+    assert not (tmp_path / "outputs").exists()
+    assert "torch" not in done.imported
+
+
+def test_a_scale_that_does_not_exist_is_refused_with_those_that_do(tmp_path: Path) -> None:
+    done = invoke(tmp_path / "outputs", "train.py", "dataset=digits", "scale=huge")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("refused: ")
+    assert "scale/huge" in done.err
+    assert all(scale in done.err for scale in ("smoke", "laptop", "paper"))
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_a_figure_that_does_not_exist_is_refused_with_those_that_do(tmp_path: Path) -> None:
+    done = invoke(tmp_path / "outputs", "figure.py", "figure=fig99")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("refused: ")
+    assert "figure/fig99" in done.err
+    assert all(figure in done.err for figure in ("fig1", "fig2"))
+
+
+def test_a_misspelt_field_of_a_figure_is_refused_with_the_fields_of_figures(tmp_path: Path) -> None:
+    done = invoke(tmp_path / "outputs", "figure.py", "figure=fig1", "logger=none", "figure.titel=3")
+    assert (done.code, done.out) == (2, "")
+    assert "figure.titel = 3: there is no such field" in done.err
+    assert "figure.title" in done.err
+    assert "optimizer.lr" not in done.err
+
+
+def test_help_lists_groups_and_options_and_does_not_import_torch(tmp_path: Path) -> None:
+    done = invoke(tmp_path / "outputs", "train.py", "--help", imports=True)
+    assert done.code == 0
+    assert "dataset: cifar10, digits, fashion_mnist, mnist" in done.out
+    assert "torch" not in done.imported
+
+
+# --- interruption ---
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    limit = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, "ended too early"
+        assert time.monotonic() < limit, "nothing happened"
+        time.sleep(0.01)
+
+
+def test_an_interrupted_run_says_so_and_the_same_command_finishes_it(tmp_path: Path) -> None:
+    outputs = tmp_path / "outputs"
+    overrides = [*SMALL, "epochs=120"]
+    process = subprocess.Popen(
+        command("train.py", overrides),
+        env=environment(outputs),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell may have it ignored in background
+    )
+    try:
+        wait_for(lambda: any(outputs.glob("runs/*/checkpoint.pt")), process)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    [folder] = (outputs / "runs").iterdir()
+    assert (process.returncode, out) == (130, "")
+    assert "Traceback" not in err
+    assert "interrupted: the same command goes on where it stopped" in err
+    assert manifest(folder)["status"] == "interrupted"
+    assert not (folder / "DONE").exists()
+
+    done = invoke(outputs, "train.py", *overrides)
+    assert (done.code, done.last_line) == (0, folder)
+    assert "goes on after epoch" in done.err
+    assert (manifest(folder)["status"], manifest(folder)["starts"]) == ("finished", 2)
+    epochs = pd.read_parquet(folder / "metrics.parquet").query("metric == 'loss'")["epoch"]
+    assert epochs.tolist() == list(range(1, 121))
+
+
+# --- messages, without a process of their own ---
+
+
+def told(error: BaseException, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    with pytest.raises(SystemExit) as caught:
+        leave(error)
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    return int(caught.value.code or 0), printed.err.removesuffix("\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (RefusedInput("a = 1: no"), 2, "refused: a = 1: no"),
+        (TurnOverError("ids missing"), 2, "refused: ids missing"),
+        (RunFailed("nan"), 3, "failed: nan"),
+        (KeyboardInterrupt(), 130, "interrupted: the same command goes on where it stopped"),
+    ],
+)
+def test_exit_codes(error: BaseException, code: int, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert told(error, capsys) == (code, message)
+
+
+def test_what_nobody_foresaw_keeps_its_traceback() -> None:
+    with pytest.raises(ZeroDivisionError):
+        leave(ZeroDivisionError("a bug"))
+
+
+@pytest.fixture(scope="module")
+def _hydra() -> Iterator[None]:
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        yield
+
+
+def begin(entry: str, overrides: Sequence[str]) -> None:
+    """What an entry point does before any work."""
+    config = compose(entry, overrides=list(overrides))
+    values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    parse(FigureJob if entry == "figure" else RunConfig, values)
+
+
+def refused(entry: str, overrides: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> BaseException:
+    """What goes wrong with these arguments."""
+    monkeypatch.setattr(sys, "argv", [f"{entry}.py", *overrides])
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - any kind; what is told about it is tested
+        begin(entry, overrides)
+    return caught.value
+
+
+@pytest.mark.usefixtures("_hydra")
+@pytest.mark.parametrize(
+    ("overrides", "parts", "never"),
+    [
+        (["epohcs=1"], ["epohcs = 1", "did you mean epochs?"], ""),
+        (["optimiser.lr=1"], ["optimiser.lr = 1", "did you mean optimizer.lr"], ""),
+        (["corruption.counts=3"], ["corruption.counts = 3", "did you mean corruption.count"], ""),
+        (["qqq=1"], ["qqq = 1", "allowed: batch_size"], ""),
+        (["dataset=imagenet"], ["dataset/imagenet", "cifar10", "digits", "fashion_mnist", "mnist"], "Config search"),
+        (["model=resnet"], ["model/resnet", "mlp"], "Config search"),
+        (["schedule=warmup"], ["schedule/warmup", "constant", "multistep", "cosine"], "Config search"),
+        (["+experiment=fig99"], ["experiment/fig99", "fig2"], "Config search"),
+        (["schedule.gamma=0.5"], ["schedule.gamma = 0.5", "not a field of the chosen option of 'schedule'"], "+sch"),
+        (["experiment=fig2"], ["experiment = fig2", "+experiment=fig2"], "not a field"),
+        (["epochs=[1"], ["[1"], ""),
+        (["epochs"], ["epochs"], ""),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_wrong_override_is_told_in_a_readable_way(
+    overrides: list[str],
+    parts: list[str],
+    never: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code, message = told(refused("train", overrides, monkeypatch), capsys)
+    assert code == 2
+    assert message.startswith("refused: ")
+    assert all(part in message for part in parts), message
+    assert not never or never not in message, message
+    assert "HYDRA_FULL_ERROR" not in message
+
+
+@pytest.mark.usefixtures("_hydra")
+@pytest.mark.parametrize(
+    ("overrides", "parts", "never"),
+    [
+        (["scale=smoke"], ["figure", "fig1", "fig2"], "Traceback"),
+        (["figure=fig1", "logger.mode=maybe"], ["logger.mode = 'maybe'", "'offline' or 'online'"], "NoLogger"),
+        (["figure=fig1", "scale.name=huge"], ["scale.name"], "Traceback"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_wrong_override_of_a_figure_is_told_in_a_readable_way(
+    overrides: list[str],
+    parts: list[str],
+    never: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code, message = told(refused("figure", overrides, monkeypatch), capsys)
+    assert code == 2
+    assert all(part in message for part in parts), message
+    assert never not in message, message

@@ -1,0 +1,66 @@
+"""The doors: every make target is listed, every figure has one, and the README's own code runs."""
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+import turnover
+
+
+def test_make_lists_its_doors(root: Path) -> None:
+    done = subprocess.run(["make"], cwd=root, capture_output=True, text=True, check=True)
+    targets = re.findall(r"^([a-z0-9]+):", (root / "Makefile").read_text(), flags=re.MULTILINE)
+    assert set(targets) >= {"data", "test", "bench", "fig1", "fig2"}
+    for target in targets:
+        assert f"make {target}" in done.stdout
+
+
+def test_every_figure_has_a_door(root: Path) -> None:
+    text = (root / "Makefile").read_text()
+    for path in (root / "conf" / "figure").glob("*.yaml"):
+        assert re.search(rf"^{path.stem}:", text, flags=re.MULTILINE), path.stem
+
+
+def test_doors_run_the_scripts_that_exist(root: Path) -> None:
+    for script in re.findall(r"scripts/\w+\.py", (root / "Makefile").read_text()):
+        assert (root / script).exists()
+    assert "make test" in (root / ".ci" / "run").read_text()
+
+
+def test_make_says_which_python_is_too_old(root: Path, tmp_path: Path) -> None:
+    old = tmp_path / "python3"
+    old.write_text('#!/bin/sh\nexec python3 -c "import sys; sys.version_info = (3, 9)\n$2"\n')
+    old.chmod(0o755)
+    check = re.search(r"@\$\(PYTHON\) -c '(.*)'", (root / "Makefile").read_text())
+    assert check is not None
+    program = check.group(1).replace("$$", "$")
+    done = subprocess.run([old, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "needs Python 3.11 or newer" in done.stderr
+
+
+def readme_code(root: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (root / "README.md").read_text(), flags=re.DOTALL)
+
+
+def test_readme_examples_run(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every python block of the README, in order, with one seed where a reader uses five."""
+    blocks = readme_code(root)
+    assert len(blocks) >= 2
+    real = turnover.memorization
+
+    def quick(*arguments: Any, **options: Any) -> pd.DataFrame:
+        return real(*arguments, **(options | {"seeds": 1, "progress": False}))
+
+    monkeypatch.setattr(turnover, "memorization", quick, raising=False)
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), names)
+    table, y, true = names["table"], names["y"], names["data"].train.true_labels
+    assert roc_auc_score((y != true).numpy(), table["score"]) > 0.96
+    assert {"scores", "suspects"} <= names.keys()

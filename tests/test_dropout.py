@@ -1,0 +1,328 @@
+"""Turn-over dropout on real networks: what is masked, where it works, and what it refuses."""
+
+import copy
+import io
+import pickle
+from collections.abc import Callable
+from typing import Any, cast
+
+import oracles
+import pytest
+import torch
+import torch.nn.functional as F
+import torchvision
+from torch import Tensor, nn
+
+import turnover
+from turnover.dropout import attached, branches
+from turnover.errors import TurnOverError
+from turnover.interception import Branch
+from turnover.models.mlp import mlp
+
+
+class OwnNet(nn.Module):
+    """What users write: functional activations, a reused module, pooling, a flatten."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 8, 3, padding=1)
+        self.conv2 = nn.Conv2d(8, 8, 3, padding=1)
+        self.fc1 = nn.Linear(8 * 4 * 4, 32)
+        self.fc2 = nn.Linear(32, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.max_pool2d(F.relu(self.conv1(x)), 2)
+        x = self.conv2(x).relu_()
+        return self.fc2(self.fc1(x.flatten(1)).tanh())
+
+
+class Tokens(nn.Module):
+    """A transformer block: channels last, one bit a channel for all tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Linear(3, 16)
+        self.block = nn.TransformerEncoderLayer(16, 4, 64, dropout=0.0, batch_first=True)
+        self.head = nn.Linear(16, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.block(self.embed(x.flatten(2).transpose(1, 2))).mean(1))
+
+
+class ChannelsLast(nn.Module):
+    """A convolution, then Linear and GELU on [batch, height, width, channels], as in ConvNeXt."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 5, 3)
+        self.up = nn.Linear(5, 12)
+        self.head = nn.Linear(12, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.gelu(self.up(self.conv(x).permute(0, 2, 3, 1)))
+        self.hidden = x.detach()
+        return self.head(x.mean((1, 2)))
+
+
+NETS: dict[str, Callable[[], nn.Module]] = {
+    "mlp": lambda: mlp(3 * 8 * 8, [16, 12], 10),
+    "own net": OwnNet,
+    "transformer": Tokens,
+    "channels last": ChannelsLast,
+    "resnet18": lambda: torchvision.models.resnet18(num_classes=10),
+}
+ACTIVATIONS = {"mlp": 2, "own net": 3, "transformer": 1, "channels last": 1, "resnet18": 17}
+
+
+@pytest.fixture
+def x() -> Tensor:
+    return torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+@pytest.fixture
+def ids() -> Tensor:
+    return torch.tensor([3, 7, 2**24 + 1, 0, 59_999, 2**40])
+
+
+@pytest.fixture(params=NETS)
+def net(request: pytest.FixtureRequest) -> nn.Module:
+    torch.manual_seed(0)
+    name: str = request.param
+    model = NETS[name]().double().eval()
+    model.name = name  # type: ignore[assignment]
+    return model
+
+
+def compiled_version(model: nn.Module, **options: Any) -> nn.Module:
+    torch._dynamo.reset()
+    return cast(nn.Module, torch.compile(model, backend="aot_eager", **options))
+
+
+def outputs(model: nn.Module, x: Tensor, ids: Tensor) -> Tensor:
+    """Own, flipped and full logits.  # [3, batch, classes]"""
+    with turnover.own(model, ids):
+        own = model(x)
+    with turnover.flipped(model, ids):
+        flipped = model(x)
+    return torch.stack([own, flipped, model(x)]).detach()
+
+
+def test_full_network_is_untouched_and_detach_gives_it_back(net: nn.Module, x: Tensor, ids: Tensor) -> None:
+    before = net(x)
+    keys = list(net.state_dict())
+    turnover.attach(net)
+    own, flipped, full = outputs(net, x, ids)
+    assert torch.equal(full, before)
+    assert not torch.allclose(own, before)
+    assert not torch.allclose(own, flipped)
+    assert attached(net).layer == ACTIVATIONS[str(net.name)]
+    assert list(net.state_dict()) == keys
+    assert turnover.detach(net) is net
+    assert torch.equal(net(x), before)
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())
+    with pytest.raises(TurnOverError, match="no turn-over dropout"), turnover.own(net, ids):
+        pass
+
+
+def test_an_example_does_not_depend_on_its_batch(net: nn.Module, x: Tensor, ids: Tensor) -> None:
+    turnover.attach(net, p=0.3, seed=4)
+    whole = outputs(net, x, ids)
+    order = torch.tensor([4, 0, 5, 2, 1, 3])
+    assert torch.allclose(outputs(net, x[order], ids[order]), whole[:, order], rtol=1e-12)
+    one_by_one = torch.cat([outputs(net, x[i : i + 1], ids[i : i + 1]) for i in range(6)], dim=1)
+    assert torch.allclose(one_by_one, whole, rtol=1e-10, atol=1e-14)
+
+
+def test_one_pass_over_several_branches_equals_separate_passes(net: nn.Module, x: Tensor, ids: Tensor) -> None:
+    if net.name == "transformer":
+        pytest.skip("a skip connection runs around its first mask; evaluate() then makes separate passes")
+    turnover.attach(net)
+    with branches(net, [Branch(ids), Branch(ids, flipped=True), Branch(None)]):
+        together = net(x).unflatten(0, (3, 6))
+    assert torch.allclose(together, outputs(net, x, ids), rtol=1e-10, atol=1e-14)
+
+
+def test_mlp_equals_a_really_cut_out_network(x: Tensor, ids: Tensor) -> None:
+    torch.manual_seed(1)
+    model = turnover.attach(mlp(192, [40, 30], 10).double(), seed=2)
+    own, flipped, _ = outputs(model, x, ids)
+    for i in range(len(ids)):
+        masks = [turnover.mask(ids[i : i + 1], units, layer, 2)[0] for layer, units in enumerate((40, 30))]
+        for found, turned in ((own, False), (flipped, True)):
+            small = oracles.cut_out(model, masks, flipped=turned, p=0.5)
+            assert torch.allclose(found[i], small(x[i : i + 1])[0], rtol=1e-10, atol=1e-13)
+
+
+def test_a_bit_stands_for_a_feature_map_after_a_convolution(x: Tensor, ids: Tensor) -> None:
+    conv = nn.Conv2d(3, 8, 3).double()
+    # an identity after the ReLU, since an output itself is never masked
+    model = turnover.attach(nn.Sequential(conv, nn.ReLU(), nn.Flatten()), p=0.25, seed=5)
+    with turnover.own(model, ids):
+        found = model(x)
+    for i in range(len(ids)):
+        bits = turnover.mask(ids[i : i + 1], 8, 0, 5, 0.25)[0]
+        expected = oracles.masked_resnet_block(x[i : i + 1], conv, bits, 0.25)
+        assert torch.allclose(found[i], expected.flatten(), rtol=1e-12)
+
+
+def test_a_bit_stands_for_a_channel_after_a_linear_layer(x: Tensor, ids: Tensor) -> None:
+    torch.manual_seed(0)
+    model = turnover.attach(ChannelsLast().double())
+    with turnover.own(model, ids):
+        model(x)
+    alive = model.hidden.ne(0)  # [batch, height, width, channels]
+    assert torch.equal(alive.any(dim=(1, 2)), turnover.mask(ids, 12, 0, 0))
+    assert torch.equal(alive.any(dim=(1, 2)), alive.all(dim=(1, 2)))
+
+
+def test_gradients_stay_inside_the_own_sub_network(x: Tensor) -> None:
+    model = turnover.attach(mlp(192, [20], 10).double())
+    ids = torch.tensor([11])
+    with turnover.own(model, ids):
+        model(x[:1]).square().sum().backward()
+    gradient = cast(nn.Linear, model[1]).weight.grad
+    assert gradient is not None
+    touched = gradient.abs().sum(1) > 0
+    assert not (touched & ~turnover.mask(ids, 20, 0, 0)[0]).any()
+    assert touched.any()
+
+
+def test_layers_are_chosen_by_name_and_keep_their_masks(x: Tensor, ids: Tensor) -> None:
+    torch.manual_seed(0)
+    resnet = NETS["resnet18"]().double().eval()
+    everywhere, last = turnover.attach(copy.deepcopy(resnet)), turnover.attach(resnet, layers=["layer4", "layer3.1"])
+    seen: dict[str, list[Tensor]] = {"everywhere": [], "last": []}
+    for name, model in (("everywhere", everywhere), ("last", last)):
+        handle = model.layer4[1].conv2.register_forward_pre_hook(lambda m, a, n=name: seen[n].append(a[0]))  # type: ignore
+        with turnover.own(model, ids):
+            model(x)
+        handle.remove()
+    dead = [torch.stack([m.ne(0).flatten(2).any(2) for m in maps]) for maps in seen.values()]
+    mask = turnover.mask(ids, 512, 15, 0)  # the sixteenth activation in both networks
+    assert not (dead[0][0] & ~mask).any()
+    assert not (dead[1][0] & ~mask).any()
+    with turnover.own(last, ids):
+        stem = F.relu(last.bn1(last.conv1(x)))  # type: ignore[operator]
+    assert (stem.ne(0).flatten(2).any(2)).all(dim=1).any()
+
+
+def test_copies_pickles_and_state_dicts_keep_the_masks(net: nn.Module, x: Tensor, ids: Tensor) -> None:
+    expected = outputs(turnover.attach(net, seed=9), x, ids)
+    file = io.BytesIO()
+    torch.save(net, file)
+    file.seek(0)
+    copies = [
+        copy.deepcopy(net),
+        pickle.loads(pickle.dumps(net)),
+        torch.load(file, weights_only=False),
+        turnover.attach(NETS[str(net.name)]().double().eval(), seed=9),
+    ]
+    copies[-1].load_state_dict(net.state_dict())
+    for other in copies:
+        assert torch.equal(outputs(other, x, ids), expected)
+    turnover.detach(copies[0])
+    assert torch.equal(outputs(net, x, ids), expected), "detaching a copy touched the original"
+
+
+@pytest.mark.parametrize("name", ["own net", "resnet18", "transformer"])
+def test_compiled_networks(name: str, x: Tensor, ids: Tensor) -> None:
+    torch.manual_seed(0)
+    model = turnover.attach(NETS[name]().double().eval())
+    expected = outputs(model, x, ids)
+    compiled = compiled_version(model, fullgraph=name != "transformer")
+    assert torch.allclose(outputs(compiled, x, ids), expected, rtol=1e-10, atol=1e-13)
+    with torch._dynamo.config.patch(error_on_recompile=True):  # other ids need no new graph
+        assert torch.allclose(outputs(compiled, x, ids + 5), outputs(model, x, ids + 5), rtol=1e-10, atol=1e-13)
+
+
+class Hidden(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(4)
+        self.a, self.b, self.c = nn.Linear(4, 16), nn.Linear(16, 16), nn.Linear(16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c(F.hardswish(self.b(F.relu(self.a(self.norm(x))))))
+
+
+def test_an_activation_that_compiling_hides_is_refused() -> None:
+    model = turnover.attach(Hidden())
+    compiled = compiled_version(model)
+    with turnover.own(model, torch.arange(8)):
+        model(torch.randn(8, 4))
+    assert attached(model).layer == 2
+    for _ in range(2):
+        with (
+            pytest.raises(TurnOverError, match="hides 1 of the 2 activations of Hidden"),
+            turnover.own(compiled, torch.arange(8)),
+        ):
+            compiled(torch.randn(8, 4))
+    assert model.norm.num_batches_tracked == 3, "the check must not touch the network"
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_keeps_the_masks(dtype: torch.dtype, x: Tensor, ids: Tensor) -> None:
+    model = turnover.attach(ChannelsLast())
+    with torch.autocast("cpu", dtype=dtype), turnover.own(model, ids):
+        model(x.float()).sum().backward()
+    assert model.hidden.dtype == dtype
+    assert torch.equal(model.hidden.ne(0).flatten(1, 2).any(1), turnover.mask(ids, 12, 0, 0))
+
+
+class Unusual(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 2
+
+
+def test_what_would_give_wrong_numbers_is_refused(x: Tensor, ids: Tensor) -> None:
+    model = turnover.attach(OwnNet().double())
+    x = x.double()
+    for wrong, message in [
+        (None, "missing"),
+        (ids[:4], "length 4, but the batch in the network has 6"),
+        (ids.float(), "integer dtype"),
+        (-ids, "negative"),
+    ]:
+        for context in (turnover.own, turnover.flipped):
+            with pytest.raises(TurnOverError, match=message), context(model, wrong):
+                model(x)
+    with turnover.own(model, ids), pytest.raises(TurnOverError, match="cannot be nested"), turnover.flipped(model, ids):
+        pass
+    with pytest.raises(TurnOverError, match="attached already"):
+        turnover.attach(model)
+    with pytest.raises(TurnOverError, match="no module is named 'fc9'; there are conv1, conv2"):
+        turnover.attach(OwnNet(), layers=["fc9"])
+    with pytest.raises(TurnOverError, match="at least one module"):
+        turnover.attach(OwnNet(), layers=[])
+    with pytest.raises(TurnOverError, match="compile afterwards"):
+        turnover.attach(compiled_version(OwnNet()))
+    with pytest.raises(TurnOverError, match="p = 2"):
+        turnover.attach(OwnNet(), p=2)
+
+
+def test_a_network_without_masked_activations_is_refused(x: Tensor, ids: Tensor) -> None:
+    for model in (nn.Sequential(Unusual(), nn.Flatten()), turnover.detach(turnover.attach(nn.Sequential(Unusual())))):
+        with pytest.raises(TurnOverError, match="masked nothing"), turnover.own(turnover.attach(model), ids):
+            model(x)
+    conv_only = turnover.attach(OwnNet().double(), layers=["conv1"])  # F.relu runs outside of conv1
+    with pytest.raises(TurnOverError, match="masked nothing"), turnover.own(conv_only, ids):
+        conv_only(x)
+
+
+def test_an_output_is_never_masked(x: Tensor, ids: Tensor) -> None:
+    model = turnover.attach(nn.Sequential(nn.Flatten(), nn.Linear(192, 5), nn.ReLU(), nn.Linear(5, 1), nn.Sigmoid()))
+    with pytest.raises(TurnOverError, match="output of Sequential is an activation"), turnover.own(model, ids):
+        model(x.float())
+    hidden = turnover.attach(turnover.detach(model), layers=["2"])
+    with turnover.own(hidden, ids):
+        assert hidden(x.float()).gt(0).all()
+
+
+def test_an_error_inside_leaves_the_network_usable(x: Tensor, ids: Tensor) -> None:
+    model = turnover.attach(OwnNet().double())
+    before = outputs(model, x, ids)
+    with pytest.raises(RuntimeError), turnover.own(model, ids):
+        model(x[:, :2])
+    with turnover.own(model, ids):
+        assert F.relu(torch.ones(6, 4)).eq(1).all(), "only the network's own forward pass is masked"
+    assert torch.equal(outputs(model, x, ids), before)

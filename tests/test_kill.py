@@ -1,0 +1,108 @@
+"""A run that is killed at any moment and started again ends with the same tables and weights, bit for bit."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from digits import digits
+
+from turnover.config import RunConfig
+from turnover.run import execute
+from turnover.store import Run
+
+CHILD = """
+import sys, torch
+torch.set_num_threads(1)
+from turnover.config import RunConfig
+from turnover.run import execute
+execute(RunConfig.model_validate_json(sys.argv[1]))
+"""
+KILLS = 20
+OVERRIDES = (
+    "epochs=300",
+    "model.hidden=[256]",
+    "corruption.count=150",
+    "estimator.epochs=[1,40,80]",
+    "optimizer.momentum=0.9",
+)
+
+
+def start(config: RunConfig, outputs: Path) -> "subprocess.Popen[bytes]":
+    environment = os.environ | {"TURNOVER_OUTPUTS": str(outputs)}
+    command = [sys.executable, "-c", CHILD, config.model_dump_json()]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, env=environment)
+
+
+def wait_for(child: "subprocess.Popen[bytes]", happened: Callable[[], bool]) -> None:
+    """Return when it has happened, or the child has ended."""
+    while child.poll() is None and not happened():
+        time.sleep(0.002)
+
+
+def modified(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+def test_twenty_kills_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = digits(*OVERRIDES)
+    expected = execute(config)
+    seconds = json.loads((expected / "manifest.json").read_text())["seconds"]
+
+    monkeypatch.setenv("TURNOVER_OUTPUTS", str(tmp_path / "killed"))
+    run = Run(config)
+    manifest, checkpoint = run.folder / "manifest.json", run.folder / "checkpoint.pt"
+    moments = random.Random(7)
+    kills, epochs = 0, []
+    while kills < KILLS:
+        starts, saved = modified(manifest), modified(checkpoint)
+        child = start(config, tmp_path / "killed")
+        if kills % 5 == 3:  # any moment, imports included
+            time.sleep(moments.uniform(0, 2))
+        elif kills % 5 == 4:  # while it loads, restores, begins
+            wait_for(child, lambda starts=starts: modified(manifest) > starts)  # type: ignore[misc]
+            time.sleep(moments.uniform(0, 0.5))
+        else:  # while it trains, and the late ones while it writes its tables
+            wait_for(child, lambda saved=saved: modified(checkpoint) > saved)  # type: ignore[misc]
+            time.sleep(moments.uniform(0, 2.4 * seconds / KILLS))
+        if child.poll() is not None:
+            assert child.returncode == 0
+            assert run.finished
+            break
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        kills += 1
+        epochs.append(torch.load(checkpoint, weights_only=True)["epoch"] if checkpoint.exists() else 0)
+    assert len(set(epochs)) > 5, f"the kills hit too few epochs: {epochs}"
+
+    last = start(config, tmp_path / "killed")
+    _, errors = last.communicate()
+    assert last.returncode == 0, errors.decode()
+    assert run.finished
+    for name in ("metrics.parquet", "scores.parquet", "config.yaml"):
+        assert (run.folder / name).read_bytes() == (expected / name).read_bytes(), name
+    ours, theirs = (torch.load(folder / "checkpoint.pt", weights_only=True) for folder in (run.folder, expected))
+    assert ours["model"].keys() == theirs["model"].keys()
+    for key, value in theirs["model"].items():
+        assert torch.equal(ours["model"][key], value), key
+    for key, state in theirs["optimizer"]["state"].items():
+        assert torch.equal(ours["optimizer"]["state"][key]["momentum_buffer"], state["momentum_buffer"])
+    assert run.manifest["status"] == "finished"
+    assert not [path for path in run.folder.rglob(".*") if path.name != ".lock"], "a half-written file was left"
+    print(f"{kills} kills, after epochs {epochs} of {config.epochs}")
+
+
+def test_two_processes_do_one_run_once(tmp_path: Path) -> None:
+    children = [start(digits("epochs=20"), tmp_path / "both") for _ in range(2)]
+    for child in children:
+        _, errors = child.communicate()
+        assert child.returncode == 0, errors.decode()
+    (folder,) = (tmp_path / "both" / "runs").iterdir()
+    assert json.loads((folder / "manifest.json").read_text())["starts"] == 1

@@ -1,0 +1,229 @@
+"""A whole run on real digits: its files, its tables, its cache, its failures."""
+
+import itertools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import torch
+from digits import changed, digits
+
+import turnover
+from turnover import pipeline
+from turnover.config import DatasetConfig
+from turnover.data.datasets import load
+from turnover.errors import RefusedInput, RunFailed
+from turnover.models.mlp import mlp
+from turnover.run import execute
+from turnover.store import Run, replacing
+from turnover.tables import METRICS, METRICS_COLUMNS, SCORE_COLUMNS, read_metrics, read_scores
+from turnover.training import checkpoint
+
+
+@pytest.fixture
+def finished() -> Path:
+    return execute(digits("epochs=3", "corruption.count=200", "dataset.limit=800", "estimator.epochs=[1]"))
+
+
+def test_a_finished_run_has_all_its_files(finished: Path) -> None:
+    names = {path.name for path in finished.iterdir()}
+    assert names >= {
+        "config.yaml",
+        "manifest.json",
+        "metrics.parquet",
+        "scores.parquet",
+        "checkpoint.pt",
+        "log.txt",
+        "DONE",
+    }
+    manifest = json.loads((finished / "manifest.json").read_text())
+    assert manifest["status"] == "finished"
+    assert manifest["seconds"] > 0
+    assert manifest["peak_memory"]["host"] > 1e8
+    assert manifest["device"] == "cpu"
+    assert manifest["leakage"]["verdict"] in ("none", "not fitted")
+    assert manifest["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert finished.name.startswith("score-digits-mlp-")
+
+
+def test_every_column_is_documented_in_the_file(finished: Path) -> None:
+    for name, columns in (("metrics", METRICS_COLUMNS), ("scores", SCORE_COLUMNS)):
+        schema = pq.read_schema(finished / f"{name}.parquet")
+        assert schema.names == list(columns)
+        assert all(schema.field(column).metadata[b"doc"].decode() == doc for column, (_, doc) in columns.items())
+
+
+def test_metrics_of_every_epoch(finished: Path) -> None:
+    metrics = read_metrics(finished)
+    assert set(metrics["metric"]) <= set(METRICS)
+    per_epoch = metrics.groupby(["epoch", "split"])["metric"].agg(set)
+    evaluated = {f"{part}_{kind}" for part in ("own", "flipped", "full") for kind in ("loss", "accuracy")}
+    assert per_epoch[0, "train"] == evaluated
+    for epoch in (1, 2, 3):
+        assert per_epoch[epoch, "train"] == evaluated | {"lr", "loss", "accuracy"}
+        assert per_epoch[epoch, "test"] == {"full_loss", "full_accuracy", "fresh_loss", "fresh_accuracy"}
+    full = metrics[(metrics["split"] == "test") & (metrics["metric"] == "full_accuracy")].set_index("epoch")["value"]
+    assert full[3] > 0.35 > full[0]
+
+
+def test_scores_are_those_of_the_stored_weights(finished: Path) -> None:
+    config = digits("epochs=3", "corruption.count=200", "dataset.limit=800", "estimator.epochs=[1]")
+    data = load(config.dataset, config.corruption)
+    model = turnover.attach(mlp(64, [64], 10), seed=config.seed)
+    model.load_state_dict(torch.load(finished / "checkpoint.pt", weights_only=True)["model"])
+    expected = turnover.score(model, data.inputs(data.train.images), data.train.labels, data.train.ids)
+    found = read_scores(finished)
+    assert found.index.tolist() == data.train.ids.tolist()
+    np.testing.assert_allclose(found["score"], expected["score"], atol=1e-6)
+    assert found["corrupted"].sum() == 200
+    assert found["corrupted"].tolist() == data.train.corrupted.tolist()
+    assert found["label"].tolist() == data.train.labels.tolist()
+    assert found["true_label"].tolist() == data.train.true_labels.tolist()
+    assert (found["score"] - (found["flipped_loss"] - found["own_loss"])).abs().max() < 1e-6
+    metrics = read_metrics(finished).set_index(["epoch", "split", "metric"])["value"]
+    assert metrics[3, "train", "own_accuracy"] == pytest.approx((found["own_prediction"] == found["label"]).mean())
+    early = read_scores(finished, epoch=1)
+    assert not np.allclose(early["score"], found["score"])
+
+
+def test_a_finished_run_is_never_trained_again(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
+    monkeypatch.setattr(pipeline, "work", lambda *arguments: pytest.fail("trained again"))
+    again = digits("epochs=3", "corruption.count=200", "dataset.limit=800", "estimator.epochs=[1]")
+    assert execute(changed(again, device="auto", experiment="other")) == finished
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()} == before
+
+
+def test_stopped_by_hand_it_goes_on_with_the_same_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = digits("epochs=4", "schedule=cosine", "optimizer.momentum=0.9")
+    whole = execute(config)
+    monkeypatch.setenv("TURNOVER_OUTPUTS", str(tmp_path / "stopped"))
+    save = checkpoint.save
+
+    def interrupt(path: Path, model: Any, optimizer: Any, progress: checkpoint.Progress) -> None:
+        save(path, model, optimizer, progress)
+        if progress.epoch == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            execute(config)
+    run = Run(config)
+    assert run.manifest["status"] == "interrupted"
+    assert not run.finished
+    execute(config)
+    assert "goes on after epoch 2 of 4" in (run.folder / "log.txt").read_text()
+    for name in ("metrics.parquet", "scores.parquet"):
+        assert (run.folder / name).read_bytes() == (whole / name).read_bytes()
+
+
+class Crash(BaseException):
+    """Ends a process as a kill would: nothing gets to record it."""
+
+
+def crash_at(number: int, *, after: bool) -> Callable[[Path, Path], Path]:
+    """A Path.replace that crashes at its number-th call, before or after it moves the file."""
+    replace, calls = Path.replace, itertools.count()
+
+    def crash(self: Path, target: Path) -> Path:
+        now = next(calls) == number
+        if now and not after:
+            raise Crash
+        result = replace(self, target)
+        if now:
+            raise Crash
+        return result
+
+    return crash
+
+
+def test_a_crash_before_or_after_any_write_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = digits("epochs=2", "estimator.epochs=[1]", "dataset.limit=300")
+    whole = execute(config)
+    moments = 0
+    for after, number in itertools.product((False, True), range(12)):
+        monkeypatch.setenv("TURNOVER_OUTPUTS", str(tmp_path / f"crash-{after}-{number}"))
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", crash_at(number, after=after))
+            try:
+                execute(config)
+                continue  # there were fewer writes
+            except Crash:
+                moments += 1
+        folder = execute(config)
+        for name in ("metrics.parquet", "scores.parquet", "config.yaml", "DONE"):
+            assert (folder / name).read_bytes() == (whole / name).read_bytes(), (after, number, name)
+        assert Run(config).manifest["status"] == "finished"
+    assert moments >= 18, "config, manifest, 2 scores, 2 checkpoints, 2 tables, manifest, DONE: before and after each"
+
+
+def test_a_diverging_run_is_failed_and_not_finished() -> None:
+    config = digits("optimizer.lr=1e30")
+    for _ in range(2):
+        with pytest.raises(RunFailed, match=r"epoch 1, step \d+ of 6, at learning rate 1e\+30"):
+            execute(config)
+        run = Run(config)
+        assert not run.finished
+        assert run.manifest["status"] == "failed"
+        assert "learning rate 1e+30" in run.manifest["message"]
+        assert not (run.folder / "scores.parquet").exists()
+
+
+def test_without_turn_over_dropout_only_the_full_network_is_tracked() -> None:
+    folder = execute(digits("epochs=2", "tracking.every=5", "turnover=off", entry="train"))
+    metrics = read_metrics(folder)
+    assert folder.name.startswith("train-")
+    assert not (folder / "scores.parquet").exists()
+    assert not metrics["metric"].str.contains("own|flipped|fresh").any()
+    evaluated = metrics[metrics["metric"] == "full_loss"]["epoch"].unique().tolist()
+    assert evaluated == [0, 2], "always before the first epoch and after the last"
+
+
+def test_leakage_is_said_loudly(caplog: pytest.LogCaptureFixture) -> None:
+    table = pd.DataFrame({"label": [0, 1] * 500, "own_prediction": [0, 1] * 500, "flipped_prediction": [1, 0] * 500})
+    with caplog.at_level("WARNING", logger="turnover"):
+        pipeline.log.propagate = True
+        assert pipeline.verdict(table, classes=10)["verdict"] == "leakage"
+    assert "MASK LEAKAGE" in caplog.text
+
+
+def test_a_device_that_is_not_there_is_refused_before_any_folder_is_made(outputs: Path) -> None:
+    with pytest.raises(RefusedInput, match="CUDA devices"):
+        execute(digits("device=cuda:77"))
+    assert not outputs.exists()
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("TURNOVER_OUTPUTS", str(tmp_path / "file"))
+    with pytest.raises(RefusedInput, match="cannot write"):
+        execute(digits())
+
+
+def test_a_file_that_fails_half_way_keeps_its_old_content(tmp_path: Path) -> None:
+    path = tmp_path / "table"
+    path.write_text("old")
+
+    def write_half() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("ne")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_half()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_training_examples_never_see_fresh_ids() -> None:
+    """Fresh masks start beyond every id of a dataset."""
+    from turnover.evaluation import FRESH
+
+    data = load(DatasetConfig(name="digits", limit=None, normalization="unit", seed=0), digits().corruption)
+    assert int(data.train.ids.max()) < FRESH

@@ -1,0 +1,307 @@
+"""The shape of the house: which room imports which, small documented modules, one list of pins, no private paths."""
+
+import ast
+import importlib
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+import turnover
+from turnover.tables import METRICS, METRICS_COLUMNS, SCORE_COLUMNS, Metric, write_metrics
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "src" / "turnover"
+MODULES = sorted(SOURCE.rglob("*.py"))
+
+# A room is a module or package of src/turnover. It imports only rooms above it.
+ROOMS = """
+    errors facts values
+    config seeding store tables tracking
+    data
+    masks interception dropout device examples evaluation
+    models training scores subsets dynamics
+    pipeline run
+    experiments claims statistics
+    estimate cli plan
+    figures report
+""".split()
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def room(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def statements(node: ast.AST) -> Iterator[ast.AST]:
+    """Every node below, except what only a type checker sees."""
+    if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+        children: list[ast.AST] = list(node.orelse)
+    else:
+        children = list(ast.iter_child_nodes(node))
+    for child in children:
+        yield child
+        yield from statements(child)
+
+
+def imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Line and full name of everything imported, inside functions too."""
+    for node in statements(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            yield from ((node.lineno, f"{module}.{alias.name}") for alias in node.names)
+
+
+# --- rooms ---
+
+
+def test_the_import_reader_sees_what_it_should() -> None:
+    code = """
+import a.b
+from turnover.c import d
+from . import e
+if TYPE_CHECKING:
+    import never
+else:
+    import f
+def function():
+    with x:
+        from turnover import g
+"""
+    assert [found for _, found in imports(ast.parse(code))] == ["a.b", "turnover.c.d", "..e", "f", "turnover.g"]
+
+
+def test_every_room_has_its_place() -> None:
+    rooms = {room(path) for path in MODULES} - {"__init__"}
+    assert rooms <= set(ROOMS)
+    assert len(ROOMS) == len(set(ROOMS))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_a_room_imports_only_rooms_above_it(path: Path) -> None:
+    here = room(path)
+    for line, imported in imports(parsed(path)):
+        where = f"{name(path)}:{line} imports {imported}"
+        assert not imported.startswith("."), f"{where}: relative"
+        parts = imported.split(".")
+        if parts[0] != "turnover":
+            continue
+        assert parts[1] in ROOMS, f"{where}: not a room"
+        assert here != "__init__", f"{where}: the package itself imports nothing before it is used"
+        assert ROOMS.index(parts[1]) <= ROOMS.index(here), f"{where}: {here} stands above {parts[1]}"
+
+
+def test_scripts_hold_no_science() -> None:
+    """A page each, and only the doors of the house."""
+    for path in sorted((ROOT / "scripts").glob("*.py")):
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 80 or path.stem == "benchmark", name(path)
+        assert ast.get_docstring(parsed(path)), name(path)
+
+
+# --- modules ---
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_a_module_is_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 260
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_a_module_says_what_it_is_for(path: Path) -> None:
+    tree = parsed(path)
+    assert ast.get_docstring(tree) or not tree.body  # an empty __init__.py is only a mark
+
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def functions(tree: ast.Module) -> Iterator[tuple[str, Function, bool]]:
+    """Name, definition and whether it is public and new: not a property, and not a hook that a base class documents."""
+    for node in tree.body:
+        if isinstance(node, Function):
+            yield node.name, node, not node.name.startswith("_")
+        elif isinstance(node, ast.ClassDef):
+            for inner in node.body:
+                if isinstance(inner, Function):
+                    plain = not node.bases and "property" not in map(ast.unparse, inner.decorator_list)
+                    public = not node.name.startswith("_") and not inner.name.startswith("_")
+                    yield f"{node.name}.{inner.name}", inner, plain and public
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_a_public_function_has_a_docstring(path: Path) -> None:
+    silent = [each for each, node, public in functions(parsed(path)) if public and not ast.get_docstring(node)]
+    assert silent == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_a_function_has_all_its_types(path: Path) -> None:
+    untyped = []
+    for each, node, _ in functions(parsed(path)):
+        given = node.args
+        arguments = [*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg]
+        missing = [one.arg for one in arguments if one and not one.annotation and one.arg not in ("self", "cls")]
+        untyped += [f"{each}({', '.join(missing)})"] * (bool(missing) or node.returns is None)
+    assert untyped == []
+
+
+# --- the package from outside ---
+
+
+def in_a_new_process(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_importing_the_package_does_not_import_torch() -> None:
+    heavy = "print([name for name in ('torch', 'pandas', 'numpy', 'hydra', 'wandb') if name in sys.modules])"
+    assert in_a_new_process(f"import sys, turnover; {heavy}") == "[]"
+
+
+def test_what_runs_before_a_cached_or_refused_run_does_not_import_torch() -> None:
+    rooms = "cli, config, experiments, plan, run, store"
+    assert in_a_new_process(f"import sys; from turnover import {rooms}; print('torch' in sys.modules)") == "False"
+
+
+def test_every_public_name_resolves() -> None:
+    assert sorted(turnover.__all__) == turnover.__all__ == dir(turnover)
+    for public in turnover.__all__:
+        found = getattr(turnover, public)
+        assert callable(found)
+        assert found.__doc__
+        assert getattr(importlib.import_module(found.__module__), public) is found
+
+
+def test_a_name_that_is_not_public_is_refused() -> None:
+    with pytest.raises(AttributeError, match="module 'turnover' has no attribute 'masks_of'"):
+        _ = turnover.masks_of
+
+
+# --- one list of versions ---
+
+
+@pytest.fixture(scope="module")
+def project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def test_every_dependency_is_pinned_once(project: dict[str, Any]) -> None:
+    pins = all_pins(project)
+    assert all(re.fullmatch(r"[a-z0-9-]+==[0-9][0-9a-z.]*", pin) for pin in pins)
+    assert len({pin.split("==")[0] for pin in pins}) == len(pins)
+    assert all("==" in pin for pin in project["build-system"]["requires"])
+
+
+def all_pins(project: dict[str, Any]) -> list[str]:
+    extras = project["project"]["optional-dependencies"]
+    return [*project["project"]["dependencies"], *(pin for extra in extras.values() for pin in extra)]
+
+
+def test_conda_installs_the_same_versions(project: dict[str, Any]) -> None:
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    assert (conda["name"], conda["channels"]) == ("turnover", ["conda-forge"])
+    [by_pip] = [item["pip"] for item in conda["dependencies"] if isinstance(item, dict)]
+    plain = [item for item in conda["dependencies"] if isinstance(item, str)]
+    assert sorted(by_pip) == sorted([*all_pins(project), "-e ."])
+    assert sorted(plain) == ["pip", f"python={project['tool']['mypy']['python_version']}"]
+
+
+def test_the_python_version_is_the_same_everywhere(project: dict[str, Any]) -> None:
+    version = project["tool"]["mypy"]["python_version"]
+    assert project["project"]["requires-python"] == f">={version}"
+    assert project["tool"]["ruff"]["target-version"] == "py" + version.replace(".", "")
+
+
+def test_the_citation_agrees_with_the_project(project: dict[str, Any]) -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["cff-version"] == "1.2.0"
+    for ours, theirs in (("title", "name"), ("version", "version"), ("license", "license")):
+        assert citation[ours] == project["project"][theirs]
+    assert citation["message"]
+    assert citation["authors"] == [{"name": "The turnover authors"}]
+    assert [(work["year"], work["authors"][0]["family-names"]) for work in citation["references"]] == [
+        (2021, "Liu"),
+        (2020, "Kobayashi"),
+    ]
+
+
+# --- what is tracked ---
+
+
+def tracked() -> list[Path]:
+    """Every file of the repository that git tracks or would track."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return [ROOT / line for line in done.stdout.split("\0") if line and (ROOT / line).is_file()]
+
+
+PRIVATE = re.compile(r"(?<![\w.~$}])/(?:home|root|tmp|Users|work|mnt|scratch)/\w")
+REGISTRY = re.compile(r"https?://\S*?(?:pypi|pythonhosted|npmjs|anaconda|deb\.debian|ubuntu|devpi|artifactory)")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("see " + "/".join(["", "home", "me", "x"]), True),
+        ("'" + "/".join(["", "tmp", "x"]) + "'", True),
+        ("$HOME/tmp/x ~/tmp/x ./tmp/x a/tmp/x", False),
+        ("https:" + "//registry.npmjs.org/x", True),
+        ("--index-url https:" + "//mirror.local/pypi/simple", True),
+        ("https:" + "//arxiv.org/abs/2112.08798 npm pack, pip install", False),
+    ],
+)
+def test_the_search_for_private_paths_finds_them(text: str, found: bool) -> None:
+    assert bool(PRIVATE.search(text) or REGISTRY.search(text)) == found
+
+
+def test_no_private_path_and_no_registry_is_written_down() -> None:
+    found = []
+    for path in tracked():
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError:  # a picture or a table
+            continue
+        bad = (number for number, line in enumerate(lines, 1) if PRIVATE.search(line) or REGISTRY.search(line))
+        found += [f"{name(path)}:{number}" for number in bad]
+    assert found == []
+
+
+# --- documented tables ---
+
+
+def test_every_metric_and_column_is_documented() -> None:
+    for text in [*METRICS.values(), *(doc for _, doc in {**METRICS_COLUMNS, **SCORE_COLUMNS}.values())]:
+        assert len(text) > 8
+        assert not text.endswith(".")
+    assert all(re.fullmatch(r"[a-z0-9_]+", metric) for metric in METRICS)
+
+
+def test_a_metric_without_a_line_of_documentation_is_refused() -> None:
+    with pytest.raises(ValueError, match="'acuracy' is not documented"):
+        Metric(1, "test", "acuracy", 1.0)
+
+
+def test_a_table_carries_its_documentation(tmp_path: Path) -> None:
+    write_metrics(tmp_path / "metrics.parquet", [Metric(1, "test", metric, 0.5) for metric in METRICS])
+    schema = pq.read_schema(tmp_path / "metrics.parquet")
+    assert schema.names == list(METRICS_COLUMNS)
+    for column, (kind, doc) in METRICS_COLUMNS.items():
+        assert schema.field(column).type == kind
+        assert schema.field(column).metadata[b"doc"].decode() == doc
