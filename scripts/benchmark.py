@@ -22,7 +22,7 @@ from turnover.models.mlp import mlp
 from turnover.store import outputs_root, provenance, replacing, write_json
 from turnover.training.loop import train
 
-BATCH, UNITS, EXAMPLES = 256, 4096, 256 * 25
+BATCH, UNITS, EXAMPLES = 256, 4096, 256 * 50
 
 
 def interleaved(name: str, contestants: dict[str, Callable[[], object]], rounds: int) -> list[dict[str, object]]:
@@ -90,10 +90,10 @@ def main() -> None:
     rule, hidden = MaskRule(0.5, 0), torch.randn(BATCH, UNITS)
     masked = network(True)
     comparisons: dict[str, dict[str, Callable[[], object]]] = {
-        "training, 25 steps": {"plain": epochs(False, data), "turn-over dropout": epochs(True, data)},
-        "scoring against training, 6,400 examples": {
+        "training, 50 steps": {"plain": epochs(False, data), "turn-over dropout": epochs(True, data)},
+        "scoring against training, 12,800 examples": {
             "training epoch": epochs(True, data),
-            "own + flipped scores": lambda: evaluate(masked, data, (own, flipped), batch_size=BATCH),
+            "own + flipped scores": lambda: evaluate(masked, data, (own, flipped)),
         },
         "masks of a batch": {
             "hash on the fly": lambda: rule.multiplier(ids, UNITS, 0, flipped=False, dtype=torch.float32),

@@ -18,5 +18,13 @@ def main(config: DictConfig) -> None:
         print(make(parse(FigureJob, values)), flush=True)
 
 
+def known() -> list[str]:
+    """The fields of this entry point's config."""
+    from turnover.config import fields
+    from turnover.figures.make import FigureJob
+
+    return fields(FigureJob)
+
+
 if __name__ == "__main__":
-    enter(main)
+    enter(main, known)

@@ -75,4 +75,4 @@ def test_real_gpu_gives_the_same_masks_and_scores() -> None:
     on_gpu = turnover.score(model.cuda(), x, y, ids)
     assert (on_cpu["score"] - on_gpu["score"]).abs().max() < 1e-9
     examples = Examples(x.cuda(), y.cuda(), ids.cuda())
-    measure(model, examples, examples, fresh_masks=1, batch_size=2, precision="float32")
+    measure(model, examples, examples, fresh_masks=1, precision="float32")

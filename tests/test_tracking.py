@@ -282,7 +282,7 @@ def test_after_the_first_error_wandb_is_left_alone(caplog: pytest.LogCaptureFixt
         board.summarise({"a": 1})
         for _ in range(3):
             board.log({"epoch": 0})
-        board.close()
+        board.close(failed=False)
     assert [call[0] for call in run.calls] == ["update", "log"]
     assert caplog.text.count("wandb failed and is off from here on: WandbTroubleError: log") == 1
 

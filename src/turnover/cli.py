@@ -14,9 +14,16 @@ from typing import Any, NoReturn
 from turnover.config import fields, suggestion
 from turnover.errors import RefusedInput, RunFailed, TurnOverError
 
+_known: Callable[[], list[str]] = fields  # the dotted fields of the entry point that runs
 
-def enter(main: Callable[[], Any]) -> NoReturn:
-    """Run an entry point and end the process with the right exit code and, if it failed, one readable message."""
+
+def enter(main: Callable[[], Any], known: Callable[[], list[str]] = fields) -> NoReturn:
+    """Run an entry point and end the process with the right exit code and, if it failed, one readable message.
+
+    `known` lists the fields of its config, to suggest one for a misspelt one.
+    """
+    global _known
+    _known = known
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as they are
     set_up_logging()
     try:
@@ -87,7 +94,9 @@ def _composition(message: str) -> str:
         name = unknown.group(1)
         value = next((arg.split("=", 1)[1] for arg in sys.argv if arg.lstrip("+").startswith(f"{name}=")), None)
         told = f"{name} = {value}" if value is not None else name
-        if name in fields():
+        if name == "experiment":
+            return f"{told}: an experiment is added to the config, so write +{name}={value}"
+        if name in _known():
             return f"{told}: not a field of the chosen option of {name.split('.')[0]!r}; choose another option of it"
-        return f"{told}: there is no such field; {suggestion(name, fields())}"
+        return f"{told}: there is no such field; {suggestion(name, _known())}"
     return message

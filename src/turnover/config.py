@@ -6,9 +6,10 @@ The defaults live in `conf/`, never here: a run's config is complete, and so is 
 import difflib
 import hashlib
 import json
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from turnover.errors import RefusedInput
 from turnover.facts import FACTS
@@ -62,11 +63,12 @@ class MultistepSchedule(Group):
     milestones: Annotated[list[Positive], Field(min_length=1)]  # the rate falls after this many whole epochs
     gamma: PositiveFloat
 
-    @model_validator(mode="after")
-    def _rising(self) -> Self:
-        if any(a >= b for a, b in zip(self.milestones, self.milestones[1:], strict=False)):
+    @field_validator("milestones")
+    @classmethod
+    def _rising(cls, milestones: list[int]) -> list[int]:
+        if any(a >= b for a, b in pairwise(milestones)):
             raise ValueError("milestones must rise, each larger than the one before it")
-        return self
+        return milestones
 
 
 class CosineSchedule(Group):
@@ -86,6 +88,13 @@ class TurnoverConfig(Group):
     groups: Positive | None  # examples share this many masks; null: a mask of its own for every example
     balance: Literal["bernoulli", "exact"]
     layers: list[str] | None  # names of modules whose activations are masked; null: every hidden activation
+
+    @field_validator("p")
+    @classmethod
+    def _resolved(cls, p: float) -> float:
+        if not 2**-16 <= p <= 1 - 2**-16:
+            raise ValueError("must lie between 0 and 1, at least 2^-16 away from both")
+        return p
 
 
 class NoEstimator(Group):
@@ -148,14 +157,17 @@ class RunConfig(Group):
             ("dataset.limit", self.dataset.limit, full, f"the {full} training examples of {name}"),
             ("corruption.count", self.corruption.count, self.train_size, "the training examples of this run"),
         ]
+        wrong = []
         if isinstance(self.estimator, TurnoverEstimator):
             last = max(self.estimator.epochs, default=0)
             at_most.append(("estimator.epochs", last, self.epochs, "the number of epochs"))
             if isinstance(self.turnover, TurnoverOff):
-                raise ValueError("estimator=turnover needs turn-over dropout: set turnover=all_layers")
+                wrong.append("estimator=turnover needs turn-over dropout: set turnover=all_layers")
         for field, value, bound, meaning in at_most:
             if value is not None and value > bound:
-                raise ValueError(f"{field} = {value} is too large: at most {bound}, {meaning}")
+                wrong.append(f"{field} = {value} is too large: at most {bound}, {meaning}")
+        if wrong:
+            raise ValueError("\n".join(wrong))
         return self
 
     def science(self) -> dict[str, Any]:
@@ -199,7 +211,7 @@ def _explain(schema: type[BaseModel], item: Any) -> str:
             return f"{field}.name = {item['ctx']['tag']!r}: allowed: {item['ctx']['expected_tags']}"
         case "value_error":
             message = str(item["ctx"]["error"])
-            return f"{field}: {message}" if field else message
+            return f"{field} = {value!r}: {message}" if field else message
         case _:
             message = item["msg"].removeprefix("Input ").replace("Input should", "should")
             return f"{field} = {value!r}: {message}"
@@ -223,6 +235,8 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _nearest(schema: type[BaseModel], field: str) -> str:
+    if field in fields(schema):
+        return f"it belongs to another option of {field.split('.')[0]!r}"
     return suggestion(field, fields(schema))
 
 

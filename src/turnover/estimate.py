@@ -33,7 +33,7 @@ def seconds(config: RunConfig) -> float:
         ticks.append(clock())
     step = (ticks[1] - ticks[0]) / steps_per_epoch(len(few), config.batch_size)
     start = clock()
-    measure(parts.model, few, few, fresh_masks=1, batch_size=config.batch_size, precision=config.precision)
+    measure(parts.model, few, few, fresh_masks=1, precision=config.precision)
     evaluated = (clock() - start) / (2 * len(few))  # of one example
     tracked = (len(parts.tracked) + len(parts.test)) * (1 + config.epochs // config.tracking.every)
     scored = len(parts.train) * (1 + len(getattr(config.estimator, "epochs", [])))

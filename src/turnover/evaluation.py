@@ -15,6 +15,7 @@ from turnover.interception import Branch
 
 Subnetwork = Callable[[Tensor], Branch]  # ids of a batch -> the sub-network each example is run through
 
+BATCH = 512  # examples of one pass; on a CPU larger ones fall out of its caches
 FRESH = 1 << 40  # ids from here on are never trained: masks made of them are fresh
 
 
@@ -57,7 +58,7 @@ def evaluate(
     examples: Examples,
     subnetworks: Sequence[Subnetwork] = (full,),
     *,
-    batch_size: int = 256,
+    batch_size: int = BATCH,
     precision: Precision = "float32",
 ) -> list[Outcome]:
     """Run every example through each of the sub-networks, in evaluation mode, without gradients.

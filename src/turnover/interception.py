@@ -54,12 +54,14 @@ class TurnOverDropout:
         self.activations: int | None = None  # how many there are, if the network was ever compiled
 
     def enter_network(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        """Hook before the network's forward pass."""
         if self.branches:
             self.running, self.inside, self.layer, self.masked = True, 0, 0, None
             if torch.compiler.is_compiling():
                 self.compiled = (module, args, kwargs)
 
     def leave_network(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        """Hook after the network's forward pass: something was masked, and it was not the output."""
         if not self.branches:
             return
         self.running, masked, self.masked = False, self.masked, None
@@ -74,9 +76,11 @@ class TurnOverDropout:
             )
 
     def enter_layers(self, module: nn.Module, inputs: Any) -> None:
+        """Hook before a module whose activations are masked."""
         self.inside += 1
 
     def leave_layers(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        """Hook after a module whose activations are masked."""
         self.inside -= 1
 
     def after(self, function: Any, output: Any) -> Any:
@@ -99,22 +103,26 @@ class TurnOverDropout:
         channel = 1 if self.channels_first else x.dim() - 1
         shape = [batch] + [1] * (x.dim() - 1)
         shape[channel] = units = x.shape[channel]
-        factors = [
-            x.new_ones(())
-            if branch.ids is None
-            else self.rule.multiplier(
-                branch.ids.to(x.device), units, layer, flipped=branch.flipped, dtype=x.dtype
-            ).reshape(shape)
-            for branch in self.branches
-        ]
         parts = x.split(batch) if len(x) > batch else [x] * count  # the input of each branch, [batch, ...]
-        if count == 1:
-            return parts[0] * factors[0]
-        if torch.is_grad_enabled():
-            return torch.cat([part * factor for part, factor in zip(parts, factors, strict=True)])
-        output = x.new_empty(count * batch, *x.shape[1:])  # written once, where torch.cat would write everything twice
-        for part, factor, place in zip(parts, factors, output.split(batch), strict=True):
-            torch.mul(part, factor, out=place)
+
+        def factor(branch: Branch, out: Tensor | None = None) -> Tensor:
+            if branch.ids is None:
+                return x.new_ones(()) if out is None else out.fill_(1)
+            ids = branch.ids.to(x.device)
+            return self.rule.multiplier(ids, units, layer, flipped=branch.flipped, dtype=x.dtype, out=out)
+
+        if count == 1 or torch.is_grad_enabled():
+            masked = [
+                part * factor(one).reshape(shape if one.ids is not None else ())
+                for part, one in zip(parts, self.branches, strict=True)
+            ]
+            return torch.cat(masked) if count > 1 else masked[0]
+        output = x.new_empty(count * batch, *x.shape[1:])
+        for part, place, one in zip(parts, output.split(batch), self.branches, strict=True):
+            if x.dim() == 2:  # made where it is used: fresh memory costs as much as the arithmetic
+                factor(one, out=place).mul_(part)
+            else:
+                torch.mul(part, factor(one).reshape(shape if one.ids is not None else ()), out=place)
         return output
 
 

@@ -83,24 +83,32 @@ class MaskRule:
         """Own masks, bool.  # [batch, units]"""
         return self._choose(ids, units, layer, torch.tensor([False, True], device=ids.device))
 
-    def multiplier(self, ids: Tensor, units: int, layer: int, *, flipped: bool, dtype: torch.dtype) -> Tensor:
+    def multiplier(
+        self, ids: Tensor, units: int, layer: int, *, flipped: bool, dtype: torch.dtype, out: Tensor | None = None
+    ) -> Tensor:
         """What activations are multiplied by: 1/p on own units, or 1/(1-p) on flipped ones, and 0 elsewhere.
 
-        p is the exact keep probability, so that the mean multiplier is 1.  # [batch, units]
+        p is the exact keep probability, so that the mean multiplier is 1. Written to `out`, a contiguous tensor of
+        that shape and dtype, if there is one.  # [batch, units]
         """
         keep = self._threshold / (1 << PLANES) if self.balance == "bernoulli" else self._kept(units) / units
         values = [1 / (1 - keep), 0.0] if flipped else [0.0, 1 / keep]
-        return self._choose(ids, units, layer, torch.tensor(values, dtype=dtype, device=ids.device))
+        return self._choose(ids, units, layer, torch.tensor(values, dtype=dtype, device=ids.device), out)
 
-    def _choose(self, ids: Tensor, units: int, layer: int, values: Tensor) -> Tensor:
+    def _choose(self, ids: Tensor, units: int, layer: int, values: Tensor, out: Tensor | None = None) -> Tensor:
         # values[1] on own units, values[0] on the others
         if self.groups is not None:
             hashes = _mix(ids.long() * _signed(_GAMMA) + _key(self.seed, _GROUPS))
             ids = _shift_right(hashes, 1) % self.groups
         rows = _mix(ids.long() * _signed(_GAMMA) + _key(self.seed, layer))  # [batch]
-        if self.balance == "exact":
-            return values[self._lowest(rows, units).long()]
-        return _unpack(self._words(rows, -(-units // 64)), values)[:, :units]
+        if self.balance == "bernoulli":
+            words = self._words(rows, -(-units // 64))
+            if out is not None and units % 64 == 0:
+                return _unpack(words, values, out)
+            chosen = _unpack(words, values)[:, :units]
+        else:
+            chosen = values[self._lowest(rows, units).long()]
+        return chosen if out is None else out.copy_(chosen)
 
     def _words(self, rows: Tensor, count: int) -> Tensor:
         """The masks packed into words: bit i of word j is unit 64 j + i.  # int64 [batch, count]"""
@@ -146,14 +154,18 @@ def check_ids(ids: Tensor | None) -> Tensor:
     return ids
 
 
-def _unpack(words: Tensor, values: Tensor) -> Tensor:
-    """Each bit of the words as values[bit].  # int64 [batch, count] -> [batch, 64 count]"""
+def _unpack(words: Tensor, values: Tensor, out: Tensor | None = None) -> Tensor:
+    """Each bit of the words as values[bit], written to `out` if there is one.  # [batch, count] -> [batch, 64 count]"""
     # A table from a byte to its eight values moves 8 times fewer integers than shifting out single bits.
     table = values[(torch.arange(256, device=words.device)[:, None] >> torch.arange(8, device=words.device)) & 1]
     octets = words.view(torch.uint8)  # lowest byte first on every machine and GPU that PyTorch is built for, bar one:
     if sys.byteorder == "big":
         octets = octets.view(-1, 8).flip(1)
-    return table.index_select(0, octets.reshape(-1).int()).reshape(len(words), -1)
+    index = octets.reshape(-1).int()
+    if out is not None:
+        torch.index_select(table, 0, index, out=out.view(-1, 8))
+        return out
+    return table.index_select(0, index).reshape(len(words), -1)
 
 
 def _mix(x: Tensor) -> Tensor:

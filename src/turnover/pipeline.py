@@ -131,7 +131,6 @@ def track(parts: Parts, config: RunConfig, tracker: Tracker, epoch: int) -> None
         parts.tracked,
         parts.test,
         fresh_masks=config.tracking.fresh_masks,
-        batch_size=config.batch_size,
         precision=config.precision,
     )
     for split, values in splits.items():
@@ -142,7 +141,7 @@ def track(parts: Parts, config: RunConfig, tracker: Tracker, epoch: int) -> None
 
 def scores(parts: Parts, config: RunConfig, epoch: int) -> pd.DataFrame:
     """The score table of all training examples after `epoch`, with the columns of `tables.SCORE_COLUMNS`."""
-    table = score_examples(parts.model, parts.train, batch_size=config.batch_size, precision=config.precision)
+    table = score_examples(parts.model, parts.train, precision=config.precision)
     split = parts.dataset.train
     table["true_label"] = split.true_labels.cpu().numpy()
     table["corrupted"] = split.corrupted.cpu().numpy()

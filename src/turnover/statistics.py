@@ -32,7 +32,9 @@ def skewness(values: np.ndarray) -> Statistic:
         centred = values - share @ values
         square = centred * centred
         variance = share @ square
-        return float(share @ (square * centred) / variance**1.5) if variance > 0 else 0.0
+        if variance <= 1e-24 * (share @ (values * values)):  # equal up to rounding
+            return 0.0
+        return float(share @ (square * centred) / variance**1.5)
 
     return statistic
 
@@ -45,8 +47,11 @@ def top_share(values: np.ndarray, top: float = 0.1) -> Statistic:
     def statistic(counts: np.ndarray) -> float:
         drawn = counts[order]
         mass = np.cumsum(drawn * positive)
-        highest = np.searchsorted(np.cumsum(drawn), top * drawn.sum())
-        return float(mass[highest] / mass[-1]) if mass[-1] > 0 else 0.0
+        ranks = np.cumsum(drawn)
+        kept = np.ceil(top * ranks[-1])
+        last = np.searchsorted(ranks, kept)
+        highest = mass[last] - (ranks[last] - kept) * positive[last]  # of the last one's copies only those needed
+        return float(highest / mass[-1]) if mass[-1] > 0 else 0.0
 
     return statistic
 

@@ -71,9 +71,9 @@ class Dashboard:
 
         self._try(show)
 
-    def close(self) -> None:
-        """Finish the wandb run."""
-        self._try(lambda run: run.finish())
+    def close(self, *, failed: bool) -> None:
+        """Finish the wandb run, marked as failed or not."""
+        self._try(lambda run: run.finish(exit_code=int(failed)))
 
     def _try(self, action: Callable[[Any], object]) -> None:
         if self._run is None:
@@ -98,10 +98,12 @@ def dashboard(
 ) -> Iterator[Dashboard]:
     """A wandb run in `folder`/wandb for the length of the block; offline unless `logger=wandb_online`."""
     board = Dashboard(None if isinstance(logger, NoLogger) else _start(logger, folder, name, job, group, tags, config))
+    failed = True
     try:
         yield board
+        failed = False
     finally:
-        board.close()
+        board.close(failed=failed)
 
 
 def _start(
@@ -112,10 +114,12 @@ def _start(
         import wandb
 
         folder.mkdir(parents=True, exist_ok=True)
+        os.environ.setdefault("WANDB_DATA_DIR", str(folder / "wandb"))  # else copies of artifacts go to the home folder
+        mode: Any = os.environ.get("WANDB_MODE") or logger.mode  # wandb's own switch wins, as its users expect
         run = wandb.init(
             project=logger.project,
             entity=logger.entity,
-            mode=logger.mode,
+            mode=mode,
             dir=str(folder),
             id=name,
             name=name,

@@ -10,7 +10,7 @@ from turnover.examples import Examples
 
 
 def measure(
-    model: nn.Module, train: Examples, test: Examples, *, fresh_masks: int, batch_size: int, precision: Precision
+    model: nn.Module, train: Examples, test: Examples, *, fresh_masks: int, precision: Precision
 ) -> dict[str, dict[str, float]]:
     """Mean loss (nats) and accuracy by split, then by metric, as named in `tables.METRICS`.
 
@@ -25,7 +25,7 @@ def measure(
     results: dict[str, dict[str, Tensor]] = {}
     for split, examples in {"train": train, "test": test}.items():
         chosen = [one for group in wanted[split].values() for one in group]
-        outcomes = iter(evaluate(model, examples, chosen, batch_size=batch_size, precision=precision))
+        outcomes = iter(evaluate(model, examples, chosen, precision=precision))
         results[split] = {}
         for name, group in wanted[split].items():
             parts = [next(outcomes) for _ in group]

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pandas as pd
 from matplotlib.figure import Figure
+from pydantic import Field
 
 from turnover.claims import Claim
 from turnover.config import Group, NoLogger, RunConfig, WandbLogger
@@ -46,7 +47,7 @@ class FigureJob(Group):
 
     figure: FigureConfig
     scale: Literal["smoke", "laptop", "paper"]
-    logger: NoLogger | WandbLogger
+    logger: Annotated[NoLogger | WandbLogger, Field(discriminator="name")]
 
 
 @dataclass(frozen=True)

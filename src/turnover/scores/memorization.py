@@ -87,7 +87,7 @@ def memorization(
                 on_step=bar.update,
             ):
                 pass
-            tables.append(score_examples(model, examples, batch_size=batch_size, precision=precision))
+            tables.append(score_examples(model, examples, precision=precision))
     table = average(tables)
     seen = [each.attrs["leakage"] for each in tables]
     table.attrs["seeds"] = chosen

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from turnover.device import Precision
-from turnover.evaluation import evaluate, flipped, own
+from turnover.evaluation import BATCH, evaluate, flipped, own
 from turnover.examples import Examples
 from turnover.scores.leakage import leakage
 
@@ -18,7 +18,7 @@ def score(
     y: Any,
     ids: Any = None,
     *,
-    batch_size: int = 256,
+    batch_size: int = BATCH,
     precision: Precision = "float32",
 ) -> pd.DataFrame:
     """Memorization score of every example by a trained network with turn-over dropout attached.
@@ -42,7 +42,7 @@ def score(
 
 
 def score_examples(
-    model: nn.Module, examples: Examples, *, batch_size: int = 256, precision: Precision = "float32"
+    model: nn.Module, examples: Examples, *, batch_size: int = BATCH, precision: Precision = "float32"
 ) -> pd.DataFrame:
     """The table of `score` for examples that are on the model's device already."""
     own_part, flipped_part = evaluate(model, examples, (own, flipped), batch_size=batch_size, precision=precision)
