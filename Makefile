@@ -28,7 +28,7 @@ data: .venv/installed  ## fetch DATASET=mnist|fashion_mnist|cifar10, checksums v
 fig1: .venv/installed  ## figure 1: the mechanism, drawn from real masks (seconds)
 	$(PY) scripts/figure.py figure=fig1 scale=$(SCALE)
 
-fig2: .venv/installed  ## figure 2: memorization scores of MNIST, clean and corrupted (laptop: about 10 minutes)
+fig2: .venv/installed  ## figure 2: memorization scores of MNIST, clean and corrupted (laptop: about 14 minutes)
 	$(PY) scripts/train.py -m +experiment=$@ scale=$(SCALE) hydra/launcher=$(LAUNCHER)
 	$(PY) scripts/figure.py figure=$@ scale=$(SCALE)
 
