@@ -121,7 +121,7 @@ def test_full_network_is_untouched_and_detach_gives_it_back(net: nn.Module, x: T
     assert torch.equal(net(x), before)
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())
     with pytest.raises(TurnOverError, match="no turn-over dropout"), turnover.own(net, ids):
-        pass
+        net(x)
 
 
 def test_an_example_does_not_depend_on_its_batch(net: nn.Module, x: Tensor, ids: Tensor) -> None:
@@ -155,8 +155,9 @@ def test_mlp_equals_a_really_cut_out_network(x: Tensor, ids: Tensor) -> None:
 
 def test_a_bit_stands_for_a_feature_map_after_a_convolution(x: Tensor, ids: Tensor) -> None:
     conv = nn.Conv2d(3, 8, 3).double()
-    # an identity after the ReLU, since an output itself is never masked
-    model = turnover.attach(nn.Sequential(conv, nn.ReLU(), nn.Flatten()), p=0.25, seed=5)
+    head = nn.Linear(8 * 36, 8 * 36, bias=False).double()
+    nn.init.eye_(head.weight)  # shows the hidden maps: an output itself is never masked
+    model = turnover.attach(nn.Sequential(conv, nn.ReLU(), nn.Flatten(), head), p=0.25, seed=5)
     with turnover.own(model, ids):
         found = model(x)
     for i in range(len(ids)):
@@ -201,9 +202,6 @@ def test_layers_are_chosen_by_name_and_keep_their_masks(x: Tensor, ids: Tensor) 
     mask = turnover.mask(ids, 512, 15, 0)  # the sixteenth activation in both networks
     assert not (dead[0][0] & ~mask).any()
     assert not (dead[1][0] & ~mask).any()
-    with turnover.own(last, ids):
-        stem = F.relu(last.bn1(last.conv1(x)))  # type: ignore[operator]
-    assert (stem.ne(0).flatten(2).any(2)).all(dim=1).any()
 
 
 def test_copies_pickles_and_state_dicts_keep_the_masks(net: nn.Module, x: Tensor, ids: Tensor) -> None:
@@ -286,8 +284,10 @@ def test_what_would_give_wrong_numbers_is_refused(x: Tensor, ids: Tensor) -> Non
         for context in (turnover.own, turnover.flipped):
             with pytest.raises(TurnOverError, match=message), context(model, wrong):
                 model(x)
-    with turnover.own(model, ids), pytest.raises(TurnOverError, match="cannot be nested"), turnover.flipped(model, ids):
-        pass
+    with turnover.own(model, ids):
+        model(x)
+        with pytest.raises(TurnOverError, match="cannot be nested"), turnover.flipped(model, ids):
+            model(x)
     with pytest.raises(TurnOverError, match="attached already"):
         turnover.attach(model)
     with pytest.raises(TurnOverError, match="no module is named 'fc9'; there are conv1, conv2"):
@@ -311,7 +311,10 @@ def test_a_network_without_masked_activations_is_refused(x: Tensor, ids: Tensor)
 
 def test_an_output_is_never_masked(x: Tensor, ids: Tensor) -> None:
     model = turnover.attach(nn.Sequential(nn.Flatten(), nn.Linear(192, 5), nn.ReLU(), nn.Linear(5, 1), nn.Sigmoid()))
-    with pytest.raises(TurnOverError, match="output of Sequential is an activation"), turnover.own(model, ids):
+    with (
+        pytest.raises(TurnOverError, match="follows the last masked activation of Seq"),
+        turnover.own(model, ids),
+    ):
         model(x.float())
     hidden = turnover.attach(turnover.detach(model), layers=["2"])
     with turnover.own(hidden, ids):
@@ -324,5 +327,84 @@ def test_an_error_inside_leaves_the_network_usable(x: Tensor, ids: Tensor) -> No
     with pytest.raises(RuntimeError), turnover.own(model, ids):
         model(x[:, :2])
     with turnover.own(model, ids):
+        model(x)
         assert F.relu(torch.ones(6, 4)).eq(1).all(), "only the network's own forward pass is masked"
     assert torch.equal(outputs(model, x, ids), before)
+
+
+class Switches(nn.Module):
+    """Nets whose masks would go wrong, by the name of what they do."""
+
+    def __init__(self, habit: str) -> None:
+        super().__init__()
+        self.habit = habit
+        self.conv = nn.Conv2d(3, 8, 3, padding=1)
+        self.gate = nn.Linear(8, 8)
+        self.hidden, self.auxiliary, self.head = nn.Linear(8, 16), nn.Linear(16, 4), nn.Linear(16, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = F.relu(self.conv(x))
+        if self.habit == "gate":
+            maps = torch.relu(maps * torch.sigmoid(self.gate(maps.mean((2, 3))))[:, :, None, None] + maps)
+            self.maps = maps.detach()
+        if self.habit == "reshape":
+            maps = F.relu(self.gate(maps.mean((2, 3))).view(len(x), 2, 4)).flatten(1)[:, :, None, None]
+        x = self.hidden(maps.mean((2, 3)))
+        if self.habit == "drops":
+            F.relu_(x)
+            return self.head(x)
+        x = F.relu(x)
+        if self.habit == "training only" and self.training:
+            x = x + F.relu(self.auxiliary(x)).mean()
+        return torch.sigmoid(self.head(x)).squeeze(1) if self.habit == "output" else self.head(x)
+
+
+@pytest.mark.parametrize(
+    ("habit", "message"),
+    [
+        ("training only", "ran 2 activations, an earlier one 3"),
+        ("drops", "in place and drops its result"),
+        ("reshape", "cannot tell which dimension"),
+        ("output", "no layer with weights follows"),
+    ],
+)
+def test_habits_that_would_spoil_the_masks_are_refused(habit: str, message: str, ids: Tensor) -> None:
+    model = turnover.attach(Switches(habit))
+
+    def train_then_evaluate() -> None:
+        for training in (True, False):
+            model.train(training)
+            with turnover.own(model, ids):
+                model(torch.randn(6, 3, 8, 8))
+
+    with pytest.raises(TurnOverError, match=message):
+        train_then_evaluate()
+
+
+def test_a_linear_gate_beside_a_convolution_leaves_feature_maps_whole(ids: Tensor) -> None:
+    model = turnover.attach(Switches("gate"))
+    with pytest.raises(TurnOverError, match="cannot tell which dimension"), turnover.own(model, ids):
+        model(torch.randn(6, 3, 8, 8))  # 8 columns, 8 maps
+    with turnover.own(model, ids):
+        model(torch.randn(6, 3, 7, 7))
+    maps = model.maps
+    masks = turnover.mask(ids, 8, 0, 0) & turnover.mask(ids, 8, 2, 0)
+    assert not (maps.flatten(2).ne(0).any(2) & ~masks).any()
+    assert maps.flatten(2).ne(0).any(2).any()
+
+
+def test_a_context_without_a_forward_pass_of_the_network_is_refused(x: Tensor, ids: Tensor) -> None:
+    model = turnover.attach(OwnNet().double())
+
+    def by_its_method() -> None:
+        with turnover.own(model, ids):
+            model.forward(x)
+
+    with pytest.raises(TurnOverError, match="no forward pass of OwnNet ran inside"):
+        by_its_method()
+
+
+def test_an_activation_before_the_first_layer_gets_the_same_masks_in_every_pass(ids: Tensor) -> None:
+    model = turnover.attach(nn.Sequential(nn.Tanh(), nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 6), nn.Flatten()))
+    x = torch.randn(6, 3, 8, 8)
+    assert torch.equal(outputs(model, x, ids), outputs(model, x, ids))

@@ -62,7 +62,19 @@ def test_every_number_equals_a_cut_out_network_run_on_one_example() -> None:
         assert abs(float(full_part.loss[i]) - oracles.cross_entropy(model(x)[0], label)) < 1e-10
 
 
-@pytest.mark.parametrize("network", [Skip, Remembers])
+class Mixes(nn.Module):
+    """Compares an example with its batch: with a repeated batch the outputs differ, and nothing raises."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Linear(192, 16), nn.Linear(16, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.stem(x.flatten(1)))
+        return self.head(x - x.mean(0, keepdim=True))
+
+
+@pytest.mark.parametrize("network", [Skip, Remembers, Mixes])
 def test_networks_that_cannot_repeat_their_batch_are_run_once_a_sub_network(network: type[nn.Module]) -> None:
     torch.manual_seed(0)
     data = examples()

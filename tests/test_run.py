@@ -189,7 +189,7 @@ def test_leakage_is_said_loudly(caplog: pytest.LogCaptureFixture) -> None:
     table = pd.DataFrame({"label": [0, 1] * 500, "own_prediction": [0, 1] * 500, "flipped_prediction": [1, 0] * 500})
     with caplog.at_level("WARNING", logger="turnover"):
         pipeline.log.propagate = True
-        assert pipeline.verdict(table, classes=10)["verdict"] == "leakage"
+        assert pipeline.verdict(table)["verdict"] == "leakage"
     assert "MASK LEAKAGE" in caplog.text
 
 

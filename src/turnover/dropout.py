@@ -111,14 +111,16 @@ def branches(model: nn.Module, wanted: list[Branch]) -> Iterator[None]:
         raise TurnOverError("own, flipped and branches cannot be nested: leave the first context before the second")
     if torch.compiler.is_compiling():
         raise TurnOverError("compile the network, not the function that enters own or flipped")
-    state.branches = wanted
+    state.branches, state.passes = wanted, 0
     try:
         with Interception(state):
             yield
+        if not state.passes:
+            raise TurnOverError(f"no forward pass of {state.network} ran inside: call the network, not a method of it")
         if state.compiled is not None:
             refuse_hidden_activations(state)
     finally:
-        state.branches, state.running, state.masked, state.compiled = [], False, None, None
+        state.branches, state.running, state.compiled, state.stale = [], False, None, []
 
 
 def attached(model: nn.Module) -> TurnOverDropout:

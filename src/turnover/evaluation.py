@@ -77,7 +77,7 @@ def evaluate(
     predictions: list[list[Tensor]] = [[] for _ in subnetworks]
     classes = 0
     with evaluation_mode(model), autocast(examples.device, precision):
-        run = _shared if _can_share(model, examples.batch(positions[:3]), subnetworks) else _separate
+        run = _shared if _can_share(model, examples.batch(_few(positions)), subnetworks) else _separate
         for index in positions.split(batch_size):
             x, y, ids = examples.batch(index)
             for number, logits in enumerate(run(model, x, [choose(ids) for choose in subnetworks])):
@@ -115,14 +115,20 @@ def _can_share(model: nn.Module, batch: tuple[Tensor, ...], subnetworks: Sequenc
         return False
     x, _, ids = batch
     wanted = [choose(ids) for choose in subnetworks]
-    expected = torch.stack(_separate(model, x, wanted))
-    try:
-        found = torch.stack(_shared(model, x, wanted))
-    except (RuntimeError, ValueError):
-        return False
-    # Rounding differs with the batch size, mixing of examples does so by whole numbers
-    relative = {torch.float64: 1e-9, torch.float32: 1e-3}.get(expected.dtype, 0.1)
-    return bool((found - expected).abs().max() <= relative * (expected.abs().max() + 1e-3))
+    with torch.autocast(x.device.type, enabled=False):  # low precision would hide a difference
+        expected = torch.stack(_separate(model, x, wanted))
+        try:
+            found = torch.stack(_shared(model, x, wanted))
+        except Exception:  # whatever a network raises when its batch grows on the way
+            return False
+    # Rounding differs with the batch size; mixing of examples is seen against the spread of the logits
+    relative = {torch.float64: 1e-9, torch.float32: 1e-3}.get(expected.dtype, 0.05)
+    return bool((found - expected).abs().max() <= relative * (expected.max() - expected.min()))
+
+
+def _few(positions: Tensor) -> Tensor:
+    """Three positions, far apart."""
+    return positions[:: max(1, len(positions) // 3)][:3]
 
 
 @contextmanager

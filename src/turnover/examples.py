@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,3 +52,20 @@ class Examples:
     def select(self, index: Tensor) -> "Examples":
         """The examples at these positions, with their ids."""
         return Examples(self.inputs[index], self.labels[index], self.ids[index], self.prepare)
+
+
+def user_examples(x: Any, y: Any, ids: Any, *, device: torch.device, dtype: torch.dtype) -> Examples:
+    """Tensors or arrays of a user as examples; inputs that are floats get the network's dtype.
+
+    Raises:
+        RefusedInput: lengths differ, labels are no class numbers from 0, or an id occurs twice.
+    """
+    inputs, labels = torch.as_tensor(x, device=device), torch.as_tensor(y, device=device)
+    if inputs.is_floating_point():
+        inputs = inputs.to(dtype)
+    if labels.is_floating_point() or labels.dtype == torch.bool or (len(labels) and int(labels.min()) < 0):
+        raise RefusedInput(f"y must hold class numbers, integers from 0: got dtype {labels.dtype}, or negative labels")
+    positions = torch.arange(len(inputs), device=device) if ids is None else torch.as_tensor(ids, device=device)
+    if len(positions.unique()) < len(positions):
+        raise RefusedInput("ids must differ: examples with one id would share their masks")
+    return Examples(inputs, labels.long(), positions)

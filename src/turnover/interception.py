@@ -5,6 +5,7 @@ layer with weights that ran.
 """
 
 import copy
+import weakref
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ _ACTIVATIONS = frozenset(
     getattr(place, name + suffix)
     for place in (torch, F, torch.Tensor)
     for name in "relu relu6 leaky_relu prelu rrelu elu selu celu gelu silu mish softplus softsign hardtanh hardswish "
-    "hardsigmoid sigmoid tanh threshold logsigmoid".split()
+    "hardsigmoid sigmoid tanh threshold logsigmoid glu softshrink hardshrink tanhshrink clamp_min".split()
     for suffix in ("", "_")
     if hasattr(place, name + suffix)
 )
@@ -47,16 +48,24 @@ class TurnOverDropout:
         self.branches: list[Branch] = []  # empty: the full network, untouched
         self.running = False  # inside the network's forward pass
         self.inside = 0  # depth of modules whose activations are masked
+        self.before = 0  # masked activations before the innermost of them
         self.layer = 0  # number of the next activation, counted over all of them, masked or not
+        self.widths: tuple[int, int] = (0, 0)  # channels of the last layer with weights, and of the last convolution
         self.channels_first = False  # whether the last layer with weights was a convolution
-        self.masked: Tensor | None = None  # the last masked activation
+        self.masked = 0  # masked activations so far
+        self.open = False  # a masked activation has not met a layer with weights yet
+        self.passes = 0  # forward passes finished in this context
+        self.trace: tuple[int, ...] = ()  # units of every activation so far
+        self.expected: tuple[int, ...] | None = None  # the trace of the first pass ever
+        self.stale: list[weakref.ref[Tensor]] = []  # activations made in place, whose masked version took their place
         self.compiled: tuple[nn.Module, Any, Any] | None = None  # network and inputs of a compiled forward pass
         self.activations: int | None = None  # how many there are, if the network was ever compiled
 
     def enter_network(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         """Hook before the network's forward pass."""
         if self.branches:
-            self.running, self.inside, self.layer, self.masked = True, 0, 0, None
+            self.running, self.inside, self.layer, self.masked = True, 0, 0, 0
+            self.widths, self.channels_first, self.open, self.trace, self.stale = (0, 0), False, False, (), []
             if torch.compiler.is_compiling():
                 self.compiled = (module, args, kwargs)
 
@@ -64,43 +73,85 @@ class TurnOverDropout:
         """Hook after the network's forward pass: something was masked, and it was not the output."""
         if not self.branches:
             return
-        self.running, masked, self.masked = False, self.masked, None
-        if masked is None:
+        self.running, self.stale = False, []
+        self.passes += 1
+        if not self.masked:
             raise TurnOverError(
                 f"turn-over dropout masked nothing in {self.network}: no activation function ran in the chosen layers"
             )
-        if output is masked:
+        if self.open:
             raise TurnOverError(
-                f"the output of {self.network} is an activation, and an output must never be masked: "
-                "name the hidden layers in attach(layers=[...])"
+                f"no layer with weights follows the last masked activation of {self.network}, so its output would be "
+                "masked: name the hidden layers in attach(layers=[...])"
+            )
+        if torch.compiler.is_compiling():
+            return  # compared with the network itself when the context ends
+        self.expected = self.expected or self.trace
+        if self.trace != self.expected:
+            raise TurnOverError(
+                f"the forward pass of {self.network} ran {len(self.trace)} activations, an earlier one "
+                f"{len(self.expected)}, or ones of other widths. Masks are numbered in the order of activations, so "
+                "the same ones must run every time, in training and in evaluation"
             )
 
     def enter_layers(self, module: nn.Module, inputs: Any) -> None:
         """Hook before a module whose activations are masked."""
         self.inside += 1
+        self.before = self.masked
 
     def leave_layers(self, module: nn.Module, inputs: Any, output: Any) -> None:
-        """Hook after a module whose activations are masked."""
+        """Hook after a module whose activations are masked: there were some."""
         self.inside -= 1
+        if self.running and self.masked == self.before:
+            raise TurnOverError(
+                f"turn-over dropout masked nothing in a {type(module).__name__} of {self.network}: no activation "
+                "function ran inside it"
+            )
 
-    def after(self, function: Any, output: Any) -> Any:
+    def after(self, function: Any, args: Any, output: Any) -> Any:
         """The output of one function call in the forward pass, masked if it is an activation to be masked."""
-        if function in _CONVOLUTIONS or function in _LINEAR:
-            self.channels_first = function in _CONVOLUTIONS
-        elif function in _ACTIVATIONS:
+        if self.stale and any(each is one() for one in self.stale for each in args if isinstance(each, Tensor)):
+            raise TurnOverError(
+                f"{self.network} runs an activation in place and drops its result, so its mask would be lost: "
+                "write x = relu(x), not relu(x)"
+            )
+        if function in _CONVOLUTIONS:
+            self.widths, self.channels_first, self.open = (output.shape[1], output.shape[1]), True, False
+        elif function in _LINEAR:
+            self.widths, self.channels_first, self.open = (output.shape[-1], self.widths[1]), False, False
+        elif function in _ACTIVATIONS and output.dim() > 1:  # not of a single parameter, say a temperature
             layer, self.layer = self.layer, self.layer + 1
+            channel = self._channel(output)
+            self.trace = (*self.trace, output.shape[channel])
             if self.inside:
-                self.masked = self._mask(output, layer)
-                return self.masked
+                masked = self._mask(output, layer, channel)
+                if args and output is args[0] and not torch.compiler.is_compiling():
+                    self.stale.append(weakref.ref(output))
+                self.masked, self.open = self.masked + 1, True
+                return masked
         return output
 
-    def _mask(self, x: Tensor, layer: int) -> Tensor:
+    def _channel(self, x: Tensor) -> int:
+        """The dimension whose entries are units: features after a linear layer, maps after a convolution."""
+        if x.dim() == 2:
+            return 1
+        channel, (width, maps) = (1 if self.channels_first else x.dim() - 1), self.widths
+        beside = not self.channels_first and x.shape[1] == maps  # a linear layer, such as a gate, beside a convolution
+        if (not width or x.shape[channel] == width) and not beside:
+            return channel
+        if beside and x.shape[channel] != width:
+            return 1
+        raise TurnOverError(
+            f"cannot tell which dimension of an activation of {self.network} holds its units: it has shape "
+            f"{tuple(x.shape)}, and the last layer with weights had {width}; choose others in attach(layers=[...])"
+        )
+
+    def _mask(self, x: Tensor, layer: int, channel: int) -> Tensor:
         """x times the multipliers of each branch.  # [batch or branches * batch, ...] -> [branches * batch, ...]"""
         count = len(self.branches)
         batch = next((len(branch.ids) for branch in self.branches if branch.ids is not None), len(x))
         if len(x) not in (batch, count * batch):
             raise TurnOverError(f"ids have length {batch}, but the batch in the network has {len(x)} examples")
-        channel = 1 if self.channels_first else x.dim() - 1
         shape = [batch] + [1] * (x.dim() - 1)
         shape[channel] = units = x.shape[channel]
         parts = x.split(batch) if len(x) > batch else [x] * count  # the input of each branch, [batch, ...]
@@ -134,7 +185,7 @@ def refuse_hidden_activations(state: TurnOverDropout) -> None:
     """
     assert state.compiled is not None
     (network, args, kwargs), seen = state.compiled, state.layer
-    state.compiled = state.masked = None  # holds tensors of the graph, which cannot be copied
+    state.compiled = None  # holds tensors of the graph, which cannot be copied
     if state.activations is None:
         # what a forward pass changes, such as batch statistics, changes in the twin
         twin, twin_state = copy.deepcopy((network, state))
@@ -159,4 +210,4 @@ class Interception(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         output = func(*args, **(kwargs or {}))
-        return self.state.after(func, output) if self.state.running else output
+        return self.state.after(func, args, output) if self.state.running else output

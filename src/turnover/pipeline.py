@@ -86,7 +86,7 @@ def work(run: Run, device: torch.device, record: dict[str, Any]) -> None:
             table = pd.concat(tables, ignore_index=True)
             write_scores(folder / "scores.parquet", table)
             table = table[table["epoch"] == config.epochs]
-            record["leakage"] = verdict(table, FACTS[config.dataset.name].classes)
+            record["leakage"] = verdict(table)
             live.scores(table, folder / "scores.parquet")
     record["peak_memory"] = peak_memory(device)
 
@@ -149,12 +149,12 @@ def scores(parts: Parts, config: RunConfig, epoch: int) -> pd.DataFrame:
     return table.reset_index()
 
 
-def verdict(table: pd.DataFrame, classes: int) -> dict[str, Any]:
+def verdict(table: pd.DataFrame) -> dict[str, Any]:
     """The leakage verdict on a score table, told loudly if the scores cannot be trusted."""
     found = leakage(
         own_accuracy=float((table["own_prediction"] == table["label"]).mean()),
         flipped_accuracy=float((table["flipped_prediction"] == table["label"]).mean()),
-        classes=classes,
+        chance=float(table["label"].value_counts(normalize=True).max()),
         examples=len(table),
     )
     log.log(logging.DEBUG if found.verdict == "none" else logging.WARNING, found.message())

@@ -12,6 +12,9 @@ from torch import nn
 import turnover
 from turnover.data.corruption import corrupt
 from turnover.errors import RefusedInput, RunFailed
+from turnover.examples import Examples
+from turnover.seeding import seeded
+from turnover.training.loop import train
 
 
 def digits() -> tuple[torch.Tensor, torch.Tensor]:
@@ -62,7 +65,10 @@ def test_ids_move_masks_with_their_examples() -> None:
         ({"seeds": []}, "seeds = 0"),
         ({"lr": float("nan")}, "lr = nan"),
         ({"batch_size": 0}, "batch_size = 0"),
-        ({"y": torch.zeros(3)}, "one length"),
+        ({"y": torch.zeros(3, dtype=torch.int64)}, "one length"),
+        ({"y": torch.zeros(1000)}, "class numbers"),
+        ({"y": torch.full((1000,), -100)}, "class numbers"),
+        ({"ids": torch.zeros(1000, dtype=torch.int64)}, "ids must differ"),
         ({"device": "cuda:99"}, "CUDA devices"),
     ],
 )
@@ -77,3 +83,26 @@ def test_a_diverging_run_says_where() -> None:
     x, y = digits()
     with pytest.raises(RunFailed, match=r"epoch 1, step \d+ of 4, at learning rate 1e\+30"):
         turnover.memorization(network, x, y, epochs=2, lr=1e30, seeds=1, progress=False)
+
+
+def test_one_seed_is_attach_train_and_score_with_that_seed() -> None:
+    x, y = digits()
+    found = turnover.memorization(network, x.double().numpy(), y.int(), epochs=2, lr=0.1, seeds=[4], progress=False)
+    with seeded(4, "init"):
+        model = turnover.attach(network(), seed=4)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    examples = Examples(x, y, torch.arange(1000))
+    list(train(model, examples, optimizer, lambda epoch: 0.1, epochs=2, batch_size=256, seed=4))
+    np.testing.assert_array_equal(found["score"], turnover.score(model, x, y)["score"])
+
+
+def test_the_same_seed_gives_the_same_scores_with_ordinary_dropout_too() -> None:
+    x, y = digits()
+
+    def noisy() -> nn.Module:
+        return nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Dropout(0.5), nn.Linear(64, 10))
+
+    options: dict[str, Any] = {"epochs": 2, "lr": 0.1, "seeds": 1, "progress": False}
+    first = turnover.memorization(noisy, x, y, **options)
+    torch.rand(5)
+    np.testing.assert_array_equal(first["score"], turnover.memorization(noisy, x, y, **options)["score"])

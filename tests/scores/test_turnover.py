@@ -9,6 +9,7 @@ import torch.nn.functional as F
 import torchvision
 
 import turnover
+from turnover.errors import RunFailed
 from turnover.models.mlp import mlp
 from turnover.scores.average import average
 from turnover.scores.leakage import leakage
@@ -77,7 +78,7 @@ def test_order_and_subsets_of_the_data_change_no_score() -> None:
 def test_the_leakage_verdict_comes_with_the_table() -> None:
     model, x, y, ids = trained()
     verdict = turnover.score(model, x, y, ids).attrs["leakage"]
-    assert verdict["chance"] == pytest.approx(1 / 3)
+    assert verdict["chance"] == pytest.approx(float(y.bincount().max()) / 40)
     assert verdict["own_accuracy"] > 0.9
     # labels without any pattern: only an example's own part can know its label
     assert verdict["verdict"] == "leakage"
@@ -96,12 +97,24 @@ def test_the_leakage_verdict_comes_with_the_table() -> None:
     ],
 )
 def test_leakage_verdicts(own: float, flipped: float, expected: str) -> None:
-    assert leakage(own, flipped, classes=10, examples=10_000).verdict == expected
+    assert leakage(own, flipped, chance=0.1, examples=10_000).verdict == expected
 
 
 def test_a_small_sample_needs_more_to_be_above_chance() -> None:
-    assert leakage(0.2, 0.15, classes=10, examples=100_000).verdict == "none"
-    assert leakage(0.2, 0.15, classes=10, examples=60).verdict == "not fitted"
+    assert leakage(0.2, 0.15, chance=0.1, examples=100_000).verdict == "none"
+    assert leakage(0.2, 0.15, chance=0.1, examples=60).verdict == "not fitted"
+
+
+def test_a_network_that_only_guesses_the_frequent_label_does_not_look_sound() -> None:
+    assert leakage(1.0, 0.856, chance=0.899, examples=1000).verdict == "leakage"
+
+
+def test_a_diverged_network_gives_no_scores() -> None:
+    model, x, y, ids = trained()
+    with torch.no_grad():
+        next(model.parameters()).fill_(float("nan"))
+    with pytest.raises(RunFailed, match="NaN or infinite"):
+        turnover.score(model, x, y, ids)
 
 
 def test_average_of_seeds() -> None:

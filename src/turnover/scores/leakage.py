@@ -17,7 +17,7 @@ class Leakage:
 
     own_accuracy: float
     flipped_accuracy: float
-    chance: float  # 1 / number of classes
+    chance: float  # accuracy of always guessing the most frequent label
     verdict: Verdict
 
     def message(self) -> str:
@@ -25,13 +25,14 @@ class Leakage:
         numbers = f"own {self.own_accuracy:.3f}, flipped {self.flipped_accuracy:.3f}, chance {self.chance:.3f}"
         match self.verdict:
             case "none":
-                return f"no mask leakage ({numbers})"
+                return f"no sign of mask leakage ({numbers})"
             case "not fitted":
                 return f"NOT FITTED ({numbers}): own accuracy is at chance; train longer before trusting any score"
             case "leakage":
                 return (
-                    f"MASK LEAKAGE ({numbers}): flipped sub-networks are at chance while own ones are above it, so the "
-                    "network reads labels from the masks and the scores rank nothing. Mask fewer layers or train longer"
+                    f"MASK LEAKAGE ({numbers}): flipped sub-networks are at chance while own ones are above it. Unless "
+                    "the labels are random, the network reads them from the masks and the scores rank nothing: mask "
+                    "fewer layers or train longer"
                 )
 
     def as_dict(self) -> dict[str, Any]:
@@ -39,12 +40,12 @@ class Leakage:
         return asdict(self) | {"message": self.message()}
 
 
-def leakage(own_accuracy: float, flipped_accuracy: float, classes: int, examples: int) -> Leakage:
+def leakage(own_accuracy: float, flipped_accuracy: float, chance: float, examples: int) -> Leakage:
     """The verdict: `leakage` if flipped accuracy is not above chance while own accuracy is.
 
-    Above chance means by more than three standard errors, 3 sqrt(c (1 - c) / examples) with c = 1 / classes.
+    Above chance means by more than three standard errors, 3 sqrt(c (1 - c) / examples), with c the share of the most
+    frequent label. `none` is no proof: scores can rank nothing while flipped sub-networks are a little above chance.
     """
-    chance = 1 / classes
     bound = chance + 3 * math.sqrt(chance * (1 - chance) / examples)
     verdict: Verdict = "none"
     if own_accuracy <= bound:

@@ -12,9 +12,8 @@ from tqdm.auto import tqdm
 from turnover.device import Precision, resolve
 from turnover.dropout import attach
 from turnover.errors import RefusedInput
-from turnover.examples import Examples
+from turnover.examples import user_examples
 from turnover.scores.average import average
-from turnover.scores.leakage import leakage
 from turnover.scores.turnover import score_examples
 from turnover.seeding import seeded
 from turnover.training.loop import steps_per_epoch, train
@@ -54,8 +53,8 @@ def memorization(
 
     Returns:
         A row for every example, index "id": score, own_loss, flipped_loss (means over seeds), own_prediction,
-        flipped_prediction (most frequent), label. `attrs["leakage"]` holds the verdict with the mean accuracies,
-        `attrs["seeds"]` the seeds.
+        flipped_prediction (most frequent), label. `attrs["leakage"]` holds the verdict with own and flipped accuracy
+        of the seed with the lowest flipped accuracy, `attrs["seeds"]` the seeds.
 
     Raises:
         RefusedInput: data of unequal lengths, of wrong dtype, or epochs, seeds or lr out of range.
@@ -64,10 +63,9 @@ def memorization(
     chosen = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     _check(epochs=epochs, batch_size=batch_size, seeds=len(chosen), lr=lr)
     where = resolve(device)
-    inputs = torch.as_tensor(x, device=where)
-    labels = torch.as_tensor(y, device=where).long()
-    positions = torch.arange(len(inputs), device=where) if ids is None else torch.as_tensor(ids, device=where)
-    examples = Examples(inputs, labels, positions)
+    with seeded(0, "init"):
+        dtype = next(make_model().parameters()).dtype
+    examples = user_examples(x, y, ids, device=where, dtype=dtype)
     steps = len(chosen) * epochs * steps_per_epoch(len(examples), batch_size)
     tables = []
     with tqdm(total=steps, unit="step", desc="memorization", disable=not progress) as bar:
@@ -89,14 +87,9 @@ def memorization(
                 pass
             tables.append(score_examples(model, examples, precision=precision))
     table = average(tables)
-    seen = [each.attrs["leakage"] for each in tables]
     table.attrs["seeds"] = chosen
-    table.attrs["leakage"] = leakage(
-        own_accuracy=sum(each["own_accuracy"] for each in seen) / len(seen),
-        flipped_accuracy=sum(each["flipped_accuracy"] for each in seen) / len(seen),
-        classes=round(1 / seen[0]["chance"]),
-        examples=len(examples),
-    ).as_dict()
+    # of the worst seed: one leaking network in ten must not vanish in a mean
+    table.attrs["leakage"] = min((each.attrs["leakage"] for each in tables), key=lambda one: one["flipped_accuracy"])
     return table
 
 

@@ -2,13 +2,14 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor, nn
 
 from turnover.device import Precision
+from turnover.errors import RunFailed
 from turnover.evaluation import BATCH, evaluate, flipped, own
-from turnover.examples import Examples
+from turnover.examples import Examples, user_examples
 from turnover.scores.leakage import leakage
 
 
@@ -35,10 +36,9 @@ def score(
         A row for every example, index "id": score, own_loss, flipped_loss, own_prediction, flipped_prediction, label.
         `attrs["leakage"]` tells whether the scores can be trusted.
     """
-    device = next(model.parameters()).device
-    x, y = torch.as_tensor(x, device=device), torch.as_tensor(y, device=device)
-    ids = torch.arange(len(x), device=device) if ids is None else torch.as_tensor(ids, device=device)
-    return score_examples(model, Examples(x, y, ids), batch_size=batch_size, precision=precision)
+    parameter = next(model.parameters())
+    examples = user_examples(x, y, ids, device=parameter.device, dtype=parameter.dtype)
+    return score_examples(model, examples, batch_size=batch_size, precision=precision)
 
 
 def score_examples(
@@ -61,7 +61,9 @@ def score_examples(
     table.attrs["leakage"] = leakage(
         own_accuracy=float(own_part.accuracy(examples.labels)),
         flipped_accuracy=float(flipped_part.accuracy(examples.labels)),
-        classes=own_part.classes,
+        chance=float(examples.labels.bincount().max()) / len(examples),
         examples=len(examples),
     ).as_dict()
+    if not np.isfinite(table["score"].to_numpy()).all():
+        raise RunFailed("some losses are NaN or infinite, so their examples have no score: has the network diverged?")
     return table

@@ -12,7 +12,7 @@ from turnover.device import Precision, autocast
 from turnover.dropout import is_attached, own
 from turnover.errors import RunFailed
 from turnover.examples import Examples
-from turnover.seeding import torch_generator
+from turnover.seeding import seeded, torch_generator
 
 
 @dataclass(frozen=True)
@@ -64,17 +64,18 @@ def train(
         order = torch.randperm(len(examples), generator=torch_generator(seed, "order", epoch)).to(examples.device)
         losses: list[Tensor] = []
         hits: list[Tensor] = []
-        for index in order.split(batch_size):
-            x, y, ids = examples.batch(index)
-            optimizer.zero_grad()
-            with own(model, ids) if turn_over else nullcontext(), autocast(examples.device, precision):
-                logits = model(x)  # [batch, classes]
-                loss = F.cross_entropy(logits, y)
-            loss.backward()
-            optimizer.step()
-            losses.append(loss.detach())
-            hits.append((logits.detach().argmax(dim=1) == y).sum())
-            on_step()
+        with seeded(seed, "noise", epoch):  # what the network itself may draw, for example for ordinary dropout
+            for index in order.split(batch_size):
+                x, y, ids = examples.batch(index)
+                optimizer.zero_grad()
+                with own(model, ids) if turn_over else nullcontext(), autocast(examples.device, precision):
+                    logits = model(x)  # [batch, classes]
+                    loss = F.cross_entropy(logits, y)
+                loss.backward()
+                optimizer.step()
+                losses.append(loss.detach())
+                hits.append((logits.detach().argmax(dim=1) == y).sum())
+                on_step()
         # numbers leave the device once an epoch, so that a GPU never waits for them
         per_step = torch.stack(losses).double().cpu()
         _refuse_non_finite(per_step, epoch, lr)
