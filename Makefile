@@ -19,7 +19,7 @@ help:  ## list the doors
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"turnover needs Python 3.11 or newer, {sys.executable} is {sys.version.split()[0]}; try make PYTHON=python3.12")'
 	@echo "making .venv with the versions pinned in pyproject.toml (about 6 GB, a few minutes the first time)"
 	$(PYTHON) -m venv .venv
-	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[experiments,dev]'
+	$(PY) -m pip install --disable-pip-version-check -e '.[experiments,dev]'
 	@touch $@
 
 data: .venv/installed  ## fetch DATASET=mnist|fashion_mnist|cifar10, checksums verified

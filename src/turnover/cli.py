@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from turnover.config import fields, suggestion
 from turnover.errors import RefusedInput, RunFailed, TurnOverError
+from turnover.store import outputs_root
 
 _known: Callable[[], list[str]] = fields  # the dotted fields of the entry point that runs
 
@@ -24,6 +25,7 @@ def enter(main: Callable[[], Any], known: Callable[[], list[str]] = fields) -> N
     """
     global _known
     _known = known
+    os.environ["TURNOVER_OUTPUTS"] = str(outputs_root().resolve())  # wherever the command was given
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as they are
     set_up_logging()
     try:

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from turnover.config import RunConfig, parse
 from turnover.store import Run, checkout
+from turnover.values import flatten
 
 
 def at_scale(values: DictConfig, *, _root_: DictConfig) -> Any:
@@ -44,6 +45,13 @@ def sweep(overrides: Sequence[str], config_name: str = "train") -> list[RunConfi
         batches = BasicSweeper.split_arguments(parser.parse_overrides([*params, *overrides]), max_batch_size=None)
         configs = [resolved(compose(config_name, overrides=list(job))) for job in itertools.chain(*batches)]
     return list({Run(config).name: config for config in configs}.values())
+
+
+def varied(configs: Sequence[RunConfig]) -> list[dict[str, Any]]:
+    """The dotted fields in which runs differ, with each run's values: `{"seed": 1, "corruption.count": 20000}`."""
+    flat = [flatten(config.science()) for config in configs]
+    names = [name for name in flat[0] if len({repr(each.get(name)) for each in flat}) > 1] if flat else []
+    return [{name: each.get(name) for name in names} for each in flat]
 
 
 @contextmanager

@@ -11,9 +11,9 @@ from omegaconf import DictConfig
 
 from turnover.cli import leave
 from turnover.config import RunConfig
-from turnover.experiments import sweep
+from turnover.experiments import sweep, varied
 from turnover.store import Run
-from turnover.values import clock, flatten
+from turnover.values import clock
 
 log = logging.getLogger("turnover")
 
@@ -48,6 +48,7 @@ def announce(configs: Sequence[RunConfig]) -> list[RunConfig]:
         return []
     from turnover.estimate import seconds
 
+    differing = dict(zip([Run(config).name for config in configs], varied(configs), strict=True))
     alike: dict[str, float] = {}  # runs that differ in seed or labels alone take the same time
     total = 0.0
     for config in to_do:
@@ -55,14 +56,9 @@ def announce(configs: Sequence[RunConfig]) -> list[RunConfig]:
         if kind not in alike:
             alike[kind] = seconds(config)
         total += alike[kind]
-        log.info("  to do, about %s: %s (%s)", clock(alike[kind]), Run(config).name, varied(config, configs))
+        told = (
+            ", ".join(f"{name}={value}" for name, value in differing[Run(config).name].items()) or f"seed={config.seed}"
+        )
+        log.info("  to do, about %s: %s (%s)", clock(alike[kind]), Run(config).name, told)
     log.info("about %s in all, one after another on this machine", clock(total))
     return to_do
-
-
-def varied(config: RunConfig, configs: Sequence[RunConfig]) -> str:
-    """The fields in which the runs of a sweep differ, with this run's values: `seed=1, corruption.count=20000`."""
-    flat = [flatten(each.science()) for each in configs]
-    names = [name for name in flat[0] if len({repr(each.get(name)) for each in flat}) > 1]
-    mine = flatten(config.science())
-    return ", ".join(f"{name}={mine.get(name)}" for name in names) or f"seed={config.seed}"

@@ -8,12 +8,14 @@ import oracles
 import pandas as pd
 import pytest
 import yaml
+from matplotlib.figure import Figure
 from PIL import Image
 
 from turnover.config import NoLogger, RunConfig
 from turnover.errors import RunFailed
 from turnover.experiments import sweep
 from turnover.figures import make as making
+from turnover.figures import style
 from turnover.figures.make import FigureConfig, FigureJob, make
 from turnover.run import execute
 from turnover.store import Run, checkout
@@ -127,3 +129,24 @@ def test_fig1_shows_real_masks(smoke: Path) -> None:
     numbers = pd.read_csv(smoke / "fig1.csv")
     for row in numbers.sample(20, random_state=0).itertuples():
         assert row.own == oracles.own_bit(0, int(row.layer), int(row.example), int(row.unit), 0.5)  # type: ignore
+
+
+def test_nothing_is_written_outside_the_picture(smoke: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = []
+    finish = style.finish
+
+    def watch(figure: Figure, title: str, notes: list[str]) -> None:
+        figures.append(figure)
+        finish(figure, title, notes)
+
+    monkeypatch.setattr(making, "finish", watch)
+    for name in FIGURES:
+        (smoke / f"{name}.csv").unlink()
+        make(job(name))
+    assert len(figures) == len(FIGURES)
+    for figure in figures:
+        for text in (*figure.texts, *(one for axes in figure.axes for one in (axes.title, *axes.texts))):
+            box = text.get_window_extent()
+            assert box.x0 >= -1, text
+            assert box.x1 <= figure.bbox.x1 + 1, text
+            assert box.y0 >= -1, text

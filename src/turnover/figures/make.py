@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import pandas as pd
 from matplotlib.figure import Figure
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from turnover.claims import Claim
 from turnover.config import Group, NoLogger, RunConfig, WandbLogger
-from turnover.experiments import sweep
+from turnover.experiments import sweep, varied
 from turnover.facts import FACTS
 from turnover.figures.style import finish, style
 from turnover.store import Run, now, outputs_root, provenance, replacing, require, write_json
@@ -22,12 +22,20 @@ from turnover.values import flatten
 
 log = logging.getLogger("turnover")
 
+_SMOKE = "Smoke scale proves that all works; its numbers and verdicts mean nothing."
+
 
 class Threshold(Group):
     """On which side of which number a measure must lie; neither: it is reported only."""
 
     above: float | None = None
     below: float | None = None
+
+    @model_validator(mode="after")
+    def _one_side(self) -> Self:
+        if self.above is not None and self.below is not None:
+            raise ValueError(f"above {self.above:g} and below {self.below:g}: give one of them")
+        return self
 
 
 class ClaimConfig(Group):
@@ -96,7 +104,9 @@ def make(job: FigureJob) -> Path:
                 drawn.picture.savefig(temporary, format=kind, metadata=_metadata(kind))
     with replacing(paths["csv"]) as temporary:
         drawn.numbers.to_csv(temporary, index=False)
-    seconds = [Run(source.config).manifest.get("seconds", 0.0) for source in sources]
+    manifests = {source.folder.name: Run(source.config).manifest for source in sources}
+    recorded = ("seconds", "commit", "versions", "machine", "device", "leakage", "peak_memory")
+    varying = varied([source.config for source in sources])
     result = {
         "title": figure.title,
         "scale": scale,
@@ -105,7 +115,11 @@ def make(job: FigureJob) -> Path:
         "settings": notes.settings,
         "reduced": notes.reduced,
         "claims": {claim.id: claim.as_dict() for claim in drawn.claims},
-        "training_seconds": round(sum(seconds), 1),
+        "runs": {
+            name: varying[number] | {key: manifest.get(key) for key in recorded}
+            for number, (name, manifest) in enumerate(manifests.items())
+        },
+        "training_seconds": round(sum(manifest.get("seconds", 0.0) for manifest in manifests.values()), 1),
         "made": now(),
         **provenance(),
     }
@@ -134,14 +148,16 @@ def describe(sources: Sequence[Source], scale: str) -> Notes:
     model = first.model.name.upper() + (
         f" {'-'.join(map(str, first.model.hidden))} hidden" if first.model.hidden else ""
     )
-    warning = " Smoke scale proves that all works; its numbers and verdicts mean nothing." if scale == "smoke" else ""
     lines = [
         f"{FACTS[first.dataset.name].title}, {first.train_size:,} training examples; {model}, "
         f"SGD lr {first.optimizer.lr:g}, momentum {first.optimizer.momentum:g}, batch {first.batch_size}, "
         f"{first.epochs} epochs; seeds {seeds}.",
-        f"{scale} scale" + (f"; reduced: {'; '.join(reduced)}." if reduced else ": the paper's setting.") + warning,
+        f"{scale} scale" + (f"; reduced: {'; '.join(reduced)}." if reduced else ": the paper's setting."),
     ]
-    return Notes(lines, flatten(first.science()), reduced)
+    if scale == "smoke":
+        lines.append(_SMOKE)
+    same = {name: value for name, value in flatten(first.science()).items() if name not in varied(configs)[0]}
+    return Notes(lines, same, reduced)
 
 
 def _reduced(configs: Sequence[RunConfig]) -> list[str]:
@@ -182,6 +198,8 @@ def _metadata(kind: str) -> dict[str, Any]:
 
 
 def _show(job: FigureJob, png: Path, claims: Sequence[Claim]) -> None:
+    if job.scale == "smoke" and claims:
+        log.info(_SMOKE)
     for claim in claims:
         log.info("claim %s: %s (%s)", claim.id, claim.verdict, claim.text)
         for each in claim.measures:

@@ -1,5 +1,6 @@
 """One look for every figure: colours that colour-blind readers can tell apart, units on axes, settings underneath."""
 
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -47,6 +48,7 @@ def style() -> Iterator[None]:
 
 def finish(figure: Figure, title: str, notes: list[str]) -> None:
     """Title above, and underneath what a reader must know: data, model, scale, seeds, what was reduced."""
+    notes = [line for note in notes for line in textwrap.wrap(note, width=int(19 * figure.get_figwidth()))]
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     height = figure.get_figheight()
     space = (0.17 * len(notes) + 0.08) / height
