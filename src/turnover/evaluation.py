@@ -45,7 +45,6 @@ class Outcome:
 
     loss: Tensor  # cross-entropy in nats  # [n]
     prediction: Tensor  # class number  # int64 [n]
-    classes: int  # number of logits
 
     def accuracy(self, labels: Tensor) -> Tensor:
         """Share of correct predictions."""
@@ -75,7 +74,6 @@ def evaluate(
     positions = torch.arange(len(examples), device=examples.device)
     losses: list[list[Tensor]] = [[] for _ in subnetworks]
     predictions: list[list[Tensor]] = [[] for _ in subnetworks]
-    classes = 0
     with evaluation_mode(model), autocast(examples.device, precision):
         run = _shared if _can_share(model, examples.batch(_few(positions)), subnetworks) else _separate
         for index in positions.split(batch_size):
@@ -84,8 +82,7 @@ def evaluate(
                 logits = logits.float() if logits.dtype.itemsize < 4 else logits
                 losses[number].append(F.cross_entropy(logits, y, reduction="none"))
                 predictions[number].append(logits.argmax(dim=1))
-                classes = logits.shape[1]
-    return [Outcome(torch.cat(a), torch.cat(b), classes) for a, b in zip(losses, predictions, strict=True)]
+    return [Outcome(torch.cat(a), torch.cat(b)) for a, b in zip(losses, predictions, strict=True)]
 
 
 def _separate(model: nn.Module, x: Tensor, wanted: list[Branch]) -> list[Tensor]:

@@ -27,10 +27,10 @@ log = logging.getLogger("turnover")
 
 def checkout() -> Path:
     """The folder that holds `conf/`, `data/` and `outputs/`: the repository, else the working directory."""
-    for parent in Path(__file__).resolve().parents:
-        if (parent / "conf" / "train.yaml").exists():
-            return parent
-    return Path.cwd()
+    repository = (
+        Path(__file__).resolve().parents[2]
+    )  # only this far up: an installed package may lie in another project
+    return repository if (repository / "conf" / "train.yaml").is_file() else Path.cwd()
 
 
 def outputs_root() -> Path:

@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from turnover.data.sources import COLLECTIONS, Collection, Files
 from turnover.errors import RefusedInput, RunFailed
+from turnover.store import checkout
 
 log = logging.getLogger("turnover")
 
@@ -28,8 +29,7 @@ def data_root() -> Path:
     """Folder of all datasets: `$TURNOVER_DATA`, else `data` in the checkout, else `data` in the current folder."""
     if given := os.environ.get("TURNOVER_DATA"):
         return Path(given).expanduser()
-    checkout = Path(__file__).resolve().parents[3]  # only this far up: an installed package may lie in another project
-    return (checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()) / "data"
+    return checkout() / "data"
 
 
 def ensure(name: str, root: Path | None = None) -> Contents:
