@@ -10,8 +10,8 @@ from turnover.cli import enter, one_message
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="figure")
 def main(config: DictConfig) -> None:
-    from turnover.config import parse
     from turnover.figures.make import FigureJob, make
+    from turnover.refusals import parse
 
     with one_message():
         values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
@@ -20,8 +20,8 @@ def main(config: DictConfig) -> None:
 
 def known() -> list[str]:
     """The fields of this entry point's config."""
-    from turnover.config import fields
     from turnover.figures.make import FigureJob
+    from turnover.refusals import fields
 
     return fields(FigureJob)
 

@@ -18,9 +18,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from turnover.cli import leave
-from turnover.config import RunConfig, parse
+from turnover.config import RunConfig
 from turnover.errors import RefusedInput, RunFailed, TurnOverError
 from turnover.figures.make import FigureJob
+from turnover.refusals import parse
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = ["dataset=digits", "scale=smoke", "logger=none"]

@@ -12,9 +12,11 @@ from omegaconf import OmegaConf
 from pydantic import BaseModel
 
 from turnover import config as schema
-from turnover.config import NOT_SCIENCE, Group, RunConfig, TurnoverOff, fields, identity, parse
+from turnover.config import NOT_SCIENCE, RunConfig, identity
 from turnover.errors import RefusedInput
 from turnover.experiments import resolved, sweep
+from turnover.options import Group, TurnoverOff
+from turnover.refusals import fields, parse
 from turnover.values import flatten
 
 CONF = Path(__file__).resolve().parents[1] / "conf"

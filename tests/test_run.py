@@ -15,10 +15,10 @@ from digits import changed, digits
 
 import turnover
 from turnover import pipeline
-from turnover.config import DatasetConfig
 from turnover.data.datasets import load
 from turnover.errors import RefusedInput, RunFailed
 from turnover.models.mlp import mlp
+from turnover.options import DatasetConfig
 from turnover.run import execute
 from turnover.store import Run, replacing
 from turnover.tables import METRICS, METRICS_COLUMNS, SCORE_COLUMNS, read_metrics, read_scores

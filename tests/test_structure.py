@@ -24,11 +24,11 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 # A room is a module or package of src/turnover. It imports only rooms above it.
 ROOMS = """
     errors facts values
-    config seeding store tables tracking
+    options config refusals seeding store tables tracking
     data
     masks interception dropout device examples evaluation
     models training scores subsets dynamics
-    pipeline run
+    parts pipeline run
     experiments claims statistics
     estimate cli plan
     figures report

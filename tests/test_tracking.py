@@ -11,9 +11,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from turnover.config import NoLogger, RunConfig, WandbLogger
+from turnover.config import RunConfig
 from turnover.experiments import sweep
 from turnover.figures.make import FigureConfig, FigureJob, make
+from turnover.options import NoLogger, WandbLogger
 from turnover.run import execute
 from turnover.store import Run
 from turnover.tables import METRICS, Metric, read_metrics

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
-from turnover.config import fields, suggestion
 from turnover.errors import RefusedInput, RunFailed, TurnOverError
+from turnover.refusals import fields, suggestion
 from turnover.store import outputs_root
 
 _known: Callable[[], list[str]] = fields  # the dotted fields of the entry point that runs

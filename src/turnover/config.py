@@ -1,127 +1,41 @@
-"""Typed schema of a run. Every bad value is refused here, before any work, naming the field and what is allowed.
+"""One run, typed: what its options must agree on, and the identity that its science gives it."""
 
-The defaults live in `conf/`, never here: a run's config is complete, and so is the `config.yaml` stored with it.
-"""
-
-import difflib
 import hashlib
 import json
-from itertools import pairwise
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from turnover.errors import RefusedInput
 from turnover.facts import FACTS
-
-Schema = TypeVar("Schema", bound=BaseModel)
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-class Group(BaseModel):
-    """Base of every config group: unknown fields, wrong types and later changes are refused."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class DatasetConfig(Group):
-    name: Literal["mnist", "fashion_mnist", "cifar10", "digits"]
-    limit: Positive | None  # class-balanced subset of this many training examples; null: all
-    normalization: Literal["standard", "unit"]  # mean 0 and variance 1 over the training set, or the range [0, 1]
-    seed: Seed  # of the subset
-
-
-class CorruptionConfig(Group):
-    count: Count  # how many training labels are replaced by a uniformly random class
-    seed: Seed  # of the choice; its own, so that runs of several seeds see the same labels
+from turnover.options import (
+    CorruptionConfig,
+    DatasetConfig,
+    Group,
+    LabelSubsets,
+    ModelConfig,
+    NoEstimator,
+    NoLogger,
+    NoSubsets,
+    OptimizerConfig,
+    Positive,
+    ScheduleConfig,
+    Seed,
+    Size,
+    TrackingConfig,
+    TrainOn,
+    TurnoverConfig,
+    TurnoverEstimator,
+    TurnoverOff,
+    WandbLogger,
+)
 
 
-class MLPConfig(Group):
-    name: Literal["mlp"]
-    hidden: Annotated[list[Positive], Field(min_length=1)]  # units of each hidden layer
-
-
-ModelConfig = MLPConfig
-
-
-class OptimizerConfig(Group):
-    name: Literal["sgd"]
-    lr: PositiveFloat
-    momentum: Annotated[float, Field(ge=0, lt=1)]
-    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
-class ConstantSchedule(Group):
-    name: Literal["constant"]
-
-
-class MultistepSchedule(Group):
-    name: Literal["multistep"]
-    milestones: Annotated[list[Positive], Field(min_length=1)]  # the rate falls after this many whole epochs
-    gamma: PositiveFloat
-
-    @field_validator("milestones")
-    @classmethod
-    def _rising(cls, milestones: list[int]) -> list[int]:
-        if any(a >= b for a, b in pairwise(milestones)):
-            raise ValueError("milestones must rise, each larger than the one before it")
-        return milestones
-
-
-class CosineSchedule(Group):
-    name: Literal["cosine"]
-
-
-ScheduleConfig = Annotated[ConstantSchedule | MultistepSchedule | CosineSchedule, Field(discriminator="name")]
-
-
-class TurnoverOff(Group):
-    name: Literal["off"]
-
-
-class TurnoverConfig(Group):
-    name: Literal["all_layers"]
-    p: Annotated[float, Field(gt=0, lt=1)]  # share of the units that an example trains
-    groups: Positive | None  # examples share this many masks; null: a mask of its own for every example
-    balance: Literal["bernoulli", "exact"]
-    layers: list[str] | None  # names of modules whose activations are masked; null: every hidden activation
-
-    @field_validator("p")
-    @classmethod
-    def _resolved(cls, p: float) -> float:
-        if not 2**-16 <= p <= 1 - 2**-16:
-            raise ValueError("must lie between 0 and 1, at least 2^-16 away from both")
-        return p
-
-
-class NoEstimator(Group):
-    name: Literal["none"]
-
-
-class TurnoverEstimator(Group):
-    name: Literal["turnover"]
-    epochs: list[Positive]  # score all examples after these epochs too; after the last one always
-
-
-class TrackingConfig(Group):
-    name: Literal["accuracy"]
-    every: Positive  # evaluate after every k-th epoch, and always before the first and after the last
-    examples: Positive | None  # at most this many training examples are evaluated, class-balanced; null: all
-    fresh_masks: Positive  # masks of never-trained ids over which fresh-mask accuracy is averaged
-
-
-class NoLogger(Group):
-    name: Literal["none"]
-
-
-class WandbLogger(Group):
-    name: Literal["wandb"]
-    mode: Literal["offline", "online"]
-    project: str
-    entity: str | None
+class ScoreSubsets(Group):
+    name: Literal["scores"]  # easy: the lowest memorization scores; difficult: the highest
+    size: Size  # of each subset
+    balanced: bool  # equal counts of every class
+    train_on: TrainOn
+    runs: Annotated[list["RunConfig"], Field(min_length=1)]  # score runs, whose scores are averaged
 
 
 class RunConfig(Group):
@@ -138,6 +52,7 @@ class RunConfig(Group):
     schedule: ScheduleConfig
     turnover: Annotated[TurnoverOff | TurnoverConfig, Field(discriminator="name")]
     estimator: Annotated[NoEstimator | TurnoverEstimator, Field(discriminator="name")]
+    subsets: Annotated[NoSubsets | LabelSubsets | ScoreSubsets, Field(discriminator="name")]
     tracking: TrackingConfig
     # not science
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
@@ -147,100 +62,111 @@ class RunConfig(Group):
 
     @property
     def train_size(self) -> int:
-        """Number of training examples of this run."""
+        """Number of examples of the training split in this run."""
         return self.dataset.limit or FACTS[self.dataset.name].train
 
+    @property
+    def test_size(self) -> int:
+        """Number of examples of the test split in this run."""
+        return self.dataset.test_limit or FACTS[self.dataset.name].test
+
+    @property
+    def subset_size(self) -> int:
+        """Number of examples of the easy, and of the difficult, subset of the training split; 0 without subsets."""
+        size = getattr(self.subsets, "size", 0)
+        return size if isinstance(size, int) else round(size * self.train_size)
+
+    @property
+    def examples(self) -> int:
+        """Number of examples that the network trains on."""
+        if getattr(self.subsets, "train_on", "all") != "all":
+            return self.subset_size
+        return self.train_size + (self.test_size if self.dataset.include_test else 0)
+
     @model_validator(mode="after")
-    def _sizes_agree(self) -> Self:
-        name, full = self.dataset.name, FACTS[self.dataset.name].train
-        at_most = [
-            ("dataset.limit", self.dataset.limit, full, f"the {full} training examples of {name}"),
-            ("corruption.count", self.corruption.count, self.train_size, "the training examples of this run"),
-        ]
-        wrong = []
-        if isinstance(self.estimator, TurnoverEstimator):
-            last = max(self.estimator.epochs, default=0)
-            at_most.append(("estimator.epochs", last, self.epochs, "the number of epochs"))
-            if isinstance(self.turnover, TurnoverOff):
-                wrong.append("estimator=turnover needs turn-over dropout: set turnover=all_layers")
-        for field, value, bound, meaning in at_most:
-            if value is not None and value > bound:
-                wrong.append(f"{field} = {value} is too large: at most {bound}, {meaning}")
+    def _parts_agree(self) -> Self:
+        wrong = [*_too_large(self), *_contradictions(self)]
+        if isinstance(self.subsets, ScoreSubsets):
+            wrong += [line for parent in self.subsets.runs for line in _unfit(parent, self)]
         if wrong:
-            raise ValueError("\n".join(wrong))
+            raise ValueError("\n".join(dict.fromkeys(wrong)))
         return self
+
+    @property
+    def parents(self) -> list["RunConfig"]:
+        """The runs whose results this one needs."""
+        return list(self.subsets.runs) if isinstance(self.subsets, ScoreSubsets) else []
 
     def science(self) -> dict[str, Any]:
         """The fields that decide the numbers, as plain data; equal science means the same run."""
-        return {key: value for key, value in self.model_dump(mode="json").items() if key not in NOT_SCIENCE}
+        values = {key: value for key, value in self.model_dump(mode="json").items() if key not in NOT_SCIENCE}
+        if self.parents:
+            values["subsets"]["runs"] = [identity(parent) for parent in self.parents]
+        return values
+
+
+def _too_large(config: RunConfig) -> list[str]:
+    name, facts = config.dataset.name, FACTS[config.dataset.name]
+    at_most = [
+        ("dataset.limit", config.dataset.limit, facts.train, f"the {facts.train} training examples of {name}"),
+        ("dataset.test_limit", config.dataset.test_limit, facts.test, f"the {facts.test} test examples of {name}"),
+        ("corruption.count", config.corruption.count, config.train_size, "the training examples of this run"),
+    ]
+    if isinstance(config.estimator, TurnoverEstimator):
+        last = max(config.estimator.epochs, default=0)
+        at_most.append(("estimator.epochs", last, config.epochs, "the number of epochs"))
+    if isinstance(config.turnover, TurnoverConfig):
+        plain = config.turnover.plain_epochs
+        at_most.append(("turnover.plain_epochs", plain, config.epochs - 1, "one epoch less than epochs"))
+    return [
+        f"{field} = {value} is too large: at most {bound}, {meaning}"
+        for field, value, bound, meaning in at_most
+        if value is not None and value > bound
+    ]
+
+
+def _contradictions(config: RunConfig) -> list[str]:
+    wrong = []
+    if isinstance(config.estimator, TurnoverEstimator) and isinstance(config.turnover, TurnoverOff):
+        wrong.append("estimator=turnover needs turn-over dropout: set turnover=all_layers")
+    if isinstance(config.subsets, LabelSubsets) and not config.corruption.count:
+        wrong.append("subsets=labels needs random labels: set corruption=labels")
+    if not isinstance(config.subsets, NoSubsets) and config.dataset.include_test:
+        wrong.append("dataset.include_test = true is for score runs: set it to false, or subsets=none")
+    return wrong
+
+
+def _unfit(parent: RunConfig, child: RunConfig) -> list[str]:
+    """Why the scores of `parent` cannot choose among the examples of `child`."""
+    wrong, ours, theirs = [], child.dataset, parent.dataset
+    if isinstance(parent.estimator, NoEstimator):
+        wrong.append("subsets.runs: a run without an estimator gives no scores; add estimator=turnover")
+    for field, here, there in (
+        ("dataset.name", ours.name, theirs.name),
+        ("dataset.seed", ours.seed, theirs.seed),
+        ("corruption", child.corruption.model_dump(), parent.corruption.model_dump()),
+    ):
+        if here != there:
+            wrong.append(f"subsets.runs: {field} is {there} in the score run and {here} here; they must agree")
+    if child.train_size > parent.train_size:
+        wrong.append(
+            f"subsets.runs: the score run knows {parent.train_size} training examples and this run has "
+            f"{child.train_size}; dataset.limit here must be at most that"
+        )
+    if theirs.include_test and child.test_size > parent.test_size:
+        wrong.append(
+            f"subsets.runs: the score run knows {parent.test_size} test examples and this run has "
+            f"{child.test_size}; dataset.test_limit here must be at most that"
+        )
+    return wrong
 
 
 NOT_SCIENCE = ("device", "logger", "experiment", "scale")
 
-STAGE_VERSION = 1  # raise by hand when the same science would give other numbers than before
+STAGE_VERSION = 2  # raise by hand when the same science would give other numbers than before
 
 
 def identity(config: RunConfig) -> str:
     """Ten hexadecimal digits that name the run: a hash of its science and of the code's stage version."""
     text = json.dumps({"stage": STAGE_VERSION, "science": config.science()}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
-
-
-def parse(schema: type[Schema], values: dict[str, Any]) -> Schema:
-    """`values` as a `schema`, or RefusedInput that lists every wrong field, its value and what is allowed."""
-    try:
-        return schema.model_validate(values)
-    except ValidationError as error:
-        lines = [_explain(schema, item) for item in error.errors(include_url=False)]
-        raise RefusedInput("\n".join(lines)) from None
-
-
-def _explain(schema: type[BaseModel], item: Any) -> str:
-    # The discriminator's value stands in the location of a union's member; a reader does not know it as a field.
-    tags = {"constant", "multistep", "cosine", "off", "all_layers", "none", "turnover", "wandb"}
-    path = [str(part) for depth, part in enumerate(item["loc"]) if not (depth == 1 and part in tags)]
-    field, value = ".".join(path), item["input"]
-    match item["type"]:
-        case "extra_forbidden":
-            return f"{field} = {value!r}: there is no such field; {_nearest(schema, field)}"
-        case "missing":
-            return f"{field}: a value is required"
-        case "string_pattern_mismatch" if field == "device":
-            return f"device = {value!r}: allowed: auto, cpu, cuda, cuda:N"
-        case "union_tag_invalid":
-            return f"{field}.name = {item['ctx']['tag']!r}: allowed: {item['ctx']['expected_tags']}"
-        case "value_error":
-            message = str(item["ctx"]["error"])
-            return f"{field} = {value!r}: {message}" if field else message
-        case _:
-            message = item["msg"].removeprefix("Input ").replace("Input should", "should")
-            return f"{field} = {value!r}: {message}"
-
-
-def fields(schema: type[BaseModel] = RunConfig, prefix: str = "") -> list[str]:
-    """Every dotted field name of a schema, unions included."""
-    names: list[str] = []
-    for name, info in schema.model_fields.items():
-        members = [m for m in _models(info.annotation) if issubclass(m, Group)]
-        names += [prefix + name] if not members else []
-        for member in members:
-            names += fields(member, f"{prefix}{name}.")
-    return sorted(set(names))
-
-
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for part in getattr(annotation, "__args__", ()) for model in _models(part)]
-
-
-def _nearest(schema: type[BaseModel], field: str) -> str:
-    if field in fields(schema):
-        return f"it belongs to another option of {field.split('.')[0]!r}"
-    return suggestion(field, fields(schema))
-
-
-def suggestion(word: str, allowed: list[str]) -> str:
-    """What the writer of `word` may have meant, else all that is allowed."""
-    close = difflib.get_close_matches(word, allowed, n=3)
-    return f"did you mean {' or '.join(close)}?" if close else f"allowed: {', '.join(allowed)}"

@@ -7,7 +7,8 @@ import torch
 from turnover.config import RunConfig
 from turnover.device import resolve
 from turnover.dynamics.accuracy import measure
-from turnover.pipeline import build
+from turnover.options import NoSubsets
+from turnover.parts import build
 from turnover.training.loop import steps_per_epoch, train
 
 _STEPS = 4  # timed ones, after as many that warm up
@@ -16,7 +17,8 @@ _STEPS = 4  # timed ones, after as many that warm up
 def seconds(config: RunConfig) -> float:
     """Expected seconds of the whole run: its steps, and the evaluations after its epochs. Start-up is left out."""
     device = resolve(config.device)
-    parts = build(config, device)
+    # without its subsets, which the plan comes before
+    parts = build(config.model_copy(update={"subsets": NoSubsets(name="none")}), device)
     few = parts.train.select(torch.arange(min(len(parts.train), _STEPS * config.batch_size), device=device))
     clock = time.perf_counter
     ticks = []
@@ -33,8 +35,12 @@ def seconds(config: RunConfig) -> float:
         ticks.append(clock())
     step = (ticks[1] - ticks[0]) / steps_per_epoch(len(few), config.batch_size)
     start = clock()
-    measure(parts.model, few, few, fresh_masks=1, precision=config.precision)
+    groups = {("train", "all"): few, ("test", "all"): few}
+    measure(parts.model, groups, fresh_masks=1, precision=config.precision)
     evaluated = (clock() - start) / (2 * len(few))  # of one example
-    tracked = (len(parts.tracked) + len(parts.test)) * (1 + config.epochs // config.tracking.every)
+    subsets = 0 if isinstance(config.subsets, NoSubsets) else 4 * config.subset_size
+    tracked = sum(len(examples) for examples in parts.groups.values()) + subsets
+    passes = 1 + config.epochs // config.tracking.every
     scored = len(parts.train) * (1 + len(getattr(config.estimator, "epochs", [])))
-    return config.epochs * steps_per_epoch(len(parts.train), config.batch_size) * step + (tracked + scored) * evaluated
+    steps = config.epochs * steps_per_epoch(config.examples, config.batch_size)
+    return steps * step + (passes * tracked + scored) * evaluated

@@ -53,6 +53,11 @@ class Examples:
         """The examples at these positions, with their ids."""
         return Examples(self.inputs[index], self.labels[index], self.ids[index], self.prepare)
 
+    def on_constant_inputs(self) -> "Examples":
+        """The same labels and ids, with inputs that are all 1: nothing tells the examples apart but their masks."""
+        blank = torch.ones_like(self.prepare(self.inputs[:1]))  # expanded, so that it takes the memory of one
+        return Examples(blank.expand(len(self), *blank.shape[1:]), self.labels, self.ids)
+
 
 def user_examples(x: Any, y: Any, ids: Any, *, device: torch.device, dtype: torch.dtype) -> Examples:
     """Tensors or arrays of a user as examples; inputs that are floats get the network's dtype.

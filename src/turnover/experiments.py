@@ -1,6 +1,7 @@
 """From an experiment's YAML file to its runs: what `train.py -m` will do, known before it does it."""
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -11,7 +12,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from turnover.config import RunConfig, parse
+from turnover.config import RunConfig
+from turnover.errors import RefusedInput
+from turnover.refusals import parse
 from turnover.store import Run, checkout
 from turnover.values import flatten
 
@@ -21,13 +24,31 @@ def at_scale(values: DictConfig, *, _root_: DictConfig) -> Any:
     return values[_root_.scale]
 
 
+def share_of_epochs(share: float, *, _root_: DictConfig) -> int:
+    """`${share_of_epochs:0.5}`: that share of the run's epochs, rounded up."""
+    return math.ceil(share * _root_.epochs)
+
+
 OmegaConf.register_new_resolver("at_scale", at_scale, replace=True)
+OmegaConf.register_new_resolver("share_of_epochs", share_of_epochs, replace=True)
 
 
 def resolved(config: DictConfig) -> RunConfig:
     """A composed config as a checked run."""
     values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    subsets = values.get("subsets")
+    if isinstance(subsets, dict) and isinstance(subsets.get("runs"), list):
+        subsets["runs"] = _parents(subsets["runs"], values)
     return parse(RunConfig, values)
+
+
+def _parents(overrides: list[Any], child: dict[str, Any]) -> list[dict[str, Any]]:
+    """The score runs that a run names by overrides of scripts/score.py, at its own scale and on its own device."""
+    if not all(isinstance(each, str) for each in overrides):
+        raise RefusedInput(f"subsets.runs = {overrides!r}: must be overrides of scripts/score.py, a list of strings")
+    named = {each.lstrip("+").split("=")[0] for each in overrides}
+    inherited = [f"{name}={child[name]}" for name in ("scale", "device") if name not in named]
+    return [parent.model_dump() | {"logger": child["logger"]} for parent in sweep([*overrides, *inherited], "score")]
 
 
 def sweep(overrides: Sequence[str], config_name: str = "train") -> list[RunConfig]:

@@ -168,7 +168,10 @@ class TurnOverDropout:
                 for part, one in zip(parts, self.branches, strict=True)
             ]
             return torch.cat(masked) if count > 1 else masked[0]
-        output = x.new_empty(count * batch, *x.shape[1:])
+        layout = torch.contiguous_format
+        if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
+            layout = torch.channels_last
+        output = torch.empty((count * batch, *x.shape[1:]), dtype=x.dtype, device=x.device, memory_format=layout)
         for part, place, one in zip(parts, output.split(batch), self.branches, strict=True):
             if x.dim() == 2:  # made where it is used: fresh memory costs as much as the arithmetic
                 factor(one, out=place).mul_(part)

@@ -2,32 +2,27 @@
 
 import logging
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
-from torch import nn
 from tqdm.auto import tqdm
 
-from turnover.config import RunConfig, TurnoverConfig, TurnoverEstimator
-from turnover.data.datasets import Dataset, Split, balanced_subset, load
+from turnover.config import RunConfig
 from turnover.device import peak_memory
-from turnover.dropout import attach
 from turnover.dynamics.accuracy import measure
-from turnover.examples import Examples
 from turnover.facts import FACTS
-from turnover.models import build as build_model
+from turnover.options import TurnoverEstimator
+from turnover.parts import Parts, build
 from turnover.scores.leakage import leakage
 from turnover.scores.turnover import score_examples
-from turnover.seeding import seeded
 from turnover.store import Run
-from turnover.tables import write_metrics, write_scores
+from turnover.tables import write_metrics, write_scores, write_subsets
 from turnover.tracking import Tracker, dashboard
 from turnover.training import checkpoint
-from turnover.training.loop import steps_per_epoch, train
-from turnover.training.optimizers import build as build_optimizer
+from turnover.training.loop import Epoch, steps_per_epoch, train
 from turnover.training.schedules import learning_rate
 
 log = logging.getLogger("turnover")
@@ -37,7 +32,10 @@ def work(run: Run, device: torch.device, record: dict[str, Any]) -> None:
     """Do `run` in its folder, going on from its last checkpoint; `record` receives what the manifest adds."""
     config, folder = run.config, run.folder
     record |= {"device": str(device), "threads": torch.get_num_threads()}
+    record["parents"] = [Run(parent).name for parent in config.parents]
     parts = build(config, device)
+    if parts.subsets is not None:
+        write_subsets(folder / "subsets.parquet", parts.subsets)
     restored = checkpoint.load(folder / "checkpoint.pt", parts.model, parts.optimizer)
     first = restored.epoch + 1 if restored else 1
     if restored:
@@ -68,10 +66,11 @@ def work(run: Run, device: torch.device, record: dict[str, Any]) -> None:
             batch_size=config.batch_size,
             seed=config.seed,
             first_epoch=first,
+            plain_epochs=getattr(config.turnover, "plain_epochs", 0),
             precision=config.precision,
             on_step=bar.update,
         ):
-            tracker.log(epoch.number, "train", {"lr": epoch.lr, "loss": epoch.loss, "accuracy": epoch.accuracy})
+            log_epoch(parts, tracker, epoch)
             if epoch.number % config.tracking.every == 0 or epoch.number == config.epochs:
                 track(parts, config, tracker, epoch.number)
             if epoch.number in scored_epochs:
@@ -80,7 +79,7 @@ def work(run: Run, device: torch.device, record: dict[str, Any]) -> None:
             checkpoint.save(folder / "checkpoint.pt", parts.model, parts.optimizer, progress)
         write_metrics(folder / "metrics.parquet", tracker.rows)
         last = [row for row in tracker.rows if row.epoch == config.epochs]
-        live.summarise({f"{row.split}/{row.metric}": row.value for row in last})
+        live.summarise({row.key: row.value for row in last})
         if scored_epochs:
             tables = [pd.read_parquet(_scores_path(folder, epoch)) for epoch in scored_epochs]
             table = pd.concat(tables, ignore_index=True)
@@ -91,58 +90,31 @@ def work(run: Run, device: torch.device, record: dict[str, Any]) -> None:
     record["peak_memory"] = peak_memory(device)
 
 
-@dataclass(frozen=True)
-class Parts:
-    """What a run works with, all on its device."""
-
-    dataset: Dataset
-    train: Examples
-    tracked: Examples  # the training examples that are evaluated at the end of an epoch
-    test: Examples
-    model: nn.Module
-    optimizer: torch.optim.Optimizer
-
-
-def build(config: RunConfig, device: torch.device) -> Parts:
-    """Data, network and optimizer of a config; the same weights for the same seed on every device."""
-    facts = FACTS[config.dataset.name]
-    dataset = load(config.dataset, config.corruption, device)
-    training = _examples(dataset, dataset.train)
-    size = min(config.tracking.examples or len(training), len(training))
-    tracked = balanced_subset(dataset.train.true_labels, size, config.dataset.seed, "tracking")
-    with seeded(config.seed, "init"):
-        model = build_model(config.model, facts.shape, facts.classes).to(device)
-    if isinstance(config.turnover, TurnoverConfig):
-        attach(model, seed=config.seed, **config.turnover.model_dump(exclude={"name"}))
-    return Parts(
-        dataset,
-        train=training,
-        tracked=training.select(torch.from_numpy(tracked).to(device)),
-        test=_examples(dataset, dataset.test),
-        model=model,
-        optimizer=build_optimizer(config.optimizer, model),
-    )
-
-
 def track(parts: Parts, config: RunConfig, tracker: Tracker, epoch: int) -> None:
-    """Evaluate the tracked training examples and the test set and log what was measured."""
-    splits = measure(
-        parts.model,
-        parts.tracked,
-        parts.test,
-        fresh_masks=config.tracking.fresh_masks,
-        precision=config.precision,
-    )
-    for split, values in splits.items():
-        tracker.log(epoch, split, values)
+    """Evaluate the network on every tracked group of examples and log what was measured."""
+    measured = measure(parts.model, parts.groups, fresh_masks=config.tracking.fresh_masks, precision=config.precision)
+    for (split, subset), values in measured.items():
+        tracker.log(epoch, split, values, subset)
         numbers = "  ".join(f"{name} {value:.4f}" for name, value in values.items())
-        log.debug("epoch %d of %d, %s: %s", epoch, config.epochs, split, numbers)
+        log.debug("epoch %d of %d, %s, %s: %s", epoch, config.epochs, split, subset, numbers)
+
+
+def log_epoch(parts: Parts, tracker: Tracker, epoch: Epoch) -> None:
+    """What the training pass itself has measured, over all examples and over the subsets it trained on."""
+    tracker.log(epoch.number, "train", {"lr": epoch.lr})
+    everything = torch.arange(len(epoch.losses), device=epoch.losses.device)
+    for subset, index in {"all": everything, **parts.trained_subsets}.items():
+        values = {"loss": float(epoch.losses[index].double().mean())}
+        values["accuracy"] = float(epoch.correct[index].double().mean())
+        tracker.log(epoch.number, "train", values, subset)
 
 
 def scores(parts: Parts, config: RunConfig, epoch: int) -> pd.DataFrame:
     """The score table of all training examples after `epoch`, with the columns of `tables.SCORE_COLUMNS`."""
-    table = score_examples(parts.model, parts.train, precision=config.precision)
+    # in float32 whatever the training: low precision would blur the small losses of easy examples
+    table = score_examples(parts.model, parts.train)
     split = parts.dataset.train
+    table["split"] = np.where(table.index < FACTS[config.dataset.name].train, "train", "test")
     table["true_label"] = split.true_labels.cpu().numpy()
     table["corrupted"] = split.corrupted.cpu().numpy()
     table["epoch"] = epoch
@@ -159,10 +131,6 @@ def verdict(table: pd.DataFrame) -> dict[str, Any]:
     )
     log.log(logging.DEBUG if found.verdict == "none" else logging.WARNING, found.message())
     return found.as_dict()
-
-
-def _examples(dataset: Dataset, split: Split) -> Examples:
-    return Examples(split.images, split.labels, split.ids, dataset.inputs)
 
 
 def _scores_path(folder: Path, epoch: int) -> Path:

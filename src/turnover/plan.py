@@ -43,22 +43,28 @@ class AnnouncePlan(Callback):
 def announce(configs: Sequence[RunConfig]) -> list[RunConfig]:
     """Say what will be done, fetch data that is missing, and return the runs that are to do."""
     to_do = [config for config in configs if not Run(config).finished]
-    log.info("%d runs: %d cached, %d to do", len(configs), len(configs) - len(to_do), len(to_do))
+    before = {Run(parent).name: parent for config in to_do for parent in config.parents}
+    first = [parent for parent in before.values() if not Run(parent).finished]
+    made_first = f", and {len(first)} score runs before them" if first else ""
+    log.info("%d runs: %d cached, %d to do%s", len(configs), len(configs) - len(to_do), len(to_do), made_first)
     if not to_do:
         return []
     from turnover.estimate import seconds
 
-    differing = dict(zip([Run(config).name for config in configs], varied(configs), strict=True))
     alike: dict[str, float] = {}  # runs that differ in seed or labels alone take the same time
     total = 0.0
-    for config in to_do:
+    for config, told in [*_told(first, first), *_told(to_do, configs)]:
         kind = repr({key: value for key, value in config.science().items() if key not in ("seed", "corruption")})
         if kind not in alike:
             alike[kind] = seconds(config)
         total += alike[kind]
-        told = (
-            ", ".join(f"{name}={value}" for name, value in differing[Run(config).name].items()) or f"seed={config.seed}"
-        )
         log.info("  to do, about %s: %s (%s)", clock(alike[kind]), Run(config).name, told)
     log.info("about %s in all, one after another on this machine", clock(total))
-    return to_do
+    return [*first, *to_do]
+
+
+def _told(some: Sequence[RunConfig], among: Sequence[RunConfig]) -> list[tuple[RunConfig, str]]:
+    """Runs with the fields in which they differ from the others."""
+    differing = dict(zip([Run(config).name for config in among], varied(among), strict=True))
+    words = [", ".join(f"{name}={value}" for name, value in differing[Run(one).name].items()) for one in some]
+    return [(one, text or f"seed={one.seed}") for one, text in zip(some, words, strict=True)]

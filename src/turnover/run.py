@@ -16,6 +16,7 @@ log = logging.getLogger("turnover")
 def execute(config: RunConfig) -> Path:
     """Do the run that `config` describes and return its folder; a finished run returns at once.
 
+    Runs whose results it needs, such as the score runs that choose its subsets, are done first if they are missing.
     A run that was killed goes on from its last checkpoint and ends with the same bytes in its tables and weights.
 
     Raises:
@@ -26,6 +27,8 @@ def execute(config: RunConfig) -> Path:
     if run.finished:
         log.info("cached: %s", run.name)
         return run.folder
+    for parent in config.parents:
+        execute(parent)
     # Imported here, so that a cached run or a refused config does not wait for PyTorch
     from turnover.device import resolve
     from turnover.pipeline import work

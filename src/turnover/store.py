@@ -19,8 +19,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from turnover.config import NoEstimator, RunConfig, identity
+from turnover.config import RunConfig, identity
 from turnover.errors import RefusedInput, RunFailed
+from turnover.options import NoEstimator
 
 log = logging.getLogger("turnover")
 

@@ -13,6 +13,7 @@ from turnover.store import replacing
 METRICS_COLUMNS = {
     "epoch": (pa.int32(), "whole epochs trained so far; 0: before training"),
     "split": (pa.string(), "train or test"),
+    "subset": (pa.string(), "all, or easy or difficult: the examples over which the mean is taken"),
     "metric": (pa.string(), "name of the metric"),
     "value": (pa.float64(), "its value; losses in nats, accuracies as shares of 1"),
 }
@@ -21,19 +22,23 @@ METRICS = {
     "lr": "learning rate of the epoch",
     "loss": "mean training loss over the epoch, while the weights move",
     "accuracy": "training accuracy over the epoch, while the weights move; with turn-over dropout of own sub-networks",
-    "own_loss": "mean loss of own sub-networks at the end of the epoch, over the tracked examples",
-    "own_accuracy": "accuracy of own sub-networks at the end of the epoch, over the tracked examples",
-    "flipped_loss": "mean loss of flipped sub-networks at the end of the epoch, over the tracked examples",
-    "flipped_accuracy": "accuracy of flipped sub-networks at the end of the epoch, over the tracked examples",
-    "full_loss": "mean loss of the full network at the end of the epoch (train: over the tracked examples)",
-    "full_accuracy": "accuracy of the full network at the end of the epoch (train: over the tracked examples)",
+    # all below: at the end of the epoch, in evaluation mode; train/all over the tracked examples
+    "own_loss": "mean loss of own sub-networks",
+    "own_accuracy": "accuracy of own sub-networks",
+    "flipped_loss": "mean loss of flipped sub-networks",
+    "flipped_accuracy": "accuracy of flipped sub-networks",
+    "full_loss": "mean loss of the full network",
+    "full_accuracy": "accuracy of the full network",
+    "constant_loss": "mean loss of own sub-networks on an image that is the same for all examples (every input is 1)",
+    "constant_accuracy": "accuracy of own sub-networks on that image: how well labels can be read from the masks alone",
     "fresh_loss": "mean loss of sub-networks with masks of never-trained ids, averaged over a few such masks",
     "fresh_accuracy": "accuracy of sub-networks with masks of never-trained ids, averaged over a few such masks",
 }
 
 SCORE_COLUMNS = {
     "epoch": (pa.int32(), "whole epochs trained when the example was scored"),
-    "id": (pa.int64(), "permanent index of the example in its data set's training split"),
+    "id": (pa.int64(), "permanent index of the example in its data set; test examples follow the training examples"),
+    "split": (pa.string(), "train or test: where the data set has the example"),
     "label": (pa.int64(), "the class the network was trained on"),
     "true_label": (pa.int64(), "the class in the data set"),
     "corrupted": (pa.bool_(), "whether the label was replaced by a uniformly random class (it may be the true one)"),
@@ -44,6 +49,14 @@ SCORE_COLUMNS = {
     "flipped_prediction": (pa.int64(), "class predicted by the flipped sub-network"),
 }
 
+SUBSET_COLUMNS = {
+    "id": SCORE_COLUMNS["id"],
+    "split": SCORE_COLUMNS["split"],
+    "subset": (pa.string(), "easy or difficult"),
+    "label": (pa.int64(), "the class the network is trained on"),
+    "score": (pa.float64(), "mean memorization score over the score runs, in nats; empty if labels chose the subsets"),
+}
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -51,12 +64,18 @@ class Metric:
 
     epoch: int
     split: str
+    subset: str
     metric: str
     value: float
 
     def __post_init__(self) -> None:
         if self.metric not in METRICS:
             raise ValueError(f"metric {self.metric!r} is not documented in tables.METRICS")
+
+    @property
+    def key(self) -> str:
+        """Its name on a dashboard: train/own_accuracy, test/easy/full_accuracy."""
+        return "/".join([self.split, *([] if self.subset == "all" else [self.subset]), self.metric])
 
 
 def write_metrics(path: Path, rows: Sequence[Metric]) -> None:
@@ -70,9 +89,19 @@ def write_scores(path: Path, table: pd.DataFrame) -> None:
     _write(path, table, SCORE_COLUMNS)
 
 
+def write_subsets(path: Path, table: pd.DataFrame) -> None:
+    """Write subsets.parquet, all or nothing."""
+    _write(path, table, SUBSET_COLUMNS)
+
+
 def read_metrics(run: Path) -> pd.DataFrame:
-    """Metrics of a finished run: epoch, split, metric, value."""
+    """Metrics of a finished run: epoch, split, subset, metric, value."""
     return pd.read_parquet(run / "metrics.parquet")
+
+
+def read_subsets(run: Path) -> pd.DataFrame:
+    """The easy and difficult examples of a finished run: id, split, subset, label, score."""
+    return pd.read_parquet(run / "subsets.parquet")
 
 
 def read_scores(run: Path, epoch: int | None = None) -> pd.DataFrame:

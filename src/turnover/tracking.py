@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from turnover.config import NoLogger, WandbLogger
+from turnover.options import NoLogger, WandbLogger
 from turnover.tables import Metric
 
 log = logging.getLogger("turnover")
@@ -25,10 +25,11 @@ class Tracker:
         self.rows = rows
         self.dashboard = dashboard
 
-    def log(self, epoch: int, split: str, values: dict[str, float]) -> None:
-        """Record metrics of one split at the end of an epoch."""
-        self.rows += [Metric(epoch, split, name, value) for name, value in values.items()]
-        self.dashboard.log({"epoch": epoch} | {f"{split}/{name}": value for name, value in values.items()})
+    def log(self, epoch: int, split: str, values: dict[str, float], subset: str = "all") -> None:
+        """Record metrics of one split, or of a subset of it, at the end of an epoch."""
+        rows = [Metric(epoch, split, subset, name, value) for name, value in values.items()]
+        self.rows += rows
+        self.dashboard.log({"epoch": epoch} | {row.key: row.value for row in rows})
 
 
 class Dashboard:

@@ -11,12 +11,13 @@ import yaml
 from matplotlib.figure import Figure
 from PIL import Image
 
-from turnover.config import NoLogger, RunConfig
+from turnover.config import RunConfig
 from turnover.errors import RunFailed
 from turnover.experiments import sweep
 from turnover.figures import make as making
 from turnover.figures import style
 from turnover.figures.make import FigureConfig, FigureJob, make
+from turnover.options import NoLogger
 from turnover.run import execute
 from turnover.store import Run, checkout
 from turnover.tables import read_scores

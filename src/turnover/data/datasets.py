@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from turnover.config import CorruptionConfig, DatasetConfig
 from turnover.data.corruption import corrupt
 from turnover.data.fetch import ensure
 from turnover.errors import RefusedInput
 from turnover.facts import FACTS
+from turnover.options import CorruptionConfig, DatasetConfig
 from turnover.seeding import numpy_generator
 
 
@@ -24,7 +24,9 @@ class Split:
     labels: Tensor  # int64 [n], what the model is trained on
     true_labels: Tensor  # int64 [n]
     corrupted: Tensor  # bool [n], the label was replaced, possibly by itself
-    ids: Tensor  # int64 [n], position in the full split; survives subsetting, shuffling and corruption
+    # int64 [n], position in the data set, test examples after all training examples; survives subsetting, shuffling and
+    # corruption
+    ids: Tensor
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -37,6 +39,11 @@ class Split:
         """The examples at these positions (int64 [k], on any device), with their ids."""
         index = index.to(self.ids.device)
         return replace(self, **{field.name: getattr(self, field.name)[index] for field in fields(self)})
+
+    def followed_by(self, other: Self) -> Self:
+        """These examples and then the others."""
+        both = {field.name: [getattr(self, field.name), getattr(other, field.name)] for field in fields(self)}
+        return replace(self, **{name: torch.cat(parts) for name, parts in both.items()})
 
 
 @dataclass(frozen=True)
@@ -68,16 +75,22 @@ class Dataset:
 def load(config: DatasetConfig, corruption: CorruptionConfig, device: torch.device | str = "cpu") -> Dataset:
     """The dataset of a config on `device`; its files are fetched first if need be.
 
-    In this order: normalisation constants of the full training split, the class-balanced subset of `config.limit`
-    training examples, corruption of their labels. The test split is never changed. RunFailed if the files cannot be
-    had, RefusedInput for a limit or a count that is too large.
+    In this order: normalisation constants of the full training split, the class-balanced subsets of `config.limit`
+    training and `config.test_limit` test examples, corruption of the training labels, and with `config.include_test`
+    the test examples behind the training examples. RunFailed if the files cannot be had, RefusedInput for a limit or a
+    count that is too large.
     """
     train, test, full_scale = _READERS[config.name]()
+    test = replace(test, ids=test.ids + len(train))
     scale, shift = _normalisation(train.images, config.normalization, full_scale)
     if config.limit is not None:
         train = train.select(torch.from_numpy(balanced_subset(train.labels, config.limit, config.seed)))
+    if config.test_limit is not None:
+        test = test.select(torch.from_numpy(balanced_subset(test.labels, config.test_limit, config.seed, "test limit")))
     labels, corrupted = corrupt(train.labels, FACTS[config.name].classes, corruption.count, corruption.seed)
     train = replace(train, labels=labels, corrupted=corrupted)
+    if config.include_test:
+        train = train.followed_by(test)
     return Dataset(config.name, train, test, scale, shift).to(device)
 
 

@@ -1,35 +1,59 @@
-"""Loss and accuracy at the end of an epoch: own, flipped and full network on train, full and fresh masks on test."""
+"""Loss and accuracy at the end of an epoch: of own, flipped and full networks, over any groups of examples."""
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from turnover.device import Precision
 from turnover.dropout import is_attached
-from turnover.evaluation import Subnetwork, evaluate, flipped, fresh, full, own
+from turnover.evaluation import BATCH, Subnetwork, evaluate, flipped, fresh, full, own
 from turnover.examples import Examples
+
+Name = tuple[str, str]  # of a group: split ("train" or "test") and subset ("all", "easy", "difficult")
 
 
 def measure(
-    model: nn.Module, train: Examples, test: Examples, *, fresh_masks: int, precision: Precision
-) -> dict[str, dict[str, float]]:
-    """Mean loss (nats) and accuracy by split, then by metric, as named in `tables.METRICS`.
+    model: nn.Module,
+    groups: Mapping[Name, Examples],
+    *,
+    fresh_masks: int,
+    precision: Precision,
+    batch_size: int = BATCH,
+) -> dict[Name, dict[str, float]]:
+    """Mean loss (nats) and accuracy by group, then by metric, as named in `tables.METRICS`.
 
-    Without turn-over dropout only the full network is measured. `fresh_*` is the mean over `fresh_masks` masks of ids
-    that were never trained.
+    Without turn-over dropout only the full network is measured. With it, training examples are run through their own
+    and flipped sub-networks too, test examples through `fresh_masks` masks of ids that were never trained, and
+    ("train", "all") through its own sub-networks on a constant image.
     """
     masked = is_attached(model)
-    wanted: dict[str, dict[str, list[Subnetwork]]] = {
-        "train": {"own": [own], "flipped": [flipped], "full": [full]} if masked else {"full": [full]},
-        "test": {"full": [full], "fresh": [fresh(k) for k in range(fresh_masks)]} if masked else {"full": [full]},
-    }
-    results: dict[str, dict[str, Tensor]] = {}
-    for split, examples in {"train": train, "test": test}.items():
-        chosen = [one for group in wanted[split].values() for one in group]
-        outcomes = iter(evaluate(model, examples, chosen, precision=precision))
-        results[split] = {}
-        for name, group in wanted[split].items():
-            parts = [next(outcomes) for _ in group]
-            losses = torch.stack([part.loss.double().mean() for part in parts])
-            accuracies = torch.stack([part.accuracy(examples.labels) for part in parts])
-            results[split] |= {f"{name}_loss": losses.mean(), f"{name}_accuracy": accuracies.mean()}
-    return {split: {name: float(value) for name, value in values.items()} for split, values in results.items()}
+    results: dict[Name, dict[str, Tensor]] = {}
+    for (split, subset), examples in groups.items():
+        wanted: dict[str, list[Subnetwork]] = {"full": [full]}
+        if masked and split == "train":
+            wanted = {"own": [own], "flipped": [flipped], "full": [full]}
+        elif masked:
+            wanted = {"full": [full], "fresh": [fresh(k) for k in range(fresh_masks)]}
+        results[split, subset] = _means(model, examples, wanted, precision, batch_size)
+        if masked and (split, subset) == ("train", "all"):
+            probe: dict[str, list[Subnetwork]] = {"constant": [own]}
+            results[split, subset] |= _means(model, examples.on_constant_inputs(), probe, precision, batch_size)
+    return {group: {name: float(value) for name, value in values.items()} for group, values in results.items()}
+
+
+def _means(
+    model: nn.Module,
+    examples: Examples,
+    wanted: Mapping[str, list[Subnetwork]],
+    precision: Precision,
+    batch_size: int,
+) -> dict[str, Tensor]:
+    chosen = [one for networks in wanted.values() for one in networks]
+    outcomes = iter(evaluate(model, examples, chosen, batch_size=batch_size, precision=precision))
+    means = {}
+    for name, networks in wanted.items():
+        parts = [next(outcomes) for _ in networks]
+        means[f"{name}_loss"] = torch.stack([part.loss.double().mean() for part in parts]).mean()
+        means[f"{name}_accuracy"] = torch.stack([part.accuracy(examples.labels) for part in parts]).mean()
+    return means

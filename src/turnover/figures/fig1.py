@@ -9,7 +9,8 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 
-from turnover.figures.make import Drawn, FigureConfig, Source
+from turnover.figures.make import Drawn, FigureConfig
+from turnover.figures.notes import Source
 from turnover.figures.style import COLOURS, panel
 from turnover.masks import mask
 

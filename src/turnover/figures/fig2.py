@@ -8,7 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from turnover.claims import Claim, Statistic, decide, measure
-from turnover.figures.make import ClaimConfig, Drawn, FigureConfig, Source
+from turnover.figures.make import ClaimConfig, Drawn, FigureConfig
+from turnover.figures.notes import Source
 from turnover.figures.style import COLOURS, panel
 from turnover.statistics import auroc, median, skewness, top_share
 from turnover.tables import read_scores

@@ -12,17 +12,14 @@ from matplotlib.figure import Figure
 from pydantic import Field, model_validator
 
 from turnover.claims import Claim
-from turnover.config import Group, NoLogger, RunConfig, WandbLogger
 from turnover.experiments import sweep, varied
-from turnover.facts import FACTS
+from turnover.figures.notes import SMOKE, Source, notes
 from turnover.figures.style import finish, style
+from turnover.options import Group, NoLogger, WandbLogger
 from turnover.store import Run, now, outputs_root, provenance, replacing, require, write_json
 from turnover.tracking import dashboard
-from turnover.values import flatten
 
 log = logging.getLogger("turnover")
-
-_SMOKE = "Smoke scale proves that all works; its numbers and verdicts mean nothing."
 
 
 class Threshold(Group):
@@ -46,7 +43,7 @@ class ClaimConfig(Group):
 class FigureConfig(Group):
     name: str
     title: str
-    experiment: str | None  # whose runs it draws; null: none
+    experiments: list[str]  # whose runs it draws
     claims: dict[str, ClaimConfig]
 
 
@@ -65,14 +62,7 @@ class Drawn:
     picture: Figure
     numbers: pd.DataFrame  # what is plotted, one row a point or bar
     claims: list[Claim] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Source:
-    """A finished run that a figure draws."""
-
-    config: RunConfig
-    folder: Path
+    summary: dict[str, Any] = field(default_factory=dict)  # single findings that are no claims
 
 
 def make(job: FigureJob) -> Path:
@@ -95,10 +85,10 @@ def make(job: FigureJob) -> Path:
     if _up_to_date(paths, inputs):
         log.info("cached: %s", paths["png"])
         return paths["png"]
-    notes = describe(sources, scale)
+    under = notes(sources, scale)
     with style():
         drawn: Drawn = import_module(f"turnover.figures.{figure.name}").draw(figure, sources)
-        finish(drawn.picture, f"Figure {figure.name.removeprefix('fig')}. {figure.title}", notes.lines)
+        finish(drawn.picture, _title(figure), under.lines)
         for kind in ("png", "pdf"):
             with replacing(paths[kind]) as temporary:
                 drawn.picture.savefig(temporary, format=kind, metadata=_metadata(kind))
@@ -112,8 +102,9 @@ def make(job: FigureJob) -> Path:
         "scale": scale,
         "inputs": inputs,
         "seeds": sorted({source.config.seed for source in sources}),
-        "settings": notes.settings,
-        "reduced": notes.reduced,
+        "settings": under.settings,
+        "reduced": under.reduced,
+        "summary": drawn.summary,
         "claims": {claim.id: claim.as_dict() for claim in drawn.claims},
         "runs": {
             name: varying[number] | {key: manifest.get(key) for key in recorded}
@@ -128,60 +119,15 @@ def make(job: FigureJob) -> Path:
     return paths["png"]
 
 
-@dataclass(frozen=True)
-class Notes:
-    """What a reader must know about a figure's runs."""
-
-    lines: list[str]
-    settings: dict[str, Any]
-    reduced: list[str]
-
-
-def describe(sources: Sequence[Source], scale: str) -> Notes:
-    """Data, model, training and seeds of the runs, and what was reduced from the paper's setting."""
-    if not sources:
-        return Notes(["Masks of seed 0, p = 0.5; nothing is trained, so every scale shows the same."], {}, [])
-    configs = [source.config for source in sources]
-    first = configs[0]
-    seeds = ", ".join(str(seed) for seed in sorted({config.seed for config in configs}))
-    reduced = [] if scale == "paper" else _reduced(configs)
-    model = first.model.name.upper() + (
-        f" {'-'.join(map(str, first.model.hidden))} hidden" if first.model.hidden else ""
-    )
-    lines = [
-        f"{FACTS[first.dataset.name].title}, {first.train_size:,} training examples; {model}, "
-        f"SGD lr {first.optimizer.lr:g}, momentum {first.optimizer.momentum:g}, batch {first.batch_size}, "
-        f"{first.epochs} epochs; seeds {seeds}.",
-        f"{scale} scale" + (f"; reduced: {'; '.join(reduced)}." if reduced else ": the paper's setting."),
-    ]
-    if scale == "smoke":
-        lines.append(_SMOKE)
-    same = {name: value for name, value in flatten(first.science()).items() if name not in varied(configs)[0]}
-    return Notes(lines, same, reduced)
-
-
-def _reduced(configs: Sequence[RunConfig]) -> list[str]:
-    """Every field in which the runs differ from the same experiment at the paper's scale."""
-    paper = sweep([f"+experiment={configs[0].experiment}", "scale=paper"])
-    found: dict[str, None] = {}  # a set that keeps its order
-    for ours, theirs in zip(configs, paper, strict=True):
-        here, there = flatten(ours.science()), flatten(theirs.science())
-        for name in here:
-            if here[name] != there.get(name):
-                found[f"{name} {_said(here[name])} (paper: {_said(there.get(name))})"] = None
-    return list(found)
-
-
-def _said(value: Any) -> str:
-    return "all" if value is None else str(value)
-
-
 def _sources(figure: FigureConfig, scale: str) -> list[Source]:
-    if figure.experiment is None:
-        return []
-    overrides = [f"+experiment={figure.experiment}", f"scale={scale}"]
-    command = f"make it with: make {figure.name} SCALE={scale}"
-    return [Source(config, require(Run(config), command)) for config in sweep(overrides)]
+    door = f"make it with: make {figure.name} SCALE={scale}"
+    configs = [config for name in figure.experiments for config in sweep([f"+experiment={name}", f"scale={scale}"])]
+    return [Source(config, require(Run(config), door)) for config in configs]
+
+
+def _title(figure: FigureConfig) -> str:
+    number = figure.name.removeprefix("fig")
+    return f"Figure {number}. {figure.title}" if number.isdigit() else figure.title
 
 
 def _up_to_date(paths: dict[str, Path], inputs: dict[str, Any]) -> bool:
@@ -199,7 +145,7 @@ def _metadata(kind: str) -> dict[str, Any]:
 
 def _show(job: FigureJob, png: Path, claims: Sequence[Claim]) -> None:
     if job.scale == "smoke" and claims:
-        log.info(_SMOKE)
+        log.info(SMOKE)
     for claim in claims:
         log.info("claim %s: %s (%s)", claim.id, claim.verdict, claim.text)
         for each in claim.measures:
@@ -212,7 +158,7 @@ def _show(job: FigureJob, png: Path, claims: Sequence[Claim]) -> None:
         folder=png.parent,
         name=name,
         job="figure",
-        group=job.figure.experiment,
+        group=job.figure.name,
         tags=[job.figure.name, job.scale],
         config=job.model_dump(mode="json"),
     ) as live:

@@ -1,14 +1,29 @@
 """The networks of the paper, by their config."""
 
+import torch
 from torch import nn
 
-from turnover.config import ModelConfig
+from turnover.models.cvt import cvt
 from turnover.models.mlp import mlp
+from turnover.models.vgg import vgg11
+from turnover.options import CvTConfig, MLPConfig, VGG11Config
 
 __all__ = ["build"]
 
 
-def build(config: ModelConfig, shape: tuple[int, int, int], classes: int) -> nn.Module:
-    """A network for images of `shape` (channels, height, width); its weights come from PyTorch's global generator."""
+def build(config: MLPConfig | VGG11Config | CvTConfig, shape: tuple[int, int, int], classes: int) -> nn.Module:
+    """A network for images of `shape` (channels, height, width); its weights come from PyTorch's global generator.
+
+    Raises:
+        RefusedInput: the images do not suit the network.
+    """
     channels, height, width = shape
-    return mlp(channels * height * width, config.hidden, classes)
+    match config:
+        case MLPConfig(hidden=hidden):
+            return mlp(channels * height * width, hidden, classes)
+        case VGG11Config():
+            network = vgg11(channels, classes, width=config.width, bias=config.bias, side=height)
+            layout = torch.channels_last if config.channels_last else torch.contiguous_format
+            return network.to(memory_format=layout)
+        case CvTConfig():
+            return cvt(shape, classes, **config.model_dump(exclude={"name"}))

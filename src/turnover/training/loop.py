@@ -21,8 +21,8 @@ class Epoch:
 
     number: int  # from 1
     lr: float
-    loss: float  # mean cross-entropy in nats
-    accuracy: float
+    losses: Tensor  # cross-entropy of every training example at its step, in nats  # [examples]
+    correct: Tensor  # whether it was classified correctly then  # bool [examples]
 
 
 def steps_per_epoch(examples: int, batch_size: int) -> int:
@@ -40,6 +40,7 @@ def train(
     batch_size: int,
     seed: int,
     first_epoch: int = 1,
+    plain_epochs: int = 0,
     precision: Precision = "float32",
     on_step: Callable[[], object] = lambda: None,
 ) -> Iterator[Epoch]:
@@ -50,49 +51,49 @@ def train(
 
     Args:
         learning_rate: epoch, counted from 1 -> learning rate.
+        plain_epochs: in so many first epochs the full network is trained, turn-over dropout attached or not.
         on_step: called after every step, for a progress bar.
 
     Raises:
         RunFailed: a loss is NaN or infinite; names epoch, step and learning rate.
     """
-    turn_over = is_attached(model)
+    attached = is_attached(model)
     for epoch in range(first_epoch, epochs + 1):
+        turn_over = attached and epoch > plain_epochs
         model.train()
         lr = learning_rate(epoch)
         for group in optimizer.param_groups:
             group["lr"] = lr
         order = torch.randperm(len(examples), generator=torch_generator(seed, "order", epoch)).to(examples.device)
         losses: list[Tensor] = []
-        hits: list[Tensor] = []
+        correct: list[Tensor] = []
         with seeded(seed, "noise", epoch):  # what the network itself may draw, for example for ordinary dropout
             for index in order.split(batch_size):
                 x, y, ids = examples.batch(index)
                 optimizer.zero_grad()
                 with own(model, ids) if turn_over else nullcontext(), autocast(examples.device, precision):
                     logits = model(x)  # [batch, classes]
-                    loss = F.cross_entropy(logits, y)
-                loss.backward()
+                    wide = logits.float() if logits.dtype.itemsize < 4 else logits
+                    loss = F.cross_entropy(wide, y, reduction="none")  # [batch]
+                loss.mean().backward()
                 optimizer.step()
                 losses.append(loss.detach())
-                hits.append((logits.detach().argmax(dim=1) == y).sum())
+                correct.append(logits.detach().argmax(dim=1) == y)
                 on_step()
-        # numbers leave the device once an epoch, so that a GPU never waits for them
-        per_step = torch.stack(losses).double().cpu()
-        _refuse_non_finite(per_step, epoch, lr)
-        sizes = torch.tensor([len(index) for index in order.split(batch_size)], dtype=torch.float64)
-        yield Epoch(
-            number=epoch,
-            lr=lr,
-            loss=float(per_step @ sizes / len(examples)),
-            accuracy=float(torch.stack(hits).sum()) / len(examples),
-        )
+        # back from the order of the epoch to that of the examples
+        place = order.argsort()
+        result = Epoch(epoch, lr, torch.cat(losses)[place], torch.cat(correct)[place])
+        _refuse_non_finite(result, order, batch_size)
+        yield result
 
 
-def _refuse_non_finite(per_step: Tensor, epoch: int, lr: float) -> None:
-    bad = ~per_step.isfinite()
+def _refuse_non_finite(epoch: Epoch, order: Tensor, batch_size: int) -> None:
+    # numbers leave the device once an epoch, so that a GPU never waits for them
+    bad = ~epoch.losses[order].isfinite()
     if bad.any():
-        step = int(bad.nonzero()[0])
+        first = int(bad.nonzero()[0])
+        step, steps = first // batch_size + 1, steps_per_epoch(len(order), batch_size)
         raise RunFailed(
-            f"the loss became {per_step[step].item()} in epoch {epoch}, step {step + 1} of {len(per_step)}, "
-            f"at learning rate {lr:g}: a smaller learning rate usually helps (optimizer.lr)"
+            f"the loss became {epoch.losses[order[first]].item()} in epoch {epoch.number}, step {step} of {steps}, "
+            f"at learning rate {epoch.lr:g}: a smaller learning rate usually helps (optimizer.lr)"
         )

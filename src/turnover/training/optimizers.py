@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from turnover.config import OptimizerConfig
+from turnover.options import OptimizerConfig
 
 
 def build(config: OptimizerConfig, model: nn.Module) -> torch.optim.Optimizer:

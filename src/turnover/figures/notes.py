@@ -1,0 +1,143 @@
+"""What a reader must know about a figure's runs: data, network, training, seeds, subsets, what was reduced."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from turnover.config import RunConfig, ScoreSubsets
+from turnover.experiments import sweep, varied
+from turnover.facts import FACTS
+from turnover.options import CvTConfig, LabelSubsets, MLPConfig, NoSubsets, TurnoverConfig, VGG11Config
+from turnover.store import Run
+from turnover.values import flatten
+
+SMOKE = "Smoke scale proves that all works; its numbers and verdicts mean nothing."
+
+
+@dataclass(frozen=True)
+class Source:
+    """A finished run that a figure draws."""
+
+    config: RunConfig
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Notes:
+    """The lines under a figure, and the same as data for its json."""
+
+    lines: list[str]
+    settings: dict[str, Any] = field(default_factory=dict)  # of fields that all runs share
+    reduced: list[str] = field(default_factory=list)  # what differs from the paper's setting
+
+
+def notes(sources: Sequence[Source], scale: str) -> Notes:
+    """What stands under a figure of these runs."""
+    if not sources:
+        return Notes(["Masks of seed 0, p = 0.5; nothing is trained, so every scale shows the same."])
+    configs = [source.config for source in sources]
+    lines = list(dict.fromkeys(line for config in configs for line in _setting(config, configs)))
+    lines += dict.fromkeys(line for config in configs for line in [_subsets(config)] if line)
+    reduced = [] if scale == "paper" else _reduced(configs)
+    lines.append(f"{scale} scale" + (f"; reduced: {'; '.join(reduced)}." if reduced else ": the paper's setting."))
+    if scale == "smoke":
+        lines.append(SMOKE)
+    same = {name: value for name, value in flatten(configs[0].science()).items() if name not in varied(configs)[0]}
+    return Notes(lines, same, reduced)
+
+
+def network(config: RunConfig) -> str:
+    """The name of a run's network as papers write it."""
+    facts = FACTS[config.dataset.name]
+    match config.model:
+        case MLPConfig(hidden=hidden):
+            channels, height, width = facts.shape
+            return f"MLP {'-'.join(str(size) for size in (channels * height * width, *hidden, facts.classes))}"
+        case VGG11Config(width=width):
+            return "VGG-11" if width == 64 else f"VGG-11 of width {width}"
+        case CvTConfig(depth=depth, convolutions=convolutions, dim=dim):
+            return f"CCT-{depth}/3x{convolutions}, {dim} channels"
+
+
+def pair(config: RunConfig) -> str:
+    """Data and network, for example "MNIST, MLP 784-4096-10"."""
+    return f"{FACTS[config.dataset.name].title}, {network(config)}"
+
+
+def _setting(config: RunConfig, among: Sequence[RunConfig]) -> list[str]:
+    alike = [other for other in among if pair(other) == pair(config)]
+    seeds = ", ".join(str(seed) for seed in sorted({other.seed for other in alike}))
+    sizes = sorted({other.examples for other in alike})
+    optimizer = config.optimizer
+    return [
+        f"{FACTS[config.dataset.name].title}, {' or '.join(f'{size:,}' for size in sizes)} training examples; "
+        f"{network(config)}; SGD lr {optimizer.lr:g} {config.schedule.name}, momentum {optimizer.momentum:g}, "
+        f"batch {config.batch_size}, {' or '.join(str(n) for n in sorted({o.epochs for o in alike}))} epochs; "
+        f"seeds {seeds}."
+    ]
+
+
+def _subsets(config: RunConfig) -> str:
+    """Which examples are easy and difficult here, and what is known of the runs that say so."""
+    name, size = FACTS[config.dataset.name].title, f"{config.subset_size:,}"
+    match config.subsets:
+        case NoSubsets():
+            return ""
+        case LabelSubsets():
+            return f"Easy: {size} examples with real labels; difficult: {size} with random ones; both chosen at random."
+        case ScoreSubsets(runs=runs):
+            first = runs[0]
+            found = [Run(run).manifest.get("leakage") or {} for run in runs]
+            own, flipped = (
+                sum(each.get(f"{kind}_accuracy", float("nan")) for each in found) / len(found)
+                for kind in ("own", "flipped")
+            )
+            return (
+                f"{name}: easy and difficult are the {size} lowest and highest scores, the mean of {len(runs)} score "
+                f"runs ({masks(first)}, {first.epochs} epochs; own accuracy {own:.2f}, flipped {flipped:.2f})."
+            )
+
+
+def masks(config: RunConfig) -> str:
+    """Where and how turn-over dropout sits, in a few words."""
+    turnover = config.turnover
+    if not isinstance(turnover, TurnoverConfig):
+        return "no turn-over dropout"
+    where = "all hidden layers" if turnover.layers is None else " and ".join(turnover.layers)
+    words = [f"turn-over dropout in {where}", f"p {turnover.p:g}"]
+    words += [f"{turnover.groups} shared masks"] if turnover.groups else []
+    words += [f"after {turnover.plain_epochs} plain epochs"] if turnover.plain_epochs else []
+    return ", ".join(words)
+
+
+def _reduced(configs: Sequence[RunConfig]) -> list[str]:
+    """Every field in which the runs, or the score runs behind them, differ from the paper's scale."""
+    found: dict[str, None] = {}  # a set that keeps its order
+    several = len({pair(config) for config in configs}) > 1
+    for experiment in dict.fromkeys(config.experiment for config in configs):
+        ours = [config for config in configs if config.experiment == experiment]
+        theirs = sweep([f"+experiment={experiment}", "scale=paper"])
+        for here, there in zip(ours, theirs, strict=True):
+            prefix = f"{FACTS[here.dataset.name].title} " if several else ""
+            found |= dict.fromkeys(prefix + text for text in _differences(here, there))
+            for our_parent, their_parent in zip(here.parents, there.parents, strict=True):
+                found |= dict.fromkeys(
+                    f"{prefix}score runs' {text}"
+                    for text in _differences(our_parent, their_parent)
+                    if text not in _differences(here, there)
+                )
+    return list(found)
+
+
+def _differences(ours: RunConfig, theirs: RunConfig) -> list[str]:
+    here, there = flatten(ours.science()), flatten(theirs.science())
+    return [
+        f"{name} {_said(here[name])} (paper: {_said(there.get(name))})"
+        for name in here
+        if here[name] != there.get(name) and name != "subsets.runs"
+    ]
+
+
+def _said(value: Any) -> str:
+    return "all" if value is None else str(value)

@@ -1,0 +1,157 @@
+"""Every option of every config group, typed: unknown fields, wrong types and impossible values are refused here.
+
+The defaults live in `conf/`, never here: a run's config is complete, and so is the `config.yaml` stored with it.
+"""
+
+from itertools import pairwise
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Group(BaseModel):
+    """Base of every config group: unknown fields, wrong types and later changes are refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class DatasetConfig(Group):
+    name: Literal["mnist", "fashion_mnist", "cifar10", "digits"]
+    limit: Positive | None  # class-balanced subset of this many training examples; null: all
+    test_limit: Positive | None  # the same for the test examples
+    include_test: bool  # train on the test examples too, to score both splits on one scale; then nothing is tested
+    normalization: Literal["standard", "unit"]  # mean 0 and variance 1 over the training set, or the range [0, 1]
+    seed: Seed  # of the subset
+
+
+class CorruptionConfig(Group):
+    count: Count  # how many training labels are replaced by a uniformly random class
+    seed: Seed  # of the choice; its own, so that runs of several seeds see the same labels
+
+
+class MLPConfig(Group):
+    name: Literal["mlp"]
+    hidden: Annotated[list[Positive], Field(min_length=1)]  # units of each hidden layer
+
+
+class VGG11Config(Group):
+    name: Literal["vgg11"]
+    width: Positive  # feature maps of the first convolution; the paper's network has 64
+    bias: bool  # whether convolutions have biases
+    channels_last: bool  # memory layout; faster on CPUs and GPUs, equal up to rounding
+
+
+class CvTConfig(Group):
+    name: Literal["cvt"]
+    dim: Positive  # channels of a token
+    depth: Positive  # transformer blocks
+    heads: Positive
+    mlp_ratio: Positive  # hidden units of a block's MLP for each channel
+    convolutions: Positive  # of the tokenizer, each followed by a max-pool that halves the image
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.dim % self.heads:
+            raise ValueError(f"heads = {self.heads} must divide dim = {self.dim}")
+        return self
+
+
+ModelConfig = Annotated[MLPConfig | VGG11Config | CvTConfig, Field(discriminator="name")]
+
+
+class OptimizerConfig(Group):
+    name: Literal["sgd"]
+    lr: PositiveFloat
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class ConstantSchedule(Group):
+    name: Literal["constant"]
+
+
+class MultistepSchedule(Group):
+    name: Literal["multistep"]
+    milestones: Annotated[list[Positive], Field(min_length=1)]  # the rate falls after this many whole epochs
+    gamma: PositiveFloat
+
+    @field_validator("milestones")
+    @classmethod
+    def _rising(cls, milestones: list[int]) -> list[int]:
+        if any(a > b for a, b in pairwise(milestones)):
+            raise ValueError("milestones must not fall, each at least as large as the one before it")
+        return milestones
+
+
+class CosineSchedule(Group):
+    name: Literal["cosine"]
+
+
+ScheduleConfig = Annotated[ConstantSchedule | MultistepSchedule | CosineSchedule, Field(discriminator="name")]
+
+
+class TurnoverOff(Group):
+    name: Literal["off"]
+
+
+class TurnoverConfig(Group):
+    name: Literal["all_layers"]
+    p: Annotated[float, Field(gt=0, lt=1)]  # share of the units that an example trains
+    groups: Positive | None  # examples share this many masks; null: a mask of its own for every example
+    balance: Literal["bernoulli", "exact"]
+    layers: list[str] | None  # names of modules whose activations are masked; null: every hidden activation
+    plain_epochs: Count  # epochs in which the full network trains, before turn-over dropout starts
+
+    @field_validator("p")
+    @classmethod
+    def _resolved(cls, p: float) -> float:
+        if not 2**-16 <= p <= 1 - 2**-16:
+            raise ValueError("must lie between 0 and 1, at least 2^-16 away from both")
+        return p
+
+
+class NoEstimator(Group):
+    name: Literal["none"]
+
+
+class TurnoverEstimator(Group):
+    name: Literal["turnover"]
+    epochs: list[Positive]  # score all examples after these epochs too; after the last one always
+
+
+Size = Positive | Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]  # a count, or a fraction of the split
+TrainOn = Literal["all", "easy", "difficult"]
+
+
+class NoSubsets(Group):
+    name: Literal["none"]
+
+
+class LabelSubsets(Group):
+    name: Literal["labels"]  # easy: a random choice of examples with real labels; difficult: with random ones
+    size: Size  # of each subset
+    balanced: bool  # equal counts of every class
+    train_on: TrainOn
+
+
+class TrackingConfig(Group):
+    name: Literal["accuracy"]
+    every: Positive  # evaluate after every k-th epoch, and always before the first and after the last
+    examples: Positive | None  # at most this many training examples are evaluated, class-balanced; null: all
+    fresh_masks: Positive  # masks of never-trained ids over which fresh-mask accuracy is averaged
+
+
+class NoLogger(Group):
+    name: Literal["none"]
+
+
+class WandbLogger(Group):
+    name: Literal["wandb"]
+    mode: Literal["offline", "online"]
+    project: str
+    entity: str | None
