@@ -6,12 +6,12 @@ DATASET  ?= mnist
 PY       := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help data fig1 fig2 test bench style clean-venv
+.PHONY: help data fig1 fig2 fig3 fig5 fig6 fig7 fig8 fig9 fig10 leakage early_stopping test bench
 
 help:  ## list the doors
 	@echo "turnover: which training examples does my network memorize?"
 	@echo
-	@grep -hE '^[a-z0-9 -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F '\t' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9_ -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F '\t' '{printf "  make %-15s %s\n", $$1, $$2}'
 	@echo
 	@echo "  SCALE=smoke|laptop|paper (now $(SCALE))   LAUNCHER=basic (now $(LAUNCHER))   PYTHON=$(PYTHON) makes .venv"
 
@@ -25,12 +25,47 @@ help:  ## list the doors
 data: .venv/installed  ## fetch DATASET=mnist|fashion_mnist|cifar10, checksums verified
 	$(PY) scripts/data.py --dataset $(DATASET)
 
-fig1: .venv/installed  ## figure 1: the mechanism, drawn from real masks (seconds)
-	$(PY) scripts/figure.py figure=fig1 scale=$(SCALE)
-
-fig2: .venv/installed  ## figure 2: memorization scores of MNIST, clean and corrupted (laptop: about 14 minutes)
-	$(PY) scripts/train.py -m +experiment=$@ scale=$(SCALE) hydra/launcher=$(LAUNCHER)
+fig1: .venv/installed  ## the mechanism, drawn from real masks
 	$(PY) scripts/figure.py figure=$@ scale=$(SCALE)
+
+# a figure: the runs of its experiments, then the picture; runs that are finished are never done again
+fig2: .venv/installed  ## memorization scores of MNIST, clean and with random labels
+	$(call draw,fig2)
+
+fig3: .venv/installed  ## how real and random labels of MNIST are learnt together
+	$(call draw,fig3)
+
+fig5: .venv/installed  ## easy and difficult examples of MNIST and CIFAR-10, train and test
+	$(call draw,scores_mnist scores_cifar10 fig5)
+
+fig6: .venv/installed  ## VGG-11 trained on easy or on difficult examples alone
+	$(call draw,scores_cifar10 fig6)
+
+fig7: .venv/installed  ## the least and the most memorized images of MNIST
+	$(call draw,scores_mnist)
+
+fig8: .venv/installed  ## the least and the most memorized images of CIFAR-10
+	$(call draw,scores_cifar10)
+
+fig9: .venv/installed  ## own and flipped sub-networks over epochs, MLP and transformer
+	$(call draw,fig9)
+
+fig10: .venv/installed  ## VGG-11 on CIFAR-10 with none to all labels random
+	$(call draw,fig10)
+
+leakage: .venv/installed  ## study: can a network read labels from its masks?
+	$(call draw,leakage leakage_50000)
+
+early_stopping: .venv/installed  ## study: how many epochs and seeds are enough for scores?
+	$(call draw,fig2 fig9 scores_cifar10)
+
+# $(call draw,EXPERIMENTS): the runs, in this order, then the figure named like the target
+define draw
+	@for experiment in $(1); do \
+	  $(PY) scripts/train.py -m +experiment=$$experiment scale=$(SCALE) hydra/launcher=$(LAUNCHER) || exit $$?; \
+	done
+	$(PY) scripts/figure.py figure=$@ scale=$(SCALE)
+endef
 
 test: .venv/installed  ## all tests, with style and types
 	$(PY) -m ruff check .

@@ -1,15 +1,20 @@
 """Claims of the paper: effect, bootstrap interval and verdict, against thresholds fixed in conf/figure before the runs.
 
-Every measure is one number of one run. Its effect is the mean over runs with different seeds, its interval the middle
-95 % of bootstrap replicates in which both the seeds and the examples are drawn anew (the same examples for every seed,
-since the seeds share them).
+Every measure is one number of one run. Its effect is the mean over runs with different seeds. Its 95 % interval is
+
+- where the measure is a statistic of examples: the middle of bootstrap replicates in which both the seeds and the
+  examples are drawn anew (the same examples for every seed, since the seeds share them);
+- where it is a number of a curve, so that only seeds vary: Student's t interval. A bootstrap over three seeds would
+  cover the truth about three times in four.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
+from scipy.stats import t as student_t
 
 from turnover.seeding import numpy_generator
 
@@ -72,8 +77,28 @@ def measure(
     inconclusive: the interval holds the threshold.
     """
     once = np.ones(examples, dtype=np.int64)
-    by_seed = tuple(float(run(once)) for run in runs)
+    by_seed = [float(run(once)) for run in runs]
     low, high = np.quantile(bootstrap(runs, examples, replicates), [0.025, 0.975])
+    return _held(name, by_seed, (float(low), float(high)), above=above, below=below)
+
+
+def measure_seeds(
+    name: str, by_seed: Sequence[float], *, above: float | None = None, below: float | None = None
+) -> Measured:
+    """A measure that is one number a run, with Student's t interval over seeds: mean ± t s / √n, t of n - 1 degrees.
+
+    Held against a threshold as in `measure`. One seed has no interval, so its verdict is inconclusive.
+    """
+    n = len(by_seed)
+    mean = float(np.mean(by_seed))
+    half = float(student_t.ppf(0.975, n - 1) * np.std(by_seed, ddof=1) / math.sqrt(n)) if n > 1 else math.inf
+    return _held(name, by_seed, (mean - half, mean + half), above=above, below=below)
+
+
+def _held(
+    name: str, by_seed: Sequence[float], interval: tuple[float, float], *, above: float | None, below: float | None
+) -> Measured:
+    low, high = interval
     threshold = above if above is not None else below
     verdict: Verdict | None = None
     if threshold is not None:
@@ -84,8 +109,8 @@ def measure(
     return Measured(
         name,
         effect=float(np.mean(by_seed)),
-        interval=(float(low), float(high)),
-        by_seed=by_seed,
+        interval=interval,
+        by_seed=tuple(by_seed),
         side="below" if above is None and below is not None else "above",
         threshold=threshold,
         verdict=verdict,

@@ -1,0 +1,29 @@
+"""Learning curves of several seeds: one line, the mean, in a band from the lowest to the highest seed."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from turnover.figures.notes import Source
+from turnover.tables import read_metrics
+
+BAND = "mean and range over seeds"  # title of a legend
+
+
+def curves(sources: Sequence[Source], split: str, subset: str, metric: str) -> pd.DataFrame:
+    """One metric of runs with different seeds.  # index: epoch; a column for each seed"""
+    columns = {}
+    for source in sources:
+        rows = read_metrics(source.folder)
+        rows = rows[(rows["split"] == split) & (rows["subset"] == subset) & (rows["metric"] == metric)]
+        columns[source.config.seed] = rows.set_index("epoch")["value"]
+    return pd.DataFrame(columns).sort_index()
+
+
+def line(axes: Axes, table: pd.DataFrame, *, panel: str, name: str, colour: str, style: str = "-") -> pd.DataFrame:
+    """Draw `curves` and return what was drawn: panel, curve, seed, epoch, value."""
+    axes.plot(table.index, table.mean(axis=1), color=colour, linestyle=style, label=name)
+    axes.fill_between(table.index, table.min(axis=1), table.max(axis=1), color=colour, alpha=0.25, linewidth=0)
+    long = table.rename_axis(index="epoch", columns="seed").stack().rename("value").reset_index()
+    return long.assign(panel=panel, curve=name)[["panel", "curve", "seed", "epoch", "value"]]
