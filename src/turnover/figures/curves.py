@@ -25,5 +25,5 @@ def line(axes: Axes, table: pd.DataFrame, *, panel: str, name: str, colour: str,
     """Draw `curves` and return what was drawn: panel, curve, seed, epoch, value."""
     axes.plot(table.index, table.mean(axis=1), color=colour, linestyle=style, label=name)
     axes.fill_between(table.index, table.min(axis=1), table.max(axis=1), color=colour, alpha=0.25, linewidth=0)
-    long = table.rename_axis(index="epoch", columns="seed").stack().rename("value").reset_index()
+    long = table.rename_axis(index="epoch").reset_index().melt("epoch", var_name="seed")
     return long.assign(panel=panel, curve=name)[["panel", "curve", "seed", "epoch", "value"]]
