@@ -3,10 +3,12 @@ PYTHON   ?= python3
 SCALE    ?= laptop
 LAUNCHER ?= basic
 DATASET  ?= mnist
+OVERRIDES ?=
 PY       := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help data fig1 fig2 fig3 fig5 fig6 fig7 fig8 fig9 fig10 leakage early_stopping test bench
+FIGURES := fig1 fig2 fig3 fig5 fig6 fig7 fig8 fig9 fig10 leakage sensitivity early_stopping
+.PHONY: help data test bench reproduce $(FIGURES)
 
 help:  ## list the doors
 	@echo "turnover: which training examples does my network memorize?"
@@ -14,6 +16,7 @@ help:  ## list the doors
 	@grep -hE '^[a-z0-9_ -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F '\t' '{printf "  make %-15s %s\n", $$1, $$2}'
 	@echo
 	@echo "  SCALE=smoke|laptop|paper (now $(SCALE))   LAUNCHER=basic (now $(LAUNCHER))   PYTHON=$(PYTHON) makes .venv"
+	@echo "  OVERRIDES=\"seed=0 optimizer.lr=0.03\" runs and draws a figure with other values"
 
 .venv/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"turnover needs Python 3.11 or newer, {sys.executable} is {sys.version.split()[0]}; try make PYTHON=python3.12")'
@@ -51,10 +54,13 @@ fig9: .venv/installed  ## own and flipped sub-networks over epochs, MLP and tran
 	$(call draw,fig9)
 
 fig10: .venv/installed  ## VGG-11 on CIFAR-10 with none to all labels random
-	$(call draw,fig10)
+	$(call draw,fig10 fig10_cosine)
 
 leakage: .venv/installed  ## study: can a network read labels from its masks?
 	$(call draw,leakage leakage_50000)
+
+sensitivity: .venv/installed  ## study: when does the test accuracy of figure 3 peak?
+	$(call draw,sensitivity)
 
 early_stopping: .venv/installed  ## study: how many epochs and seeds are enough for scores?
 	$(call draw,fig2 fig9 scores_cifar10)
@@ -62,16 +68,23 @@ early_stopping: .venv/installed  ## study: how many epochs and seeds are enough 
 # $(call draw,EXPERIMENTS): the runs, in this order, then the figure named like the target
 define draw
 	@for experiment in $(1); do \
-	  $(PY) scripts/train.py -m +experiment=$$experiment scale=$(SCALE) hydra/launcher=$(LAUNCHER) || exit $$?; \
+	  $(PY) scripts/train.py -m +experiment=$$experiment scale=$(SCALE) hydra/launcher=$(LAUNCHER) $(OVERRIDES) || exit $$?; \
 	done
-	$(PY) scripts/figure.py figure=$@ scale=$(SCALE)
+	$(PY) scripts/figure.py figure=$@ scale=$(SCALE) 'overrides=[$(subst $(space),$(comma),$(foreach each,$(OVERRIDES),"$(each)"))]'
 endef
+
+comma := ,
+space := $(subst ,, )
+
+reproduce: $(FIGURES)  ## every figure and study, then copied to outputs/reference
+	mkdir -p outputs/reference/$(SCALE)
+	cd $${TURNOVER_OUTPUTS:-outputs}/figures/$(SCALE) && cp $(FIGURES:=.png) $(FIGURES:=.csv) $(FIGURES:=.json) $(CURDIR)/outputs/reference/$(SCALE)
 
 test: .venv/installed  ## all tests, with style and types
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
-	$(PY) -m pytest -n 2
+	$(PY) -m pytest -n 2 --dist loadscope
 
 bench: .venv/installed  ## measure speed, side by side (about 2 minutes)
 	$(PY) scripts/benchmark.py

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -21,8 +22,8 @@ from turnover.options import (
     ScheduleConfig,
     Seed,
     Size,
+    TableSubsets,
     TrackingConfig,
-    TrainOn,
     TurnoverConfig,
     TurnoverEstimator,
     TurnoverOff,
@@ -31,10 +32,10 @@ from turnover.options import (
 
 
 class ScoreSubsets(Group):
-    name: Literal["scores"]  # easy: the lowest memorization scores; difficult: the highest
+    name: Literal["scores"]  # easy: the lowest memorization scores; difficult: the highest; random: of the others
     size: Size  # of each subset
     balanced: bool  # equal counts of every class
-    train_on: TrainOn
+    train_on: Literal["all", "easy", "difficult", "random"]
     runs: Annotated[list["RunConfig"], Field(min_length=1)]  # score runs, whose scores are averaged
 
 
@@ -52,7 +53,7 @@ class RunConfig(Group):
     schedule: ScheduleConfig
     turnover: Annotated[TurnoverOff | TurnoverConfig, Field(discriminator="name")]
     estimator: Annotated[NoEstimator | TurnoverEstimator, Field(discriminator="name")]
-    subsets: Annotated[NoSubsets | LabelSubsets | ScoreSubsets, Field(discriminator="name")]
+    subsets: Annotated[NoSubsets | LabelSubsets | ScoreSubsets | TableSubsets, Field(discriminator="name")]
     tracking: TrackingConfig
     # not science
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
@@ -72,22 +73,17 @@ class RunConfig(Group):
 
     @property
     def subset_size(self) -> int:
-        """Number of examples of the easy, and of the difficult, subset of the training split; 0 without subsets."""
-        size = getattr(self.subsets, "size", 0)
-        return size if isinstance(size, int) else round(size * self.train_size)
-
-    @property
-    def examples(self) -> int:
-        """Number of examples that the network trains on."""
-        if getattr(self.subsets, "train_on", "all") != "all":
-            return self.subset_size
-        return self.train_size + (self.test_size if self.dataset.include_test else 0)
+        """Number of examples of the easy, and of the difficult, subset of the training split; 0 if there are none."""
+        return _share(getattr(self.subsets, "size", 0), self.train_size)
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
         wrong = [*_too_large(self), *_contradictions(self)]
         if isinstance(self.subsets, ScoreSubsets):
             wrong += [line for parent in self.subsets.runs for line in _unfit(parent, self)]
+            known = {(run.train_size, run.dataset.include_test and run.test_size) for run in self.subsets.runs}
+            if not wrong and len(known) > 1:
+                wrong.append("subsets.runs: the score runs know different examples, so their scores cannot be averaged")
         if wrong:
             raise ValueError("\n".join(dict.fromkeys(wrong)))
         return self
@@ -102,7 +98,13 @@ class RunConfig(Group):
         values = {key: value for key, value in self.model_dump(mode="json").items() if key not in NOT_SCIENCE}
         if self.parents:
             values["subsets"]["runs"] = [identity(parent) for parent in self.parents]
+        if isinstance(self.subsets, TableSubsets):  # what the file says, wherever it lies
+            values["subsets"]["path"] = hashlib.sha256(Path(self.subsets.path).read_bytes()).hexdigest()
         return values
+
+
+def _share(size: float, examples: int) -> int:
+    return size if isinstance(size, int) else round(size * examples)
 
 
 def _too_large(config: RunConfig) -> list[str]:
@@ -118,11 +120,30 @@ def _too_large(config: RunConfig) -> list[str]:
     if isinstance(config.turnover, TurnoverConfig):
         plain = config.turnover.plain_epochs
         at_most.append(("turnover.plain_epochs", plain, config.epochs - 1, "one epoch less than epochs"))
+    at_most += [("subsets.size", *one) for one in _subset_sizes(config)]
     return [
         f"{field} = {value} is too large: at most {bound}, {meaning}"
         for field, value, bound, meaning in at_most
         if value is not None and value > bound
     ]
+
+
+def _subset_sizes(config: RunConfig) -> list[tuple[int, int, str]]:
+    """Examples of one subset, how many there can be, and of what."""
+    size, train = config.subset_size, config.train_size
+    match config.subsets:
+        case LabelSubsets():
+            random = config.corruption.count or train  # none at all is told elsewhere
+            bounds = [(random, "the random labels"), (train - config.corruption.count, "the real labels")]
+            return [(size, train // 2, "half of the training examples"), *((size, *bound) for bound in bounds)]
+        case ScoreSubsets():
+            room = [(size, train // 3, "a third of the training examples")]
+            if any(run.dataset.include_test for run in config.parents):
+                of_test = _share(config.subsets.size, config.test_size)
+                room.append((of_test, config.test_size // 3, "a third of the test examples"))
+            return room
+        case _:
+            return []
 
 
 def _contradictions(config: RunConfig) -> list[str]:
@@ -131,6 +152,9 @@ def _contradictions(config: RunConfig) -> list[str]:
         wrong.append("estimator=turnover needs turn-over dropout: set turnover=all_layers")
     if isinstance(config.subsets, LabelSubsets) and not config.corruption.count:
         wrong.append("subsets=labels needs random labels: set corruption=labels")
+    size = getattr(config.subsets, "size", None)
+    if size is not None and not config.subset_size:
+        wrong.append(f"subsets.size = {size}: none of {config.train_size} training examples; at least 1 is needed")
     if not isinstance(config.subsets, NoSubsets) and config.dataset.include_test:
         wrong.append("dataset.include_test = true is for score runs: set it to false, or subsets=none")
     return wrong
@@ -148,6 +172,11 @@ def _unfit(parent: RunConfig, child: RunConfig) -> list[str]:
     ):
         if here != there:
             wrong.append(f"subsets.runs: {field} is {there} in the score run and {here} here; they must agree")
+    if child.corruption.count and child.train_size < parent.train_size:  # the random labels are chosen after the limit
+        wrong.append(
+            f"subsets.runs: the score run has {parent.train_size} training examples and this run {child.train_size}, "
+            "so other random labels; dataset.limit must agree"
+        )
     if child.train_size > parent.train_size:
         wrong.append(
             f"subsets.runs: the score run knows {parent.train_size} training examples and this run has "

@@ -9,6 +9,7 @@ from turnover.device import resolve
 from turnover.dynamics.accuracy import measure
 from turnover.options import NoSubsets
 from turnover.parts import build
+from turnover.store import Run
 from turnover.training.loop import steps_per_epoch, train
 
 _STEPS = 4  # timed ones, after as many that warm up
@@ -17,8 +18,9 @@ _STEPS = 4  # timed ones, after as many that warm up
 def seconds(config: RunConfig) -> float:
     """Expected seconds of the whole run: its steps, and the evaluations after its epochs. Start-up is left out."""
     device = resolve(config.device)
-    # without its subsets, which the plan comes before
-    parts = build(config.model_copy(update={"subsets": NoSubsets(name="none")}), device)
+    if not all(Run(parent).finished for parent in config.parents):  # nobody knows yet which are the subsets
+        config = config.model_copy(update={"subsets": NoSubsets(name="none")})
+    parts = build(config, device)
     few = parts.train.select(torch.arange(min(len(parts.train), _STEPS * config.batch_size), device=device))
     clock = time.perf_counter
     ticks = []
@@ -38,9 +40,8 @@ def seconds(config: RunConfig) -> float:
     groups = {("train", "all"): few, ("test", "all"): few}
     measure(parts.model, groups, fresh_masks=1, precision=config.precision)
     evaluated = (clock() - start) / (2 * len(few))  # of one example
-    subsets = 0 if isinstance(config.subsets, NoSubsets) else 4 * config.subset_size
-    tracked = sum(len(examples) for examples in parts.groups.values()) + subsets
+    tracked = sum(len(examples) for examples in parts.groups.values())
     passes = 1 + config.epochs // config.tracking.every
     scored = len(parts.train) * (1 + len(getattr(config.estimator, "epochs", [])))
-    steps = config.epochs * steps_per_epoch(config.examples, config.batch_size)
+    steps = config.epochs * steps_per_epoch(len(parts.train), config.batch_size)
     return steps * step + (passes * tracked + scored) * evaluated

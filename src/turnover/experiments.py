@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -48,7 +49,14 @@ def _parents(overrides: list[Any], child: dict[str, Any]) -> list[dict[str, Any]
         raise RefusedInput(f"subsets.runs = {overrides!r}: must be overrides of scripts/score.py, a list of strings")
     named = {each.lstrip("+").split("=")[0] for each in overrides}
     inherited = [f"{name}={child[name]}" for name in ("scale", "device") if name not in named]
-    return [parent.model_dump() | {"logger": child["logger"]} for parent in sweep([*overrides, *inherited], "score")]
+    runs = _score_runs((*overrides, *inherited))
+    return [parent.model_dump() | {"logger": child["logger"]} for parent in runs]
+
+
+@cache
+def _score_runs(overrides: tuple[str, ...]) -> tuple[RunConfig, ...]:
+    """Composed once: every run of a sweep names the same ones."""
+    return tuple(sweep(overrides, "score"))
 
 
 def sweep(overrides: Sequence[str], config_name: str = "train") -> list[RunConfig]:

@@ -4,9 +4,10 @@ The defaults live in `conf/`, never here: a run's config is complete, and so is 
 """
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
@@ -53,6 +54,7 @@ class CvTConfig(Group):
     heads: Positive
     mlp_ratio: Positive  # hidden units of a block's MLP for each channel
     convolutions: Positive  # of the tokenizer, each followed by a max-pool that halves the image
+    channels_last: bool  # memory layout; faster on CPUs and GPUs, equal up to rounding
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Self:
@@ -124,8 +126,15 @@ class TurnoverEstimator(Group):
     epochs: list[Positive]  # score all examples after these epochs too; after the last one always
 
 
-Size = Positive | Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]  # a count, or a fraction of the split
-TrainOn = Literal["all", "easy", "difficult"]
+def _size(value: object) -> object:
+    # one check for both, so that a wrong size is told once
+    count = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    if not count and not (isinstance(value, float) and 0 < value <= 1):
+        raise ValueError("must be a count, at least 1, or a fraction of the split, above 0.0 and at most 1.0")
+    return value
+
+
+Size = Annotated[int | float, BeforeValidator(_size)]  # a count, or a fraction of the split
 
 
 class NoSubsets(Group):
@@ -136,7 +145,20 @@ class LabelSubsets(Group):
     name: Literal["labels"]  # easy: a random choice of examples with real labels; difficult: with random ones
     size: Size  # of each subset
     balanced: bool  # equal counts of every class
-    train_on: TrainOn
+    train_on: Literal["all", "easy", "difficult"]
+
+
+class TableSubsets(Group):
+    name: Literal["table"]  # as a table of the user's says
+    path: str  # a parquet or csv file with columns id, split ("train" or "test") and subset (any name but "all")
+    train_on: str  # all, or the name of a subset
+
+    @field_validator("path")
+    @classmethod
+    def _there(cls, path: str) -> str:
+        if not Path(path).is_file() or Path(path).suffix not in (".parquet", ".csv"):
+            raise ValueError("must be a parquet or csv file that is there")
+        return path
 
 
 class TrackingConfig(Group):

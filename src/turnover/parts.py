@@ -1,25 +1,23 @@
 """From a config to what a run works with: data, subsets, network with turn-over dropout, optimizer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from turnover.config import RunConfig, ScoreSubsets
+from turnover.choice import choose
+from turnover.config import RunConfig
 from turnover.data.datasets import Dataset, Split, balanced_subset, load
 from turnover.dropout import attach
 from turnover.dynamics.accuracy import Name
+from turnover.errors import RefusedInput
 from turnover.examples import Examples
 from turnover.facts import FACTS
 from turnover.models import build as build_model
-from turnover.options import LabelSubsets, NoSubsets, TurnoverConfig
-from turnover.scores.average import average
-from turnover.seeding import seeded
-from turnover.store import Run, require
-from turnover.subsets import NAMES, by_labels, by_scores
-from turnover.tables import read_scores
+from turnover.options import LabelSubsets, TurnoverConfig
+from turnover.seeding import numpy_generator, seeded
 from turnover.training.optimizers import build as build_optimizer
 
 
@@ -52,10 +50,17 @@ def build(config: RunConfig, device: torch.device) -> Parts:
         for split, subset in chosen[["split", "subset"]].drop_duplicates().itertuples(index=False):
             ids = chosen["id"][(chosen["split"] == split) & (chosen["subset"] == subset)]
             groups[split, subset] = whole[split].select(_positions(whole[split], ids.to_numpy()))
-        if config.subsets.train_on != "all":  # type: ignore[union-attr]
-            train = groups["train", config.subsets.train_on]  # type: ignore[union-attr]
-        trained = {name: _positions(train, groups["train", name].ids.cpu().numpy()) for name in NAMES}
-        trained = {name: places for name, places in trained.items() if len(places)}
+        if isinstance(config.subsets, LabelSubsets):
+            groups["train", "control"] = _relabelled(config, groups["train", "difficult"])
+        only = config.subsets.train_on  # type: ignore[union-attr]
+        if only != "all":
+            train = _named(groups, only)
+        inside = {
+            name: _positions(train, part.ids.cpu().numpy())
+            for (split, name), part in groups.items()
+            if (split, name) != ("train", "control") and split == "train"
+        }
+        trained = {name: places for name, places in inside.items() if len(places) == len(groups["train", name])}
     groups["train", "all"] = _tracked(config, train)
     if not config.dataset.include_test:  # a test example that was trained on tests nothing
         groups["test", "all"] = whole["test"]
@@ -68,35 +73,21 @@ def build(config: RunConfig, device: torch.device) -> Parts:
     return Parts(dataset, train, groups, chosen, trained, model, optimizer)
 
 
-def choose(config: RunConfig, dataset: Dataset) -> pd.DataFrame | None:
-    """The easy and difficult examples of a run, of train and where they are scored of test; None if it has none."""
-    subsets = config.subsets
-    if isinstance(subsets, NoSubsets):
-        return None
-    known = {"train": dataset.train, "test": dataset.test}
-    if isinstance(subsets, LabelSubsets):
-        train = dataset.train
-        table = pd.DataFrame(
-            {"label": train.labels.cpu().numpy(), "corrupted": train.corrupted.cpu().numpy()},
-            index=pd.Index(train.ids.cpu().numpy(), name="id"),
-        )
-        parts = [by_labels(table, subsets.size, config.dataset.seed, balanced=subsets.balanced).assign(split="train")]
-    else:
-        scores = scored_by(subsets)
-        parts = []
-        for split, rows in scores.groupby("split", sort=False):
-            rows = rows[rows.index.isin(known[str(split)].ids.cpu().numpy())]  # this run may have fewer examples
-            parts.append(by_scores(rows, subsets.size, balanced=subsets.balanced).assign(split=split))
-    return pd.concat(parts, ignore_index=True)
+def _named(groups: dict[Name, Examples], subset: str) -> Examples:
+    if ("train", subset) not in groups:
+        there = ", ".join(name for split, name in groups if split == "train")
+        raise RefusedInput(f"subsets.train_on = {subset!r}: of the training split there are all, {there}")
+    return groups["train", subset]
 
 
-def scored_by(subsets: ScoreSubsets) -> pd.DataFrame:
-    """The score table that chooses the subsets: the mean over the score runs.
+def _relabelled(config: RunConfig, examples: Examples) -> Examples:
+    """The same images with other random labels, which nothing is ever trained on: what learning the images alone does.
 
-    Raises:
-        RunFailed: one of them is not finished.
+    Accuracy on random labels also rises because one in ten is the true one; here it rises by that and nothing else.
     """
-    return average([read_scores(require(Run(run), "make it with scripts/score.py")) for run in subsets.runs])
+    classes = FACTS[config.dataset.name].classes
+    drawn = numpy_generator(config.corruption.seed, "control").integers(classes, size=len(examples))
+    return replace(examples, labels=torch.from_numpy(drawn).to(examples.device))
 
 
 def _tracked(config: RunConfig, train: Examples) -> Examples:
@@ -113,4 +104,4 @@ def _positions(examples: Examples, ids: np.ndarray) -> Tensor:
     """Where those of `ids` that are among the examples stand, in the order of `ids`."""
     place = pd.Series(np.arange(len(examples)), index=examples.ids.cpu().numpy())
     found = place.reindex(ids).dropna().astype(np.int64).to_numpy()
-    return torch.from_numpy(found).to(examples.device)
+    return torch.tensor(found, device=examples.device)

@@ -16,7 +16,7 @@ from turnover.dynamics.accuracy import measure
 from turnover.facts import FACTS
 from turnover.options import TurnoverEstimator
 from turnover.parts import Parts, build
-from turnover.scores.leakage import leakage
+from turnover.scores.leakage import judge
 from turnover.scores.turnover import score_examples
 from turnover.store import Run
 from turnover.tables import write_metrics, write_scores, write_subsets
@@ -32,8 +32,8 @@ def work(run: Run, device: torch.device, record: dict[str, Any]) -> None:
     """Do `run` in its folder, going on from its last checkpoint; `record` receives what the manifest adds."""
     config, folder = run.config, run.folder
     record |= {"device": str(device), "threads": torch.get_num_threads()}
-    record["parents"] = [Run(parent).name for parent in config.parents]
     parts = build(config, device)
+    record["parents"] = [Run(parent).name for parent in config.parents]
     if parts.subsets is not None:
         write_subsets(folder / "subsets.parquet", parts.subsets)
     restored = checkpoint.load(folder / "checkpoint.pt", parts.model, parts.optimizer)
@@ -85,7 +85,7 @@ def work(run: Run, device: torch.device, record: dict[str, Any]) -> None:
             table = pd.concat(tables, ignore_index=True)
             write_scores(folder / "scores.parquet", table)
             table = table[table["epoch"] == config.epochs]
-            record["leakage"] = verdict(table)
+            record["leakage"] = verdict(parts, table)
             live.scores(table, folder / "scores.parquet")
     record["peak_memory"] = peak_memory(device)
 
@@ -113,7 +113,8 @@ def scores(parts: Parts, config: RunConfig, epoch: int) -> pd.DataFrame:
     """The score table of all training examples after `epoch`, with the columns of `tables.SCORE_COLUMNS`."""
     # in float32 whatever the training: low precision would blur the small losses of easy examples
     table = score_examples(parts.model, parts.train)
-    split = parts.dataset.train
+    known = parts.dataset.train
+    split = known.select(torch.searchsorted(known.ids, parts.train.ids))  # ids rise; a subset may be trained on alone
     table["split"] = np.where(table.index < FACTS[config.dataset.name].train, "train", "test")
     table["true_label"] = split.true_labels.cpu().numpy()
     table["corrupted"] = split.corrupted.cpu().numpy()
@@ -121,14 +122,9 @@ def scores(parts: Parts, config: RunConfig, epoch: int) -> pd.DataFrame:
     return table.reset_index()
 
 
-def verdict(table: pd.DataFrame) -> dict[str, Any]:
-    """The leakage verdict on a score table, told loudly if the scores cannot be trusted."""
-    found = leakage(
-        own_accuracy=float((table["own_prediction"] == table["label"]).mean()),
-        flipped_accuracy=float((table["flipped_prediction"] == table["label"]).mean()),
-        chance=float(table["label"].value_counts(normalize=True).max()),
-        examples=len(table),
-    )
+def verdict(parts: Parts, table: pd.DataFrame) -> dict[str, Any]:
+    """The leakage verdict on the last scores, told loudly if they cannot be trusted."""
+    found = judge(parts.model, parts.train, table)
     log.log(logging.DEBUG if found.verdict == "none" else logging.WARNING, found.message())
     return found.as_dict()
 

@@ -28,7 +28,8 @@ def execute(config: RunConfig) -> Path:
         log.info("cached: %s", run.name)
         return run.folder
     for parent in config.parents:
-        execute(parent)
+        if not Run(parent).finished:
+            execute(parent)
     # Imported here, so that a cached run or a refused config does not wait for PyTorch
     from turnover.device import resolve
     from turnover.pipeline import work

@@ -10,29 +10,46 @@ import pandas as pd
 from turnover.errors import RefusedInput
 from turnover.seeding import numpy_generator
 
-NAMES = ("easy", "difficult")
+NAMES = ("easy", "difficult", "random")
 
 
-def by_scores(table: pd.DataFrame, size: float, *, balanced: bool = False) -> pd.DataFrame:
-    """The examples with the lowest and with the highest scores, as many of each.
+def ranked(table: pd.DataFrame) -> pd.DataFrame:
+    """A score table from the easiest to the most difficult example.
+
+    Memorization cannot be negative: a negative score is noise, or an example that even its own sub-network misfits. So
+    negative scores count as 0, and equal ones go by flipped loss, if the table has it: among examples of which nothing
+    is memorized, the easiest is the one that is best predicted by what was never trained on it. Then by id.
+    """
+    keys = pd.DataFrame({"score": table["score"].clip(lower=0), "loss": table.get("flipped_loss", 0.0)})
+    order = np.lexsort((table.index.to_numpy(), keys["loss"].to_numpy(), keys["score"].to_numpy()))
+    return table.iloc[order]
+
+
+def by_scores(table: pd.DataFrame, size: float, seed: int, *, balanced: bool = False) -> pd.DataFrame:
+    """The easiest and the most difficult examples, and a random choice of the others, as many of each.
 
     Args:
-        table: a score table, index "id", with columns label and score, such as `turnover.memorization` returns.
+        table: a score table, index "id", with columns label, score and perhaps flipped_loss, such as
+            `turnover.memorization` returns.
         size: of each subset: a count (int), or a fraction of the table (float).
+        seed: of the random choice.
         balanced: equal counts of every class, as far as they divide.
 
     Returns:
-        A row for each chosen example: id, subset ("easy" or "difficult"), label, score; easiest and most difficult
-        first. Equal scores go by id.
+        A row for each chosen example: id, subset ("easy", "difficult" or "random"), label, score; in the order of
+        `ranked` from the end that the subset is taken from, random ones in random order.
 
     Raises:
-        RefusedInput: the two would overlap, or a class has too few examples.
+        RefusedInput: the three would overlap, or a class has too few examples.
     """
-    count = _count(size, len(table))
-    ranked = table.reset_index()[["id", "label", "score"]].sort_values(["score", "id"], kind="stable")
-    easy = ranked if not balanced else _in_turn(ranked)
-    difficult = ranked[::-1] if not balanced else _in_turn(ranked[::-1])
-    return _both(easy.head(count), difficult.head(count), balanced)
+    count = _count(size, len(table), len(NAMES))
+    rows = ranked(table).reset_index()[["id", "label", "score"]]
+    ends = {"easy": rows, "difficult": rows[::-1]}
+    chosen = {name: (_in_turn(part) if balanced else part).head(count) for name, part in ends.items()}
+    rest = rows[~rows["id"].isin([*chosen["easy"]["id"], *chosen["difficult"]["id"]])].sort_values("id")
+    rest = rest.iloc[numpy_generator(seed, "random subset").permutation(len(rest))]
+    chosen["random"] = (_in_turn(rest) if balanced else rest).head(count)
+    return _together(chosen, table["label"] if balanced else None)
 
 
 def by_labels(table: pd.DataFrame, size: float, seed: int, *, balanced: bool = False) -> pd.DataFrame:
@@ -49,27 +66,26 @@ def by_labels(table: pd.DataFrame, size: float, seed: int, *, balanced: bool = F
     Raises:
         RefusedInput: there are fewer real or random labels than asked for.
     """
-    count = _count(size, len(table))
+    count = _count(size, len(table), 2)
     order = numpy_generator(seed, "subsets").permutation(len(table))
     shuffled = table.reset_index()[["id", "label", "corrupted"]].iloc[order].assign(score=np.nan)
-    parts = []
-    for kind, corrupted in (("real", False), ("random", True)):
+    parts = {}
+    for name, kind, corrupted in (("easy", "real", False), ("difficult", "random", True)):
         part = shuffled[shuffled["corrupted"] == corrupted].drop(columns="corrupted")
         if len(part) < count:
             raise RefusedInput(
                 f"subsets.size = {size}: {count} examples with {kind} labels are needed, there are {len(part)}"
             )
-        parts.append((_in_turn(part) if balanced else part).head(count))
-    easy, difficult = parts
-    return _both(easy, difficult, balanced)
+        parts[name] = (_in_turn(part) if balanced else part).head(count)
+    return _together(parts, table["label"] if balanced else None)
 
 
-def _count(size: float, n: int) -> int:
+def _count(size: float, n: int, parts: int) -> int:
     count = size if isinstance(size, int) else round(size * n)
-    if not 1 <= count <= n // 2:
+    if not 1 <= count <= n // parts:
         raise RefusedInput(
-            f"subsets.size = {size}: {count} easy and as many difficult ones of {n} examples; "
-            f"each must have from 1 to {n // 2}"
+            f"subsets.size = {size}: {parts} subsets of {count} examples are needed of {n}; "
+            f"each must have from 1 to {n // parts}"
         )
     return count
 
@@ -80,15 +96,18 @@ def _in_turn(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(round=rounds).sort_values(["round", "label"], kind="stable").drop(columns="round")
 
 
-def _both(easy: pd.DataFrame, difficult: pd.DataFrame, balanced: bool) -> pd.DataFrame:
-    for name, part in zip(NAMES, (easy, difficult), strict=True):
+def _together(parts: dict[str, pd.DataFrame], labels: pd.Series | None) -> pd.DataFrame:
+    # labels: of all examples, if every class must have its share; a subset may lack a class altogether
+    for name, part in parts.items():
         counts = part["label"].value_counts()
-        if balanced and counts.max() - counts.min() > 1:
+        if labels is not None:
+            counts = counts.reindex(labels.unique(), fill_value=0)
+        if labels is not None and counts.max() - counts.min() > 1:
             raise RefusedInput(
                 f"subsets.balanced = true: class {counts.idxmin()} has only {counts.min()} examples for the {name} "
                 f"subset, others have {counts.max()}; choose a smaller subsets.size"
             )
-    if set(easy["id"]) & set(difficult["id"]):
+    table = pd.concat([part.assign(subset=name) for name, part in parts.items()])
+    if table["id"].duplicated().any():
         raise RefusedInput("subsets.size: the easy and the difficult subset overlap; choose a smaller one")
-    table = pd.concat([part.assign(subset=name) for name, part in zip(NAMES, (easy, difficult), strict=True)])
     return table[["id", "subset", "label", "score"]].reset_index(drop=True)

@@ -13,7 +13,11 @@ from turnover.store import replacing
 METRICS_COLUMNS = {
     "epoch": (pa.int32(), "whole epochs trained so far; 0: before training"),
     "split": (pa.string(), "train or test"),
-    "subset": (pa.string(), "all, or easy or difficult: the examples over which the mean is taken"),
+    "subset": (
+        pa.string(),
+        "the examples over which the mean is taken: all; easy, difficult or random; control: difficult ones with "
+        "other random labels, which are never trained on",
+    ),
     "metric": (pa.string(), "name of the metric"),
     "value": (pa.float64(), "its value; losses in nats, accuracies as shares of 1"),
 }
@@ -52,7 +56,7 @@ SCORE_COLUMNS = {
 SUBSET_COLUMNS = {
     "id": SCORE_COLUMNS["id"],
     "split": SCORE_COLUMNS["split"],
-    "subset": (pa.string(), "easy or difficult"),
+    "subset": (pa.string(), "easy, difficult or random, or a name of the user's"),
     "label": (pa.int64(), "the class the network is trained on"),
     "score": (pa.float64(), "mean memorization score over the score runs, in nats; empty if labels chose the subsets"),
 }

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from turnover.device import Precision
-from turnover.dropout import is_attached
+from turnover.dropout import attached, is_attached
 from turnover.evaluation import BATCH, Subnetwork, evaluate, flipped, fresh, full, own
 from turnover.examples import Examples
 
@@ -24,8 +24,8 @@ def measure(
     """Mean loss (nats) and accuracy by group, then by metric, as named in `tables.METRICS`.
 
     Without turn-over dropout only the full network is measured. With it, training examples are run through their own
-    and flipped sub-networks too, test examples through `fresh_masks` masks of ids that were never trained, and
-    ("train", "all") through its own sub-networks on a constant image.
+    and flipped sub-networks too, test examples through `fresh_masks` masks of ids that were never trained (unless masks
+    are shared, when none is), and ("train", "all") through its own sub-networks on a constant image.
     """
     masked = is_attached(model)
     results: dict[Name, dict[str, Tensor]] = {}
@@ -33,7 +33,7 @@ def measure(
         wanted: dict[str, list[Subnetwork]] = {"full": [full]}
         if masked and split == "train":
             wanted = {"own": [own], "flipped": [flipped], "full": [full]}
-        elif masked:
+        elif masked and attached(model).rule.groups is None:  # shared masks are all trained, none is fresh
             wanted = {"full": [full], "fresh": [fresh(k) for k in range(fresh_masks)]}
         results[split, subset] = _means(model, examples, wanted, precision, batch_size)
         if masked and (split, subset) == ("train", "all"):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.axes import Axes
 
+from turnover.errors import RefusedInput
 from turnover.figures.notes import Source
 from turnover.tables import read_metrics
 
@@ -15,6 +16,8 @@ def curves(sources: Sequence[Source], split: str, subset: str, metric: str) -> p
     """One metric of runs with different seeds.  # index: epoch; a column for each seed"""
     columns = {}
     for source in sources:
+        if source.config.seed in columns:
+            raise RefusedInput(f"two runs of seed {source.config.seed} would make one curve: draw one value of a field")
         rows = read_metrics(source.folder)
         rows = rows[(rows["split"] == split) & (rows["subset"] == subset) & (rows["metric"] == metric)]
         columns[source.config.seed] = rows.set_index("epoch")["value"]

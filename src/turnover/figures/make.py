@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 from pydantic import Field, model_validator
@@ -23,10 +24,14 @@ log = logging.getLogger("turnover")
 
 
 class Threshold(Group):
-    """On which side of which number a measure must lie; neither: it is reported only."""
+    """On which side of which number a measure must lie; neither: it is reported only.
+
+    A condition is no part of the claim: where it does not hold, the claim cannot be decided.
+    """
 
     above: float | None = None
     below: float | None = None
+    condition: bool = False
 
     @model_validator(mode="after")
     def _one_side(self) -> Self:
@@ -52,6 +57,7 @@ class FigureJob(Group):
 
     figure: FigureConfig
     scale: Literal["smoke", "laptop", "paper"]
+    overrides: list[str]  # of the experiment's runs; empty: as the experiment says
     logger: Annotated[NoLogger | WandbLogger, Field(discriminator="name")]
 
 
@@ -74,24 +80,26 @@ def make(job: FigureJob) -> Path:
         RunFailed: a run is missing; names the command that makes it.
     """
     figure, scale = job.figure, job.scale
-    sources = _sources(figure, scale)
+    sources = _sources(job)
     folder = outputs_root() / "figures" / scale
     inputs = {
         "figure": figure.model_dump(mode="json"),
         "runs": [source.folder.name for source in sources],
         "code": provenance()["commit"],
     }
-    paths = {kind: folder / f"{figure.name}.{kind}" for kind in ("png", "pdf", "csv", "json")}
+    stem = "-".join([figure.name, *(text.replace("/", "_") for text in job.overrides)])
+    paths = {kind: folder / f"{stem}.{kind}" for kind in ("png", "pdf", "csv", "json")}
     if _up_to_date(paths, inputs):
         log.info("cached: %s", paths["png"])
         return paths["png"]
-    under = notes(sources, scale)
+    under = notes(sources, scale, job.overrides)
     with style():
         drawn: Drawn = import_module(f"turnover.figures.{figure.name}").draw(figure, sources)
         finish(drawn.picture, _title(figure), under.lines)
         for kind in ("png", "pdf"):
             with replacing(paths[kind]) as temporary:
                 drawn.picture.savefig(temporary, format=kind, metadata=_metadata(kind))
+        plt.close(drawn.picture)
     with replacing(paths["csv"]) as temporary:
         drawn.numbers.to_csv(temporary, index=False)
     manifests = {source.folder.name: Run(source.config).manifest for source in sources}
@@ -100,6 +108,7 @@ def make(job: FigureJob) -> Path:
     result = {
         "title": figure.title,
         "scale": scale,
+        "overrides": job.overrides,
         "inputs": inputs,
         "seeds": sorted({source.config.seed for source in sources}),
         "settings": under.settings,
@@ -119,9 +128,14 @@ def make(job: FigureJob) -> Path:
     return paths["png"]
 
 
-def _sources(figure: FigureConfig, scale: str) -> list[Source]:
-    door = f"make it with: make {figure.name} SCALE={scale}"
-    configs = [config for name in figure.experiments for config in sweep([f"+experiment={name}", f"scale={scale}"])]
+def _sources(job: FigureJob) -> list[Source]:
+    with_overrides = f' OVERRIDES="{" ".join(job.overrides)}"' if job.overrides else ""
+    door = f"make it with: make {job.figure.name} SCALE={job.scale}{with_overrides}"
+    configs = [
+        config
+        for name in job.figure.experiments
+        for config in sweep([f"+experiment={name}", f"scale={job.scale}", *job.overrides])
+    ]
     return [Source(config, require(Run(config), door)) for config in configs]
 
 
@@ -149,9 +163,10 @@ def _show(job: FigureJob, png: Path, claims: Sequence[Claim]) -> None:
     for claim in claims:
         log.info("claim %s: %s (%s)", claim.id, claim.verdict, claim.text)
         for each in claim.measures:
-            bound = f", claimed {each.side} {each.threshold:g}: {each.verdict}" if each.threshold is not None else ""
-            low, high = each.interval
-            log.info("  %s %.3f [%.3f, %.3f]%s", each.name, each.effect, low, high, bound)
+            word = "condition" if each.condition else "claimed"
+            bound = f", {word} {each.side} {each.threshold:g}: {each.verdict}" if each.threshold is not None else ""
+            interval = "one seed" if each.interval is None else "{:.3f}, {:.3f}".format(*each.interval)
+            log.info("  %s %.3f [%s]%s", each.name, each.effect, interval, bound)
     name = f"{job.figure.name}-{job.scale}"
     with dashboard(
         job.logger,

@@ -8,10 +8,12 @@ from typing import Any
 from turnover.config import RunConfig, ScoreSubsets
 from turnover.experiments import sweep, varied
 from turnover.facts import FACTS
-from turnover.options import CvTConfig, LabelSubsets, MLPConfig, NoSubsets, TurnoverConfig, VGG11Config
+from turnover.options import CvTConfig, LabelSubsets, MLPConfig, NoSubsets, TableSubsets, TurnoverConfig, VGG11Config
 from turnover.store import Run
+from turnover.tables import read_subsets
 from turnover.values import flatten
 
+_NO_REDUCTION = ("subsets.runs", "estimator.epochs")  # told of the score runs themselves; costs no accuracy
 SMOKE = "Smoke scale proves that all works; its numbers and verdicts mean nothing."
 
 
@@ -32,14 +34,15 @@ class Notes:
     reduced: list[str] = field(default_factory=list)  # what differs from the paper's setting
 
 
-def notes(sources: Sequence[Source], scale: str) -> Notes:
-    """What stands under a figure of these runs."""
+def notes(sources: Sequence[Source], scale: str, overrides: Sequence[str] = ()) -> Notes:
+    """What stands under a figure of these runs, made with these overrides of their experiment."""
     if not sources:
         return Notes(["Masks of seed 0, p = 0.5; nothing is trained, so every scale shows the same."])
     configs = [source.config for source in sources]
     lines = list(dict.fromkeys(line for config in configs for line in _setting(config, configs)))
     lines += dict.fromkeys(line for config in configs for line in [_subsets(config)] if line)
-    reduced = [] if scale == "paper" else _reduced(configs)
+    reduced = [] if scale == "paper" else _reduced(configs, overrides)
+    lines += [f"Not as the experiment says: {', '.join(overrides)}."] if overrides else []
     lines.append(f"{scale} scale" + (f"; reduced: {'; '.join(reduced)}." if reduced else ": the paper's setting."))
     if scale == "smoke":
         lines.append(SMOKE)
@@ -65,16 +68,26 @@ def pair(config: RunConfig) -> str:
     return f"{FACTS[config.dataset.name].title}, {network(config)}"
 
 
+def trained_on(config: RunConfig) -> int:
+    """Number of examples that the network of a finished run trained on."""
+    only = getattr(config.subsets, "train_on", "all")
+    if only == "all":
+        return config.train_size + (config.test_size if config.dataset.include_test else 0)
+    table = read_subsets(Run(config).folder)
+    return int(((table["split"] == "train") & (table["subset"] == only)).sum())
+
+
 def _setting(config: RunConfig, among: Sequence[RunConfig]) -> list[str]:
     alike = [other for other in among if pair(other) == pair(config)]
     seeds = ", ".join(str(seed) for seed in sorted({other.seed for other in alike}))
-    sizes = sorted({other.examples for other in alike})
-    optimizer = config.optimizer
+    sizes = sorted({trained_on(other) for other in alike})
+    rates = ", ".join(f"{rate:g}" for rate in sorted({other.optimizer.lr for other in alike}))
+    schedules = ", ".join(dict.fromkeys(other.schedule.name for other in alike))
+    epochs = ", ".join(str(number) for number in sorted({other.epochs for other in alike}))
     return [
         f"{FACTS[config.dataset.name].title}, {' or '.join(f'{size:,}' for size in sizes)} training examples; "
-        f"{network(config)}; SGD lr {optimizer.lr:g} {config.schedule.name}, momentum {optimizer.momentum:g}, "
-        f"batch {config.batch_size}, {' or '.join(str(n) for n in sorted({o.epochs for o in alike}))} epochs; "
-        f"seeds {seeds}."
+        f"{network(config)}; SGD lr {rates} {schedules}, momentum {config.optimizer.momentum:g}, "
+        f"batch {config.batch_size}, {epochs} epochs; seed{'s' if ',' in seeds else ''} {seeds}."
     ]
 
 
@@ -84,6 +97,8 @@ def _subsets(config: RunConfig) -> str:
     match config.subsets:
         case NoSubsets():
             return ""
+        case TableSubsets(path=path):
+            return f"Subsets as listed in {path}."
         case LabelSubsets():
             return f"Easy: {size} examples with real labels; difficult: {size} with random ones; both chosen at random."
         case ScoreSubsets(runs=runs):
@@ -111,13 +126,13 @@ def masks(config: RunConfig) -> str:
     return ", ".join(words)
 
 
-def _reduced(configs: Sequence[RunConfig]) -> list[str]:
+def _reduced(configs: Sequence[RunConfig], overrides: Sequence[str]) -> list[str]:
     """Every field in which the runs, or the score runs behind them, differ from the paper's scale."""
     found: dict[str, None] = {}  # a set that keeps its order
     several = len({pair(config) for config in configs}) > 1
     for experiment in dict.fromkeys(config.experiment for config in configs):
         ours = [config for config in configs if config.experiment == experiment]
-        theirs = sweep([f"+experiment={experiment}", "scale=paper"])
+        theirs = sweep([f"+experiment={experiment}", "scale=paper", *overrides])
         for here, there in zip(ours, theirs, strict=True):
             prefix = f"{FACTS[here.dataset.name].title} " if several else ""
             found |= dict.fromkeys(prefix + text for text in _differences(here, there))
@@ -133,9 +148,9 @@ def _reduced(configs: Sequence[RunConfig]) -> list[str]:
 def _differences(ours: RunConfig, theirs: RunConfig) -> list[str]:
     here, there = flatten(ours.science()), flatten(theirs.science())
     return [
-        f"{name} {_said(here[name])} (paper: {_said(there.get(name))})"
+        f"{name} {_said(here[name])} (paper scale: {_said(there.get(name))})"
         for name in here
-        if here[name] != there.get(name) and name != "subsets.runs"
+        if here[name] != there.get(name) and name not in _NO_REDUCTION
     ]
 
 

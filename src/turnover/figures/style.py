@@ -15,6 +15,7 @@ COLOURS = {
     "all": "#000000",
     "easy": "#0072B2",
     "difficult": "#D55E00",
+    "random": "#E69F00",
     "own": "#009E73",
     "flipped": "#CC79A7",
     "muted": "#BBBBBB",

@@ -22,8 +22,8 @@ def build(config: MLPConfig | VGG11Config | CvTConfig, shape: tuple[int, int, in
         case MLPConfig(hidden=hidden):
             return mlp(channels * height * width, hidden, classes)
         case VGG11Config():
-            network = vgg11(channels, classes, width=config.width, bias=config.bias, side=height)
-            layout = torch.channels_last if config.channels_last else torch.contiguous_format
-            return network.to(memory_format=layout)
+            network: nn.Module = vgg11(channels, classes, width=config.width, bias=config.bias, side=height)
         case CvTConfig():
-            return cvt(shape, classes, **config.model_dump(exclude={"name"}))
+            network = cvt(shape, classes, **config.model_dump(exclude={"name", "channels_last"}))
+    layout = torch.channels_last if config.channels_last else torch.contiguous_format
+    return network.to(memory_format=layout)

@@ -10,7 +10,7 @@ from turnover.device import Precision
 from turnover.errors import RunFailed
 from turnover.evaluation import BATCH, evaluate, flipped, own
 from turnover.examples import Examples, user_examples
-from turnover.scores.leakage import leakage
+from turnover.scores.leakage import judge
 
 
 def score(
@@ -38,13 +38,15 @@ def score(
     """
     parameter = next(model.parameters())
     examples = user_examples(x, y, ids, device=parameter.device, dtype=parameter.dtype)
-    return score_examples(model, examples, batch_size=batch_size, precision=precision)
+    table = score_examples(model, examples, batch_size=batch_size, precision=precision)
+    table.attrs["leakage"] = judge(model, examples, table, batch_size=batch_size, precision=precision).as_dict()
+    return table
 
 
 def score_examples(
     model: nn.Module, examples: Examples, *, batch_size: int = BATCH, precision: Precision = "float32"
 ) -> pd.DataFrame:
-    """The table of `score` for examples that are on the model's device already."""
+    """The table of `score`, without the verdict, for examples that are on the model's device already."""
     own_part, flipped_part = evaluate(model, examples, (own, flipped), batch_size=batch_size, precision=precision)
     columns: dict[str, Tensor] = {
         "score": flipped_part.loss - own_part.loss,
@@ -58,12 +60,6 @@ def score_examples(
         {name: column.cpu().numpy() for name, column in columns.items()},
         index=pd.Index(examples.ids.long().cpu().numpy(), name="id"),
     )
-    table.attrs["leakage"] = leakage(
-        own_accuracy=float(own_part.accuracy(examples.labels)),
-        flipped_accuracy=float(flipped_part.accuracy(examples.labels)),
-        chance=float(examples.labels.bincount().max()) / len(examples),
-        examples=len(examples),
-    ).as_dict()
     if not np.isfinite(table["score"].to_numpy()).all():
         raise RunFailed("some losses are NaN or infinite, so their examples have no score: has the network diverged?")
     return table

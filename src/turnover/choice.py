@@ -1,0 +1,87 @@
+"""Which examples are the subsets of a run: by labels, by the scores of other runs, or as a table of the user's says."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from turnover.config import RunConfig, ScoreSubsets
+from turnover.data.datasets import Dataset, Split
+from turnover.errors import RefusedInput
+from turnover.options import LabelSubsets, NoSubsets, TableSubsets
+from turnover.scores.average import average
+from turnover.store import Run, require
+from turnover.subsets import by_labels, by_scores
+from turnover.tables import read_scores
+
+
+def choose(config: RunConfig, dataset: Dataset) -> pd.DataFrame | None:
+    """The subsets of a run, of train and where they are known of test: columns of `tables.SUBSET_COLUMNS`; or None.
+
+    Raises:
+        RunFailed: a score run that chooses them is not finished.
+        RefusedInput: they cannot be had from these examples.
+    """
+    known = {"train": dataset.train, "test": dataset.test}
+    match config.subsets:
+        case NoSubsets():
+            return None
+        case LabelSubsets() as subsets:
+            labels = _labels(dataset.train).assign(corrupted=dataset.train.corrupted.cpu().numpy())
+            chosen = by_labels(labels, subsets.size, config.dataset.seed, balanced=subsets.balanced)
+            return chosen.assign(split="train")
+        case ScoreSubsets() as subsets:
+            scores = scored_by(subsets)
+            parts = []
+            for split, part in known.items():
+                rows = scores[(scores["split"] == split) & scores.index.isin(part.ids.cpu().numpy())]
+                if len(rows):  # not every score run knows the test examples
+                    _same_labels(rows, _labels(part))
+                    chosen = by_scores(rows, subsets.size, config.dataset.seed, balanced=subsets.balanced)
+                    parts.append(chosen.assign(split=split))
+            return pd.concat(parts, ignore_index=True)
+        case TableSubsets(path=path):
+            return _read(Path(path), pd.concat([_labels(part).assign(split=split) for split, part in known.items()]))
+
+
+def scored_by(subsets: ScoreSubsets) -> pd.DataFrame:
+    """The score table that chooses the subsets: the mean over the score runs.
+
+    Raises:
+        RunFailed: one of them is not finished.
+    """
+    return average([read_scores(require(Run(run), "make it with scripts/score.py")) for run in subsets.runs])
+
+
+def _same_labels(scores: pd.DataFrame, known: pd.DataFrame) -> None:
+    # with another dataset.limit the same corruption replaces the labels of other examples
+    differing = int((scores["label"] != known["label"].reindex(scores.index)).sum())
+    if differing:
+        raise RefusedInput(
+            f"subsets.runs: {differing} of {len(scores)} examples have other labels in the score run than here; "
+            "with random labels, dataset.limit must be the same"
+        )
+
+
+def _labels(split: Split) -> pd.DataFrame:
+    return pd.DataFrame({"label": split.labels.cpu().numpy()}, index=pd.Index(split.ids.cpu().numpy(), name="id"))
+
+
+def _read(path: Path, known: pd.DataFrame) -> pd.DataFrame:
+    """A user's table, with the labels of this run; every row must be an example that the run has."""
+    table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+    missing = {"id", "split", "subset"} - set(table.columns)
+    if missing or not len(table):
+        raise RefusedInput(f"subsets.path = {path}: must have rows, and columns id, split and subset")
+    if (table["subset"] == "all").any() or table.duplicated(["id", "split", "subset"]).any():
+        raise RefusedInput(f"subsets.path = {path}: a subset is named all, or holds an example twice")
+    table = table.drop(columns="label", errors="ignore").merge(known.reset_index(), on=["id", "split"], how="left")
+    unknown = table["label"].isna()
+    if unknown.any():
+        row = table[unknown].iloc[0]
+        raise RefusedInput(
+            f"subsets.path = {path}: {unknown.sum()} of {len(table)} rows are examples that this run does not have, "
+            f"the first is id {row['id']} of split {row['split']!r}; test ids follow the training ids"
+        )
+    score = table.get("score", np.nan)
+    return table.assign(label=table["label"].astype(np.int64), score=score)[["id", "split", "subset", "label", "score"]]

@@ -1,0 +1,50 @@
+"""Figure 6: a network trained on easy (a), difficult (b) or random other examples (c) alone, its accuracy on both.
+
+The random examples are a control that the paper does not have: what any examples teach.
+"""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from turnover.facts import FACTS
+from turnover.figures.curves import curves, line
+from turnover.figures.dynamics import METRIC, accuracy_axes, by_seed, claim, final, final_gap, legend
+from turnover.figures.make import Drawn, FigureConfig
+from turnover.figures.notes import Source, trained_on
+from turnover.figures.style import COLOURS, panel
+from turnover.subsets import NAMES
+
+_SHOWN = ("easy", "difficult")
+
+
+def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
+    """Panels, plotted curves and claim 6 from runs trained on each subset, with the same seeds."""
+    picture, grid = plt.subplots(1, len(NAMES), figsize=(8.5, 4.5), layout="constrained", sharey=True)
+    numbers = []
+    values: dict[str, list[float]] = {}
+    reached: dict[tuple[str, str], pd.DataFrame] = {}  # accuracy by what was trained on, and on what it is measured
+    for axes, letter, trained in zip(grid, "abc", NAMES, strict=True):
+        runs = [source for source in sources if getattr(source.config.subsets, "train_on", None) == trained]
+        config = runs[0].config
+        panel(axes, letter, f"trained on {trained_on(config):,} {trained}")
+        for subset in NAMES:
+            table = reached[trained, subset] = curves(runs, "train", subset, METRIC)
+            values[f"{trained}_to_{subset}"] = by_seed(final, table)
+            if subset in _SHOWN or subset == trained:
+                seen = subset == trained
+                name = f"{subset} ({'trained on' if seen else 'never seen'})"
+                numbers.append(
+                    line(axes, table, panel=letter, name=name, colour=COLOURS[subset], style="-" if seen else "--")
+                )
+        test = curves(runs, "test", "all", METRIC)
+        values[f"{trained}_to_test"] = by_seed(final, test)
+        numbers.append(line(axes, test, panel=letter, name="all test examples", colour=COLOURS["all"], style=":"))
+        accuracy_axes(axes, FACTS[config.dataset.name].classes)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("accuracy of the full network" if letter == "a" else "")
+        legend(axes)
+    values["transfer"] = by_seed(final_gap, reached["difficult", "easy"], reached["easy", "difficult"])
+    claims = [claim("6", figure.claims["6"], values)]
+    return Drawn(picture, pd.concat(numbers, ignore_index=True), claims)
