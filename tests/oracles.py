@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -97,3 +99,121 @@ def top_share(values: np.ndarray, tenths: int) -> float:
     ranked = sorted((max(float(value), 0.0) for value in values), reverse=True)
     kept = -(-tenths * len(ranked) // 10)
     return math.fsum(ranked[:kept]) / math.fsum(ranked) if math.fsum(ranked) > 0 else 0.0
+
+
+def cut_out_vgg(model: nn.Sequential, own: Sequence[Tensor], *, flipped: bool, p: float) -> nn.Sequential:
+    """A chain of convolutions and one linear layer with the feature maps outside the sub-network really removed.
+
+    Args:
+        own: the own mask of each convolution's feature maps, bool.  # [maps] a convolution
+    """
+    keep = [~mask if flipped else mask for mask in own]
+    scale = 1 / (1 - p) if flipped else 1 / p
+    before: Tensor | None = None
+    convolutions = iter(keep)
+    layers: list[nn.Module] = []
+    for module in model.modules():
+        match module:
+            case nn.Conv2d():
+                kept = next(convolutions)
+                weight = module.weight.detach()[kept]
+                if before is not None:
+                    weight = weight[:, before] * scale
+                has_bias = module.bias is not None
+                small = nn.Conv2d(weight.shape[1], weight.shape[0], 3, padding=1, bias=has_bias, dtype=weight.dtype)
+                small.weight.data = weight
+                if module.bias is not None and small.bias is not None:
+                    small.bias.data = module.bias.detach()[kept]
+                before = kept
+                layers += [small, nn.ReLU()]
+            case nn.MaxPool2d():
+                layers.append(nn.MaxPool2d(2))
+            case nn.Linear():
+                assert before is not None
+                pixels = module.in_features // len(before)  # of a feature map, one after another in a row
+                weight = module.weight.detach()[:, before.repeat_interleave(pixels)] * scale
+                head = nn.Linear(weight.shape[1], weight.shape[0], dtype=weight.dtype)
+                head.weight.data, head.bias.data = weight, module.bias.detach()
+                layers += [nn.Flatten(), head]
+    return nn.Sequential(*layers)
+
+
+def layer_norm(row: Tensor, norm: nn.LayerNorm) -> Tensor:
+    """(x - mean) / sqrt(variance + eps) * weight + bias of one token.  # [channels]"""
+    centred = row - row.mean()
+    return centred / (centred.square().mean() + norm.eps).sqrt() * norm.weight + norm.bias
+
+
+def attention(tokens: Tensor, layer: nn.Module) -> Tensor:
+    """Multi-head self-attention of one example, one query of one head at a time.  # [tokens, channels]"""
+    count, channels = tokens.shape
+    width = channels // int(layer.heads)  # type: ignore[arg-type]
+    queries, keys, values = (tokens @ layer.qkv.weight.T).split(channels, dim=1)  # type: ignore[operator, union-attr]
+    mixed = torch.zeros_like(tokens)
+    for head in range(channels // width):
+        part = slice(head * width, (head + 1) * width)
+        for query in range(count):
+            weights = [math.exp(float(queries[query, part] @ key) / math.sqrt(width)) for key in keys[:, part]]
+            for weight, value in zip(weights, values[:, part], strict=True):
+                mixed[query, part] += weight / sum(weights) * value
+    return mixed @ layer.proj.weight.T + layer.proj.bias  # type: ignore[operator, union-attr]
+
+
+def masked_cct(model: nn.Module, image: Tensor, factors: Sequence[Tensor]) -> Tensor:
+    """Logits of a compact transformer for one image, every channel multiplied by its own factor by hand.
+
+    Args:
+        model: read for its weights only; no forward pass of it or of its parts is run.
+        image: [channels, height, width]
+        factors: of each convolution's feature maps, then of each block's hidden channels.  # [channels] a layer
+    """
+    remaining = iter(factors)
+    maps = image[None]
+    for convolution, _, _ in model.tokenizer.conv_layers:  # type: ignore[union-attr]
+        maps = F.conv2d(maps, convolution.weight, padding=1).clamp(min=0)
+        maps = torch.stack([plane * factor for plane, factor in zip(maps[0], next(remaining), strict=True)])[None]
+        maps = F.max_pool2d(maps, kernel_size=3, stride=2, padding=1)
+    classifier: Any = model.classifier
+    tokens = torch.stack([maps[0, :, row, column] for row in range(maps.shape[2]) for column in range(maps.shape[3])])
+    tokens = tokens + classifier.positional_emb[0]
+    for block in classifier.blocks:
+        normed = torch.stack([layer_norm(token, block.pre_norm) for token in tokens])
+        tokens = tokens + attention(normed, block.self_attn)
+        tokens = torch.stack([layer_norm(token, block.norm1) for token in tokens])
+        factor = next(remaining)
+        rows = []
+        for token in tokens:
+            hidden = (block.linear1.weight @ token + block.linear1.bias).clamp(min=0) * factor
+            rows.append(token + block.linear2.weight @ hidden + block.linear2.bias)
+        tokens = torch.stack(rows)
+    tokens = torch.stack([layer_norm(token, classifier.norm) for token in tokens])
+    weights = [math.exp(float(classifier.attention_pool.weight[0] @ token)) for token in tokens]  # its bias cancels
+    pooled = sum(weight / sum(weights) * token for weight, token in zip(weights, tokens, strict=True))
+    assert next(remaining, None) is None
+    logits: Tensor = classifier.fc.weight @ pooled + classifier.fc.bias
+    return logits
+
+
+def lowest_and_highest(
+    rows: Sequence[tuple[int, int, float, float]], count: int, *, balanced: bool
+) -> tuple[list[int], list[int]]:
+    """Ids of the `count` easiest and most difficult of (id, label, score, loss), by taking the best one left.
+
+    A negative score counts as 0; equal ones go by loss, then by id. Balanced: the classes take turns, in their order,
+    as long as they last.
+    """
+
+    def taken(sign: int) -> list[int]:
+        left, turn = list(rows), 0
+        chosen: list[int] = []
+        classes = sorted({row[1] for row in rows})
+        while len(chosen) < count:
+            allowed = [row for row in left if not balanced or row[1] == classes[turn % len(classes)]]
+            turn += 1
+            if allowed:
+                best = min(allowed, key=lambda row: (sign * max(row[2], 0.0), sign * row[3], sign * row[0]))
+                left.remove(best)
+                chosen.append(best[0])
+        return chosen
+
+    return taken(1), taken(-1)

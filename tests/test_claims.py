@@ -3,12 +3,15 @@
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
 
-from turnover.claims import Claim, Measured, Statistic, Verdict, bootstrap, decide, measure
+from turnover.claims import Claim, Measured, Statistic, Verdict, bootstrap, decide, measure, measure_seeds
 from turnover.statistics import median
 
 
@@ -20,40 +23,52 @@ def constant(value: float) -> Statistic:
     return lambda counts: value
 
 
+def ends(found: Measured) -> tuple[float, float]:
+    """Its interval, which it must have."""
+    assert found.interval is not None
+    return found.interval
+
+
 def sample(n: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=n)
 
 
 # --- the interval ---
 
+SEEDS = 3
+STUDENT = 4.302653  # t of 2 degrees of freedom at 97.5 % (Student, 1908)
 
-def test_the_interval_of_a_mean_is_that_of_the_normal_approximation() -> None:
+
+def error_of(found: Measured) -> float:
+    """The standard error that its interval is made of."""
+    low, high = ends(found)
+    assert (low + high) / 2 == pytest.approx(found.effect)
+    return (high - low) / 2 / float(scipy.stats.t.ppf(0.975, len(found.by_seed) - 1))
+
+
+def test_seeds_that_agree_have_the_standard_error_of_the_examples() -> None:
     values = sample(2000)
-    found = measure("mean", [mean(values)], len(values), replicates=4000)
-    error = values.std() / math.sqrt(len(values))
-    expected = scipy.stats.norm.interval(0.95, loc=values.mean(), scale=error)
+    found = measure("mean", [mean(values)] * SEEDS, len(values), replicates=4000)
     assert found.effect == pytest.approx(values.mean())
-    assert found.interval == pytest.approx(expected, abs=0.12 * error)  # about 3 standard errors of a quantile
+    assert error_of(found) == pytest.approx(values.std() / math.sqrt(len(values)), rel=0.05)  # 4 standard errors
 
 
 @pytest.mark.parametrize("statistic", [np.mean, np.median])
-def test_the_interval_is_that_of_scipy(statistic: object) -> None:
+def test_the_standard_error_of_the_examples_is_that_of_scipy(statistic: object) -> None:
     values = np.random.default_rng(1).exponential(size=400)
     theirs = scipy.stats.bootstrap((values,), statistic, n_resamples=4000, method="percentile", rng=0)
-    low, high = theirs.confidence_interval
     ours = mean(values) if statistic is np.mean else median(values)
-    found = measure("any", [ours], len(values), replicates=4000)
-    assert found.interval == pytest.approx((low, high), abs=0.15 * theirs.standard_error)
+    found = measure("any", [ours] * SEEDS, len(values), replicates=4000)
+    assert error_of(found) == pytest.approx(theirs.standard_error, rel=0.06)
 
 
 def test_the_standard_error_has_a_part_of_the_examples_and_a_part_of_the_seeds() -> None:
     values = sample(1000)
     offsets = np.linspace(-0.05, 0.05, 8)
-    runs = [mean(values + offset) for offset in offsets]
-    replicates = bootstrap(runs, len(values), 4000)
-    expected = math.sqrt(values.var() / len(values) + offsets.var() / len(offsets))
-    assert replicates.std() == pytest.approx(expected, rel=0.06)
-    assert replicates.mean() == pytest.approx(values.mean(), abs=4 * expected / math.sqrt(4000))
+    found = measure("mean", [mean(values + offset) for offset in offsets], len(values), replicates=4000)
+    expected = math.sqrt(values.var() / len(values) + offsets.var(ddof=1) / len(offsets))
+    assert error_of(found) == pytest.approx(expected, rel=0.04)
+    assert found.effect == pytest.approx(values.mean())
 
 
 def test_seeds_that_differ_widen_the_interval() -> None:
@@ -61,20 +76,23 @@ def test_seeds_that_differ_widen_the_interval() -> None:
 
     def width(spread: float) -> float:
         runs = [mean(values + spread * step) for step in (-1, 0, 1)]
-        low, high = measure("mean", runs, len(values)).interval
+        low, high = ends(measure("mean", runs, len(values)))
         return high - low
 
     assert width(0.5) > 3 * width(0.0) > 0
 
 
-def test_seeds_are_drawn_anew_even_when_the_examples_do_not_matter() -> None:
-    replicates = bootstrap([constant(0.0), constant(1.0)], 10, 2000)
-    kinds, counts = np.unique(replicates, return_counts=True)
-    assert kinds.tolist() == [0.0, 0.5, 1.0]
-    assert counts / 2000 == pytest.approx([0.25, 0.5, 0.25], abs=0.04)
+def test_where_examples_do_not_matter_only_seeds_do() -> None:
+    values = [0.2, 0.5, 0.6]
+    found = measure("any", [constant(value) for value in values], 10)
+    assert found == measure_seeds("any", values)
 
 
-def test_examples_are_drawn_anew_even_with_one_seed() -> None:
+def test_a_replicate_is_the_mean_over_all_seeds() -> None:
+    assert bootstrap([constant(0.0), constant(1.0)], 10, 20).tolist() == [0.5] * 20
+
+
+def test_examples_are_drawn_anew() -> None:
     drawn: list[np.ndarray] = []
 
     def keep(counts: np.ndarray) -> float:
@@ -89,19 +107,18 @@ def test_examples_are_drawn_anew_even_with_one_seed() -> None:
 
 
 def test_all_seeds_of_a_replicate_see_the_same_examples() -> None:
-    drawn: dict[int, list[np.ndarray]] = {0: [], 1: []}
+    drawn: dict[int, list[bytes]] = {0: [], 1: []}
 
     def keep(run: int) -> Statistic:
         def statistic(counts: np.ndarray) -> float:
-            drawn[run].append(counts)
+            drawn[run].append(counts.tobytes())
             return 0.0
 
         return statistic
 
     bootstrap([keep(0), keep(1)], 30, 200)
-    same = {counts.tobytes() for counts in drawn[0]} & {counts.tobytes() for counts in drawn[1]}
-    assert 70 <= len(same) <= 130  # both runs are in a replicate half of the time
-    assert all(len(kept) < 200 for kept in drawn.values())  # a run that is not in it is not computed
+    assert drawn[0] == drawn[1]
+    assert len(set(drawn[0])) == 200
 
 
 def test_the_same_runs_give_the_same_interval() -> None:
@@ -109,13 +126,20 @@ def test_the_same_runs_give_the_same_interval() -> None:
     assert np.array_equal(bootstrap([mean(values)], 100, 50), bootstrap([mean(values)], 100, 50))
 
 
-def test_the_interval_covers_the_truth_about_95_times_in_100() -> None:
+def test_one_seed_has_no_interval_and_decides_nothing() -> None:
+    found = measure("mean", [mean(sample(50) + 9)], 50, above=0.0)
+    assert (found.interval, found.verdict) == (None, "inconclusive")
+
+
+def test_the_interval_covers_the_truth_at_least_95_times_in_100() -> None:
+    """Shared examples and seeds both vary; the few seeds decide the degrees of freedom, so it errs on the safe side."""
+    generator = np.random.default_rng(0)
     hits = 0
-    for seed in range(300):
-        values = sample(60, seed)
-        low, high = measure("mean", [mean(values)], len(values), replicates=200).interval
+    for _ in range(300):
+        examples, seeds = generator.normal(size=60), generator.normal(scale=0.3, size=SEEDS)
+        low, high = ends(measure("mean", [mean(examples + seed) for seed in seeds], 60, replicates=100))
         hits += low <= 0 <= high
-    assert 0.90 <= hits / 300 <= 0.98
+    assert hits / 300 >= 0.93
 
 
 def test_the_effect_is_the_mean_over_seeds() -> None:
@@ -134,24 +158,100 @@ def test_the_effect_counts_every_example_once() -> None:
     assert seen[0].tolist() == [1] * 7
 
 
+# --- where only seeds vary ---
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=8))
+def test_the_interval_over_seeds_is_students(values: list[float]) -> None:
+    found = measure_seeds("any", values)
+    error = np.std(values) / math.sqrt(len(values) - 1)  # s / root n, with s from n - 1
+    expected = (np.mean(values),) * 2
+    if error > 0:
+        expected = scipy.stats.t.interval(0.95, df=len(values) - 1, loc=np.mean(values), scale=error)
+    assert found.interval == pytest.approx(expected, rel=1e-9, abs=1e-9)
+    assert found.effect == pytest.approx(np.mean(values))
+    assert found.by_seed == tuple(values)
+    assert found.verdict is None
+
+
+def test_the_interval_of_three_seeds_by_hand() -> None:
+    found = measure_seeds("any", [1.0, 2.0, 3.0], above=-0.5)  # mean 2, s = 1
+    assert found.interval == pytest.approx((2 - STUDENT / 3**0.5, 2 + STUDENT / 3**0.5), abs=1e-6)
+    assert (found.verdict, found.side, found.threshold) == ("reproduced", "above", -0.5)
+
+
+@pytest.mark.parametrize(
+    ("sides", "verdict"),
+    [
+        ({"above": -0.49}, "reproduced"),
+        ({"above": -0.48}, "inconclusive"),
+        ({"above": 4.48}, "inconclusive"),
+        ({"above": 4.49}, "not reproduced"),
+        ({"below": 4.49}, "reproduced"),
+        ({"below": 4.48}, "inconclusive"),
+        ({"below": -0.48}, "inconclusive"),
+        ({"below": -0.49}, "not reproduced"),
+    ],
+)
+def test_verdicts_over_seeds_follow_the_same_interval(sides: dict[str, float], verdict: Verdict) -> None:
+    assert measure_seeds("any", [1.0, 2.0, 3.0], **sides).verdict == verdict  # type: ignore[arg-type]  # -0.484 to 4.484
+
+
+def test_a_variance_besides_that_between_seeds_is_added() -> None:
+    found = measure_seeds("any", [1.0, 2.0, 3.0], variance=0.5)
+    assert error_of(found) == pytest.approx(math.sqrt(1 / 3 + 0.5))
+
+
+def test_one_seed_decides_nothing() -> None:
+    for sides in ({"above": 0.0}, {"below": 0.0}):
+        found = measure_seeds("any", [1e9], **sides)  # type: ignore[arg-type]
+        assert found.verdict == "inconclusive"
+        assert found.interval is None
+        assert found.effect == 1e9
+
+
+def test_seeds_that_all_agree_have_a_point_for_an_interval() -> None:
+    found = measure_seeds("any", [0.5] * 3, above=0.4)
+    assert found.interval == (0.5, 0.5)
+    assert found.verdict == "reproduced"
+    assert measure_seeds("any", [0.5] * 3, above=0.5).verdict == "not reproduced"
+
+
+@pytest.mark.parametrize("sides", [{"above": 0.0}, {"below": 0.0}])
+def test_a_seed_that_is_not_a_number_decides_nothing(sides: dict[str, float]) -> None:
+    assert measure_seeds("any", [1.0, math.nan, 2.0], **sides).verdict == "inconclusive"  # type: ignore[arg-type]
+
+
+def test_students_interval_covers_the_truth_with_three_seeds() -> None:
+    generator = np.random.default_rng(0)
+    hits = 0
+    for _ in range(1000):
+        low, high = ends(measure_seeds("any", generator.normal(size=3).tolist()))
+        hits += low <= 0 <= high
+    assert 0.93 <= hits / 1000 <= 0.97  # about 3 standard errors
+
+
 # --- verdicts ---
 
-SPREAD = [constant(value) for value in (0.9, 1.0, 1.1)]  # effect 1, an interval from 0.9 to 1.1
+SPREAD = [constant(value) for value in (0.9, 1.0, 1.1)]  # effect 1, an interval from 0.7516 to 1.2484
 
 
 @pytest.mark.parametrize(
     ("above", "below", "verdict"),
     [
-        (0.8, None, "reproduced"),
+        (0.75, None, "reproduced"),
+        (0.76, None, "inconclusive"),
         (1.0, None, "inconclusive"),
         (1.05, None, "inconclusive"),  # the effect is on the other side, the interval is not
         (0.95, None, "inconclusive"),
-        (1.2, None, "not reproduced"),
-        (None, 1.2, "reproduced"),
+        (1.24, None, "inconclusive"),
+        (1.25, None, "not reproduced"),
+        (None, 1.25, "reproduced"),
+        (None, 1.24, "inconclusive"),
         (None, 1.0, "inconclusive"),
         (None, 1.05, "inconclusive"),
         (None, 0.95, "inconclusive"),
-        (None, 0.8, "not reproduced"),
+        (None, 0.75, "not reproduced"),
         (None, None, None),
         (0.0, None, "reproduced"),
         (None, 0.0, "not reproduced"),
@@ -161,7 +261,7 @@ def test_the_verdict_is_on_which_side_the_whole_interval_lies(
     above: float | None, below: float | None, verdict: Verdict | None
 ) -> None:
     found = measure("any", SPREAD, 5, above=above, below=below)
-    assert found.interval == pytest.approx((0.9, 1.1))
+    assert found.interval == pytest.approx((1 - 0.1 * STUDENT / 3**0.5, 1 + 0.1 * STUDENT / 3**0.5), abs=1e-6)
     assert found.verdict == verdict
     assert found.threshold == (above if above is not None else below)
     assert found.side == ("below" if below is not None else "above")
@@ -183,7 +283,9 @@ def measured(verdict: Verdict | None) -> Measured:
     return Measured("any", 0.0, (0.0, 0.0), (0.0,), "above", threshold, verdict)
 
 
-YES, NO, OPEN = "reproduced", "not reproduced", "inconclusive"
+YES: Verdict = "reproduced"
+NO: Verdict = "not reproduced"
+OPEN: Verdict = "inconclusive"
 
 
 @pytest.mark.parametrize(
@@ -215,5 +317,26 @@ def test_a_claim_is_plain_data_for_json() -> None:
     read = json.loads(json.dumps(claim.as_dict()))
     assert (read["id"], read["text"], read["verdict"]) == ("2a", "scores have a long tail", "reproduced")
     [each] = read["measures"]
-    assert set(each) == {"name", "effect", "interval", "by_seed", "side", "threshold", "verdict"}
-    assert each["interval"] == pytest.approx([0.9, 1.1])
+    assert set(each) == {"name", "effect", "interval", "by_seed", "side", "threshold", "verdict", "condition"}
+    assert each["interval"] == pytest.approx([0.7516, 1.2484], abs=1e-4)
+
+
+@pytest.mark.parametrize("verdicts", [[YES], [NO], [YES, NO], [None]])
+@pytest.mark.parametrize("condition", [YES, NO, OPEN])
+def test_a_claim_whose_condition_does_not_hold_is_inconclusive(
+    verdicts: list[Verdict | None], condition: Verdict
+) -> None:
+    without = [measured(verdict) for verdict in verdicts]
+    with_condition = [*without, replace(measured(condition), condition=True)]
+    expected = decide("9z", "a text", without).verdict if condition == YES else OPEN
+    assert decide("9z", "a text", with_condition).verdict == expected
+
+
+def test_a_condition_that_holds_reproduces_nothing_by_itself() -> None:
+    assert decide("9z", "a text", [replace(measured(YES), condition=True)]).verdict == OPEN
+
+
+def test_a_condition_is_measured_like_any_other() -> None:
+    plain, condition = (measure("any", SPREAD, 5, above=0.5, condition=each) for each in (False, True))
+    assert condition == replace(plain, condition=True)
+    assert measure_seeds("any", [1.0, 2.0], below=0.0, condition=True).condition

@@ -1,5 +1,6 @@
 """Configs: all of conf/ composes, the identity follows the science alone, and bad values are refused readably."""
 
+import re
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -12,14 +13,17 @@ from omegaconf import OmegaConf
 from pydantic import BaseModel
 
 from turnover import config as schema
-from turnover.config import NOT_SCIENCE, RunConfig, identity
+from turnover import options as schema_of_options
+from turnover.config import NOT_SCIENCE, RunConfig, ScoreSubsets, identity
 from turnover.errors import RefusedInput
 from turnover.experiments import resolved, sweep
-from turnover.options import Group, TurnoverOff
+from turnover.options import DatasetConfig, Group, TurnoverOff
 from turnover.refusals import fields, parse
+from turnover.store import Run
 from turnover.values import flatten
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
+TABLE = Path(__file__).with_name("subsets.csv")  # as a user writes one
 SCALES = ("smoke", "laptop", "paper")
 
 
@@ -40,8 +44,21 @@ def choices() -> list[str]:
 
 
 def fitting(choice: str) -> list[str]:
-    """Overrides beside `choice` that a run with it needs: an estimator may need turn-over dropout."""
-    return [choice] if choice.startswith("turnover=") else ["turnover=all_layers", choice]
+    """`choice` and what a run with it needs: an estimator turn-over dropout, subsets labels or a table to go by."""
+    needs = {"subsets=labels": ["corruption=labels"], "subsets=table": [f'subsets.path="{TABLE}"']}
+    needed = needs.get(choice, [])
+    return [choice] if choice.startswith("turnover=") else ["turnover=all_layers", *needed, choice]
+
+
+SCORED_BY_DIGITS = ("subsets=scores", 'subsets.runs=["dataset=digits","model.hidden=[8]","seed=0,1"]')
+
+
+@cache
+def on_digits(choice: str) -> RunConfig:
+    """A small run with this option; on digits, unless the option names a data set of its own."""
+    needed = SCORED_BY_DIGITS[1:] if choice == "subsets=scores" else ()
+    dataset = [] if choice.split("=")[0] in ("setting", "dataset") else ["dataset=digits"]
+    return run_config(*dataset, "scale=smoke", *fitting(choice), *needed)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -71,18 +88,42 @@ def test_every_option_composes_at_every_scale(choice: str, scale: str) -> None:
     for entry in ("train",) if choice == "turnover=off" else ("train", "score"):
         config = resolved(compose(entry, overrides=overrides))
         group, option = choice.split("=")
-        value = config.model_dump()[group]
-        stored = yaml.safe_load((CONF / group / f"{option}.yaml").read_text(encoding="utf-8"))
-        assert value == option if group == "scale" else value.items() >= plain(stored).items()
+        stored = written(group, option)
+        if group == "scale":
+            stored = {"scale": option}
+        elif group == "setting":
+            assert {"dataset.name", "model.name", "optimizer.name", "schedule.name"} <= set(stored)
+        else:
+            stored = {f"{group}.{name}": value for name, value in stored.items()}
+        assert flatten(config.model_dump()).items() >= stored.items()
 
 
-def plain(stored: dict[str, Any]) -> dict[str, Any]:
-    """The values of an option's file that do not depend on the scale."""
-    return {key: value for key, value in stored.items() if not str(value).startswith("${")}
+def written(group: str, option: str) -> dict[str, Any]:
+    """The dotted fields of an option's file whose values need no resolving, and the options that it chooses."""
+    stored = yaml.safe_load((CONF / group / f"{option}.yaml").read_text(encoding="utf-8")) or {}
+    chosen = {key.split("/")[-1]: name for item in stored.pop("defaults", []) for key, name in item.items()}
+    names = {f"{part}.name": name for part, name in chosen.items()}
+    return names | {key: value for key, value in flatten(stored).items() if not re.search(r"\$\{|\?{3}", str(value))}
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("variant", options("leakage"))
+def test_every_variant_of_the_leakage_study_composes_at_every_scale(variant: str, scale: str) -> None:
+    common = ["+experiment=leakage", f"scale={scale}", "seed=0"]
+    [base], [changed] = (sweep([*common, f"+leakage={name}"]) for name in ("base", variant))
+    stored = yaml.safe_load((CONF / "leakage" / f"{variant}.yaml").read_text(encoding="utf-8")) or {}
+    different = {key for key, value in flatten(base.science()).items() if flatten(changed.science())[key] != value}
+    assert different == set(flatten(stored)) - ({"dataset.limit"} if same_limit(base, changed) else set())
+    assert flatten(changed.model_dump()).items() >= written("leakage", variant).items()
+
+
+def same_limit(base: RunConfig, other: RunConfig) -> bool:
+    """At the paper's scale the base has all examples already."""
+    return base.scale == "paper" and base.dataset.limit is other.dataset.limit is None
 
 
 def test_every_folder_of_conf_is_tried() -> None:
-    tried = {*defaults("train"), *defaults("figure"), "experiment"}
+    tried = {*defaults("train"), *defaults("figure"), "experiment", "leakage"}
     assert {path.name for path in CONF.iterdir() if path.is_dir()} - {"hydra"} <= tried
 
 
@@ -90,14 +131,45 @@ def test_a_scale_is_a_name_of_the_schema() -> None:
     assert set(options("scale")) == set(SCALES) == set(get_args(RunConfig.model_fields["scale"].annotation))
 
 
+@cache
+def runs_of(experiment: str, scale: str) -> list[RunConfig]:
+    # of the ready sweep, whose size multiplies, one seed and one schedule
+    fewer = ["seed=0", "schedule=multistep"] if experiment == "sweep_corruption" else []
+    return sweep([f"+experiment={experiment}", f"scale={scale}", *fewer])
+
+
+def drawn_with_claims() -> set[str]:
+    """The experiments whose runs a claim is about."""
+    figures = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in (CONF / "figure").glob("*.yaml")]
+    return {experiment for figure in figures if figure["claims"] for experiment in figure["experiments"]}
+
+
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("experiment", options("experiment"))
 def test_every_experiment_composes_at_every_scale(experiment: str, scale: str) -> None:
-    configs = sweep([f"+experiment={experiment}", f"scale={scale}"])
+    configs = runs_of(experiment, scale)
     assert len({identity(config) for config in configs}) == len(configs) > 0
     assert {(config.experiment, config.scale) for config in configs} == {(experiment, scale)}
-    if scale != "smoke":  # a claim is computed over at least 3 seeds
-        assert len({config.seed for config in configs}) >= 3
+    assert {parent.scale for config in configs for parent in config.parents} <= {scale}
+    if experiment in drawn_with_claims():  # a claim is computed over at least 3 seeds, of whatever is compared
+        seeds: dict[str, set[int]] = {}
+        for config in configs:
+            rest = {name: value for name, value in config.science().items() if name != "seed"}
+            seeds.setdefault(repr(rest), set()).add(config.seed)
+        assert all(len(each) >= 3 for each in seeds.values())
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_experiments_share_the_runs_that_they_say_they_share(scale: str) -> None:
+    def names(experiment: str) -> set[str]:
+        return {Run(config).name for config in runs_of(experiment, scale)}
+
+    def parents(experiment: str) -> set[str]:
+        return {Run(parent).name for config in runs_of(experiment, scale) for parent in config.parents}
+
+    assert {name for name in names("fig9") if "mnist-mlp" in name} <= names("fig2")
+    assert parents("fig6") == names("scores_cifar10")
+    assert parents("fig5") == names("scores_cifar10") | names("scores_mnist")
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -109,7 +181,7 @@ def test_every_figure_composes_at_every_scale(figure: str, scale: str) -> None:
     values: dict[str, Any] = OmegaConf.to_container(composed, resolve=True)  # type: ignore[assignment]
     job = parse(FigureJob, values)
     assert (job.figure.name, job.scale) == (figure, scale)
-    assert job.figure.experiment in {None, *options("experiment")}
+    assert set(job.figure.experiments) <= set(options("experiment"))
     assert (CONF.parent / "src" / "turnover" / "figures" / f"{figure}.py").is_file()
     for claim in job.figure.claims.values():
         sides = [(side.above, side.below) for side in claim.measures.values()]
@@ -152,6 +224,26 @@ def test_a_stored_config_reads_back_as_itself() -> None:
     assert parse(RunConfig, yaml.safe_load(yaml.safe_dump(config.model_dump(mode="json")))) == config
 
 
+def test_score_runs_are_named_by_overrides_and_have_the_scale_and_device_of_their_run() -> None:
+    config = run_config("dataset=digits", "scale=smoke", "device=cuda:1", "logger=none", *SCORED_BY_DIGITS)
+    assert [(parent.seed, parent.model.hidden) for parent in config.parents] == [(0, [8]), (1, [8])]  # type: ignore[union-attr]
+    for parent in config.parents:
+        assert (parent.scale, parent.device, parent.logger.name) == ("smoke", "cuda:1", "none")
+        assert (parent.turnover.name, parent.estimator.name) == ("all_layers", "turnover")
+    named = 'subsets.runs=["dataset=digits","scale=laptop","device=cpu"]'
+    [parent] = run_config("dataset=digits", "scale=smoke", "device=cuda:1", "subsets=scores", named).parents
+    assert (parent.scale, parent.device) == ("laptop", "cpu")
+
+
+def test_a_run_without_score_subsets_has_no_parents() -> None:
+    assert run_config(*FULL).parents == on_digits("subsets=labels").parents == []
+
+
+def test_milestones_are_shares_of_the_epochs_whatever_the_scale() -> None:
+    for epochs, milestones in ((200, [100, 150]), (20, [10, 15]), (3, [2, 3]), (1, [1, 1])):
+        assert run_config("schedule=multistep", f"epochs={epochs}").schedule.milestones == milestones  # type: ignore[union-attr]
+
+
 # --- identity ---
 
 FULL = (
@@ -191,14 +283,18 @@ def test_what_is_not_science_does_not_change_the_identity(change: dict[str, Any]
 def changed(value: Any) -> Iterator[Any]:
     """Other values of the same kind; some of them may not be allowed."""
     match value:
-        case bool() | None:
+        case bool():
+            yield not value
+        case None:
             yield from (1, 10, [], ["1"])
         case int():
-            yield from (value + 1, value - 1)
+            yield from (value + 1, value - 1, 2 * value)
         case float():
             yield from (value + 0.25, value / 2)
         case str():
             yield from literals(RunConfig)
+        case [{"seed": seed}, *others]:  # score runs
+            yield from ([value[0] | {"seed": seed + 5}, *others], others)
         case list():
             yield from ([*value, 1], [*value, max(value, default=0) + 1], value[:-1] or [2])
 
@@ -209,7 +305,7 @@ def literals(model: type[BaseModel]) -> Iterator[str]:
     def strings(annotation: Any) -> Iterator[str]:
         for part in get_args(annotation):
             yield from [part] if isinstance(part, str) else strings(part)
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel) and annotation is not RunConfig:
             yield from literals(annotation)
 
     for info in model.model_fields.values():
@@ -233,8 +329,7 @@ def other_values(config: RunConfig, field: str) -> Iterator[RunConfig]:
 
 
 def test_every_field_of_the_science_changes_the_identity() -> None:
-    bases = [run_config(*FULL)]
-    bases += [run_config("dataset=digits", "scale=smoke", *fitting(choice)) for choice in choices()[::-1]]
+    bases = [run_config(*FULL), *(on_digits(choice) for choice in choices()[::-1])]
     tried = set()
     for base in bases:
         for field in flatten(base.science()):
@@ -242,13 +337,25 @@ def test_every_field_of_the_science_changes_the_identity() -> None:
                 assert identity(other) != identity(base), field
                 tried.add(field)
     wanted = {field for field in fields() if field.split(".")[0] not in NOT_SCIENCE}
-    assert {field for field in wanted - tried if not field.endswith(".name")} == set()
+    assert {field for field in wanted - tried if not field.endswith(".name")} == {"subsets.path"}  # in the next test
     assert {"dataset.name", "schedule.name"} <= tried
+
+
+def test_what_a_table_says_decides_the_identity_and_not_where_it_lies(tmp_path: Path) -> None:
+    def name(path: Path) -> str:
+        config = on_digits("subsets=table").model_dump()
+        return identity(parse(RunConfig, replaced(config, "subsets.path", str(path))))
+
+    copy, other = tmp_path / "copy.csv", tmp_path / "other.csv"
+    copy.write_text(TABLE.read_text())
+    other.write_text(TABLE.read_text().replace("33", "34"))
+    assert name(copy) == name(TABLE)
+    assert name(other) != name(TABLE)
 
 
 @pytest.mark.parametrize("group", [group for group in defaults("train") if group not in ("logger", "scale")])
 def test_the_options_of_a_group_are_different_runs(group: str) -> None:
-    configs = [run_config("dataset=digits", "scale=smoke", *fitting(f"{group}={one}")) for one in options(group)]
+    configs = [on_digits(f"{group}={one}") for one in options(group)]
     assert len({identity(config) for config in configs}) == len(configs)
 
 
@@ -263,8 +370,41 @@ def test_the_way_a_value_is_written_does_not_change_the_identity() -> None:
 
 
 def test_a_scale_and_its_values_written_out_are_the_same_run() -> None:
-    written = [f"{field}={value}" for field, value in (("epochs", 3), ("dataset.limit", 1500), ("model.hidden", [256]))]
-    assert identity(run_config("scale=smoke")) == identity(run_config(*written, "tracking.examples=null"))
+    sizes = [
+        "epochs=3",
+        "dataset.limit=1500",
+        "dataset.test_limit=1000",
+        "model.hidden=[256]",
+        "tracking.examples=null",
+    ]
+    assert identity(run_config("scale=smoke")) == identity(run_config(*sizes))
+
+
+def with_parents(config: RunConfig, **change: Any) -> RunConfig:
+    """The same run by score runs with other values."""
+    values = config.model_dump()
+    values["subsets"]["runs"] = [parent | change for parent in values["subsets"]["runs"]]
+    return parse(RunConfig, values)
+
+
+def test_the_identity_of_a_run_follows_the_identity_of_its_score_runs() -> None:
+    config = on_digits("subsets=scores")
+    assert config.science()["subsets"]["runs"] == [identity(parent) for parent in config.parents]
+    science: dict[str, Any] = {"epochs": 2, "batch_size": 99, "seed": 7, "precision": "bfloat16"}
+    for name, value in science.items():
+        assert identity(with_parents(config, **{name: value})) != identity(config), name
+    wandb = {"name": "wandb", "mode": "online", "project": "other", "entity": None}
+    for name, value in {"device": "cuda:3", "logger": wandb, "experiment": "fig99", "scale": "paper"}.items():
+        other = with_parents(config, **{name: value})
+        assert other != config
+        assert identity(other) == identity(config), name
+
+
+def test_score_runs_of_another_stage_version_are_other_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = on_digits("subsets=scores")
+    before = config.science()["subsets"]["runs"]
+    monkeypatch.setattr(schema, "STAGE_VERSION", schema.STAGE_VERSION + 1)
+    assert not set(before) & set(config.science()["subsets"]["runs"])
 
 
 def test_a_new_stage_version_changes_the_identity(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,7 +464,7 @@ def test_a_config_cannot_be_changed() -> None:
         (["schedule=multistep", "schedule.milestones=[]"], ["schedule.milestones = []", "at least 1 item"]),
         (["schedule=multistep", "schedule.milestones=[0,5]"], ["schedule.milestones.0 = 0", "greater than or equal"]),
         (["schedule=multistep", "schedule.milestones=[20,10]"], ["schedule", "milestones", "[20, 10]"]),
-        (["schedule=multistep", "schedule.milestones=[10,10]"], ["schedule", "milestones", "[10, 10]"]),
+        (["schedule=multistep", "schedule.milestones=[1,3,2]"], ["schedule", "milestones", "[1, 3, 2]"]),
         (["schedule=multistep", "schedule.gamma=0"], ["schedule.gamma = 0", "greater than 0"]),
         (["turnover=all_layers", "turnover.p=0"], ["turnover.p = 0", "greater than 0"]),
         (["turnover=all_layers", "turnover.p=1"], ["turnover.p = 1", "less than 1"]),
@@ -335,6 +475,25 @@ def test_a_config_cannot_be_changed() -> None:
         (["turnover=all_layers", "turnover.groups=0"], ["turnover.groups = 0", "greater than or equal to 1"]),
         (["turnover=all_layers", "turnover.balance=half"], ["turnover.balance = 'half'", "'bernoulli' or 'exact'"]),
         (["turnover=all_layers", "turnover.layers=first"], ["turnover.layers = 'first'", "valid list"]),
+        (["turnover=all_layers", "turnover.plain_epochs=-1"], ["turnover.plain_epochs = -1", "greater than or equal"]),
+        (["turnover=all_layers", "turnover.plain_epochs=3"], ["turnover.plain_epochs = 3", "at most 2"]),
+        (["dataset.test_limit=298"], ["dataset.test_limit = 298", "at most 297", "digits"]),
+        (["dataset.test_limit=0"], ["dataset.test_limit = 0", "greater than or equal to 1"]),
+        (["dataset.include_test=1"], ["dataset.include_test = 1", "boolean"]),
+        (["model=vgg11", "model.width=0"], ["model.width = 0", "greater than or equal to 1"]),
+        (["model=vgg11", "model.bias=null"], ["model.bias = None", "boolean"]),
+        (["model=cvt", "model.heads=3"], ["heads = 3", "must divide dim = 32"]),
+        (["model=cvt", "model.depth=0"], ["model.depth = 0", "greater than or equal to 1"]),
+        (["subsets.name=random"], ["subsets.name = 'random'", "'none'", "'labels'", "'scores'"]),
+        (["subsets=labels"], ["subsets=labels needs random labels", "corruption=labels"]),
+        (["subsets=labels", "corruption=labels", "corruption.count=0"], ["needs random labels"]),
+        (
+            ["subsets=labels", "corruption=labels", "subsets.train_on=some"],
+            ["subsets.train_on = 'some'", "'difficult'"],
+        ),
+        (["subsets=labels", "corruption=labels", "subsets.balanced=2"], ["subsets.balanced = 2", "boolean"]),
+        (["subsets=labels", "corruption=labels", "dataset.include_test=true"], ["include_test", "is for score runs"]),
+        ([*SCORED_BY_DIGITS, "dataset.include_test=true"], ["dataset.include_test", "is for score runs"]),
         (["estimator=turnover"], ["estimator=turnover", "turnover=all_layers"]),
         (
             ["turnover=all_layers", "estimator=turnover", "estimator.epochs=[1,4]"],
@@ -377,9 +536,109 @@ def test_a_field_of_another_option_is_not_proposed_again() -> None:
     assert "did you mean schedule.gamma" not in message
 
 
-@pytest.mark.parametrize("milestones", ["[20,10]", "[10,10]", "[1,3,2]"])
-def test_milestones_must_rise(milestones: str) -> None:
-    assert "must rise" in refusal("schedule=multistep", f"schedule.milestones={milestones}")
+@pytest.mark.parametrize("milestones", ["[20,10]", "[1,3,2]"])
+def test_milestones_must_not_fall(milestones: str) -> None:
+    assert "must not fall" in refusal("schedule=multistep", f"schedule.milestones={milestones}")
+
+
+@pytest.mark.parametrize("size", ["0", "-1", "0.0", "-0.5", "1.5", "nan", "half", "null", "true"])
+def test_a_size_of_subsets_that_cannot_be_is_refused_by_its_name(size: str) -> None:
+    message = refusal("subsets=labels", "corruption=labels", f"subsets.size={size}")
+    assert message.startswith("subsets.size = "), message
+    assert len(message.splitlines()) == 1, message
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parts"),
+    [
+        (["subsets.size=751"], ["subsets.size = 751", "at most 750"]),
+        (["subsets.size=0.6"], ["subsets.size = ", "900", "at most 750"]),
+        (["subsets.size=501"], ["subsets.size = 501", "at most 500", "random labels"]),
+        (["subsets.size=500", "corruption.count=1001"], ["subsets.size = 500", "at most 499", "real labels"]),
+        (["subsets.size=0.0001"], ["subsets.size = ", "at least 1"]),
+    ],
+)
+def test_subsets_that_cannot_be_had_are_refused_before_any_work(overrides: list[str], parts: list[str]) -> None:
+    message = refusal("subsets=labels", "corruption=labels", *overrides)
+    assert all(part in message for part in parts), message
+
+
+def test_a_table_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    text = tmp_path / "subsets.txt"
+    text.write_text(TABLE.read_text())
+    for path in (tmp_path / "none.csv", tmp_path, text):
+        assert "must be a parquet or csv file that is there" in refusal("subsets=table", f'subsets.path="{path}"')
+    with_test = ["dataset.include_test=true", f'subsets.path="{TABLE}"']
+    assert "is for score runs" in refusal("subsets=table", *with_test)
+
+
+@pytest.mark.parametrize(
+    ("parent", "child", "parts"),
+    [
+        (["dataset=mnist"], [], ["dataset.name is mnist in the score run and digits here", "must agree"]),
+        (["dataset=digits", "dataset.seed=1"], [], ["dataset.seed is 1 in the score run and 0 here", "must agree"]),
+        (["dataset=digits", "corruption=labels"], [], ["corruption is", "500", "in the score run", "must agree"]),
+        (["dataset=digits"], ["corruption=labels"], ["corruption is", "500", "here", "must agree"]),
+        (
+            ["dataset=digits", "corruption=labels", "corruption.seed=1"],
+            ["corruption=labels"],
+            ["corruption is", "'seed': 1", "must agree"],
+        ),
+        (["dataset=digits", "dataset.limit=100"], [], ["knows 100 training examples", "has 1500", "at most"]),
+        (["dataset=digits", "dataset.limit=100"], ["dataset.limit=101"], ["knows 100 training examples", "has 101"]),
+        (
+            ["dataset=digits", "dataset.include_test=true", "dataset.test_limit=50"],
+            ["dataset.test_limit=51"],
+            ["knows 50 test examples", "has 51", "at most"],
+        ),
+        (["dataset=digits", "dataset.limit=500,600"], ["dataset.limit=400"], ["score runs know different examples"]),
+        (["dataset=digits", "dataset.include_test=true,false"], [], ["score runs know different examples"]),
+        (["dataset=digits", "estimator=none"], [], ["without an estimator gives no scores", "estimator=turnover"]),
+        (["dataset=digits", "seed=0,1", "dataset.limit=100"], [], ["knows 100 training examples"]),
+    ],
+    ids=lambda value: " ".join(value) if value and "=" in value[0] else "",
+)
+def test_score_runs_that_do_not_fit_are_refused(parent: list[str], child: list[str], parts: list[str]) -> None:
+    runs = ",".join(f'"{each}"' for each in parent)
+    message = refusal("subsets=scores", f"subsets.runs=[{runs}]", *child)
+    assert message.startswith("subsets.runs: "), message
+    assert all(part in message for part in parts), message
+    assert len(message.splitlines()) == 1, message
+
+
+@pytest.mark.parametrize(
+    ("parent", "child"),
+    [
+        (["dataset.limit=100"], ["dataset.limit=100"]),
+        (["dataset.limit=100"], ["dataset.limit=40"]),
+        (["dataset.test_limit=50"], []),  # only training examples are scored
+        (["dataset.include_test=true"], ["dataset.test_limit=51"]),
+        (["corruption=labels"], ["corruption=labels"]),
+    ],
+)
+def test_score_runs_of_as_many_or_more_examples_fit(parent: list[str], child: list[str]) -> None:
+    runs = ",".join(f'"{each}"' for each in ["dataset=digits", *parent])
+    config = run_config("dataset=digits", "scale=smoke", "subsets=scores", f"subsets.runs=[{runs}]", *child)
+    assert len(config.parents) == 1
+
+
+@pytest.mark.parametrize("runs", ["[3]", '["dataset=digits",null]', "[{seed:1}]", "[[]]"])
+def test_score_runs_must_be_strings(runs: str) -> None:
+    message = refusal("subsets=scores", f"subsets.runs={runs}")
+    assert message.startswith("subsets.runs = ")
+    assert "overrides of scripts/score.py, a list of strings" in message
+
+
+def test_a_run_needs_a_score_run() -> None:
+    values = on_digits("subsets=scores").model_dump()
+    values["subsets"]["runs"] = []
+    with pytest.raises(RefusedInput, match="at least 1 item"):
+        parse(RunConfig, values)
+
+
+def test_a_wrong_score_run_refuses_the_run() -> None:
+    assert "epochs = 0" in refusal("subsets=scores", 'subsets.runs=["dataset=digits","epochs=0"]')
+    assert "turnover=all_layers" in refusal("subsets=scores", 'subsets.runs=["dataset=digits","turnover=off"]')
 
 
 def test_a_missing_value_is_refused() -> None:
@@ -417,7 +676,7 @@ def groups_of(model: type[BaseModel]) -> set[type[BaseModel]]:
     """A schema and every schema inside it."""
 
     def inside(annotation: Any) -> Iterator[type[BaseModel]]:
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel) and annotation is not RunConfig:
             yield from groups_of(annotation)
         for part in get_args(annotation):
             yield from inside(part)
@@ -426,19 +685,20 @@ def groups_of(model: type[BaseModel]) -> set[type[BaseModel]]:
 
 
 def test_fields_are_those_of_all_options_together() -> None:
-    configs = [run_config(*FULL)]
-    configs += [run_config("dataset=digits", "scale=smoke", *fitting(choice)) for choice in choices()]
+    configs = [run_config(*FULL), *(on_digits(choice) for choice in choices())]
     assert set(fields()) == {field for config in configs for field in flatten(config.model_dump())}
 
 
 def test_fields_of_one_group() -> None:
     assert fields(TurnoverOff) == ["name"]
-    assert fields(schema.DatasetConfig, "d.") == ["d.limit", "d.name", "d.normalization", "d.seed"]
+    names = ["include_test", "limit", "name", "normalization", "seed", "test_limit"]
+    assert fields(DatasetConfig, "d.") == [f"d.{name}" for name in names]
+    assert fields(ScoreSubsets) == ["balanced", "name", "runs", "size", "train_on"]
 
 
 def test_no_group_of_the_schema_is_forgotten() -> None:
     def below(group: type[Group]) -> Sequence[type[Group]]:
         return [found for each in group.__subclasses__() for found in (each, *below(each))]
 
-    written = {group for group in below(Group) if group.__module__ == schema.__name__}
-    assert written == groups_of(RunConfig)
+    modules = {schema.__name__, schema_of_options.__name__}
+    assert {group for group in below(Group) if group.__module__ in modules} == groups_of(RunConfig)

@@ -10,17 +10,53 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 import turnover
 from turnover import evaluation
 from turnover.device import autocast
-from turnover.dynamics.accuracy import measure
+from turnover.dynamics.accuracy import Name, measure
 from turnover.examples import Examples
 from turnover.masks import Balance, MaskRule
+from turnover.models import build
 from turnover.models.mlp import mlp
+from turnover.options import CvTConfig, MLPConfig, VGG11Config
 from turnover.seeding import torch_generator
 
 CUDA = torch.device("cuda")
+NETWORKS: dict[str, MLPConfig | VGG11Config | CvTConfig] = {
+    "mlp": MLPConfig(name="mlp", hidden=[64, 32]),
+    "vgg11": VGG11Config(name="vgg11", width=8, bias=True, channels_last=True),
+    "cvt": CvTConfig(name="cvt", dim=32, depth=2, heads=2, mlp_ratio=1, convolutions=2, channels_last=True),
+}
 
 
 def network(name: str) -> nn.Module:
-    return mlp(3 * 32 * 32, [64, 32], 10) if name == "mlp" else torchvision.models.resnet18(num_classes=10)
+    if name == "resnet18":
+        return torchvision.models.resnet18(num_classes=10)
+    return build(NETWORKS[name], (3, 32, 32), 10)
+
+
+def on_fake_cuda(model: nn.Module) -> nn.Module:
+    """The network after `.to("cuda")`; made from a real one, since its initialisation looks at numbers."""
+
+    def fake(tensor: torch.Tensor) -> torch.Tensor:
+        return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=CUDA)
+
+    for module in model.modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            setattr(module, name, nn.Parameter(fake(parameter)))
+        for name, buffer in list(module.named_buffers(recurse=False)):
+            setattr(module, name, fake(buffer))
+    return model
+
+
+def images() -> Examples:
+    """20 stored images, prepared on their device; nothing else in a test is made on the GPU by hand."""
+    pixels = torch.zeros(20, 3, 32, 32, dtype=torch.uint8, device=CUDA)
+    scale, labels = torch.ones(3, 1, 1, device=CUDA), torch.zeros(20, dtype=torch.int64, device=CUDA)
+    return Examples(pixels, labels, torch.arange(20, device=CUDA), lambda x: x.float() * scale)
+
+
+@pytest.fixture
+def _shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    # the trial on a few examples compares numbers, and fake tensors have none
+    monkeypatch.setattr(evaluation, "_can_share", lambda *arguments: True)
 
 
 @pytest.mark.parametrize("p", [0.5, 0.3])
@@ -37,15 +73,12 @@ def test_masks(p: float, balance: Balance, groups: int | None) -> None:
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("name", ["mlp", "resnet18"])
-def test_step_and_scoring(name: str, precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    # the trial on a few examples compares numbers, and fake tensors have none
-    monkeypatch.setattr(evaluation, "_can_share", lambda *arguments: True)
-    with FakeTensorMode(), torch.device(CUDA):
-        model = turnover.attach(network(name))
-        images = torch.zeros(20, 3, 32, 32, dtype=torch.uint8)
-        scale = torch.ones(3, 1, 1)
-        examples = Examples(images, torch.zeros(20, dtype=torch.int64), torch.arange(20), lambda x: x.float() * scale)
+@pytest.mark.parametrize("name", [*NETWORKS, "resnet18"])
+@pytest.mark.usefixtures("_shared")
+def test_step_and_scoring(name: str, precision: str) -> None:
+    model = network(name)
+    with FakeTensorMode():
+        model, examples = turnover.attach(on_fake_cuda(model)), images()
         order = torch.randperm(20, generator=torch_generator(0, "order", 1), device="cpu").to(CUDA)
         x, y, ids = examples.batch(order[:8])
         with turnover.own(model, ids), autocast(CUDA, precision):  # type: ignore[arg-type]
@@ -55,6 +88,29 @@ def test_step_and_scoring(name: str, precision: str, monkeypatch: pytest.MonkeyP
     assert loss.device.type == "cuda"
     assert all(one.loss.device.type == one.prediction.device.type == "cuda" for one in outcomes)
     assert all(one.loss.shape == (20,) for one in outcomes)
+
+
+@pytest.mark.parametrize("name", [*NETWORKS, "resnet18"])
+@pytest.mark.usefixtures("_shared")
+def test_measuring_groups(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    devices: list[str] = []
+
+    def number(tensor: torch.Tensor) -> float:
+        devices.append(tensor.device.type)
+        return 0.5
+
+    monkeypatch.setattr(torch.Tensor, "__float__", number)
+    model = network(name)
+    with FakeTensorMode():
+        model, everything = turnover.attach(on_fake_cuda(model)), images()
+        groups: dict[Name, Examples] = {
+            ("train", "easy"): everything.select(torch.arange(3)),
+            ("train", "all"): everything,
+            ("test", "all"): everything,
+        }
+        found = measure(model, groups, fresh_masks=2, precision="float32", batch_size=8)
+    assert {group: len(values) for group, values in found.items()} == dict(zip(groups, (6, 8, 4), strict=True))
+    assert devices == ["cuda"] * 18, "numbers leave the device one by one, at the end"
 
 
 def test_a_tensor_on_the_wrong_device_is_noticed() -> None:
@@ -75,4 +131,8 @@ def test_real_gpu_gives_the_same_masks_and_scores() -> None:
     on_gpu = turnover.score(model.cuda(), x, y, ids)
     assert (on_cpu["score"] - on_gpu["score"]).abs().max() < 1e-9
     examples = Examples(x.cuda(), y.cuda(), ids.cuda())
-    measure(model, examples, examples, fresh_masks=1, precision="float32")
+    groups: dict[Name, Examples] = {("train", "all"): examples, ("test", "all"): examples}
+    on_gpu_means = measure(model, groups, fresh_masks=1, precision="float32")
+    groups = {group: Examples(x, y, ids) for group in groups}
+    for group, values in measure(model.cpu(), groups, fresh_masks=1, precision="float32").items():
+        assert on_gpu_means[group] == pytest.approx(values, abs=1e-9)

@@ -18,8 +18,9 @@ from turnover import pipeline
 from turnover.data.datasets import load
 from turnover.errors import RefusedInput, RunFailed
 from turnover.models.mlp import mlp
-from turnover.options import DatasetConfig
+from turnover.parts import build
 from turnover.run import execute
+from turnover.scores.leakage import leakage
 from turnover.store import Run, replacing
 from turnover.tables import METRICS, METRICS_COLUMNS, SCORE_COLUMNS, read_metrics, read_scores
 from turnover.training import checkpoint
@@ -61,8 +62,10 @@ def test_every_column_is_documented_in_the_file(finished: Path) -> None:
 def test_metrics_of_every_epoch(finished: Path) -> None:
     metrics = read_metrics(finished)
     assert set(metrics["metric"]) <= set(METRICS)
+    assert set(metrics["subset"]) == {"all"}
     per_epoch = metrics.groupby(["epoch", "split"])["metric"].agg(set)
-    evaluated = {f"{part}_{kind}" for part in ("own", "flipped", "full") for kind in ("loss", "accuracy")}
+    parts = ("own", "flipped", "full", "constant")
+    evaluated = {f"{part}_{kind}" for part in parts for kind in ("loss", "accuracy")}
     assert per_epoch[0, "train"] == evaluated
     for epoch in (1, 2, 3):
         assert per_epoch[epoch, "train"] == evaluated | {"lr", "loss", "accuracy"}
@@ -83,6 +86,7 @@ def test_scores_are_those_of_the_stored_weights(finished: Path) -> None:
     assert found["corrupted"].sum() == 200
     assert found["corrupted"].tolist() == data.train.corrupted.tolist()
     assert found["label"].tolist() == data.train.labels.tolist()
+    assert set(found["split"]) == {"train"}
     assert found["true_label"].tolist() == data.train.true_labels.tolist()
     assert (found["score"] - (found["flipped_loss"] - found["own_loss"])).abs().max() < 1e-6
     metrics = read_metrics(finished).set_index(["epoch", "split", "metric"])["value"]
@@ -180,17 +184,32 @@ def test_without_turn_over_dropout_only_the_full_network_is_tracked() -> None:
     metrics = read_metrics(folder)
     assert folder.name.startswith("train-")
     assert not (folder / "scores.parquet").exists()
-    assert not metrics["metric"].str.contains("own|flipped|fresh").any()
+    assert not metrics["metric"].str.contains("own|flipped|fresh|constant").any()
     evaluated = metrics[metrics["metric"] == "full_loss"]["epoch"].unique().tolist()
     assert evaluated == [0, 2], "always before the first epoch and after the last"
 
 
-def test_leakage_is_said_loudly(caplog: pytest.LogCaptureFixture) -> None:
-    table = pd.DataFrame({"label": [0, 1] * 500, "own_prediction": [0, 1] * 500, "flipped_prediction": [1, 0] * 500})
+@pytest.mark.parametrize(
+    ("swaps", "said"), [((0.9, 0.1), "MASK LEAKAGE"), ((0.1, 0.9), "FLIPPED AT CHANCE"), ((0.1, 0.1), "FLIPPED")]
+)
+def test_leakage_is_said_loudly(
+    swaps: tuple[float, float], said: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = leakage(0.99, 0.1, 0.1, 1000, mask_accuracy=swaps[0], image_accuracy=swaps[1])
+    monkeypatch.setattr(pipeline, "judge", lambda *arguments: found)
+    monkeypatch.setattr(pipeline.log, "propagate", True)
     with caplog.at_level("WARNING", logger="turnover"):
-        pipeline.log.propagate = True
-        assert pipeline.verdict(table)["verdict"] == "leakage"
-    assert "MASK LEAKAGE" in caplog.text
+        told = pipeline.verdict(build(digits(), torch.device("cpu")), pd.DataFrame())
+    assert told == found.as_dict()
+    assert said in caplog.text
+    assert caplog.records[0].levelname == "WARNING"
+
+
+def test_the_leakage_of_a_run_is_that_of_its_last_scores(finished: Path) -> None:
+    found, table = json.loads((finished / "manifest.json").read_text())["leakage"], read_scores(finished)
+    assert found["own_accuracy"] == pytest.approx((table["own_prediction"] == table["label"]).mean())
+    assert found["flipped_accuracy"] == pytest.approx((table["flipped_prediction"] == table["label"]).mean())
+    assert 0 <= found["mask_accuracy"] <= 1
 
 
 def test_a_device_that_is_not_there_is_refused_before_any_folder_is_made(outputs: Path) -> None:
@@ -225,5 +244,5 @@ def test_training_examples_never_see_fresh_ids() -> None:
     """Fresh masks start beyond every id of a dataset."""
     from turnover.evaluation import FRESH
 
-    data = load(DatasetConfig(name="digits", limit=None, normalization="unit", seed=0), digits().corruption)
-    assert int(data.train.ids.max()) < FRESH
+    data = load(digits("dataset.include_test=true").dataset, digits().corruption)
+    assert int(data.train.ids.max()) == 1796 < FRESH

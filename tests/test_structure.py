@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 import turnover
-from turnover.tables import METRICS, METRICS_COLUMNS, SCORE_COLUMNS, Metric, write_metrics
+from turnover.tables import METRICS, METRICS_COLUMNS, SCORE_COLUMNS, SUBSET_COLUMNS, Metric, write_metrics
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "turnover"
@@ -28,7 +28,7 @@ ROOMS = """
     data
     masks interception dropout device examples evaluation
     models training scores subsets dynamics
-    parts pipeline run
+    choice parts pipeline run
     experiments claims statistics
     estimate cli plan
     figures report
@@ -287,7 +287,8 @@ def test_no_private_path_and_no_registry_is_written_down() -> None:
 
 
 def test_every_metric_and_column_is_documented() -> None:
-    for text in [*METRICS.values(), *(doc for _, doc in {**METRICS_COLUMNS, **SCORE_COLUMNS}.values())]:
+    columns = [*METRICS_COLUMNS.values(), *SCORE_COLUMNS.values(), *SUBSET_COLUMNS.values()]
+    for text in [*METRICS.values(), *(doc for _, doc in columns)]:
         assert len(text) > 8
         assert not text.endswith(".")
     assert all(re.fullmatch(r"[a-z0-9_]+", metric) for metric in METRICS)
@@ -295,11 +296,11 @@ def test_every_metric_and_column_is_documented() -> None:
 
 def test_a_metric_without_a_line_of_documentation_is_refused() -> None:
     with pytest.raises(ValueError, match="'acuracy' is not documented"):
-        Metric(1, "test", "acuracy", 1.0)
+        Metric(1, "test", "all", "acuracy", 1.0)
 
 
 def test_a_table_carries_its_documentation(tmp_path: Path) -> None:
-    write_metrics(tmp_path / "metrics.parquet", [Metric(1, "test", metric, 0.5) for metric in METRICS])
+    write_metrics(tmp_path / "metrics.parquet", [Metric(1, "test", "easy", metric, 0.5) for metric in METRICS])
     schema = pq.read_schema(tmp_path / "metrics.parquet")
     assert schema.names == list(METRICS_COLUMNS)
     for column, (kind, doc) in METRICS_COLUMNS.items():

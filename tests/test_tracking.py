@@ -69,7 +69,8 @@ def of_kind(found: Records, kind: str) -> Records:
 
 
 def flattened(metrics: pd.DataFrame) -> set[tuple[int, str, float]]:
-    names = metrics["split"] + "/" + metrics["metric"]
+    subset = metrics["subset"].map(lambda name: "" if name == "all" else f"{name}/")
+    names = metrics["split"] + "/" + subset + metrics["metric"]
     return set(zip(metrics["epoch"], names, metrics["value"], strict=True))
 
 
@@ -152,8 +153,8 @@ def test_scores_are_shown_and_kept_as_an_artifact(found: Records, shown: Path) -
 
 
 def test_a_figure_logs_its_picture_and_verdicts(tmp_path: Path) -> None:
-    figure = FigureConfig(name="fig1", title="The mechanism", experiment=None, claims={})
-    png = make(FigureJob(figure=figure, scale="smoke", logger=OFFLINE))
+    figure = FigureConfig(name="fig1", title="The mechanism", experiments=[], claims={})
+    png = make(FigureJob(figure=figure, scale="smoke", overrides=[], logger=OFFLINE))
     read = records(png.parent)
     [run] = of_kind(read, "run")
     assert (run["job_type"], set(run["tags"])) == ("figure", {"fig1", "smoke"})
@@ -227,8 +228,8 @@ def check_the_run_goes_on(plain: Path, message: str) -> None:
 
 def test_a_figure_is_drawn_without_wandb(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wandb.init", fail)
-    figure = FigureConfig(name="fig1", title="The mechanism", experiment=None, claims={})
-    png = make(FigureJob(figure=figure, scale="smoke", logger=OFFLINE))
+    figure = FigureConfig(name="fig1", title="The mechanism", experiments=[], claims={})
+    png = make(FigureJob(figure=figure, scale="smoke", overrides=[], logger=OFFLINE))
     assert {path.suffix for path in png.parent.iterdir() if path.is_file()} == {".png", ".pdf", ".csv", ".json"}
 
 
@@ -270,10 +271,19 @@ class Fake:
 
 
 def test_every_logged_number_is_a_row_and_one_call() -> None:
-    run, rows = Fake(), [Metric(0, "train", "loss", 3.0)]
-    Tracker(Dashboard(run), rows).log(1, "test", {"full_loss": 1.0, "full_accuracy": 0.5})
-    assert rows[1:] == [Metric(1, "test", "full_loss", 1.0), Metric(1, "test", "full_accuracy", 0.5)]
-    assert run.calls == [("log", {"epoch": 1, "test/full_loss": 1.0, "test/full_accuracy": 0.5})]
+    run, rows = Fake(), [Metric(0, "train", "all", "loss", 3.0)]
+    tracker = Tracker(Dashboard(run), rows)
+    tracker.log(1, "test", {"full_loss": 1.0, "full_accuracy": 0.5})
+    tracker.log(1, "train", {"loss": 2.0}, "easy")
+    assert rows[1:] == [
+        Metric(1, "test", "all", "full_loss", 1.0),
+        Metric(1, "test", "all", "full_accuracy", 0.5),
+        Metric(1, "train", "easy", "loss", 2.0),
+    ]
+    assert run.calls == [
+        ("log", {"epoch": 1, "test/full_loss": 1.0, "test/full_accuracy": 0.5}),
+        ("log", {"epoch": 1, "train/easy/loss": 2.0}),
+    ]
 
 
 def test_after_the_first_error_wandb_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:

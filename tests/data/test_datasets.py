@@ -16,7 +16,8 @@ from turnover.options import CorruptionConfig, DatasetConfig
 
 
 def dataset(name: str = "digits", corrupted: int = 0, corruption_seed: int = 0, **changes: Any) -> Dataset:
-    config = DatasetConfig(**{"name": name, "limit": None, "normalization": "standard", "seed": 0, **changes})
+    whole = {"limit": None, "test_limit": None, "include_test": False, "normalization": "standard", "seed": 0}
+    config = DatasetConfig(**{"name": name, **whole, **changes})
     return load(config, CorruptionConfig(count=corrupted, seed=corruption_seed))
 
 
@@ -28,14 +29,14 @@ def same(first: Split, second: Split) -> bool:
 @pytest.mark.parametrize("name", list(FACTS))
 def test_shapes_types_and_normalisation(name: str) -> None:
     data, facts = dataset(name), FACTS[name]
-    for split, size in ((data.train, facts.train), (data.test, facts.test)):
+    for split, size, first in ((data.train, facts.train, 0), (data.test, facts.test, facts.train)):
         assert len(split) == size
         assert split.images.shape == (size, *facts.shape)
         assert split.images.is_contiguous()
         assert split.images.dtype == torch.uint8
         assert split.labels.dtype == split.true_labels.dtype == split.ids.dtype == torch.int64
         assert split.corrupted.dtype == torch.bool
-        assert torch.equal(split.ids, torch.arange(size))
+        assert torch.equal(split.ids, torch.arange(first, first + size))
         assert torch.equal(split.labels, split.true_labels)
         assert not split.corrupted.any()
         assert split.labels.unique().tolist() == list(range(facts.classes))
@@ -113,6 +114,34 @@ def test_a_limit_keeps_ids_and_the_constants_of_the_full_split() -> None:
     assert torch.equal(limited.shift, full.shift)
 
 
+def test_a_limit_of_the_test_split_keeps_ids_and_leaves_the_training_split() -> None:
+    full, limited, both = dataset("mnist"), dataset("mnist", test_limit=500), dataset("mnist", test_limit=500, limit=9)
+    ids = limited.test.ids
+    assert len(limited.test) == 500
+    assert torch.equal(ids, ids.unique())  # sorted, none twice
+    assert same(limited.test, full.test.select(ids - 60_000))
+    assert limited.test.labels.bincount().tolist() == [50] * 10
+    assert same(limited.train, full.train)
+    assert same(both.test, limited.test)
+    assert torch.equal(limited.scale, full.scale)
+    fewer = dataset("mnist", test_limit=100).test.ids.tolist()
+    assert set(fewer) < set(ids.tolist())
+    assert dataset("mnist", test_limit=100, seed=1).test.ids.tolist() != fewer
+
+
+def test_included_test_examples_follow_the_training_examples() -> None:
+    apart = dataset(limit=100, test_limit=40, corrupted=60)
+    together = dataset(limit=100, test_limit=40, corrupted=60, include_test=True)
+    assert len(together.train) == 140
+    assert same(together.train.select(torch.arange(100)), apart.train)
+    assert same(together.train.select(torch.arange(100, 140)), apart.test)
+    assert same(together.test, apart.test)
+    assert int(together.train.corrupted.sum()) == 60, "only training labels are replaced"
+    assert not together.train.corrupted[100:].any()
+    assert bool((together.train.ids[100:] >= 1500).all())
+    assert len(together.train.ids.unique()) == 140
+
+
 def test_the_seed_of_the_dataset_decides_the_subset() -> None:
     first, again, other = dataset(limit=200), dataset(limit=200), dataset(limit=200, seed=1)
     assert same(first.train, again.train)
@@ -139,6 +168,8 @@ def test_the_test_split_is_never_touched() -> None:
 def test_too_large_a_limit_or_count_is_refused() -> None:
     with pytest.raises(RefusedInput, match="1501"):
         dataset(limit=1501)
+    with pytest.raises(RefusedInput, match="298"):
+        dataset(test_limit=298)
     with pytest.raises(RefusedInput, match=r"corruption\.count = 101"):
         dataset(limit=100, corrupted=101)
 

@@ -47,7 +47,7 @@ def test_it_is_stochastic_gradient_descent(masked: bool) -> None:
     weights = list(slow.parameters())
     batches = iter(orders)
     for epoch in range(1, 4):
-        losses, hits = [], 0
+        losses, correct = torch.empty(50, dtype=torch.float64), torch.empty(50, dtype=torch.bool)
         for _ in range(4):
             x = next(batches)
             index = torch.stack([(examples.inputs == row).all(1).nonzero()[0, 0] for row in x])
@@ -58,15 +58,16 @@ def test_it_is_stochastic_gradient_descent(masked: bool) -> None:
                         logits = slow(examples.inputs[i : i + 1])
                 else:
                     logits = slow(examples.inputs[i : i + 1])
-                total = total + F.cross_entropy(logits, examples.labels[i : i + 1])
-                hits += int(logits.argmax() == examples.labels[i])
+                loss = F.cross_entropy(logits, examples.labels[i : i + 1])
+                total = total + loss
+                losses[i], correct[i] = loss.detach(), logits.argmax() == examples.labels[i]
             gradients = torch.autograd.grad(total / len(index), weights)
-            losses.append(float(total.detach()))
             with torch.no_grad():
                 for weight, gradient in zip(weights, gradients, strict=True):
                     weight.sub_(0.2 / epoch * gradient)
-        assert epochs[epoch - 1].loss == pytest.approx(sum(losses) / 50, rel=1e-10)
-        assert epochs[epoch - 1].accuracy == hits / 50
+        assert torch.allclose(epochs[epoch - 1].losses, losses, rtol=1e-10)
+        assert torch.equal(epochs[epoch - 1].correct, correct)
+        assert (epochs[epoch - 1].losses.dtype, epochs[epoch - 1].correct.dtype) == (torch.float64, torch.bool)
         assert epochs[epoch - 1].lr == 0.2 / epoch
     for a, b in zip(model.parameters(), weights, strict=True):
         assert torch.allclose(a, b, rtol=1e-10, atol=1e-14)
@@ -93,13 +94,17 @@ def test_starting_at_a_later_epoch_goes_on_bit_for_bit() -> None:
     found = run(parts, data(), epochs=2)
     torch.rand(7)  # no global random state is used
     found += run(parts, data(), first=3, epochs=5)
-    assert found == expected
+    assert [(one.number, one.lr) for one in found] == [(one.number, one.lr) for one in expected]
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one.losses, other.losses)
+        assert torch.equal(one.correct, other.correct)
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), parts.parameters(), strict=True))
 
 
 def test_another_seed_is_another_order() -> None:
     a, b = network(), network()
-    assert run(a, data(), seed=5) != run(b, data(), seed=6)
+    first, other = run(a, data(), seed=5), run(b, data(), seed=6)
+    assert not torch.equal(first[0].losses, other[0].losses)
 
 
 def test_a_loss_that_is_not_finite_stops_the_epoch_and_says_where() -> None:
@@ -121,6 +126,61 @@ def test_bfloat16_trains_in_lower_precision() -> None:
     examples = Examples(examples.inputs.float(), examples.labels, examples.ids)
     exact, rough = network().float(), network().float()
     a, b = run(exact, examples), run(rough, examples, precision="bfloat16")
-    assert a[-1].loss == pytest.approx(b[-1].loss, rel=0.02)
-    assert a[-1].loss != b[-1].loss
+    assert float(a[-1].losses.mean()) == pytest.approx(float(b[-1].losses.mean()), rel=0.02)
+    assert not torch.equal(a[-1].losses, b[-1].losses)
+    assert b[-1].losses.dtype == torch.float32
     assert all(parameter.dtype == torch.float32 for parameter in rough.parameters())
+
+
+def weights(model: nn.Module) -> list[torch.Tensor]:
+    return [parameter.detach().clone() for parameter in model.parameters()]
+
+
+def after_each_epoch(model: nn.Module, **options: object) -> list[list[torch.Tensor]]:
+    optimizer = torch.optim.SGD(model.parameters(), 99.0, momentum=0.9)
+    settings = {"epochs": 4, "batch_size": 16, "seed": 5} | options
+    epochs = train(model, data(), optimizer, lambda epoch: 0.2 / epoch, **settings)  # type: ignore[arg-type]
+    return [weights(model) for _ in epochs]
+
+
+def equal(a: list[torch.Tensor], b: list[torch.Tensor]) -> bool:
+    return all(torch.equal(one, other) for one, other in zip(a, b, strict=True))
+
+
+@pytest.mark.parametrize("plain", [0, 1, 2, 4])
+def test_plain_epochs_come_first_and_are_those_of_the_full_network(plain: int) -> None:
+    found = after_each_epoch(network(), plain_epochs=plain)
+    without = after_each_epoch(network(attach=False))
+    assert [equal(a, b) for a, b in zip(found, without, strict=True)] == [epoch <= plain for epoch in range(1, 5)]
+
+
+def test_plain_epochs_change_nothing_without_turn_over_dropout() -> None:
+    plain, usual = (after_each_epoch(network(attach=False), plain_epochs=k) for k in (2, 0))
+    assert all(equal(a, b) for a, b in zip(plain, usual, strict=True))
+
+
+def test_after_plain_epochs_each_example_trains_its_own_half_alone() -> None:
+    model = network()
+    lone = Examples(data().inputs[:1], data().labels[:1], data().ids[:1])
+    optimizer = torch.optim.SGD(model.parameters(), 99.0)
+    epochs = train(model, lone, optimizer, lambda epoch: 0.2, epochs=2, batch_size=1, seed=5, plain_epochs=1)
+    hidden = model.get_parameter("1.weight")
+    moved = []
+    before = hidden.detach().clone()
+    for _ in epochs:
+        moved.append((hidden.detach() != before).any(dim=1))
+        before = hidden.detach().clone()
+    own = turnover.mask(lone.ids, 20, 0, 1)[0]
+    assert bool((moved[0] & ~own).any()), "the full network trains units outside the mask"
+    assert not bool((moved[1] & ~own).any())
+    assert bool(moved[1].any())
+
+
+def test_a_run_that_starts_again_in_the_plain_epochs_goes_on_bit_for_bit() -> None:
+    whole = network()
+    run(whole, data(), epochs=4, plain_epochs=2)
+    for stop in (1, 2, 3):
+        parts = network()
+        run(parts, data(), epochs=stop, plain_epochs=2)
+        run(parts, data(), first=stop + 1, epochs=4, plain_epochs=2)
+        assert equal(weights(whole), weights(parts)), stop

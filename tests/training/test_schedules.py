@@ -41,7 +41,7 @@ constants = st.just(ConstantSchedule(name="constant"))
 cosines = st.just(CosineSchedule(name="cosine"))
 multisteps = st.builds(
     lambda milestones, gamma: MultistepSchedule(name="multistep", milestones=sorted(milestones), gamma=gamma),
-    st.sets(st.integers(1, 60), min_size=1, max_size=4),
+    st.lists(st.integers(1, 60), min_size=1, max_size=4),  # two may fall on one epoch
     st.floats(0.05, 2.0),
 )
 
@@ -59,6 +59,11 @@ def test_the_setting_of_the_paper() -> None:
 def test_a_milestone_is_a_number_of_whole_epochs() -> None:
     schedule = MultistepSchedule(name="multistep", milestones=[1, 3], gamma=0.5)
     assert rates(schedule, 1.0, 5) == [1.0, 0.5, 0.5, 0.25, 0.25]
+
+
+def test_two_milestones_at_one_epoch_count_twice() -> None:
+    schedule = MultistepSchedule(name="multistep", milestones=[2, 2], gamma=0.5)
+    assert rates(schedule, 1.0, 4) == theirs(schedule, 1.0, 4) == [1.0, 1.0, 0.25, 0.25]
 
 
 def test_milestones_after_the_last_epoch_change_nothing() -> None:

@@ -1,0 +1,75 @@
+"""Numbers of learning curves, found by walking along them; a curve is {epoch: accuracy}, epochs rising from 0."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+Curve = dict[int, float]
+
+
+def ranks(values: Sequence[float]) -> list[float]:
+    """Rank of each value, from 1, equal ones at the mean of their ranks."""
+    return [
+        sum(other < value for other in values) + (sum(other == value for other in values) + 1) / 2 for value in values
+    ]
+
+
+def spearman(first: Sequence[float], second: Sequence[float]) -> float:
+    """Pearson's correlation of the ranks; 0 if all values of one are equal."""
+    a, b = ranks(first), ranks(second)
+    mean = (len(a) + 1) / 2
+    above = sum((x - mean) * (y - mean) for x, y in zip(a, b, strict=True))
+    below = sum((x - mean) ** 2 for x in a) * sum((y - mean) ** 2 for y in b)
+    return above / below**0.5 if below else 0.0
+
+
+def reached(curve: Curve, level: float) -> int:
+    """First epoch at or above the level; one after the last if there is none."""
+    for epoch, value in curve.items():
+        if value >= level:
+            return epoch
+    return max(curve) + 1
+
+
+def early_gain(curve: Curve) -> float:
+    """Value at the first epoch that is not before a tenth of the last one, minus the first value."""
+    for epoch, value in curve.items():
+        if 10 * epoch >= max(curve):
+            return value - curve[0]
+    raise AssertionError
+
+
+def lead(first: Curve, second: Curve) -> float:
+    """Mean difference over all epochs but 0."""
+    differences = [first[epoch] - second[epoch] for epoch in first if epoch]
+    return sum(differences) / len(differences)
+
+
+def at(curve: Curve, when: float) -> float:
+    """The value at any time, on the straight line between two epochs."""
+    before = max(epoch for epoch in curve if epoch <= when)
+    after = min(epoch for epoch in curve if epoch >= when)
+    if before == after:
+        return curve[before]
+    return curve[before] + (curve[after] - curve[before]) * (when - before) / (after - before)
+
+
+def halfway(curve: Curve) -> float:
+    """When the straight lines between epochs first reach the middle between the first and the highest value."""
+    middle = (curve[0] + max(curve.values())) / 2
+    if curve[0] >= middle:
+        return 0.0
+    epochs = list(curve)
+    for before, after in pairwise(epochs):
+        if curve[after] >= middle:
+            return before + (after - before) * (middle - curve[before]) / (curve[after] - curve[before])
+    raise AssertionError
+
+
+def falls(curves: Sequence[Curve]) -> list[float]:
+    """For each curve its value at the epoch where the sum of the others is highest (the first such) minus its last."""
+    found = []
+    for number, curve in enumerate(curves):
+        others = [other for place, other in enumerate(curves) if place != number] or [curve]
+        best = max(curve, key=lambda epoch: sum(other[epoch] for other in others))
+        found.append(curve[best] - curve[max(curve)])
+    return found

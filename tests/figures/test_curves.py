@@ -1,0 +1,374 @@
+"""Numbers of learning curves against slow versions, and what figures 3, 5, 6 and 10 make of known curves."""
+
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from typing import TypeVar
+
+import curve_oracles as oracles
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from turnover.config import RunConfig
+from turnover.errors import RefusedInput
+from turnover.experiments import sweep
+from turnover.figures import dynamics
+from turnover.figures.curves import curves
+from turnover.figures.make import ClaimConfig, Drawn, FigureConfig, Threshold
+from turnover.figures.notes import Source
+from turnover.figures.style import style
+from turnover.store import Run, checkout
+from turnover.tables import Metric, write_metrics, write_subsets
+
+Key = tuple[str, str]  # split and subset
+Curve = dict[int, float]
+Where = Callable[[RunConfig], bool]  # which runs of a figure
+T = TypeVar("T")
+
+
+def series(curve: Curve) -> pd.Series:
+    return pd.Series(curve, dtype=float).sort_index()
+
+
+# few different values, so that ties and levels met exactly are common
+accuracies = st.sampled_from([0.0, 0.1, 0.5, 0.85, 0.9, 0.95, 1.0]) | st.floats(0, 1)
+
+
+@st.composite
+def curve_sets(draw: st.DrawFn, least: int = 1, most: int = 3) -> list[Curve]:
+    """Curves of the same tracked epochs, of which 0 and the last always are."""
+    last = draw(st.integers(1, 210))
+    between = draw(st.sets(st.integers(1, last), max_size=12))
+    epochs = sorted({0, last, *between})
+    return [{epoch: draw(accuracies) for epoch in epochs} for _ in range(draw(st.integers(least, most)))]
+
+
+# --- numbers of a curve ---
+
+
+@given(curve_sets(), accuracies)
+def test_numbers_of_a_curve_agree_with_walking_along_it(found: list[Curve], level: float) -> None:
+    curve = found[0]
+    assert dynamics.reached(series(curve), level) == oracles.reached(curve, level)
+    assert dynamics.early_gain(series(curve)) == oracles.early_gain(curve)
+    assert dynamics.halfway(series(curve)) == pytest.approx(oracles.halfway(curve), abs=1e-9)
+    assert dynamics.highest(series(curve)) == max(curve.values())
+    peak = dynamics.peak_epoch(series(curve))
+    assert [value for epoch, value in curve.items() if epoch < peak and value >= curve[int(peak)]] == []
+    assert curve[int(peak)] == max(curve.values())
+
+
+@given(curve_sets(least=2))
+def test_numbers_of_two_curves_agree_with_walking_along_them(found: list[Curve]) -> None:
+    one, two = series(found[0]), series(found[1])
+    ahead = oracles.reached(found[1], 0.9) - oracles.reached(found[0], 0.9)
+    assert dynamics.epochs_ahead(one, two) == ahead == -dynamics.epochs_ahead(two, one)
+    assert dynamics.lead(one, two) == pytest.approx(oracles.lead(found[0], found[1]), abs=1e-12)
+    half = [oracles.halfway(curve) for curve in found]
+    assert dynamics.faster(one, two) == pytest.approx(half[1] - half[0], abs=1e-9)
+    gained = oracles.at(found[1], half[0]) - found[1][0]
+    assert dynamics.together(one, two) == pytest.approx(gained, abs=1e-6)
+    assert dynamics.gain_over(one, two) == oracles.early_gain(found[0]) - oracles.early_gain(found[1])
+    last = max(found[0])
+    assert dynamics.final_gap(one, two) == found[0][last] - found[1][last] == -dynamics.final_gap(two, one)
+
+
+@given(curve_sets(least=2, most=6))
+def test_later_is_a_rank_correlation_of_epochs(found: list[Curve]) -> None:
+    numbers = [10 * level for level in range(len(found))]
+    expected = oracles.spearman(numbers, [oracles.reached(curve, 0.9) for curve in found])
+    table = pd.DataFrame(dict(zip(numbers, map(series, found), strict=True)))
+    assert dynamics.later(table) == pytest.approx(expected, abs=1e-12)
+    assert dynamics.later(table[table.columns[::-1]]) == pytest.approx(expected, abs=1e-12)
+
+
+@given(curve_sets(least=1, most=4))
+def test_falls_are_measured_at_the_peak_of_the_other_seeds(found: list[Curve]) -> None:
+    rounded = [{epoch: round(1000 * value) / 1000 for epoch, value in curve.items()} for curve in found]
+    table = pd.DataFrame({seed: series(curve) for seed, curve in enumerate(rounded)})
+    if len(found) <= 2:  # with more, rounding of sums may move a tie
+        assert dynamics.falls(table) == pytest.approx(oracles.falls(rounded), abs=1e-12)
+    if len(found) == 1:
+        assert dynamics.falls(table)[0] >= 0
+
+
+def test_numbers_of_a_curve_made_by_hand() -> None:
+    easy = series({0: 0.1, 1: 0.6, 2: 0.9, 3: 0.95, 4: 0.95, 5: 0.93})
+    difficult = series({0: 0.1, 1: 0.15, 2: 0.2, 3: 0.3, 4: 0.5, 5: 0.7})
+    assert dynamics.reached(easy, 0.9) == 2
+    assert dynamics.reached(difficult, 0.9) == 6, "never: one after the last"
+    assert dynamics.epochs_ahead(easy, difficult) == 4
+    assert dynamics.epochs_ahead(difficult, difficult) == 0
+    assert dynamics.early_gain(difficult) == pytest.approx(0.05)
+    assert dynamics.peak_epoch(easy) == 3, "the first of equal peaks"
+    assert dynamics.halfway(easy) == pytest.approx(0.85), "from 0.1 to 0.95: 0.525 on the way from 0.1 to 0.6"
+    assert dynamics.halfway(difficult) == pytest.approx(3.5)
+    assert dynamics.together(easy, difficult) == pytest.approx(0.05 * 0.85)
+    assert dynamics.falls(pd.DataFrame({0: easy})) == pytest.approx([0.02])
+    assert dynamics.falls(pd.DataFrame({0: easy, 1: difficult})) == pytest.approx([0.0, 0.3 - 0.7])
+    assert dynamics.lead(easy, difficult) == pytest.approx((0.45 + 0.7 + 0.65 + 0.45 + 0.23) / 5), "not before training"
+    assert dynamics.final_gap(easy, difficult) == pytest.approx(0.23)
+
+
+@pytest.mark.parametrize(("last", "tenth"), [(70, 7), (71, 8), (4, 1), (10, 1), (11, 2), (200, 20)])
+def test_a_tenth_of_the_epochs_is_rounded_up(last: int, tenth: int) -> None:
+    assert dynamics.early_gain(series({epoch: float(epoch) for epoch in range(last + 1)})) == tenth
+
+
+def test_a_tenth_of_the_epochs_is_one_that_was_tracked() -> None:
+    assert dynamics.early_gain(series({0: 0.1, 5: 0.2, 10: 0.4, 100: 1.0})) == pytest.approx(0.3)
+    assert dynamics.early_gain(series({0: 0.1, 5: 0.2, 15: 0.6, 100: 1.0})) == pytest.approx(0.5)
+
+
+def test_noise_alone_does_not_fall() -> None:
+    generator = np.random.default_rng(0)
+    found = [dynamics.falls(pd.DataFrame(generator.normal(0.5, 0.02, (30, 3)))) for _ in range(200)]
+    assert abs(np.mean(found)) < 0.003, "the highest of 30 noisy values lies 0.04 above their mean"
+
+
+def test_later_made_by_hand() -> None:
+    curves = pd.DataFrame({0: [0.1, 0.95, 1.0], 20: [0.1, 0.5, 0.92], 40: [0.1, 0.2, 0.3], 60: [0.1, 0.1, 0.1]})
+    assert dynamics.later(curves[[0, 20, 40]]) == pytest.approx(1)
+    assert dynamics.later(curves) == pytest.approx(oracles.spearman([0, 1, 2, 3], [1, 2, 3, 3])), "never: all alike"
+    assert dynamics.later(curves[[40, 60]]) == 0
+
+
+# --- claims ---
+
+
+def test_a_claim_holds_every_measure_against_its_own_side() -> None:
+    sides = {"high": Threshold(above=0.5), "low": Threshold(below=0.5), "told": Threshold()}
+    config = ClaimConfig(text="a claim", measures=sides)
+    made = dynamics.claim("x", config, {"low": [0.1, 0.2], "high": [0.7, 0.70001], "told": [0.5, 0.5], "unused": [9.0]})
+    assert [(each.name, each.by_seed, each.verdict) for each in made.measures] == [
+        ("high", (0.7, 0.70001), "reproduced"),
+        ("low", (0.1, 0.2), "inconclusive"),
+        ("told", (0.5, 0.5), None),
+    ]
+    assert (made.id, made.text, made.verdict) == ("x", "a claim", "inconclusive")
+
+
+def test_a_condition_that_does_not_hold_leaves_a_claim_open() -> None:
+    sides = {"claimed": Threshold(above=0.5), "needed": Threshold(above=0.9, condition=True)}
+    config = ClaimConfig(text="a claim", measures=sides)
+    for claimed in ([0.7, 0.70001], [0.1, 0.10001]):
+        assert dynamics.claim("x", config, {"claimed": claimed, "needed": [0.5, 0.5]}).verdict == "inconclusive"
+    assert dynamics.claim("x", config, {"claimed": [0.7, 0.7], "needed": [1.0, 1.0]}).verdict == "reproduced"
+    assert dynamics.claim("x", config, {"claimed": [0.1, 0.1], "needed": [1.0, 1.0]}).verdict == "not reproduced"
+
+
+def test_seeds_are_paired_by_their_number() -> None:
+    one = pd.DataFrame({0: [0.0, 0.9], 2: [0.0, 0.6]})
+    two = pd.DataFrame({2: [0.0, 0.1], 0: [0.0, 0.2]})
+    assert dynamics.by_seed(dynamics.final_gap, one, two) == pytest.approx([0.7, 0.5])
+
+
+# --- figures of known curves ---
+
+SPLITS = {
+    "fig3": [("train", "easy"), ("train", "difficult"), ("train", "control"), ("train", "all"), ("test", "all")],
+    "fig5": [(split, subset) for split in ("train", "test") for subset in ("easy", "difficult", "all")],
+    "fig6": [("train", "easy"), ("train", "difficult"), ("train", "random"), ("train", "all"), ("test", "all")],
+    "fig10": [("train", "all"), ("test", "all")],
+}
+
+
+class Known:
+    """A figure drawn from runs with made-up accuracies, and those accuracies."""
+
+    def __init__(self, name: str) -> None:
+        generator = np.random.default_rng(0)
+        self.sources, self.curves = [], []
+        text = (checkout() / "conf" / "figure" / f"{name}.yaml").read_text(encoding="utf-8")
+        figure = FigureConfig.model_validate(yaml.safe_load(text))
+        for config in [one for each in figure.experiments for one in sweep([f"+experiment={each}", "scale=smoke"])]:
+            folder = Run(config).folder
+            epochs = range(config.epochs + 1)
+            made: dict[Key, Curve] = {key: {e: float(generator.random()) for e in epochs} for key in SPLITS[name]}
+            rows = [
+                Metric(epoch, *key, metric, value if metric == "full_accuracy" else generator.random())
+                for key, curve in made.items()
+                for epoch, value in curve.items()
+                for metric in ("accuracy", "own_accuracy", "full_accuracy", "full_loss")
+            ]
+            write_metrics(folder / "metrics.parquet", rows)
+            names = ["easy"] * 2 + ["difficult"] * 3 + ["random"]
+            chosen = pd.DataFrame({"id": [3, 4, 7, 8, 9, 10], "subset": names})
+            write_subsets(folder / "subsets.parquet", chosen.assign(split="train", label=0, score=0.0))
+            self.sources.append(Source(config, folder))
+            self.curves.append(made)
+        with style():
+            module = import_module(f"turnover.figures.{name}")
+            self.drawn: Drawn = module.draw(figure, self.sources)
+
+    def measured(self, claim: str) -> dict[str, tuple[float, ...]]:
+        """The values by seed of each measure of a claim."""
+        [found] = [each for each in self.drawn.claims if each.id == claim]
+        return {each.name: each.by_seed for each in found.measures}
+
+    def expect(self, number: Callable[[dict[Key, Curve]], T], where: Where = lambda config: True) -> list[T]:
+        """What `number` makes of the curves of each run, in the order of seeds."""
+        both = zip(self.sources, self.curves, strict=True)
+        some = [(source.config.seed, made) for source, made in both if where(source.config)]
+        assert [seed for seed, _ in some] == [0, 1, 2]
+        return [number(made) for _, made in some]
+
+    def panel(self, letter: str, curve: str) -> list[Curve]:
+        """What was plotted, a curve a seed."""
+        rows = self.drawn.numbers.query("panel == @letter and curve == @curve")
+        return [dict(zip(part["epoch"], part["value"], strict=True)) for _, part in rows.groupby("seed")]
+
+
+@pytest.fixture(scope="module")
+def known(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Known]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TURNOVER_OUTPUTS", str(tmp_path_factory.mktemp(request.param)))
+        made = Known(request.param)
+    yield made
+    plt.close(made.drawn.picture)
+
+
+def curve(split: str, subset: str) -> Callable[[dict[Key, Curve]], Curve]:
+    """That curve of a run."""
+    return lambda made: made[split, subset]
+
+
+def last(split: str, subset: str) -> Callable[[dict[Key, Curve]], float]:
+    """The value of that curve after the last epoch."""
+    return lambda made: made[split, subset][max(made[split, subset])]
+
+
+figure3 = pytest.mark.parametrize("known", ["fig3"], indirect=True)
+figure5 = pytest.mark.parametrize("known", ["fig5"], indirect=True)
+figure6 = pytest.mark.parametrize("known", ["fig6"], indirect=True)
+figure10 = pytest.mark.parametrize("known", ["fig10"], indirect=True)
+
+EASY, DIFFICULT, CONTROL, TEST = ("train", "easy"), ("train", "difficult"), ("train", "control"), ("test", "all")
+
+
+@figure3
+def test_fig3_of_known_curves(known: Known) -> None:
+    ahead = known.expect(lambda made: oracles.reached(made[DIFFICULT], 0.9) - oracles.reached(made[EASY], 0.9))
+    assert len(set(ahead)) > 1
+    assert known.measured("3a") == {
+        "epochs_ahead": tuple(ahead),
+        "easy_highest": tuple(known.expect(lambda made: max(made[EASY].values()))),
+    }
+    gains = {key: known.expect(lambda made, key=key: oracles.early_gain(made[key])) for key in (DIFFICULT, CONTROL)}  # type: ignore[misc]
+    assert known.measured("3b") == {
+        "early_gain": tuple(gains[DIFFICULT]),
+        "over_control": tuple(a - b for a, b in zip(gains[DIFFICULT], gains[CONTROL], strict=True)),
+    }
+    assert known.measured("3c") == {
+        "fall": tuple(oracles.falls([made[TEST] for made in known.curves])),
+        "peak_epoch": tuple(known.expect(lambda made: max(made[TEST], key=lambda epoch: made[TEST][epoch]))),
+        "peak_accuracy": tuple(known.expect(lambda made: max(made[TEST].values()))),
+    }
+    assert known.panel("a", "difficult (random labels)") == [made[DIFFICULT] for made in known.curves]
+    assert known.panel("b", "all test examples") == [made[TEST] for made in known.curves]
+
+
+@figure5
+def test_fig5_of_known_curves(known: Known) -> None:
+    def of(name: str) -> Where:
+        return lambda config: config.dataset.name == name
+
+    def lead(split: str) -> Callable[[dict[Key, Curve]], float]:
+        return lambda made: oracles.lead(made[split, "easy"], made[split, "difficult"])
+
+    def faster(split: str) -> Callable[[dict[Key, Curve]], float]:
+        return lambda made: oracles.halfway(made[split, "difficult"]) - oracles.halfway(made[split, "easy"])
+
+    def together(split: str) -> Callable[[dict[Key, Curve]], float]:
+        def gained(made: dict[Key, Curve]) -> float:
+            return (
+                oracles.at(made[split, "difficult"], oracles.halfway(made[split, "easy"])) - made[split, "difficult"][0]
+            )
+
+        return gained
+
+    for claim, split in (("5a", "train"), ("5b", "test")):
+        found = known.measured(claim)
+        for name in ("mnist", "cifar10"):
+            assert found[f"lead_{name}"] == pytest.approx(known.expect(lead(split), of(name)), abs=1e-12)
+            assert found[f"faster_{name}"] == pytest.approx(known.expect(faster(split), of(name)), abs=1e-9)
+            assert found[f"together_{name}"] == pytest.approx(known.expect(together(split), of(name)), abs=1e-9)
+    found = known.measured("5c")
+    for name in ("mnist", "cifar10"):
+        easy, difficult = (known.expect(last("test", subset), of(name)) for subset in ("easy", "difficult"))
+        assert found[f"final_gap_{name}"] == pytest.approx([a - b for a, b in zip(easy, difficult, strict=True)])
+    panels = {"a": ("train", "mnist"), "b": ("test", "mnist"), "c": ("train", "cifar10"), "d": ("test", "cifar10")}
+    for letter, (split, name) in panels.items():
+        for subset in ("easy", "difficult", "all"):
+            assert known.panel(letter, subset) == known.expect(curve(split, subset), of(name))
+
+
+@figure6
+def test_fig6_of_known_curves(known: Known) -> None:
+    def on(subset: str) -> Where:
+        return lambda config: getattr(config.subsets, "train_on", None) == subset
+
+    to_easy = known.expect(last("train", "easy"), on("difficult"))
+    to_difficult = known.expect(last("train", "difficult"), on("easy"))
+    found = known.measured("6")
+    assert found["difficult_to_easy"] == tuple(to_easy)
+    assert found["easy_to_difficult"] == tuple(to_difficult)
+    assert found["transfer"] == pytest.approx([a - b for a, b in zip(to_easy, to_difficult, strict=True)], abs=1e-12)
+    for trained in ("easy", "difficult", "random"):
+        for subset in ("easy", "difficult", "random"):
+            if f"{trained}_to_{subset}" in found:
+                assert found[f"{trained}_to_{subset}"] == tuple(known.expect(last("train", subset), on(trained)))
+        assert found[f"{trained}_to_test"] == tuple(known.expect(last("test", "all"), on(trained)))
+    assert found["random_to_easy"] == tuple(known.expect(last("train", "easy"), on("random")))
+    titles = [axes.get_title(loc="left") for axes in known.drawn.picture.axes]
+    assert titles == ["(a) trained on 2 easy", "(b) trained on 3 difficult", "(c) trained on 1 random"]
+    assert known.panel("a", "easy (trained on)") == known.expect(curve("train", "easy"), on("easy"))
+    assert known.panel("a", "difficult (never seen)") == known.expect(curve("train", "difficult"), on("easy"))
+    assert known.panel("b", "easy (never seen)") == known.expect(curve("train", "easy"), on("difficult"))
+    assert known.panel("b", "difficult (trained on)") == known.expect(curve("train", "difficult"), on("difficult"))
+    assert known.panel("b", "all test examples") == known.expect(curve("test", "all"), on("difficult"))
+
+
+@figure10
+def test_fig10_of_known_curves(known: Known) -> None:
+    levels = sorted({source.config.corruption.count for source in known.sources})
+    assert levels == [0, 20, 40, 60, 80, 100]
+
+    def at(count: int, schedule: str = "multistep") -> Where:
+        return lambda config: (config.corruption.count, config.schedule.name) == (count, schedule)
+
+    train = {level: known.expect(curve("train", "all"), at(level)) for level in levels}
+    test = {level: known.expect(curve("test", "all"), at(level)) for level in levels}
+    falls = {level: oracles.falls(curves) for level, curves in test.items()}
+    for seed in range(3):
+        epochs = [oracles.reached(train[level][seed], 0.9) for level in levels]
+        assert known.measured("10a")["later"][seed] == pytest.approx(oracles.spearman(levels, epochs), abs=1e-12)
+        some = [falls[level][seed] for level in (20, 40, 60, 80)]
+        assert known.measured("10b")["drop"][seed] == pytest.approx(np.mean(some), abs=1e-12)
+    assert known.measured("10b")["drop_clean"] == pytest.approx(falls[0])
+    assert known.measured("10c")["fitted"] == tuple(known.expect(last("train", "all"), at(100)))
+    assert known.measured("10c")["fitted_cosine"] == tuple(known.expect(last("train", "all"), at(100, "cosine")))
+    assert known.panel("a", "100 (100 %)") == train[100]
+    assert known.panel("b", "40 (40 %)") == known.expect(curve("test", "all"), at(40))
+
+
+@pytest.mark.parametrize("known", list(SPLITS), indirect=True)
+def test_accuracies_are_drawn_from_0_to_1_over_all_epochs(known: Known) -> None:
+    labels = " ".join(axes.get_xlabel() + axes.get_ylabel() for axes in known.drawn.picture.axes)
+    assert "full network" in labels
+    assert "accuracy" in labels
+    for axes in known.drawn.picture.axes:
+        assert axes.get_ylim() == pytest.approx((0, 1), abs=0.02)
+        assert axes.get_xlim() == (0, known.sources[0].config.epochs)
+        [chance] = [line for line in axes.get_lines() if line.get_label() == "chance"]
+        assert np.asarray(chance.get_ydata()).tolist() == [0.1, 0.1]
+
+
+def test_runs_that_differ_in_more_than_their_seed_make_no_curve() -> None:
+    made = Known("fig3").sources
+    with pytest.raises(RefusedInput, match="two runs of seed 0"):
+        curves([*made, made[0]], "train", "all", "full_accuracy")

@@ -1,0 +1,68 @@
+"""The plan before a sweep: which runs are cached, which are to do and which score runs come before them."""
+
+import logging
+
+import pytest
+from digits import digits
+
+from turnover import plan
+from turnover.config import RunConfig
+from turnover.estimate import seconds
+from turnover.plan import announce
+from turnover.run import execute
+from turnover.store import Run
+
+SMALL = ("epochs=1", "model.hidden=[8]", "dataset.limit=100", "dataset.test_limit=50")
+PARENTS = ("dataset=digits", "model.hidden=[8]", "dataset.limit=100", "epochs=1", "seed=0,1")
+
+
+def by_scores(*overrides: str) -> RunConfig:
+    runs = ",".join(f'"{each}"' for each in PARENTS)
+    return digits(*SMALL, "subsets=scores", f"subsets.runs=[{runs}]", *overrides, entry="train")
+
+
+def names(configs: list[RunConfig]) -> list[str]:
+    return [Run(config).name for config in configs]
+
+
+@pytest.fixture
+def told(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
+    """What is logged; no run is timed."""
+    monkeypatch.setattr("turnover.estimate.seconds", lambda config: 60.0)
+    monkeypatch.setattr(plan.log, "propagate", True)
+    caplog.set_level(logging.INFO, logger="turnover")
+    return caplog
+
+
+def test_score_runs_that_are_missing_are_announced_once_and_come_first(told: pytest.LogCaptureFixture) -> None:
+    configs = [by_scores(), by_scores("subsets.train_on=easy"), digits(*SMALL, entry="train")]
+    first = configs[0].parents
+    assert names(announce(configs)) == names([*first, *configs])
+    assert told.messages[0] == "3 runs: 0 cached, 3 to do, and 2 score runs before them"
+    assert len(told.messages) == 1 + 5 + 1
+    for config, message in zip([*first, *configs], told.messages[1:-1], strict=True):
+        assert Run(config).name in message
+    assert told.messages[-1] == "about 5 min in all, one after another on this machine"
+
+
+def test_score_runs_that_are_there_are_not_announced(told: pytest.LogCaptureFixture) -> None:
+    config = by_scores()
+    execute(config.parents[0])
+    assert names(announce([config])) == names([config.parents[1], config])
+    assert "1 runs: 0 cached, 1 to do, and 1 score runs before them" in told.messages
+    execute(config)
+    told.clear()
+    assert announce([config]) == []
+    assert told.messages == ["1 runs: 1 cached, 0 to do"]
+    other = by_scores("seed=1")
+    assert names(announce([config, other])) == names([other])
+    assert "2 runs: 1 cached, 1 to do" in told.messages
+
+
+def test_a_run_is_timed_before_and_after_its_subsets_are_known() -> None:
+    config = by_scores("subsets.train_on=easy")
+    assert 0 < seconds(config) < 60
+    for parent in config.parents:
+        execute(parent)
+    assert 0 < seconds(config) < 60
+    assert not Run(config).folder.exists(), "timing leaves nothing"
