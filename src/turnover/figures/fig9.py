@@ -9,9 +9,9 @@ from scipy.stats import spearmanr
 
 from turnover.facts import FACTS
 from turnover.figures.curves import BAND, curves, line
-from turnover.figures.dynamics import claim
+from turnover.figures.dynamics import accuracy_axes, claim
 from turnover.figures.early_stopping import scores_by_epoch
-from turnover.figures.leakage import KINDS, axes_of_accuracy
+from turnover.figures.leakage import KINDS
 from turnover.figures.make import Drawn, FigureConfig
 from turnover.figures.notes import Source, pair
 from turnover.figures.style import COLOURS, panel
@@ -40,7 +40,8 @@ def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
             numbers.append(line(axes, table, panel=letter, name=kind, colour=colour, style=dash))
             if split == "test":
                 axes.lines[-1].set_linewidth(0.9)
-        axes_of_accuracy(axes, FACTS[name].classes)
+        accuracy_axes(axes, FACTS[name].classes)
+        axes.set(xlabel="epoch", ylabel="accuracy" if letter == "a" else "")
         own, flipped = (curves(alike, "train", "all", f"{kind}_accuracy") for kind in ("own", "flipped"))
         scores = {source.config.seed: scores_by_epoch(source.folder) for source in alike}
         epochs = {seed: settled(own[seed], flipped[seed]) for seed in scores}
@@ -49,7 +50,6 @@ def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
         measures[f"settled_{name}"] = [float(epoch) for epoch in epochs.values()]
         measures[f"rank_{name}"] = [rank(scores[seed], epoch) for seed, epoch in epochs.items()]
         measures[f"kept_{name}"] = [kept(scores, seed, epoch) for seed, epoch in epochs.items()]
-    places["a"].set_ylabel("accuracy")
     places["key"].axis("off")
     handles = places["a"].get_legend_handles_labels()
     places["key"].legend(*handles, title=BAND, title_fontsize=7, fontsize=8, loc="center", ncols=6, columnspacing=1.2)

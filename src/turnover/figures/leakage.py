@@ -13,13 +13,12 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
 from turnover.config import RunConfig
 from turnover.experiments import varied
 from turnover.facts import FACTS
 from turnover.figures.curves import BAND, curves, line
+from turnover.figures.dynamics import accuracy_axes
 from turnover.figures.early_stopping import scores_by_epoch, spearman
 from turnover.figures.make import Drawn, FigureConfig
 from turnover.figures.notes import Source
@@ -67,7 +66,7 @@ def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
         for kind, (split, metric, colour, dash) in _kinds(runs).items():
             table = curves(runs, split, "all", metric)
             numbers.append(line(axes, table, panel=name, name=kind, colour=colour, style=dash))
-        axes_of_accuracy(axes, FACTS[runs[0].config.dataset.name].classes)
+        accuracy_axes(axes, FACTS[runs[0].config.dataset.name].classes)
     _share(grid, len(variants))
     return Drawn(picture, pd.concat(numbers, ignore_index=True), summary=summary(variants))
 
@@ -144,15 +143,6 @@ def choose(table: Sequence[dict[str, Any]]) -> dict[str, Any]:
     agreement = {row["variant"]: row["spearman_between_seeds"] for row in tied}
     chosen = max(agreement, key=lambda name: -2.0 if agreement[name] is None else agreement[name])
     return {"chosen": chosen, "tied": list(agreement)}
-
-
-def axes_of_accuracy(axes: Axes, classes: int) -> None:
-    """Accuracies from 0 to 1 over whole epochs, with a line at the level of chance."""
-    axes.axhline(1 / classes, color=COLOURS["muted"], linewidth=1, zorder=1, label="chance")
-    axes.set(ylim=(0, 1.02), xlabel="epoch")
-    axes.set_xlim(left=0)
-    axes.margins(x=0)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
 
 
 def _share(grid: np.ndarray, used: int) -> None:
