@@ -276,12 +276,19 @@ def test_the_table_of_variants_holds_last_epochs_and_means_over_seeds(tmp_path: 
             more = offset + 0.2 * seed
             run = changed(config, seed=seed)
             sources.append(invented(tmp_path / f"{name}{seed}", run, random_scores(seed), more))
-            judged = {"flipped_accuracy": 0.3 + more, "mask_accuracy": 0.4 + more, "image_accuracy": 0.5 + more}
+            judged: dict[str, object] = {
+                "flipped_accuracy": 0.3 + more,
+                "mask_accuracy": 0.4 + more,
+                "image_accuracy": 0.5 + more,
+            }
+            judged |= {"bystander_accuracy": 0.05, "verdict": ["partial leakage", "none"][seed]}
             write_json(Run(run).folder / "manifest.json", {"leakage": judged, "seconds": 10 * (seed + 1)})
     with style():
         drawn = leakage.draw(study("leakage"), sources)
     assert drawn.summary["rule"] == RULE
     base, shared = drawn.summary["variants"]
+    assert (base["verdicts"], shared["verdicts"]) == (["none", "partial leakage"], ["partial leakage"])
+    assert base["swapped image: label of a bystander"] == 0.05
     assert (base["variant"], base["seeds"], base["examples"], base["seconds"]) == (BASE, 2, 1500, 15)
     assert (shared["variant"], shared["seeds"], shared["seconds"]) == ("4 shared masks", 1, 10)
     measured = {

@@ -47,6 +47,7 @@ _JUDGED = {
     "flipped, all training examples": "flipped_accuracy",
     "swapped image: label of the mask": "mask_accuracy",
     "swapped image: label of the image": "image_accuracy",
+    "swapped image: label of a bystander": "bystander_accuracy",
 }
 _COLUMNS = 4
 
@@ -114,6 +115,7 @@ def summary(variants: dict[str, list[Source]]) -> dict[str, Any]:
         found = [Run(run.config).manifest["leakage"] for run in runs]
         for words, key in _JUDGED.items():
             row[words] = round(float(np.mean([each[key] for each in found])), 4)
+        row["verdicts"] = sorted({each["verdict"] for each in found})
         row["spearman_between_seeds"] = between_seeds([scores_by_epoch(run.folder).iloc[:, -1] for run in runs])
         row["seconds"] = round(float(np.mean([Run(run.config).manifest.get("seconds", 0.0) for run in runs])), 1)
         table.append(row)

@@ -108,9 +108,11 @@ def _subsets(config: RunConfig) -> str:
                 sum(each.get(f"{kind}_accuracy", float("nan")) for each in found) / len(found)
                 for kind in ("own", "flipped")
             )
+            leaks = " and ".join(sorted({each["verdict"] for each in found if each.get("verdict", "none") != "none"}))
             return (
                 f"{name}: easy and difficult are the {size} lowest and highest scores, the mean of {len(runs)} score "
-                f"runs ({masks(first)}, {first.epochs} epochs; own accuracy {own:.2f}, flipped {flipped:.2f})."
+                f"runs ({masks(first)}, {first.epochs} epochs; own accuracy {own:.2f}, flipped {flipped:.2f}"
+                f"{f'; {leaks}' if leaks else ''})."
             )
 
 

@@ -2,7 +2,8 @@
 
 With a mask of its own for every example, a network whose image signal is weak at first can recognise an example by its
 mask. Its own sub-networks then fit while flipped ones stay near chance, and the score says nothing. The swap probe sees
-it directly: it runs the image of one example through the own sub-network of another, of a different label.
+it directly: it runs the image of one example through the own sub-network of another, of a different label, and compares
+how often it hears the label of the mask with how often that of a bystander, an example that took no part.
 """
 
 import math
@@ -17,9 +18,28 @@ from turnover.device import Precision
 from turnover.evaluation import BATCH, evaluate, own
 from turnover.examples import Examples
 
-Verdict = Literal["none", "leakage", "flipped at chance", "not fitted"]
+Verdict = Literal["none", "partial leakage", "leakage", "flipped at chance", "not fitted"]
 
 PROBED = 2000  # examples at most; a share of them has a standard error of about 0.01
+
+
+@dataclass(frozen=True)
+class Swap:
+    """What own sub-networks say of the image of another example, as shares of all swaps between different labels."""
+
+    mask_accuracy: float  # the label of the example whose mask it is
+    image_accuracy: float  # the label of the image
+    bystander_accuracy: float  # the label of a third example, drawn like the first: what masks that tell nothing give
+    swaps: int
+
+    @property
+    def mask_tells(self) -> bool:
+        """Whether the label of the mask is said more often than a bystander's, by more than three standard errors.
+
+        The standard error of the difference of two shares a and b is at most √((a + b) / swaps).
+        """
+        both = self.mask_accuracy + self.bystander_accuracy
+        return self.mask_accuracy - self.bystander_accuracy > 3 * math.sqrt(both / max(self.swaps, 1))
 
 
 @dataclass(frozen=True)
@@ -29,15 +49,15 @@ class Leakage:
     own_accuracy: float
     flipped_accuracy: float
     chance: float  # accuracy of always guessing the most frequent label
-    mask_accuracy: float  # swapped images: share predicted to have the label of the example whose mask it is
-    image_accuracy: float  # swapped images: share predicted to have the label of the image
+    swap: Swap
     verdict: Verdict
 
     def message(self) -> str:
         """One sentence for a person."""
         numbers = (
             f"own {self.own_accuracy:.3f}, flipped {self.flipped_accuracy:.3f}, chance {self.chance:.3f}; image of "
-            f"another example: label of the mask {self.mask_accuracy:.3f}, of the image {self.image_accuracy:.3f}"
+            f"another example: label of the mask {self.swap.mask_accuracy:.3f}, of the image "
+            f"{self.swap.image_accuracy:.3f}, of a bystander {self.swap.bystander_accuracy:.3f}"
         )
         match self.verdict:
             case "none":
@@ -49,6 +69,11 @@ class Leakage:
                     f"MASK LEAKAGE ({numbers}): the network reads labels from the masks rather than from the images, "
                     "so the scores rank nothing: mask fewer layers"
                 )
+            case "partial leakage":
+                return (
+                    f"PARTIAL MASK LEAKAGE ({numbers}): the masks tell something of the labels, and scores measure it "
+                    "along with memorization: mask fewer layers"
+                )
             case "flipped at chance":
                 return (
                     f"FLIPPED AT CHANCE ({numbers}): unless the labels are random, flipped sub-networks do not work "
@@ -57,34 +82,31 @@ class Leakage:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for tables and json."""
-        return asdict(self) | {"message": self.message()}
+        values = asdict(self)
+        swap = values.pop("swap")
+        return values | swap | {"message": self.message()}
 
 
-def leakage(
-    own_accuracy: float,
-    flipped_accuracy: float,
-    chance: float,
-    examples: int,
-    *,
-    mask_accuracy: float,
-    image_accuracy: float,
-) -> Leakage:
+def leakage(own_accuracy: float, flipped_accuracy: float, chance: float, examples: int, swap: Swap) -> Leakage:
     """The verdict.
 
     not fitted: own accuracy is not above chance by more than three standard errors, 3 √(c (1 - c) / examples), with c
     the share of the most frequent label. leakage: given the image of another example, own sub-networks predict the
     label of the mask more often than that of the image. flipped at chance: flipped accuracy is not above chance, in the
-    same sense. `none` is no proof: masks may tell a little.
+    same sense. partial leakage: they predict it more often than a bystander's (`Swap.mask_tells`). `none` is no proof:
+    masks may tell less than the probe can see.
     """
     bound = chance + 3 * math.sqrt(chance * (1 - chance) / examples)
     verdict: Verdict = "none"
     if own_accuracy <= bound:
         verdict = "not fitted"
-    elif mask_accuracy > image_accuracy:
+    elif swap.mask_accuracy > swap.image_accuracy:
         verdict = "leakage"
     elif flipped_accuracy <= bound:
         verdict = "flipped at chance"
-    return Leakage(own_accuracy, flipped_accuracy, chance, mask_accuracy, image_accuracy, verdict)
+    elif swap.mask_tells:
+        verdict = "partial leakage"
+    return Leakage(own_accuracy, flipped_accuracy, chance, swap, verdict)
 
 
 def judge(
@@ -96,46 +118,41 @@ def judge(
     precision: Precision = "float32",
 ) -> Leakage:
     """The verdict on a network and the score table of the examples that it was trained on."""
-    mask_accuracy, image_accuracy = swap_probe(model, examples, batch_size=batch_size, precision=precision)
     return leakage(
         own_accuracy=float((table["own_prediction"] == table["label"]).mean()),
         flipped_accuracy=float((table["flipped_prediction"] == table["label"]).mean()),
         chance=float(table["label"].value_counts(normalize=True).max()),
         examples=len(table),
-        mask_accuracy=mask_accuracy,
-        image_accuracy=image_accuracy,
+        swap=swap_probe(model, examples, batch_size=batch_size, precision=precision),
     )
 
 
 def swap_probe(
     model: nn.Module, examples: Examples, *, batch_size: int = BATCH, precision: Precision = "float32"
-) -> tuple[float, float]:
-    """How often own sub-networks, given the image of an example of another label, predict the mask's and the image's.
+) -> Swap:
+    """What own sub-networks say of the images of other examples, over at most `PROBED` examples.
 
-    If masks say nothing of labels, the first share is that of any wrong class; if they say all, it is own accuracy.
-    Over at most `PROBED` examples. Both 0 if all labels are equal.
+    Example i's own sub-network is given the image of example a(i), and e(i) stands by; a and e are two fixed random
+    permutations. Counted are the i whose label and whose bystander's label both differ from that of the image. Masks
+    that say nothing of labels cannot tell i from e(i), so both labels are heard equally often. (Of two classes the
+    bystander's label is always that of the mask, and so partial leakage is not seen.)
     """
     some = examples.select(_spread(len(examples), PROBED, examples.device))
-    partner = _partners(some.labels)
-    other = some.labels[partner]
-    swapped = Examples(some.inputs[partner], some.labels, some.ids, some.prepare)
+    # drawn on the CPU, so that every device swaps alike
+    generator = torch.Generator().manual_seed(0)
+    image, bystander = (torch.randperm(len(some), generator=generator).to(some.device) for _ in range(2))
+    swapped = Examples(some.inputs[image], some.labels, some.ids, some.prepare)
     [outcome] = evaluate(model, swapped, (own,), batch_size=batch_size, precision=precision)
-    differ = other != some.labels
-    if not differ.any():
-        return 0.0, 0.0
-    shares = [(outcome.prediction == label)[differ].double().mean() for label in (some.labels, other)]
-    return float(shares[0]), float(shares[1])
+    of_image, of_bystander = some.labels[image], some.labels[bystander]
+    counted = (of_image != some.labels) & (of_image != of_bystander)
+    if not counted.any():
+        return Swap(0.0, 0.0, 0.0, 0)
+    mask_said, image_said, bystander_said = (
+        float((outcome.prediction == label)[counted].double().mean()) for label in (some.labels, of_image, of_bystander)
+    )
+    return Swap(mask_said, image_said, bystander_said, int(counted.sum()))
 
 
 def _spread(n: int, most: int, device: torch.device) -> Tensor:
     """At most so many positions, evenly spread."""
     return torch.arange(n, device=device)[:: -(-n // most)]
-
-
-def _partners(labels: Tensor) -> Tensor:
-    """For every example another one, each once; of another label unless more than half of all labels are equal."""
-    order = labels.argsort(stable=True)
-    shift = int(labels.bincount().max())
-    partner = torch.empty_like(order)
-    partner[order] = order.roll(shift)
-    return partner
