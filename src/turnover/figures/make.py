@@ -103,7 +103,7 @@ def make(job: FigureJob) -> Path:
     with replacing(paths["csv"]) as temporary:
         drawn.numbers.to_csv(temporary, index=False)
     manifests = {source.folder.name: Run(source.config).manifest for source in sources}
-    recorded = ("seconds", "commit", "versions", "machine", "device", "leakage", "peak_memory")
+    recorded = ("seconds", "commit", "versions", "machine", "device", "threads", "leakage", "peak_memory")
     varying = varied([source.config for source in sources])
     result = {
         "title": figure.title,
