@@ -115,6 +115,12 @@ def read_scores(run: Path, epoch: int | None = None) -> pd.DataFrame:
     return table.drop(columns="epoch").set_index("id")
 
 
+def scores_by_epoch(run: Path) -> pd.DataFrame:
+    """Scores of a finished run after every scored epoch.  # index: id; a column for each epoch"""
+    table = pd.read_parquet(run / "scores.parquet", columns=["epoch", "id", "score"])
+    return table.pivot(index="id", columns="epoch", values="score")
+
+
 def _write(path: Path, table: pd.DataFrame, columns: dict[str, tuple[pa.DataType, str]]) -> None:
     schema = pa.schema([pa.field(name, kind, metadata={"doc": doc}) for name, (kind, doc) in columns.items()])
     with replacing(path) as temporary:

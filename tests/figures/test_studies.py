@@ -16,14 +16,14 @@ from turnover.config import RunConfig
 from turnover.errors import RefusedInput
 from turnover.experiments import sweep
 from turnover.figures import early_stopping, leakage
-from turnover.figures.early_stopping import REST, SEEDS, TO_LAST, correlations, scores_by_epoch, spearman
+from turnover.figures.early_stopping import REST, SEEDS, TO_LAST, correlations, spearman
 from turnover.figures.fig9 import kept, rank, settled
 from turnover.figures.leakage import BASE, RULE, between_seeds, changes, choose
 from turnover.figures.make import FigureConfig
 from turnover.figures.notes import Source
 from turnover.figures.style import style
 from turnover.store import Run, write_json
-from turnover.tables import METRICS, Metric, write_metrics, write_scores
+from turnover.tables import METRICS, Metric, scores_by_epoch, write_metrics, write_scores
 
 # --- figure 9: when sub-networks settle ---
 

@@ -7,7 +7,18 @@ from matplotlib.axes import Axes
 
 from turnover.errors import RefusedInput
 from turnover.figures.notes import Source
+from turnover.figures.style import COLOURS
 from turnover.tables import read_metrics
+
+# split, metric, colour and dashes of what is measured of sub-networks
+KINDS = {
+    "own, train": ("train", "own_accuracy", COLOURS["own"], "-"),
+    "flipped, train": ("train", "flipped_accuracy", COLOURS["flipped"], "-"),
+    "full network, train": ("train", "full_accuracy", COLOURS["all"], "-"),
+    "full network, test": ("test", "full_accuracy", COLOURS["all"], "--"),
+    "fresh masks, test": ("test", "fresh_accuracy", COLOURS["fresh"], "-."),
+    "own, constant image": ("train", "constant_accuracy", COLOURS["constant"], ":"),
+}
 
 BAND = "mean and range over seeds"  # title of a legend
 

@@ -7,7 +7,6 @@ with the mean of all others.
 
 from collections.abc import Sequence
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -22,6 +21,7 @@ from turnover.errors import RefusedInput
 from turnover.figures.make import Drawn, FigureConfig
 from turnover.figures.notes import Source, pair
 from turnover.figures.style import COLOURS, panel
+from turnover.tables import scores_by_epoch
 
 TO_LAST, SEEDS, REST = "to the last epoch", "between seeds", "means of seeds"
 LEVELS = (0.8, 0.9)  # of the correlation with the last scores, for which the summary names an epoch
@@ -87,12 +87,6 @@ def setting(source: Source) -> str:
     """Data, network and random labels of a run, for example "MNIST, MLP 784-4096-10, 20,000 random labels"."""
     count = source.config.corruption.count
     return pair(source.config) + (f", {count:,} random labels" if count else "")
-
-
-def scores_by_epoch(folder: Path) -> pd.DataFrame:
-    """Scores of a finished run after every scored epoch.  # index: id; a column for each epoch"""
-    table = pd.read_parquet(folder / "scores.parquet", columns=["epoch", "id", "score"])
-    return table.pivot(index="id", columns="epoch", values="score")
 
 
 def spearman(scores: pd.DataFrame) -> pd.DataFrame:

@@ -8,13 +8,12 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from turnover.facts import FACTS
-from turnover.figures.curves import BAND, curves, line
+from turnover.figures.curves import BAND, KINDS, curves, line
 from turnover.figures.dynamics import accuracy_axes, claim
-from turnover.figures.early_stopping import scores_by_epoch
-from turnover.figures.leakage import KINDS
 from turnover.figures.make import Drawn, FigureConfig
 from turnover.figures.notes import Source, pair
 from turnover.figures.style import COLOURS, panel
+from turnover.tables import scores_by_epoch
 
 _SHOWN = ("own, train", "flipped, train", "fresh masks, test", "full network, test")
 

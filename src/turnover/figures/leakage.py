@@ -17,23 +17,13 @@ import pandas as pd
 from turnover.config import RunConfig
 from turnover.experiments import varied
 from turnover.facts import FACTS
-from turnover.figures.curves import BAND, curves, line
+from turnover.figures.curves import BAND, KINDS, curves, line
 from turnover.figures.dynamics import accuracy_axes
-from turnover.figures.early_stopping import scores_by_epoch, spearman
+from turnover.figures.early_stopping import spearman
 from turnover.figures.make import Drawn, FigureConfig
 from turnover.figures.notes import Source
-from turnover.figures.style import COLOURS
 from turnover.store import Run
-
-# split, metric, colour and dashes of what is measured of sub-networks
-KINDS = {
-    "own, train": ("train", "own_accuracy", COLOURS["own"], "-"),
-    "flipped, train": ("train", "flipped_accuracy", COLOURS["flipped"], "-"),
-    "full network, train": ("train", "full_accuracy", COLOURS["all"], "-"),
-    "full network, test": ("test", "full_accuracy", COLOURS["all"], "--"),
-    "fresh masks, test": ("test", "fresh_accuracy", "#56B4E9", "-."),
-    "own, constant image": ("train", "constant_accuracy", "#882255", ":"),
-}
+from turnover.tables import scores_by_epoch
 
 BASE = "base: the paper's setting"
 RULE = (

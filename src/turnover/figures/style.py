@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Okabe and Ito (2008); the same thing has the same colour in every figure
+# Okabe and Ito (2008), and a wine red of Tol (2021); the same thing has the same colour in every figure
 COLOURS = {
     "all": "#000000",
     "easy": "#0072B2",
@@ -18,6 +18,8 @@ COLOURS = {
     "random": "#E69F00",
     "own": "#009E73",
     "flipped": "#CC79A7",
+    "fresh": "#56B4E9",
+    "constant": "#882255",
     "muted": "#BBBBBB",
 }
 
