@@ -637,7 +637,7 @@ def test_a_run_needs_a_score_run() -> None:
 
 
 def test_a_wrong_score_run_refuses_the_run() -> None:
-    assert "epochs = 0" in refusal("subsets=scores", 'subsets.runs=["dataset=digits","epochs=0"]')
+    assert "of a score run: epochs = 0" in refusal("subsets=scores", 'subsets.runs=["dataset=digits","epochs=0"]')
     assert "turnover=all_layers" in refusal("subsets=scores", 'subsets.runs=["dataset=digits","turnover=off"]')
 
 

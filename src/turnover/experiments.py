@@ -49,7 +49,10 @@ def _parents(overrides: list[Any], child: dict[str, Any]) -> list[dict[str, Any]
         raise RefusedInput(f"subsets.runs = {overrides!r}: must be overrides of scripts/score.py, a list of strings")
     named = {each.lstrip("+").split("=")[0] for each in overrides}
     inherited = [f"{name}={child[name]}" for name in ("scale", "device") if name not in named]
-    runs = _score_runs((*overrides, *inherited))
+    try:
+        runs = _score_runs((*overrides, *inherited))
+    except RefusedInput as error:
+        raise RefusedInput(f"subsets.runs = {overrides!r}, of a score run: {error}") from None
     return [parent.model_dump() | {"logger": child["logger"]} for parent in runs]
 
 
