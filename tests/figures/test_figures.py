@@ -80,6 +80,10 @@ def test_every_figure_runs_and_has_picture_numbers_and_claims(
     assert len(pd.read_csv(smoke / f"{name}.csv")) > 10
     result = json.loads((smoke / f"{name}.json").read_text())
     config = job(name).figure
+    sources = [run for experiment in config.experiments for run in runs(experiment)]
+    assert set(result["runs"]) == {Run(run).name for run in sources}
+    assert set(result["score_runs"]) == {Run(parent).name for run in sources for parent in run.parents}
+    assert all(each["seconds"] > 0 and each["leakage"]["verdict"] for each in result["score_runs"].values())
     assert set(result["claims"]) == set(config.claims)
     assert result["commit"]
     assert result["versions"]["torch"]

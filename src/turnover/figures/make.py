@@ -103,6 +103,7 @@ def make(job: FigureJob) -> Path:
     with replacing(paths["csv"]) as temporary:
         drawn.numbers.to_csv(temporary, index=False)
     manifests = {source.folder.name: Run(source.config).manifest for source in sources}
+    parents = {Run(parent).name: Run(parent).manifest for source in sources for parent in source.config.parents}
     recorded = ("seconds", "commit", "versions", "machine", "device", "threads", "leakage", "peak_memory")
     varying = varied([source.config for source in sources])
     result = {
@@ -119,7 +120,8 @@ def make(job: FigureJob) -> Path:
             name: varying[number] | {key: manifest.get(key) for key in recorded}
             for number, (name, manifest) in enumerate(manifests.items())
         },
-        "training_seconds": round(sum(manifest.get("seconds", 0.0) for manifest in manifests.values()), 1),
+        "score_runs": {name: {key: each.get(key) for key in recorded} for name, each in parents.items()},
+        "training_seconds": round(sum(each.get("seconds", 0.0) for each in manifests.values()), 1),  # without those
         "made": now(),
         **provenance(),
     }
