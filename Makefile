@@ -7,7 +7,7 @@ OVERRIDES ?=
 PY       := .venv/bin/python
 
 .DEFAULT_GOAL := help
-FIGURES := fig1 fig2 fig3 fig5 fig6 fig7 fig8 fig9 fig10 leakage sensitivity early_stopping
+FIGURES := fig1 fig2 fig3 fig4 fig5 fig6 fig7 fig8 fig9 fig10 leakage sensitivity early_stopping
 .PHONY: help data test bench reproduce $(FIGURES)
 
 help:  ## list the doors
@@ -37,6 +37,9 @@ fig2: .venv/installed  ## memorization scores of MNIST, clean and with random la
 
 fig3: .venv/installed  ## how real and random labels of MNIST are learnt together
 	$(call draw,fig3)
+
+fig4: .venv/installed  ## gradients of easy and difficult examples: how alike, and what they add to updates
+	$(call draw,fig4)
 
 fig5: .venv/installed  ## easy and difficult examples of MNIST and CIFAR-10, train and test
 	$(call draw,scores_mnist scores_cifar10 fig5)

@@ -1,7 +1,8 @@
 """Slow, obvious versions of what the package computes fast; the tests compare the two."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -217,3 +218,37 @@ def lowest_and_highest(
         return chosen
 
     return taken(1), taken(-1)
+
+
+def example_gradients(
+    model: nn.Module, x: Tensor, y: Tensor, inside: Callable[[int], AbstractContextManager[None]] | None = None
+) -> dict[str, Tensor]:
+    """The gradient of every example's loss by plain autograd, one at a time.  # by parameter: [examples, numbers]"""
+    parameters = {name: each for name, each in model.named_parameters() if each.requires_grad}
+    rows: dict[str, list[Tensor]] = {name: [] for name in parameters}
+    for i in range(len(x)):
+        with inside(i) if inside else nullcontext():
+            loss = F.cross_entropy(model(x[i : i + 1]), y[i : i + 1])
+        found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+        for (name, parameter), part in zip(parameters.items(), found, strict=True):
+            rows[name].append((torch.zeros_like(parameter) if part is None else part).flatten())
+    return {name: torch.stack(each) for name, each in rows.items()}
+
+
+def cosine(a: Tensor, b: Tensor) -> float:
+    """Of two vectors; 0 if one of them is 0."""
+    lengths = math.sqrt(float(a @ a)) * math.sqrt(float(b @ b))
+    return float(a @ b) / lengths if lengths else 0.0
+
+
+def mean_cosine(vectors: Tensor) -> float:
+    """Equation 3: over all ordered pairs of different vectors."""
+    n = len(vectors)
+    pairs = [cosine(vectors[i], vectors[j]) for i in range(n) for j in range(n) if i != j]
+    return sum(pairs) / len(pairs)
+
+
+def contribution(v: Tensor, g: Tensor) -> float:
+    """Equation 4: the projection of v on g; 0 if g is 0."""
+    length = math.sqrt(float(g @ g))
+    return float(v @ g) / length if length else 0.0

@@ -101,7 +101,8 @@ def test_every_option_composes_at_every_scale(choice: str, scale: str) -> None:
 def written(group: str, option: str) -> dict[str, Any]:
     """The dotted fields of an option's file whose values need no resolving, and the options that it chooses."""
     stored = yaml.safe_load((CONF / group / f"{option}.yaml").read_text(encoding="utf-8")) or {}
-    chosen = {key.split("/")[-1]: name for item in stored.pop("defaults", []) for key, name in item.items()}
+    defaults = [item for item in stored.pop("defaults", []) if not isinstance(item, str)]  # a string: of its own group
+    chosen = {key.split("/")[-1]: name for item in defaults for key, name in item.items()}
     names = {f"{part}.name": name for part, name in chosen.items()}
     return names | {key: value for key, value in flatten(stored).items() if not re.search(r"\$\{|\?{3}", str(value))}
 

@@ -6,11 +6,14 @@ import torch.nn.functional as F
 import torchvision
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd.graph import GradientEdge
 
 import turnover
 from turnover import evaluation
 from turnover.device import autocast
 from turnover.dynamics.accuracy import Name, measure
+from turnover.dynamics.sets import contributions, set_gradients
+from turnover.dynamics.updates import Updates
 from turnover.examples import Examples
 from turnover.masks import Balance, MaskRule
 from turnover.models import build
@@ -111,6 +114,31 @@ def test_measuring_groups(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         found = measure(model, groups, fresh_masks=2, precision="float32", batch_size=8)
     assert {group: len(values) for group, values in found.items()} == dict(zip(groups, (6, 8, 4), strict=True))
     assert devices == ["cuda"] * 18, "numbers leave the device one by one, at the end"
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_gradients_of_single_examples(name: str, precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def backward(loss: torch.Tensor, edges: list[GradientEdge], **arguments: object) -> list[torch.Tensor]:
+        """PyTorch's own wants a real device: gradients of the right shapes take its place."""
+        metadata = [edge.node._input_metadata[edge.output_nr] for edge in edges]
+        return [torch.zeros(one.shape, dtype=one.dtype, device=one.device) for one in metadata]
+
+    monkeypatch.setattr(torch.autograd, "grad", backward)
+    # one example is compared with autograd, and fake tensors have no numbers
+    monkeypatch.setattr("turnover.dynamics.gradients._check", lambda *arguments: None)
+    model = network(name)
+    with FakeTensorMode():
+        model, examples = turnover.attach(on_fake_cuda(model)), images()
+        found = set_gradients(model, examples, evaluation.own, layers=True, batch_size=8, precision=precision)  # type: ignore
+        results = [found.cosine(), found.contribution(found.mean()), contributions(model, examples, found.mean())]
+        observer = Updates(model, {"all": torch.ones(20, dtype=torch.bool, device=CUDA)}, lambda epoch: True)
+        x, y, ids = examples.batch(torch.arange(8, device=CUDA))
+        with observer.forward(1, 8), turnover.own(model, ids), autocast(CUDA, precision):  # type: ignore[arg-type]
+            losses = F.cross_entropy(model(x), y, reduction="none")
+        observer.update(losses, torch.arange(8, device=CUDA))
+    assert all(each.device.type == "cuda" for each in [*results, *found.layer_cosines().values()])
+    assert all(each.device.type == "cuda" for sums in observer._sums.values() for each in sums.values())
 
 
 def test_a_tensor_on_the_wrong_device_is_noticed() -> None:

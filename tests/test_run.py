@@ -247,3 +247,39 @@ def test_training_examples_never_see_fresh_ids() -> None:
 
     data = load(digits("dataset.include_test=true").dataset, digits().corruption)
     assert int(data.train.ids.max()) == 1796 < FRESH
+
+
+def test_tracking_of_gradients_adds_to_what_is_measured(outputs: Path) -> None:
+    common = (
+        "corruption=labels",
+        "corruption.count=40",
+        "subsets=labels",
+        "subsets.size=20",
+        "turnover=off",
+        "epochs=5",
+    )
+    plain = read_metrics(execute(digits(*common, entry="train")))
+    folder = execute(digits(*common, "tracking=gradients", "tracking.every=3", "tracking.layers=true", entry="train"))
+    found = read_metrics(folder)
+    key = ["epoch", "split", "subset", "metric"]
+    same = found.merge(plain, on=key)
+    assert (same["value_x"] == same["value_y"]).all(), "watching changes nothing"
+    assert {"loss", "full_accuracy"} <= set(same["metric"])
+    train = found[found["split"] == "train"]
+    for metric, epochs in {"contribution": [1, 3, 5], "batch_cosine": [1, 3, 5], "set_cosine": [0, 3, 5]}.items():
+        rows = train[train["metric"] == metric]
+        assert sorted(rows["epoch"].unique()) == epochs
+        assert {"all", "easy", "difficult"} <= set(rows["subset"])
+    layers = train[train["metric"].str.startswith("set_cosine/")]
+    assert layers["metric"].nunique() == len(list(build(digits(entry="train"), torch.device("cpu")).model.parameters()))
+    assert not found[found["split"] == "test"]["metric"].str.contains("cosine|contribution").any()
+
+
+def test_backpack_tracks_the_same(outputs: Path) -> None:
+    common = ("epochs=2", "tracking=gradients", "tracking.every=1", "dataset.limit=60", "model.hidden=[8]")
+    tables = []
+    for backend in ("exact", "backpack"):
+        tables.append(read_metrics(execute(digits(*common, f"tracking.backend={backend}"))))
+    ours, theirs = (table.set_index(["epoch", "split", "subset", "metric"])["value"] for table in tables)
+    assert ours.index.equals(theirs.index)
+    assert ours.to_numpy() == pytest.approx(theirs.to_numpy(), rel=1e-4, abs=1e-5)

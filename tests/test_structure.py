@@ -28,7 +28,7 @@ ROOMS = """
     data
     masks interception dropout device examples evaluation
     models training scores subsets dynamics
-    choice parts pipeline run
+    choice parts gradient_tracking pipeline run
     experiments claims statistics
     estimate cli plan
     figures report

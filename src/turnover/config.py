@@ -9,8 +9,10 @@ from pydantic import Field, model_validator
 
 from turnover.facts import FACTS
 from turnover.options import (
+    AccuracyTracking,
     CorruptionConfig,
     DatasetConfig,
+    GradientTracking,
     Group,
     LabelSubsets,
     ModelConfig,
@@ -23,7 +25,6 @@ from turnover.options import (
     Seed,
     Size,
     TableSubsets,
-    TrackingConfig,
     TurnoverConfig,
     TurnoverEstimator,
     TurnoverOff,
@@ -54,7 +55,7 @@ class RunConfig(Group):
     turnover: Annotated[TurnoverOff | TurnoverConfig, Field(discriminator="name")]
     estimator: Annotated[NoEstimator | TurnoverEstimator, Field(discriminator="name")]
     subsets: Annotated[NoSubsets | LabelSubsets | ScoreSubsets | TableSubsets, Field(discriminator="name")]
-    tracking: TrackingConfig
+    tracking: Annotated[AccuracyTracking | GradientTracking, Field(discriminator="name")]
     # not science
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
     logger: Annotated[NoLogger | WandbLogger, Field(discriminator="name")]

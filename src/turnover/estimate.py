@@ -1,14 +1,17 @@
 """How long a run will take on this machine, from a few of its own steps."""
 
 import time
+from dataclasses import replace
 
 import torch
 
 from turnover.config import RunConfig
 from turnover.device import resolve
 from turnover.dynamics.accuracy import measure
-from turnover.options import NoSubsets
-from turnover.parts import build
+from turnover.examples import Examples
+from turnover.gradient_tracking import sets
+from turnover.options import GradientTracking, NoSubsets
+from turnover.parts import Parts, build
 from turnover.store import Run
 from turnover.training.loop import steps_per_epoch, train
 
@@ -44,4 +47,15 @@ def seconds(config: RunConfig) -> float:
     passes = 1 + config.epochs // config.tracking.every
     scored = len(parts.train) * (1 + len(getattr(config.estimator, "epochs", [])))
     steps = config.epochs * steps_per_epoch(len(parts.train), config.batch_size)
-    return steps * step + (passes * tracked + scored) * evaluated
+    return steps * step + (passes * tracked + scored) * evaluated + _gradients(config, parts, few, passes)
+
+
+def _gradients(config: RunConfig, parts: Parts, few: Examples, passes: int) -> float:
+    """What gradients of single examples take: of sets at the end of an epoch, and of its updates."""
+    if not isinstance(config.tracking, GradientTracking):
+        return 0.0
+    start = time.perf_counter()
+    sets(replace(parts, groups={("train", "all"): few}), config)
+    once = (time.perf_counter() - start) / len(few)  # for one example
+    tracked = sum(len(examples) for (split, _), examples in parts.groups.items() if split == "train")
+    return passes * (tracked + len(parts.train)) * once

@@ -161,11 +161,20 @@ class TableSubsets(Group):
         return path
 
 
-class TrackingConfig(Group):
+class AccuracyTracking(Group):
     name: Literal["accuracy"]
     every: Positive  # evaluate after every k-th epoch, and always before the first and after the last
     examples: Positive | None  # at most this many training examples are evaluated, class-balanced; null: all
     fresh_masks: Positive  # masks of never-trained ids over which fresh-mask accuracy is averaged
+
+
+class GradientTracking(Group):
+    name: Literal["gradients"]  # as accuracy, and what the gradients of single examples have in common
+    every: Positive  # epochs; the updates of every such epoch, of the first and of the last are watched
+    examples: Positive | None
+    fresh_masks: Positive
+    backend: Literal["exact", "backpack"]
+    layers: bool  # mean cosines for every parameter too
 
 
 class NoLogger(Group):

@@ -10,9 +10,11 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
+from turnover import gradient_tracking
 from turnover.config import RunConfig
 from turnover.device import peak_memory
 from turnover.dynamics.accuracy import measure
+from turnover.dynamics.updates import Updates
 from turnover.facts import FACTS
 from turnover.options import TurnoverEstimator
 from turnover.parts import Parts, build
@@ -44,6 +46,7 @@ def work(run: Run, device: torch.device, record: dict[str, Any]) -> None:
     if isinstance(config.estimator, TurnoverEstimator):
         scored_epochs = sorted({*config.estimator.epochs, config.epochs})
     steps = steps_per_epoch(len(parts.train), config.batch_size)
+    observer = gradient_tracking.updates(parts, config)
     live_dashboard = dashboard(
         config.logger,
         folder=folder,
@@ -69,8 +72,11 @@ def work(run: Run, device: torch.device, record: dict[str, Any]) -> None:
             plain_epochs=getattr(config.turnover, "plain_epochs", 0),
             precision=config.precision,
             on_step=bar.update,
+            observer=observer,
         ):
             log_epoch(parts, tracker, epoch)
+            if observer is not None:
+                log_updates(observer, tracker, epoch.number)
             if epoch.number % config.tracking.every == 0 or epoch.number == config.epochs:
                 track(parts, config, tracker, epoch.number)
             if epoch.number in scored_epochs:
@@ -93,10 +99,18 @@ def work(run: Run, device: torch.device, record: dict[str, Any]) -> None:
 def track(parts: Parts, config: RunConfig, tracker: Tracker, epoch: int) -> None:
     """Evaluate the network on every tracked group of examples and log what was measured."""
     measured = measure(parts.model, parts.groups, fresh_masks=config.tracking.fresh_masks, precision=config.precision)
+    for name, values in gradient_tracking.sets(parts, config).items():
+        measured[name] |= values
     for (split, subset), values in measured.items():
         tracker.log(epoch, split, values, subset)
         numbers = "  ".join(f"{name} {value:.4f}" for name, value in values.items())
         log.debug("epoch %d of %d, %s, %s: %s", epoch, config.epochs, split, subset, numbers)
+
+
+def log_updates(observer: Updates, tracker: Tracker, epoch: int) -> None:
+    """What the observer has measured of the updates of the epoch, if it was to."""
+    for subset, values in observer.means().items():
+        tracker.log(epoch, "train", values, subset)
 
 
 def log_epoch(parts: Parts, tracker: Tracker, epoch: Epoch) -> None:

@@ -39,6 +39,17 @@ METRICS = {
     "fresh_accuracy": "accuracy of sub-networks with masks of never-trained ids, averaged over a few such masks",
 }
 
+# of the gradients v_i of single training examples, with tracking=gradients; g is the gradient of a mean loss
+METRICS |= {
+    "batch_cosine": "mean cosine of v_i and v_j over all pairs in one mini-batch, over the updates of the epoch",
+    "contribution": "mean of v_i · g / ‖g‖ over the updates of the epoch, g of the mini-batch, as the paper defines it",
+    "others_contribution": "the same without the part of g that is v_i itself, ‖v_i‖² / (B ‖g‖) in a mini-batch of B",
+    "gradient_norm": "mean of ‖v_i‖ over the updates of the epoch",
+    "set_cosine": "mean cosine over all pairs of the set, exact, at the end of the epoch; after a slash, of the part "
+    "that belongs to one parameter",
+    "set_contribution": "mean of v_i · g / ‖g‖ at the end of the epoch, g of all tracked training examples",
+}
+
 SCORE_COLUMNS = {
     "epoch": (pa.int32(), "whole epochs trained when the example was scored"),
     "id": (pa.int64(), "permanent index of the example in its data set; test examples follow the training examples"),
@@ -73,7 +84,7 @@ class Metric:
     value: float
 
     def __post_init__(self) -> None:
-        if self.metric not in METRICS:
+        if self.metric.split("/")[0] not in METRICS:
             raise ValueError(f"metric {self.metric!r} is not documented in tables.METRICS")
 
     @property

@@ -1,8 +1,9 @@
 """The training loop."""
 
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +26,16 @@ class Epoch:
     correct: Tensor  # whether it was classified correctly then  # bool [examples]
 
 
+class Observer(Protocol):
+    """Sees every update before the weights move."""
+
+    def forward(self, epoch: int, batch: int) -> AbstractContextManager[None]:
+        """Around the forward pass of a mini-batch of this size."""
+
+    def update(self, losses: Tensor, index: Tensor) -> None:
+        """The losses  # [batch], and which training examples the mini-batch has  # int64 [batch]."""
+
+
 def steps_per_epoch(examples: int, batch_size: int) -> int:
     """Steps of one epoch; the last batch may be smaller than the others."""
     return -(-examples // batch_size)
@@ -43,6 +54,7 @@ def train(
     plain_epochs: int = 0,
     precision: Precision = "float32",
     on_step: Callable[[], object] = lambda: None,
+    observer: Observer | None = None,
 ) -> Iterator[Epoch]:
     """Train `model` by mini-batches, yielding after each epoch from `first_epoch` to `epochs`.
 
@@ -53,6 +65,7 @@ def train(
         learning_rate: epoch, counted from 1 -> learning rate.
         plain_epochs: in so many first epochs the full network is trained, turn-over dropout attached or not.
         on_step: called after every step, for a progress bar.
+        observer: of every update; the weights are the same with and without it.
 
     Raises:
         RunFailed: a loss is NaN or infinite; names epoch, step and learning rate.
@@ -71,10 +84,16 @@ def train(
             for index in order.split(batch_size):
                 x, y, ids = examples.batch(index)
                 optimizer.zero_grad()
-                with own(model, ids) if turn_over else nullcontext(), autocast(examples.device, precision):
+                with (
+                    observer.forward(epoch, len(index)) if observer else nullcontext(),
+                    own(model, ids) if turn_over else nullcontext(),
+                    autocast(examples.device, precision),
+                ):
                     logits = model(x)  # [batch, classes]
                     wide = logits.float() if logits.dtype.itemsize < 4 else logits
                     loss = F.cross_entropy(wide, y, reduction="none")  # [batch]
+                if observer:
+                    observer.update(loss, index)
                 loss.mean().backward()
                 optimizer.step()
                 losses.append(loss.detach())
