@@ -7,7 +7,7 @@ OVERRIDES ?=
 PY       := .venv/bin/python
 
 .DEFAULT_GOAL := help
-FIGURES := fig1 fig2 fig3 fig4 fig5 fig6 fig7 fig8 fig9 fig10 leakage sensitivity early_stopping
+FIGURES := fig1 fig2 fig3 fig4 fig4_vgg fig5 fig6 fig7 fig8 fig9 fig10 leakage sensitivity early_stopping
 .PHONY: help data test bench reproduce $(FIGURES)
 
 help:  ## list the doors
@@ -40,6 +40,9 @@ fig3: .venv/installed  ## how real and random labels of MNIST are learnt togethe
 
 fig4: .venv/installed  ## gradients of easy and difficult examples: how alike, and what they add to updates
 	$(call draw,fig4)
+
+fig4_vgg: .venv/installed  ## the same for VGG-11 on CIFAR-10, and layer by layer
+	$(call draw,fig4_vgg)
 
 fig5: .venv/installed  ## easy and difficult examples of MNIST and CIFAR-10, train and test
 	$(call draw,scores_mnist scores_cifar10 fig5)

@@ -4,6 +4,8 @@ The machine may be noisy: only ratios of neighbouring measurements mean anything
 """
 
 import argparse
+import os
+import resource
 import time
 from collections.abc import Callable
 from statistics import median
@@ -15,10 +17,15 @@ from torch import Tensor
 from tqdm import tqdm
 
 import turnover
+from turnover.dynamics import backpack
+from turnover.dynamics.gradients import gradients
+from turnover.dynamics.sets import set_gradients
+from turnover.dynamics.updates import cosines
 from turnover.evaluation import evaluate, flipped, own
 from turnover.examples import Examples
 from turnover.masks import MaskRule
 from turnover.models.mlp import mlp
+from turnover.models.vgg import vgg11
 from turnover.store import outputs_root, provenance, replacing, write_json
 from turnover.training.loop import train
 
@@ -77,6 +84,27 @@ def packed(rule: MaskRule, ids: Tensor) -> Callable[[], Tensor]:
     return lambda: octets.index_select(0, table[ids].int().view(-1)).view(len(ids), -1)
 
 
+def cosines_of(model: torch.nn.Module, x: Tensor, y: Tensor) -> dict[str, Callable[[], object]]:
+    """Mean pairwise cosine of the gradients of a batch, through factors and through built gradients."""
+    return {
+        "factored": lambda: cosines(gradients(model, x, y).gram()).mean(),
+        "BackPACK BatchGrad": lambda: cosines(backpack.gradients(model, x, y, check=False).gram()).mean(),
+    }
+
+
+def extra_memory(function: Callable[[], object]) -> float:
+    """MB by which a call raises the peak memory of a process of its own."""
+    ours, theirs = os.pipe()
+    if os.fork() == 0:
+        torch.set_num_threads(1)  # threads do not survive a fork
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        function()
+        os.write(theirs, str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before).encode())
+        os._exit(0)
+    os.wait()
+    return round(int(os.read(ours, 64)) / 1024, 1)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9, help="rounds of each comparison (medians; default 9)")
@@ -88,13 +116,19 @@ def main() -> None:
     labels = torch.randint(10, (EXAMPLES,))
     data = Examples(pixels[:EXAMPLES], labels, torch.arange(EXAMPLES), lambda x: x.float().mul_(scale))
     rule, hidden = MaskRule(0.5, 0), torch.randn(BATCH, UNITS)
-    masked = network(True)
+    masked, plain = network(True), network(False)
     comparisons: dict[str, dict[str, Callable[[], object]]] = {
         "training, 50 steps": {"plain": epochs(False, data), "turn-over dropout": epochs(True, data)},
         "scoring against training, 12,800 examples": {
             "training epoch": epochs(True, data),
             "own + flipped scores": lambda: evaluate(masked, data, (own, flipped)),
         },
+        "mean cosine of gradients against training, 12,800 examples": {
+            "training epoch": epochs(False, data),
+            "exact, of the whole set": lambda: set_gradients(plain, data).cosine(),
+        },
+        "mean cosine of a batch of 256, MLP": cosines_of(plain, data.inputs[:BATCH].float() / 255, labels[:BATCH]),
+        "mean cosine of a batch of 64, VGG-11": cosines_of(vgg11(3, 10), torch.randn(64, 3, 32, 32), labels[:64]),
         "masks of a batch": {
             "hash on the fly": lambda: rule.multiplier(ids, UNITS, 0, flipped=False, dtype=torch.float32),
             "packed table of 60,000": packed(rule, ids),
@@ -108,7 +142,10 @@ def main() -> None:
     }
     rows = []
     for name, contestants in comparisons.items():
-        rows += interleaved(name, contestants, rounds if "training" in name else 20 * rounds)
+        slow, training = "of a batch of" in name, "training" in name
+        rows += interleaved(name, contestants, max(1, rounds // 3) if slow else rounds if training else 20 * rounds)
+        if slow:
+            rows[-2]["peak_mb"], rows[-1]["peak_mb"] = (extra_memory(each) for each in contestants.values())
     table = pd.DataFrame(rows)
     folder = outputs_root() / "bench"
     with replacing(folder / "bench.csv") as temporary:

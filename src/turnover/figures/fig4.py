@@ -4,7 +4,7 @@ Panels c and d are not in the paper: the cosine over all pairs of a set instead 
 the contribution without the part of an update that is the example's own gradient.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -37,6 +37,13 @@ def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
     picture, places = plt.subplot_mosaic(
         [["a", "b"], ["c", "d"], ["key", "key"]], figsize=(8.5, 6.4), height_ratios=[1, 1, 0.16], layout="constrained"
     )
+    numbers, values = panels(places, sources)
+    claims = [claim(id, config, values) for id, config in figure.claims.items()]
+    return Drawn(picture, pd.concat(numbers, ignore_index=True), claims)
+
+
+def panels(places: Mapping[str, Axes], sources: Sequence[Source]) -> tuple[list[pd.DataFrame], dict[str, list[float]]]:
+    """Draw panels a to d and their key; returns what was drawn and all measures of both claims."""
     tables: dict[str, dict[str, pd.DataFrame]] = {}
     numbers = []
     for letter, (metric, title, label) in _PANELS.items():
@@ -48,7 +55,7 @@ def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
     places["key"].axis("off")
     handles = places["a"].get_legend_handles_labels()
     places["key"].legend(*handles, title=BAND, title_fontsize=7, fontsize=8, loc="center", ncols=len(NAMES))
-    values = {
+    return numbers, {
         "cosine_lead": lowest(tables["batch_cosine"], "easy", "difficult"),
         "set_cosine_lead": lowest(tables["set_cosine"], "easy", "difficult"),
         "difficult_over_all": lowest(tables["contribution"], "difficult", "all"),
@@ -58,8 +65,6 @@ def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
         "others_difficult": by_seed(_mean, tables["others_contribution"]["difficult"]),
         "others_easy": by_seed(_mean, tables["others_contribution"]["easy"]),
     }
-    claims = [claim(id, config, values) for id, config in figure.claims.items()]
-    return Drawn(picture, pd.concat(numbers, ignore_index=True), claims)
 
 
 def lowest(tables: dict[str, pd.DataFrame], first: str, second: str) -> list[float]:
