@@ -166,3 +166,29 @@ def test_fig1_shows_real_masks(smoke: Path) -> None:
     numbers = pd.read_csv(smoke / "fig1.csv")
     for row in numbers.sample(20, random_state=0).itertuples():
         assert row.own == oracles.own_bit(0, int(row.layer), int(row.example), int(row.unit), 0.5)  # type: ignore
+
+
+@pytest.mark.parametrize("name", ["fig4", "fig4_vgg"])
+def test_fig4_draws_what_was_measured_of_gradients(name: str, smoke: Path) -> None:
+    draw(name)
+    numbers = pd.read_csv(smoke / f"{name}.csv")
+    claims = json.loads((smoke / f"{name}.json").read_text())["claims"].values()
+    found = {each["name"]: each["by_seed"] for claim in claims for each in claim["measures"]}
+    for config in runs(name):
+        rows = read_metrics(Run(config).folder)
+        table = rows[rows["split"] == "train"].set_index(["metric", "subset", "epoch"])["value"]
+        for letter, metric in {"a": "batch_cosine", "b": "contribution", "c": "set_cosine"}.items():
+            drawn = numbers[(numbers["panel"] == letter) & (numbers["seed"] == config.seed)]
+            difficult = drawn[drawn["curve"] == "difficult (random labels)"].set_index("epoch")["value"]
+            assert difficult.to_dict() == pytest.approx(table[metric, "difficult"].to_dict())
+        gap = table["contribution", "difficult"] - table["contribution", "all"]
+        assert found["difficult_over_all"][config.seed] == pytest.approx(min(gap))
+        gap = table["others_contribution", "all"] - table["others_contribution", "easy"]
+        assert found["others_all_over_easy"][config.seed] == pytest.approx(min(gap))
+        assert found["others_easy"][config.seed] == pytest.approx(table["others_contribution", "easy"].mean())
+        if name == "fig4_vgg":
+            layers = numbers[(numbers["panel"] == "e") & (numbers["seed"] == config.seed)].set_index("curve")["value"]
+            assert layers["easy, block3.conv2"] == pytest.approx(
+                table["set_cosine/block3.conv2.weight", "easy", config.epochs]
+            )
+            assert len(layers) == 3 * 9, "eight convolutions and the logits"
