@@ -34,7 +34,8 @@ def updates(parts: Parts, config: RunConfig) -> Updates | None:
         x, y, ids = parts.train.batch(index)
         masked = is_attached(parts.model) and epoch > getattr(config.turnover, "plain_epochs", 0)
         subnetwork = own if masked else full
-        return backpack.gradients(parts.model, x, y, subnetwork(ids), precision=config.precision)
+        with torch.random.fork_rng():  # what the network draws itself is not taken from the update
+            return backpack.gradients(parts.model, x, y, subnetwork(ids), precision=config.precision)
 
     return Updates(parts.model, groups, watched, again if tracking.backend == "backpack" else None)
 
@@ -42,7 +43,7 @@ def updates(parts: Parts, config: RunConfig) -> Updates | None:
 def sets(parts: Parts, config: RunConfig) -> dict[Name, dict[str, float]]:
     """Mean cosines and contributions of every tracked set of training examples, in the network as it is now.
 
-    With turn-over dropout, gradients are those of own sub-networks.
+    With turn-over dropout, gradients are those of own sub-networks. In float32 whatever the training.
     """
     tracking = config.tracking
     if not isinstance(tracking, GradientTracking):
@@ -53,7 +54,6 @@ def sets(parts: Parts, config: RunConfig) -> dict[Name, dict[str, float]]:
             examples,
             own if is_attached(parts.model) else full,
             layers=tracking.layers,
-            precision=config.precision,
             backend=_BACKENDS[tracking.backend],
         )
         for name, examples in parts.groups.items()

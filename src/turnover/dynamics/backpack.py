@@ -26,11 +26,13 @@ def gradients(
     *,
     precision: Precision = "float32",
     check: bool = True,
+    loose: set[str] | None = None,
 ) -> Gradients:
     """As `turnover.dynamics.gradients.gradients`, every one built.
 
     Args:
         check: compare the sum over the batch with PyTorch's gradient.
+        loose: means nothing here.
 
     Raises:
         TurnOverError: BackPACK does not support a module, or gives no or wrong gradients for a parameter.
@@ -53,7 +55,7 @@ def gradients(
                         logits = twin(x)
                 else:
                     logits = twin(x)
-                loss = criterion(logits.float() if logits.dtype.itemsize < 4 else logits, y)
+                loss = criterion(logits.double(), y)
             with backpack(extensions.BatchGrad()):
                 loss.backward()
         except (NotImplementedError, RuntimeError, AttributeError, UserWarning) as error:
@@ -68,7 +70,7 @@ def gradients(
                     "use tracking.backend=exact"
                 )
             factors[name] = Rows(built.detach())
-    losses = nn.functional.cross_entropy(logits.detach().to(loss.dtype), y, reduction="none")
+    losses = nn.functional.cross_entropy(logits.detach().double(), y, reduction="none")
     return Gradients(factors, losses)
 
 

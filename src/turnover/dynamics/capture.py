@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.overrides import TorchFunctionMode
 
-from turnover.dynamics.rules import RULES, Build
+from turnover.dynamics.rules import EXPANSIONS, RULES, Build, Known, mixes_examples
+from turnover.errors import TurnOverError
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,12 @@ class Use:
     name: str  # of the parameter
     edge: GradientEdge  # of the output as the function left it, whatever is done to it in place afterwards
     build: Build
+    inputs: tuple[tuple[Tensor, int], ...]  # all tensors that it was given, and their versions then
+
+    @property
+    def spoiled(self) -> bool:
+        """Whether an input was changed in place after the call, so that nothing can be built from it."""
+        return any(each._version != version for each, version in self.inputs)
 
 
 class Capture(TorchFunctionMode):
@@ -30,6 +38,10 @@ class Capture(TorchFunctionMode):
     Attributes:
         uses: those whose gradients factor.
         others: names of parameters that met a function without a known factored gradient, with the function's name.
+        low: whether anything was computed in less than 32 bits.
+
+    Raises:
+        TurnOverError: batch normalisation in training mode, which mixes the examples of a batch.
     """
 
     def __init__(self, model: nn.Module, batch: int) -> None:
@@ -38,23 +50,35 @@ class Capture(TorchFunctionMode):
         self.batch = batch
         self.uses: list[Use] = []
         self.others: dict[str, str] = {}
+        self.low = False
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        found = [self.names[id(each)] for each in _tensors((args, kwargs)) if id(each) in self.names]
+        if mixes_examples(func, args, kwargs):
+            raise TurnOverError(
+                "batch normalisation in training mode mixes the examples of a batch, so none has a gradient of its "
+                "own: call model.eval() first"
+            )
+        given = list(_tensors((args, kwargs)))
+        found = [each for each in given if id(each) in self.names]
+        if not found or not torch.is_grad_enabled():
+            return func(*args, **kwargs)
         output = func(*args, **kwargs)
-        if not found or not any(each.requires_grad for each in _tensors(output)):
-            return output  # no parameter, or no gradient flows: its shape was asked for, say
-        known: dict[int, Build] = {}
-        if isinstance(output, Tensor) and output.shape[:1] == (self.batch,) and func in RULES:
-            known = RULES[func](output, *args, **kwargs)
-        edge = get_gradient_edge(output) if known else None
-        for each in _tensors((args, kwargs)):
-            name = self.names.get(id(each))
-            if name is not None and edge is not None and id(each) in known:
-                self.uses.append(Use(name, edge, known[id(each)]))
-            elif name is not None:
-                self.others[name] = getattr(func, "__name__", str(func))
+        if not any(each.requires_grad for each in _tensors(output)):
+            return output  # its shape was asked for, say
+        known: Known = []
+        first = next((each for each in given if each.dim() and id(each) not in self.names), None)
+        if isinstance(output, Tensor) and func in RULES and output.shape[:1] == (self.batch,):
+            if func in EXPANSIONS or (first is not None and len(first) == self.batch):
+                known = RULES[func](output, *args, **kwargs)
+            self.low |= output.dtype.itemsize < 4
+        inputs = tuple((each, each._version) for each in given if each is not output)
+        for parameter, build in known:
+            if id(parameter) in self.names:
+                self.uses.append(Use(self.names[id(parameter)], get_gradient_edge(output), build, inputs))
+        for each in found:
+            if not any(each is parameter for parameter, _ in known):
+                self.others[self.names[id(each)]] = getattr(func, "__name__", str(func))
         return output
 
 

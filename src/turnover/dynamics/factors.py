@@ -163,6 +163,11 @@ class Lookup(Factor):
         return table.scatter_add_(1, index[:, :, None].expand_as(d), d).flatten(1)
 
 
+def wide(x: Tensor) -> Tensor:
+    """In float32 if its floats have fewer bits."""
+    return x.float() if x.is_floating_point() and x.dtype.itemsize < 4 else x
+
+
 def slices(batch: int, numbers: int) -> list[slice]:
     """Blocks of examples of which each may build so many numbers an example."""
     size = max(1, BUILT // numbers)

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from turnover.device import Precision, autocast
 from turnover.dropout import branches
-from turnover.dynamics.capture import Capture, Use
+from turnover.dynamics.capture import Capture
 from turnover.dynamics.compound import merge
-from turnover.dynamics.factors import Factor, Rows
+from turnover.dynamics.factors import Factor, Rows, wide
 from turnover.errors import TurnOverError
 from turnover.interception import Branch
 
@@ -68,7 +68,8 @@ class Backend(Protocol):
         branch: Branch | None = None,
         *,
         precision: Precision = "float32",
-        check: bool = False,
+        check: bool = True,
+        loose: set[str] | None = None,
     ) -> Gradients:
         """The gradients of the losses of a batch."""
 
@@ -80,7 +81,8 @@ def gradients(
     branch: Branch | None = None,
     *,
     precision: Precision = "float32",
-    check: bool = False,
+    check: bool = True,
+    loose: set[str] | None = None,
 ) -> Gradients:
     """The gradients of the losses of a batch, one for each example.
 
@@ -93,7 +95,9 @@ def gradients(
         x: inputs  # [batch, ...]
         y: class numbers  # int64 [batch]
         branch: run each example through this sub-network; None or `full`: the full network.
-        check: compare one example's gradients with plain autograd, at the cost of another backward pass.
+        check: compare a random weighting of all gradients with plain autograd, at the cost of a backward pass;
+            parameters that fail are found one example at a time.
+        loose: names of parameters to be found so from the start; those that fail the check are added.
 
     Raises:
         TurnOverError: the examples of the batch influence each other, as in batch normalisation in training mode.
@@ -106,76 +110,121 @@ def gradients(
         autocast(x.device, precision),
     ):
         logits = model(x)  # [batch, classes]
-        wide = logits.float() if logits.dtype.itemsize < 4 else logits
-        losses = F.cross_entropy(wide, y, reduction="none")  # [batch]
-    return finish(model, seen, losses, check=check)
+    if check and not model.training:
+        with autocast(x.device, precision):
+            _refuse_mixing(model, x, branch if masked else None, logits)
+    return finish(model, seen, logits, y, check=check, loose=loose)
 
 
-def finish(model: nn.Module, seen: Capture, losses: Tensor, *, check: bool = False, retain: bool = False) -> Gradients:
-    """The gradients of `losses`  # [batch], from what was captured in the forward pass.
+def finish(
+    model: nn.Module,
+    seen: Capture,
+    logits: Tensor,
+    y: Tensor,
+    *,
+    check: bool = True,
+    loose: set[str] | None = None,
+) -> Gradients:
+    """The gradients of the losses of `logits`  # [batch, classes], from what was captured in their forward pass.
 
-    Args:
-        retain: keep the graph, for another backward pass.
+    Arguments as in `gradients`. The graph stays, for another backward pass.
     """
+    # in float64: softmax - 1 of an example that is fitted to 1e-7 is rounding noise, and a unit vector of noise is as
+    # long as any other
+    losses = F.cross_entropy(logits.double(), y, reduction="none")  # [batch]
     trainable = {name: each for name, each in model.named_parameters() if each.requires_grad}
-    loose = set(seen.others)  # a parameter with one unknown use is found as a whole
-    uses = [use for use in seen.uses if use.name not in loose]
-    met = loose | {use.name for use in uses}
-    unseen = {name: each for name, each in trainable.items() if name not in met}
-    if unseen:  # not used at all, or where no function call can be seen, such as in a scripted module
-        reached = torch.autograd.grad(losses.sum(), list(unseen.values()), retain_graph=True, allow_unused=True)
-        loose |= {name for name, gradient in zip(unseen, reached, strict=True) if gradient is not None}
-    by_name = _factored(uses, losses, trainable, retain=bool(loose) or check or retain)
-    if loose:
-        by_name |= _one_by_one({name: trainable[name] for name in trainable if name in loose}, seen, losses, check)
-    found = Gradients({name: by_name[name] for name in trainable if name in by_name}, losses.detach())
+    if any(each.is_complex() for each in trainable.values()):
+        raise TurnOverError("gradients of single examples are known for real parameters only, and some are complex")
+    loose = set() if loose is None else loose
+    by_name, unknown = _factored(seen, losses, trainable, loose)
+    by_name |= _one_by_one({name: trainable[name] for name in unknown}, losses)
     if check:
-        _check(found, trainable, losses)
-    return found
+        deviating = _deviating(Gradients(by_name, losses.detach()), trainable, losses, seen)
+        by_name |= _one_by_one({name: trainable[name] for name in deviating}, losses)
+        unknown |= deviating
+    if unknown - loose:
+        met = (f"{name} ({seen.others.get(name, 'used in a way that cannot be seen')})" for name in unknown - loose)
+        log.warning(
+            "gradients of single examples have no formula here and are found one at a time, slowly: %s",
+            ", ".join(sorted(met)),
+        )
+        loose |= unknown
+    return Gradients({name: by_name[name] for name in trainable if name in by_name}, losses.detach())
 
 
-def _factored(uses: list[Use], losses: Tensor, trainable: dict[str, nn.Parameter], retain: bool) -> dict[str, Factor]:
+def _factored(
+    seen: Capture, losses: Tensor, trainable: dict[str, nn.Parameter], loose: set[str]
+) -> tuple[dict[str, Factor], set[str]]:
+    """Factors by parameter, and the names of those that have none although they matter."""
+    uses = [use for use in seen.uses if use.name not in loose]
+    unknown = set(seen.others) | loose | {use.name for use in uses if use.spoiled}  # one such use spoils all
     edges = list(dict.fromkeys(use.edge for use in uses))
-    if not edges:
-        return {}
-    outputs = torch.autograd.grad(losses.sum(), edges, retain_graph=retain, allow_unused=True)
+    outputs = torch.autograd.grad(losses.sum(), edges, retain_graph=True, allow_unused=True) if edges else ()
     known = dict(zip(edges, outputs, strict=True))
+    # no gradient arrives at an output that has no influence, but also at a view that was changed in place later; and a
+    # scripted module, for example, shows no function calls at all
+    doubtful = {use.name for use in uses if known[use.edge] is None} | (set(trainable) - {use.name for use in uses})
+    asked = {name: each for name, each in trainable.items() if name in doubtful - unknown}
+    if asked:
+        reached = torch.autograd.grad(losses.sum(), list(asked.values()), retain_graph=True, allow_unused=True)
+        unknown |= {name for name, gradient in zip(asked, reached, strict=True) if gradient is not None}
     parts: dict[str, list[Factor]] = {}
     for use in uses:
         d = known[use.edge]
-        if d is not None:
+        if d is not None and use.name not in unknown:
             parts.setdefault(use.name, []).append(use.build(d))
-    return {name: merge(each, trainable[name].shape) for name, each in parts.items()}
+    return {name: merge(each, trainable[name].shape) for name, each in parts.items()}, unknown & set(trainable)
 
 
-def _one_by_one(loose: dict[str, nn.Parameter], seen: Capture, losses: Tensor, check: bool) -> dict[str, Factor]:
-    met = ", ".join(f"{name} ({seen.others.get(name, 'in a place that cannot be seen')})" for name in loose)
-    log.log(
-        logging.WARNING if check else logging.DEBUG,
-        "gradients of single examples have no formula here and are found one at a time, slowly: %s",
-        met,
-    )
-    rows: dict[str, list[Tensor]] = {name: [] for name in loose}
+def _one_by_one(parameters: dict[str, nn.Parameter], losses: Tensor) -> dict[str, Factor]:
+    if not parameters:
+        return {}
+    rows: dict[str, list[Tensor]] = {name: [] for name in parameters}
     for loss in losses:
-        parts = torch.autograd.grad(loss, list(loose.values()), retain_graph=True, allow_unused=True)
-        for (name, parameter), part in zip(loose.items(), parts, strict=True):
+        parts = torch.autograd.grad(loss, list(parameters.values()), retain_graph=True, allow_unused=True)
+        for (name, parameter), part in zip(parameters.items(), parts, strict=True):
             rows[name].append(torch.zeros_like(parameter) if part is None else part)
-    return {name: Rows(torch.stack(each)) for name, each in rows.items()}
+    return {name: Rows(wide(torch.stack(each))) for name, each in rows.items()}
 
 
-def _check(found: Gradients, trainable: dict[str, nn.Parameter], losses: Tensor) -> None:
-    """One example's gradients against autograd: whatever a network does to its batch is seen here."""
-    last = torch.zeros_like(losses)
-    last[-1] = 1
-    plain = torch.autograd.grad(losses[-1], list(trainable.values()), allow_unused=True)
-    ours = found.total(last)
-    scale = sum(part.double().square().sum() for part in plain if part is not None)
+def _deviating(found: Gradients, trainable: dict[str, nn.Parameter], losses: Tensor, seen: Capture) -> set[str]:
+    """Parameters of which Σ w_i v_i is not what autograd finds for the loss Σ w_i loss_i, w_i all different.
+
+    Whatever a network does to its examples is seen here: exchange them, use a parameter in hidden ways, or put the
+    batch where it is not expected.
+    """
+    places = torch.arange(len(losses), device=losses.device, dtype=losses.dtype)
+    weights = 0.5 + (places * 0.6180339887).frac()
+    plain = torch.autograd.grad(
+        (losses * weights).sum(), list(trainable.values()), retain_graph=True, allow_unused=True
+    )
+    ours = found.total(weights)
+    total = sum(part.double().square().sum() for part in plain if part is not None) ** 0.5
+    deviating = set()
     for (name, parameter), expected in zip(trainable.items(), plain, strict=True):
         zero = torch.zeros_like(parameter)
-        difference = ours.get(name, zero) - (zero if expected is None else expected)
-        tolerance = {torch.float64: 1e-9, torch.float32: 1e-3}.get(losses.dtype, 0.1)
-        if difference.double().square().sum() > tolerance**2 * scale:
-            raise TurnOverError(
-                f"gradients of single examples cannot be found for {name}: the network mixes the examples of a batch, "
-                "or its batch is not the first dimension where this parameter is used"
-            )
+        expected = zero if expected is None else expected
+        low = seen.low or parameter.dtype.itemsize < 4
+        relative, absolute = (0.1, 1e-2) if low else (1e-9, 1e-12) if parameter.dtype == torch.float64 else (1e-3, 1e-6)
+        difference = (ours.get(name, zero) - expected).double().norm()
+        if difference > relative * expected.double().norm() + absolute * total:
+            deviating.add(name)
+    return deviating
+
+
+@torch.no_grad()
+def _refuse_mixing(model: nn.Module, x: Tensor, branch: Branch | None, logits: Tensor) -> None:
+    """The last example alone must give what it gives in the batch."""
+    ids = None if branch is None else branch.ids
+    alone_branch = (
+        nullcontext() if branch is None or ids is None else branches(model, [Branch(ids[-1:], branch.flipped)])
+    )
+    with alone_branch:
+        alone = model(x[-1:])[0]
+    low = logits.dtype.itemsize < 4
+    tolerance = 0.1 if low else 1e-9 if logits.dtype == torch.float64 else 1e-3
+    if (alone - logits[-1]).norm() > tolerance * (logits[-1].norm() + 1):
+        raise TurnOverError(
+            "the network mixes the examples of a batch (one gives other logits when it is alone), so none has a "
+            "gradient of its own"
+        )

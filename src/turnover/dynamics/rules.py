@@ -8,26 +8,24 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from turnover.dynamics.compound import Convolution
-from turnover.dynamics.factors import Factor, Lookup, Outer, Rows
-from turnover.errors import TurnOverError
+from turnover.dynamics.factors import Factor, Lookup, Outer, Rows, wide
 
 Build = Callable[[Tensor], Factor]  # gradient of the function's output -> factor of one of its parameters
+Known = list[tuple[Tensor, Build]]  # by parameter; one that is two arguments of a function stands here twice
 
 
 def _places(x: Tensor) -> Tensor:
     """[batch, ..., width] -> [batch, places, width], in float32 at least."""
-    return _wide(x.detach()).reshape(len(x), -1, x.shape[-1])
+    return wide(x.detach()).reshape(len(x), -1, x.shape[-1])
 
 
-def _wide(x: Tensor) -> Tensor:
-    return x.float() if x.is_floating_point() and x.dtype.itemsize < 4 else x
-
-
-def _linear(output: Tensor, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> dict[int, Build]:
+def _linear(output: Tensor, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Known:
+    if weight.dim() != 2 or input.dim() < 2:
+        return []
     a = _places(input)
-    found: dict[int, Build] = {id(weight): lambda d: Outer(a, _places(d), weight.shape)}
+    found: Known = [(weight, lambda d: Outer(a, _places(d), weight.shape))]
     if bias is not None:
-        found[id(bias)] = lambda d: Rows(_places(d).sum(dim=1))
+        found.append((bias, lambda d: Rows(_places(d).sum(dim=1))))
     return found
 
 
@@ -40,17 +38,19 @@ def _conv2d(
     padding: Any = 0,
     dilation: Any = 1,
     groups: int = 1,
-) -> dict[int, Build]:
-    image, pad = _wide(input.detach()), padding
+) -> Known:
+    if input.dim() != 4:
+        return []
+    image, pad = wide(input.detach()), padding
     if isinstance(padding, str):  # "same" may pad one more pixel after than before
         pad = 0
         if padding == "same":
             down, across = (dilate * (k - 1) for dilate, k in zip(_pair(dilation), weight.shape[2:], strict=True))
             image = F.pad(image, (across // 2, -(-across // 2), down // 2, -(-down // 2)))
     sizes = _pair(stride), _pair(pad), _pair(dilation)
-    found: dict[int, Build] = {id(weight): lambda d: Convolution(image, _wide(d), weight.shape, *sizes, groups)}
+    found: Known = [(weight, lambda d: Convolution(image, wide(d), weight.shape, *sizes, groups))]
     if bias is not None:
-        found[id(bias)] = lambda d: Rows(_wide(d).sum(dim=(2, 3)))
+        found.append((bias, lambda d: Rows(wide(d).sum(dim=(2, 3)))))
     return found
 
 
@@ -65,9 +65,11 @@ def _layer_norm(
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     eps: float = 1e-5,
-) -> dict[int, Build]:
+) -> Known:
     shape = torch.Size(normalized_shape)
-    normal = F.layer_norm(_wide(input.detach()), shape, eps=eps)
+    if input.dim() <= len(shape):
+        return []
+    normal = F.layer_norm(wide(input.detach()), shape, eps=eps)
     return _affine(normal, weight, bias, lambda x: x.reshape(len(x), -1, *shape).sum(dim=1))
 
 
@@ -81,24 +83,17 @@ def _batch_norm(
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
-) -> dict[int, Build]:
-    if training:
-        raise TurnOverError(
-            "batch normalisation in training mode mixes the examples of a batch, so none has a gradient of its own: "
-            "call model.eval() first"
-        )
-    normal = F.batch_norm(_wide(input.detach()), running_mean, running_var, eps=eps)
+) -> Known:
+    normal = F.batch_norm(wide(input.detach()), running_mean, running_var, eps=eps)
     return _affine(normal, weight, bias, lambda x: x.reshape(*x.shape[:2], -1).sum(dim=2))
 
 
-def _affine(
-    normal: Tensor, weight: Tensor | None, bias: Tensor | None, collect: Callable[[Tensor], Tensor]
-) -> dict[int, Build]:
-    found: dict[int, Build] = {}
+def _affine(normal: Tensor, weight: Tensor | None, bias: Tensor | None, collect: Callable[[Tensor], Tensor]) -> Known:
+    found: Known = []
     if weight is not None:
-        found[id(weight)] = lambda d: Rows(collect(_wide(d) * normal))
+        found.append((weight, lambda d: Rows(collect(wide(d) * normal))))
     if bias is not None:
-        found[id(bias)] = lambda d: Rows(collect(_wide(d)))
+        found.append((bias, lambda d: Rows(collect(wide(d)))))
     return found
 
 
@@ -111,9 +106,9 @@ def _embedding(
     norm_type: float = 2.0,
     scale_grad_by_freq: bool = False,
     sparse: bool = False,
-) -> dict[int, Build]:
+) -> Known:
     if max_norm is not None or scale_grad_by_freq:
-        return {}  # its gradients are not the derivative of its output
+        return []  # its gradients are not the derivative of its output
     index = input.reshape(len(input), -1)
 
     def of_weight(d: Tensor) -> Factor:
@@ -122,37 +117,37 @@ def _embedding(
             places = places * (index != padding_idx % len(weight))[:, :, None]
         return Lookup(index, places, weight.shape)
 
-    return {id(weight): of_weight}
+    return [(weight, of_weight)]
 
 
-def _added(output: Tensor, input: Tensor, other: Tensor, *, alpha: float = 1) -> dict[int, Build]:
+def _added(output: Tensor, input: Tensor, other: Tensor, *, alpha: float = 1) -> Known:
     """x + parameter, the parameter broadcast over the batch: a position embedding."""
     if alpha != 1 or not isinstance(input, Tensor) or not isinstance(other, Tensor) or input is other:
-        return {}
+        return []
 
     def of(parameter: Tensor) -> Build:
-        return lambda d: Rows(_broadcast_sum(_wide(d), parameter.shape))
+        return lambda d: Rows(_broadcast_sum(wide(d), parameter.shape))
 
-    return {id(each): of(each) for each in (input, other) if _is_broadcast(each, output)}
+    return [(each, of(each)) for each in (input, other) if _is_broadcast(each, output)]
 
 
-def _multiplied(output: Tensor, input: Tensor, other: Tensor) -> dict[int, Build]:
+def _multiplied(output: Tensor, input: Tensor, other: Tensor) -> Known:
     """x * parameter, the parameter broadcast over the batch: a scale."""
     if not isinstance(input, Tensor) or not isinstance(other, Tensor) or input is other:
-        return {}
+        return []
 
     def of(parameter: Tensor, x: Tensor) -> Build:
-        return lambda d: Rows(_broadcast_sum(_wide(d) * x, parameter.shape))
+        return lambda d: Rows(_broadcast_sum(wide(d) * x, parameter.shape))
 
     pairs = ((input, other.detach()), (other, input.detach()))
-    return {id(each): of(each, x) for each, x in pairs if _is_broadcast(each, output)}
+    return [(each, of(each, x)) for each, x in pairs if _is_broadcast(each, output)]
 
 
-def _expanded(output: Tensor, input: Tensor, *sizes: Any, **named: Any) -> dict[int, Build]:
+def _expanded(output: Tensor, input: Tensor, *sizes: Any, **named: Any) -> Known:
     """A class token that is given to every example."""
     if not _is_broadcast(input, output):
-        return {}
-    return {id(input): lambda d: Rows(_broadcast_sum(_wide(d), input.shape))}
+        return []
+    return [(input, lambda d: Rows(_broadcast_sum(wide(d), input.shape)))]
 
 
 def _is_broadcast(parameter: Tensor, output: Tensor) -> bool:
@@ -169,7 +164,15 @@ def _broadcast_sum(d: Tensor, shape: torch.Size) -> Tensor:
     return summed.reshape(len(d), *shape)
 
 
-RULES: dict[Any, Callable[..., dict[int, Build]]] = {
+def mixes_examples(function: Any, args: Any, kwargs: Any) -> bool:
+    """Whether a call is batch normalisation by the statistics of the batch."""
+    if function is not F.batch_norm:
+        return False
+    training = kwargs.get("training", args[5] if len(args) > 5 else False)
+    return bool(training or kwargs.get("running_mean", args[1] if len(args) > 1 else None) is None)
+
+
+RULES: dict[Any, Callable[..., Known]] = {
     F.linear: _linear,
     F.conv2d: _conv2d,
     F.layer_norm: _layer_norm,
@@ -179,10 +182,11 @@ RULES: dict[Any, Callable[..., dict[int, Build]]] = {
 _T = torch.Tensor
 
 
-def _register(functions: Iterable[Any], rule: Callable[..., dict[int, Build]]) -> None:
+def _register(functions: Iterable[Any], rule: Callable[..., Known]) -> None:
     RULES.update(dict.fromkeys(functions, rule))
 
 
 _register((torch.add, _T.add, _T.add_, _T.__add__, _T.__radd__, _T.__iadd__), _added)
 _register((torch.mul, _T.mul, _T.__mul__, _T.__rmul__), _multiplied)
-_register((_T.expand, _T.expand_as), _expanded)
+EXPANSIONS = (_T.expand, _T.expand_as)  # the only ones that need no other tensor with the examples of the batch
+_register(EXPANSIONS, _expanded)

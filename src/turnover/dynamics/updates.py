@@ -58,6 +58,8 @@ class Updates:
         self.watched = watched
         self.again = again
         self._epoch = 0
+        self._checked: set[int] = set()  # sizes of mini-batches
+        self._loose: set[str] = set()
         self._seen: Capture | None = None
         self._sums: dict[str, dict[str, Tensor]] = {}  # stay on the device until `means`
 
@@ -69,15 +71,19 @@ class Updates:
         with self._seen or nullcontext():
             yield
 
-    def update(self, losses: Tensor, index: Tensor) -> None:
+    def update(self, logits: Tensor, labels: Tensor, index: Tensor) -> None:
         """After that pass and before its backward pass, which stays possible.
 
         Args:
-            losses: of the mini-batch  # [batch]
+            logits: of the mini-batch  # [batch, classes]
+            labels: int64 [batch]
             index: which of the training examples it has  # int64 [batch]
         """
         if self._seen is not None:
-            self.add(finish(self.model, self._seen, losses, retain=True).gram(), index)
+            check = len(index) not in self._checked
+            self._checked.add(len(index))
+            found = finish(self.model, self._seen, logits, labels, check=check, loose=self._loose)
+            self.add(found.gram(), index)
         elif self.again is not None and self.watched(self._epoch):
             self.add(self.again(self._epoch, index).gram(), index)
         self._seen = None

@@ -59,8 +59,10 @@ def panels(places: Mapping[str, Axes], sources: Sequence[Source]) -> tuple[list[
         "cosine_lead": lowest(tables["batch_cosine"], "easy", "difficult"),
         "set_cosine_lead": lowest(tables["set_cosine"], "easy", "difficult"),
         "difficult_over_all": lowest(tables["contribution"], "difficult", "all"),
+        "difficult_over_easy": lowest(tables["contribution"], "difficult", "easy"),
         "all_over_easy": lowest(tables["contribution"], "all", "easy"),
         "others_difficult_over_all": lowest(tables["others_contribution"], "difficult", "all"),
+        "others_difficult_over_easy": lowest(tables["others_contribution"], "difficult", "easy"),
         "others_all_over_easy": lowest(tables["others_contribution"], "all", "easy"),
         "others_difficult": by_seed(_mean, tables["others_contribution"]["difficult"]),
         "others_easy": by_seed(_mean, tables["others_contribution"]["easy"]),
@@ -68,8 +70,11 @@ def panels(places: Mapping[str, Axes], sources: Sequence[Source]) -> tuple[list[
 
 
 def lowest(tables: dict[str, pd.DataFrame], first: str, second: str) -> list[float]:
-    """For each seed, the lowest difference of the curves of two subsets over all epochs that were watched."""
-    return by_seed(lambda a, b: float((a - b).min()), tables[first], tables[second])
+    """For each seed, the lowest difference of the curves of two subsets over all epochs that were watched.
+
+    Before training there is no epoch.
+    """
+    return by_seed(lambda a, b: float((a - b)[a.index > 0].min()), tables[first], tables[second])
 
 
 def _mean(curve: pd.Series) -> float:

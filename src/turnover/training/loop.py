@@ -32,8 +32,8 @@ class Observer(Protocol):
     def forward(self, epoch: int, batch: int) -> AbstractContextManager[None]:
         """Around the forward pass of a mini-batch of this size."""
 
-    def update(self, losses: Tensor, index: Tensor) -> None:
-        """The losses  # [batch], and which training examples the mini-batch has  # int64 [batch]."""
+    def update(self, logits: Tensor, labels: Tensor, index: Tensor) -> None:
+        """The logits  # [batch, classes], labels and which training examples the mini-batch has  # int64 [batch]."""
 
 
 def steps_per_epoch(examples: int, batch_size: int) -> int:
@@ -93,7 +93,7 @@ def train(
                     wide = logits.float() if logits.dtype.itemsize < 4 else logits
                     loss = F.cross_entropy(wide, y, reduction="none")  # [batch]
                 if observer:
-                    observer.update(loss, index)
+                    observer.update(logits, y, index)
                 loss.mean().backward()
                 optimizer.step()
                 losses.append(loss.detach())
