@@ -80,15 +80,29 @@ def trained_on(config: RunConfig) -> int:
 def _setting(config: RunConfig, among: Sequence[RunConfig]) -> list[str]:
     alike = [other for other in among if pair(other) == pair(config)]
     seeds = ", ".join(str(seed) for seed in sorted({other.seed for other in alike}))
-    sizes = sorted({trained_on(other) for other in alike})
+    sizes = " or ".join(f"{size:,}" for size in sorted({trained_on(other) for other in alike}))
     rates = ", ".join(f"{rate:g}" for rate in sorted({other.optimizer.lr for other in alike}))
     schedules = ", ".join(dict.fromkeys(other.schedule.name for other in alike))
     epochs = ", ".join(str(number) for number in sorted({other.epochs for other in alike}))
-    return [
-        f"{FACTS[config.dataset.name].title}, {' or '.join(f'{size:,}' for size in sizes)} training examples; "
+    included = " (test examples among them)" if config.dataset.include_test else ""
+    lines = [
+        f"{FACTS[config.dataset.name].title}, {sizes} training examples{included}; "
         f"{network(config)}; SGD lr {rates} {schedules}, momentum {config.optimizer.momentum:g}, "
         f"batch {config.batch_size}, {epochs} epochs; seed{'s' if ',' in seeds else ''} {seeds}."
     ]
+    if isinstance(config.turnover, TurnoverConfig) and set(varied(alike)[0]) <= {"seed"}:
+        lines.append(f"{pair(config)}: {masks(config)}; {_judged(alike)}.")
+    return lines
+
+
+def _judged(runs: Sequence[RunConfig]) -> str:
+    """What sub-networks reach in score runs, a mean over them, and every verdict on leakage but that of none."""
+    found = [Run(run).manifest.get("leakage") or {} for run in runs]
+    own, flipped = (
+        sum(each.get(f"{kind}_accuracy", float("nan")) for each in found) / len(found) for kind in ("own", "flipped")
+    )
+    leaks = " and ".join(sorted({each["verdict"] for each in found if each.get("verdict", "none") != "none"}))
+    return f"own accuracy {own:.2f}, flipped {flipped:.2f}" + (f"; {leaks}" if leaks else "")
 
 
 def _subsets(config: RunConfig) -> str:
@@ -103,16 +117,9 @@ def _subsets(config: RunConfig) -> str:
             return f"Easy: {size} examples with real labels; difficult: {size} with random ones; both chosen at random."
         case ScoreSubsets(runs=runs):
             first = runs[0]
-            found = [Run(run).manifest.get("leakage") or {} for run in runs]
-            own, flipped = (
-                sum(each.get(f"{kind}_accuracy", float("nan")) for each in found) / len(found)
-                for kind in ("own", "flipped")
-            )
-            leaks = " and ".join(sorted({each["verdict"] for each in found if each.get("verdict", "none") != "none"}))
             return (
                 f"{name}: easy and difficult are the {size} lowest and highest scores, the mean of {len(runs)} score "
-                f"runs ({masks(first)}, {first.epochs} epochs; own accuracy {own:.2f}, flipped {flipped:.2f}"
-                f"{f'; {leaks}' if leaks else ''})."
+                f"runs ({masks(first)}, {first.epochs} epochs; {_judged(runs)})."
             )
 
 
