@@ -7,10 +7,12 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from turnover.facts import FACTS
-from turnover.figures.curves import curves, line
-from turnover.figures.dynamics import METRIC, accuracy_axes, by_seed, claim, final, final_gap, legend
+from turnover.figures.curves import BAND, curves, line
+from turnover.figures.dynamics import METRIC, accuracy_axes, by_seed, claim, final, final_gap
 from turnover.figures.make import Drawn, FigureConfig
 from turnover.figures.notes import Source, trained_on
 from turnover.figures.style import COLOURS, panel
@@ -21,11 +23,14 @@ _SHOWN = ("easy", "difficult")
 
 def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
     """Panels, plotted curves and claim 6 from runs trained on each subset, with the same seeds."""
-    picture, grid = plt.subplots(1, len(NAMES), figsize=(8.5, 4.5), layout="constrained", sharey=True)
+    picture, places = plt.subplot_mosaic(
+        [["a", "b", "c"], ["key"] * 3], figsize=(8.5, 4.5), height_ratios=[1, 0.14], layout="constrained"
+    )
     numbers = []
     values: dict[str, list[float]] = {}
     reached: dict[tuple[str, str], pd.DataFrame] = {}  # accuracy by what was trained on, and on what it is measured
-    for axes, letter, trained in zip(grid, "abc", NAMES, strict=True):
+    for letter, trained in zip("abc", NAMES, strict=True):
+        axes = places[letter]
         runs = [source for source in sources if getattr(source.config.subsets, "train_on", None) == trained]
         config = runs[0].config
         panel(axes, letter, f"trained on {trained_on(config):,} {trained}")
@@ -44,7 +49,22 @@ def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
         accuracy_axes(axes, FACTS[config.dataset.name].classes)
         axes.set_xlabel("epoch")
         axes.set_ylabel("accuracy of the full network" if letter == "a" else "")
-        legend(axes)
+        axes.tick_params(labelleft=letter == "a")
+    _key(places["key"])
     values["transfer"] = by_seed(final_gap, reached["difficult", "easy"], reached["easy", "difficult"])
     claims = [claim("6", figure.claims["6"], values)]
     return Drawn(picture, pd.concat(numbers, ignore_index=True), claims)
+
+
+def _key(axes: Axes) -> None:
+    """What the lines of all panels are."""
+    shown = {name: COLOURS[name] for name in NAMES}
+    handles = [Line2D([], [], color=colour, label=name) for name, colour in shown.items()]
+    handles += [
+        Line2D([], [], color="#666666", linestyle="-", label="trained on"),
+        Line2D([], [], color="#666666", linestyle="--", label="never seen"),
+        Line2D([], [], color=COLOURS["all"], linestyle=":", label="all test examples"),
+        Line2D([], [], color=COLOURS["muted"], linewidth=1, label="chance"),
+    ]
+    axes.axis("off")
+    axes.legend(handles=handles, title=BAND, title_fontsize=7, fontsize=8, loc="center", ncols=len(handles))
