@@ -45,6 +45,7 @@ def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
     numbers.append(line(left, control, panel="a", name=name, colour=COLOURS["random"], style="-."))
     accuracy_axes(left, classes)
     legend(left)
+    left.get_legend().set_loc((0.22, 0.16))  # type: ignore[union-attr]  # between the curves of easy and difficult
     panel(right, "b", "test accuracy")
     numbers.append(_test(right, test, peaks))
     accuracy_axes(right, classes)
