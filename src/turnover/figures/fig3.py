@@ -41,11 +41,11 @@ def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
     picture, (left, right) = plt.subplots(1, 2, figsize=(8.5, 4.2), layout="constrained")
     panel(left, "a", "training accuracy")
     numbers = subset_lines(left, "a", train, _NAMES)
-    name = "difficult, other random labels (never trained)"
+    name = "difficult, other labels (never trained)"
     numbers.append(line(left, control, panel="a", name=name, colour=COLOURS["random"], style="-."))
     accuracy_axes(left, classes)
     legend(left)
-    left.get_legend().set_loc((0.22, 0.16))  # type: ignore[union-attr]  # between the curves of easy and difficult
+    left.get_legend().set_loc((0.2, 0.16))  # between the curves of easy and difficult
     panel(right, "b", "test accuracy")
     numbers.append(_test(right, test, peaks))
     accuracy_axes(right, classes)
