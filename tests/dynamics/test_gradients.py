@@ -53,7 +53,7 @@ def all_of(found: Gradients, model: nn.Module, expected: dict[str, Tensor]) -> N
 @pytest.mark.parametrize("batch", [1, 5])
 def test_every_quantity_is_that_of_autograd(name: str, batch: int) -> None:
     model, x, y = made(CASES[name], batch)
-    found = gradients(model, x, y)
+    found = gradients(model, x, y, check=False)  # which would mend a wrong formula
     all_of(found, model, oracles.example_gradients(model, x, y))
     with torch.no_grad():
         torch.testing.assert_close(found.losses, nn.functional.cross_entropy(model(x), y, reduction="none"))
@@ -72,7 +72,7 @@ def test_sub_networks_have_gradients_of_their_own(name: str, kind: str) -> None:
         "full": None,
     }
     expected = oracles.example_gradients(model, x, y, contexts[kind])
-    all_of(gradients(model, x, y, choose(ids)), model, expected)
+    all_of(gradients(model, x, y, choose(ids), check=False), model, expected)
 
 
 @pytest.mark.parametrize("built", [1, 500, 10**9])
@@ -80,7 +80,7 @@ def test_sub_networks_have_gradients_of_their_own(name: str, kind: str) -> None:
 def test_how_much_is_built_at_once_changes_nothing(name: str, built: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(factors, "BUILT", built)
     model, x, y = made(CASES[name], 4)
-    all_of(gradients(model, x, y), model, oracles.example_gradients(model, x, y))
+    all_of(gradients(model, x, y, check=False), model, oracles.example_gradients(model, x, y))
 
 
 @given(
@@ -308,11 +308,15 @@ def test_frozen_parameters_are_left_out_and_unused_ones_have_no_gradient() -> No
     assert {"table.weight", "position", "token", "norm.weight", "layer.bias"} <= set(found.factors)
 
 
-def test_only_the_known_uses_are_factored() -> None:
-    model, x, _ = made(CASES["cvt"], 3)
+@pytest.mark.parametrize("name", sorted(set(CASES) - {"attention"}))
+def test_every_parameter_has_a_formula_that_passes_the_check(name: str) -> None:
+    model, x, y = made(CASES[name], 3)
     with Capture(model, 3) as seen:
         model(x)
-    assert not seen.others, "the compact transformer has a formula for every parameter"
+    assert not seen.others
+    loose: set[str] = set()
+    gradients(model, x, y, loose=loose)
+    assert not loose
 
 
 @pytest.mark.parametrize("name", ["mlp", "vgg11", "cvt"])
