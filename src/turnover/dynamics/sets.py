@@ -140,7 +140,7 @@ def _batches(
     precision: Precision,
     backend: Backend,
 ) -> Iterator[Gradients]:
-    """Gradients batch by batch, in evaluation mode; one example of each size of batch is checked."""
+    """Gradients batch by batch, in evaluation mode; the first batch of each size is checked."""
     checked: set[int] = set()
     loose: set[str] = set()
     with evaluation_mode(model):
