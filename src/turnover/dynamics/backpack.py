@@ -11,9 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from turnover.device import Precision, autocast
-from turnover.dropout import branches
 from turnover.dynamics.factors import Factor, Rows
-from turnover.dynamics.gradients import Gradients
+from turnover.dynamics.gradients import Gradients, inside
 from turnover.errors import TurnOverError
 from turnover.interception import Branch
 
@@ -42,19 +41,14 @@ def gradients(
         from backpack import backpack, extend, extensions
 
         twin = copy.deepcopy(model)  # its hooks stay on what they are put on
-        x = x.detach().requires_grad_(
-            x.is_floating_point()
-        )  # PyTorch warns of such hooks where no input has a gradient
+        # PyTorch warns of such hooks where no input has a gradient
+        x = x.detach().requires_grad_(x.is_floating_point())
         criterion = nn.CrossEntropyLoss(reduction="sum")  # a gradient of one example's loss, not of its B-th part
         try:
             extend(twin)
             extend(criterion)
-            with torch.enable_grad(), autocast(x.device, precision):
-                if branch is not None and branch.ids is not None:
-                    with branches(twin, [branch]):
-                        logits = twin(x)
-                else:
-                    logits = twin(x)
+            with torch.enable_grad(), autocast(x.device, precision), inside(twin, branch):
+                logits = twin(x)
                 loss = criterion(logits.double(), y)
             with backpack(extensions.BatchGrad()):
                 loss.backward()

@@ -6,7 +6,7 @@ One forward and one backward pass down to the activations give norms, inner prod
 
 import logging
 from collections.abc import Iterable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -102,18 +102,22 @@ def gradients(
     Raises:
         TurnOverError: the examples of the batch influence each other, as in batch normalisation in training mode.
     """
-    masked = branch is not None and branch.ids is not None
     with (
         torch.enable_grad(),
         Capture(model, len(x)) as seen,
-        branches(model, [branch]) if branch is not None and masked else nullcontext(),
+        inside(model, branch),
         autocast(x.device, precision),
     ):
         logits = model(x)  # [batch, classes]
     if check and not model.training:
         with autocast(x.device, precision):
-            _refuse_mixing(model, x, branch if masked else None, logits)
+            _refuse_mixing(model, x, branch, logits)
     return finish(model, seen, logits, y, check=check, loose=loose)
+
+
+def inside(model: nn.Module, branch: Branch | None) -> AbstractContextManager[None]:
+    """A context in which `model` runs each example through this sub-network; None or `full`: the full network."""
+    return nullcontext() if branch is None or branch.ids is None else branches(model, [branch])
 
 
 def finish(
@@ -215,11 +219,8 @@ def _deviating(found: Gradients, trainable: dict[str, nn.Parameter], losses: Ten
 @torch.no_grad()
 def _refuse_mixing(model: nn.Module, x: Tensor, branch: Branch | None, logits: Tensor) -> None:
     """The last example alone must give what it gives in the batch."""
-    ids = None if branch is None else branch.ids
-    alone_branch = (
-        nullcontext() if branch is None or ids is None else branches(model, [Branch(ids[-1:], branch.flipped)])
-    )
-    with alone_branch:
+    last = None if branch is None or branch.ids is None else Branch(branch.ids[-1:], branch.flipped)
+    with inside(model, last):
         alone = model(x[-1:])[0]
     low = logits.dtype.itemsize < 4
     tolerance = 0.1 if low else 1e-9 if logits.dtype == torch.float64 else 1e-3
