@@ -148,20 +148,3 @@ def test_a_tensor_on_the_wrong_device_is_noticed() -> None:
         model = mlp(4, [3], 2)
         with pytest.raises(RuntimeError, match="device"):
             model(torch.zeros(2, 4, device="cpu"))
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_real_gpu_gives_the_same_masks_and_scores() -> None:
-    ids = torch.tensor([0, 1, 2**24 + 1, 2**40])
-    assert torch.equal(turnover.mask(ids.cuda(), 500, 1, 2, 0.3).cpu(), turnover.mask(ids, 500, 1, 2, 0.3))
-    model = turnover.attach(network("resnet18").double())
-    x, y = torch.randn(4, 3, 32, 32, dtype=torch.float64), torch.zeros(4, dtype=torch.int64)
-    on_cpu = turnover.score(model, x, y, ids)
-    on_gpu = turnover.score(model.cuda(), x, y, ids)
-    assert (on_cpu["score"] - on_gpu["score"]).abs().max() < 1e-9
-    examples = Examples(x.cuda(), y.cuda(), ids.cuda())
-    groups: dict[Name, Examples] = {("train", "all"): examples, ("test", "all"): examples}
-    on_gpu_means = measure(model, groups, fresh_masks=1, precision="float32")
-    groups = {group: Examples(x, y, ids) for group in groups}
-    for group, values in measure(model.cpu(), groups, fresh_masks=1, precision="float32").items():
-        assert on_gpu_means[group] == pytest.approx(values, abs=1e-9)

@@ -81,7 +81,7 @@ class MaskRule:
 
     def own(self, ids: Tensor, units: int, layer: int) -> Tensor:
         """Own masks, bool.  # [batch, units]"""
-        return self._choose(ids, units, layer, torch.tensor([False, True], device=ids.device))
+        return self._choose(ids, units, layer, torch.arange(2, device=ids.device).bool())
 
     def multiplier(
         self, ids: Tensor, units: int, layer: int, *, flipped: bool, dtype: torch.dtype, out: Tensor | None = None
@@ -92,8 +92,9 @@ class MaskRule:
         that shape and dtype, if there is one.  # [batch, units]
         """
         keep = self._threshold / (1 << PLANES) if self.balance == "bernoulli" else self._kept(units) / units
-        values = [1 / (1 - keep), 0.0] if flipped else [0.0, 1 / keep]
-        return self._choose(ids, units, layer, torch.tensor(values, dtype=dtype, device=ids.device), out)
+        own = torch.arange(2, dtype=dtype, device=ids.device)  # made there: copied numbers would make a GPU wait
+        values = (1 - own) / (1 - keep) if flipped else own / keep
+        return self._choose(ids, units, layer, values, out)
 
     def _choose(self, ids: Tensor, units: int, layer: int, values: Tensor, out: Tensor | None = None) -> Tensor:
         # values[1] on own units, values[0] on the others
