@@ -138,6 +138,7 @@ def test_a_run_is_that_of_the_cpu(precision: str, monkeypatch: pytest.MonkeyPatc
         config = digits(f"device={device}", f"precision={precision}")
         folder = execute(config)
         assert Run(config).finished
+        assert Run(config).manifest["device"].startswith(device)
         tables.append(pd.read_parquet(folder / "scores.parquet"))
     difference = (tables[0]["score"] - tables[1]["score"]).abs().max()
     assert difference < (1e-3 if precision == "float32" else 0.2)

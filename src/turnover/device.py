@@ -27,6 +27,11 @@ def resolve(name: str) -> torch.device:
     return device
 
 
+def describe(device: torch.device) -> str:
+    """What is recorded of a device: its name, and for a GPU its model too."""
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+
+
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[None]:
     """Forward passes inside run in bfloat16 where PyTorch deems it safe; nothing changes for float32."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")

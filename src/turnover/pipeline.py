@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from turnover import gradient_tracking
 from turnover.config import RunConfig
-from turnover.device import peak_memory
+from turnover.device import describe, peak_memory
 from turnover.dynamics.accuracy import measure
 from turnover.dynamics.updates import Updates
 from turnover.facts import FACTS
@@ -33,7 +33,7 @@ log = logging.getLogger("turnover")
 def work(run: Run, device: torch.device, record: dict[str, Any]) -> None:
     """Do `run` in its folder, going on from its last checkpoint; `record` receives what the manifest adds."""
     config, folder = run.config, run.folder
-    record |= {"device": str(device), "threads": torch.get_num_threads()}
+    record |= {"device": describe(device), "threads": torch.get_num_threads()}
     parts = build(config, device)
     record["parents"] = [Run(parent).name for parent in config.parents]
     if parts.subsets is not None:
