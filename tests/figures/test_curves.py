@@ -184,8 +184,10 @@ class Known:
         generator = np.random.default_rng(0)
         self.sources, self.curves = [], []
         text = (checkout() / "conf" / "figure" / f"{name}.yaml").read_text(encoding="utf-8")
-        figure = FigureConfig.model_validate(yaml.safe_load(text))
-        for config in [one for each in figure.experiments for one in sweep([f"+experiment={each}", "scale=smoke"])]:
+        self.figure = FigureConfig.model_validate(yaml.safe_load(text))
+        for config in [
+            one for each in self.figure.experiments for one in sweep([f"+experiment={each}", "scale=smoke"])
+        ]:
             folder = Run(config).folder
             epochs = range(config.epochs + 1)
             made: dict[Key, Curve] = {key: {e: float(generator.random()) for e in epochs} for key in SPLITS[name]}
@@ -203,7 +205,7 @@ class Known:
             self.curves.append(made)
         with style():
             module = import_module(f"turnover.figures.{name}")
-            self.drawn: Drawn = module.draw(figure, self.sources)
+            self.drawn: Drawn = module.draw(self.figure, self.sources)
 
     def measured(self, claim: str) -> dict[str, tuple[float, ...]]:
         """The values by seed of each measure of a claim."""
@@ -305,6 +307,19 @@ def test_fig5_of_known_curves(known: Known) -> None:
     for letter, (split, name) in panels.items():
         for subset in ("easy", "difficult", "all"):
             assert known.panel(letter, subset) == known.expect(curve(split, subset), of(name))
+
+
+@figure5
+def test_fig5_of_one_data_set_says_so_in_its_claims(known: Known) -> None:
+    alone = [source for source in known.sources if source.config.dataset.name == "cifar10"]
+    with style():
+        drawn = import_module("turnover.figures.fig5").draw(known.figure, alone)
+    plt.close(drawn.picture)
+    whole = {claim.id: claim for claim in known.drawn.claims}
+    for claim in drawn.claims:
+        assert claim.text == f"{whole[claim.id].text} (CIFAR-10 alone)"
+        assert claim.measures == tuple(each for each in whole[claim.id].measures if each.name.endswith("cifar10"))
+        assert 0 < len(claim.measures) < len(whole[claim.id].measures)
 
 
 @figure6

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from turnover.facts import FACTS
-from turnover.figures.curves import curves, line
+from turnover.figures.curves import BAND, curves, line
 from turnover.figures.dynamics import (
     METRIC,
     SUBSETS,
@@ -19,7 +19,6 @@ from turnover.figures.dynamics import (
     falls,
     gain_over,
     highest,
-    legend,
     peak_epoch,
     subset_lines,
 )
@@ -38,14 +37,18 @@ def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
     control = curves(sources, "train", "control", METRIC)  # the difficult images with labels never trained on
     peaks = {"peak_epoch": by_seed(peak_epoch, test), "peak_accuracy": [float(value) for value in test.max()]}
 
-    picture, (left, right) = plt.subplots(1, 2, figsize=(8.5, 4.2), layout="constrained")
+    picture, places = plt.subplot_mosaic(
+        [["a", "b"], ["key", "key"]], figsize=(8.5, 4.6), height_ratios=[1, 0.2], layout="constrained"
+    )
+    left, right = places["a"], places["b"]
     panel(left, "a", "training accuracy")
     numbers = subset_lines(left, "a", train, _NAMES)
     name = "difficult, other labels (never trained)"
     numbers.append(line(left, control, panel="a", name=name, colour=COLOURS["random"], style="-."))
     accuracy_axes(left, classes)
-    legend(left)
-    left.get_legend().set_loc((0.2, 0.16))  # between the curves of easy and difficult
+    places["key"].axis("off")
+    handles = left.get_legend_handles_labels()
+    places["key"].legend(*handles, title=BAND, title_fontsize=7, fontsize=8, loc="center", ncols=3)
     panel(right, "b", "test accuracy")
     numbers.append(_test(right, test, peaks))
     accuracy_axes(right, classes)

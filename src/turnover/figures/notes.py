@@ -43,7 +43,7 @@ def notes(sources: Sequence[Source], scale: str, overrides: Sequence[str] = ()) 
     lines += dict.fromkeys(line for config in configs for line in [_subsets(config)] if line)
     reduced = [] if scale == "paper" else _reduced(configs, overrides)
     lines += [f"Not as the experiment says: {', '.join(overrides)}."] if overrides else []
-    lines.append(f"{scale} scale" + (f"; reduced: {'; '.join(reduced)}." if reduced else ": the paper's setting."))
+    lines.append(f"{scale} scale" + (f"; reduced: {'; '.join(reduced)}." if reduced else ": nothing is reduced."))
     if scale == "smoke":
         lines.append(SMOKE)
     same = {name: value for name, value in flatten(configs[0].science()).items() if name not in varied(configs)[0]}

@@ -39,9 +39,10 @@ def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
             last = float(accuracy.iloc[-1])
             peaks.append(row | {"peak_epoch": epoch, "peak_accuracy": height, "last_accuracy": last})
         axes.set_xlabel("epoch")
-        axes.set_xscale("symlog", linthresh=1)
+        axes.set_xscale("log")
+        axes.set_xlim(1, max(accuracy.index))
         axes.xaxis.set_major_formatter(ScalarFormatter())
-        axes.legend(title="peak of the test accuracy and its epoch", title_fontsize=8, fontsize=8, loc="lower center")
+        axes.legend(title="peak of the test accuracy and its epoch", title_fontsize=8, fontsize=8, loc="lower left")
     # the rise from chance, in the first epochs, would flatten everything else
     late = pd.concat([table[table["epoch"] >= table["epoch"].max() / 10] for table in numbers])["test_accuracy"]
     panels[0].set_ylim(late.min() - 0.5 * (late.max() - late.min()), late.max() + 0.1 * (late.max() - late.min()))
