@@ -9,15 +9,16 @@ import pytest
 from turnover.store import checkout
 
 ROOT = checkout()
-REFERENCE = ROOT / "outputs" / "reference" / "laptop"
+REFERENCE = ROOT / "outputs" / "reference"
+TABLES = pytest.mark.parametrize(("scale", "heading"), [("laptop", "claim"), ("paper", "claim at paper scale")])
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 _INTERVAL = re.compile(r"(-?\d+\.?\d*) \[(-?\d+\.?\d*), (-?\d+\.?\d*)\]")
 
 
-def results() -> dict[str, dict[str, Any]]:
+def results(scale: str = "laptop") -> dict[str, dict[str, Any]]:
     """Every committed figure or study by its name."""
-    found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in REFERENCE.glob("*.json")}
+    found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in (REFERENCE / scale).glob("*.json")}
     return {name: result for name, result in found.items() if "claims" in result}
 
 
@@ -39,16 +40,23 @@ def minutes(runs: dict[str, dict[str, Any]]) -> float:
     return sum(each["seconds"] * share for each, share in zip(runs.values(), shares, strict=True)) / 60
 
 
-def test_every_claim_stands_in_the_readme_with_its_verdict() -> None:
-    told = {cells[0].split(":")[0]: cells[-1] for cells in rows("claim") if cells[0]}
-    known = {id: claim["verdict"] for result in results().values() for id, claim in result["claims"].items()}
+def verdicts(result: dict[str, Any]) -> str:
+    """Its claims as the README tells them."""
+    return ", ".join(f"{id} {claim['verdict']}" for id, claim in result["claims"].items()) or "none"
+
+
+@TABLES
+def test_every_claim_stands_in_the_readme_with_its_verdict(scale: str, heading: str) -> None:
+    told = {cells[0].split(":")[0]: cells[-1] for cells in rows(heading) if cells[0]}
+    known = {id: claim["verdict"] for result in results(scale).values() for id, claim in result["claims"].items()}
     assert told == known
 
 
-def test_every_number_of_the_claims_is_that_of_the_results() -> None:
-    known = {id: claim["measures"] for result in results().values() for id, claim in result["claims"].items()}
+@TABLES
+def test_every_number_of_the_claims_is_that_of_the_results(scale: str, heading: str) -> None:
+    known = {id: claim["measures"] for result in results(scale).values() for id, claim in result["claims"].items()}
     id = ""
-    for cells in rows("claim"):
+    for cells in rows(heading):
         id = cells[0].split(":")[0] or id  # a claim's further rows leave it out
         [(effect, low, high)] = _INTERVAL.findall(cells[1])
         places = len(effect.partition(".")[2])
@@ -64,9 +72,8 @@ def test_every_figure_of_the_readme_is_there_with_its_verdicts_and_time(cells: l
         return
     result = results()[name]
     assert f"(outputs/reference/laptop/{name}.png)" in cells[0]
-    assert (REFERENCE / f"{name}.png").is_file()
-    verdicts = {id: claim["verdict"] for id, claim in result["claims"].items()}
-    assert cells[3] == (", ".join(f"{id} {verdict}" for id, verdict in verdicts.items()) or "none")
+    assert (REFERENCE / "laptop" / f"{name}.png").is_file()
+    assert cells[3] == verdicts(result)
     if result.get("runs"):
         told = re.fullmatch(r"(\d+) min(?: \+ (\d+) min of score runs)?", cells[2])
         assert told, cells[2]
@@ -74,7 +81,53 @@ def test_every_figure_of_the_readme_is_there_with_its_verdicts_and_time(cells: l
         assert int(told[2] or 0) == round(minutes(result.get("score_runs", {})))
 
 
+def test_every_figure_at_paper_scale_stands_in_the_readme_with_its_verdicts() -> None:
+    told = {}
+    for cells in rows("figure"):
+        for said, name in re.findall(r"\[([^]]*)\]\(outputs/reference/paper/(.*?)\.png\)", cells[4]):
+            assert (REFERENCE / "paper" / f"{name}.png").is_file()
+            assert name.startswith(cells[1].strip("`").removeprefix("make "))
+            told[name] = said
+    figures = {name: result for name, result in results("paper").items() if name.startswith("fig")}
+    assert told == {name: verdicts(result) for name, result in figures.items()}
+    assert {result["scale"] for result in figures.values()} == {"paper"}
+
+
 def test_every_committed_figure_stands_in_the_readme() -> None:
     figures = {cells[1].strip("`").removeprefix("make ") for cells in rows("figure")}
     assert {name for name in results() if name.startswith("fig")} <= figures
     assert figures == {path.stem for path in (ROOT / "conf" / "figure").glob("fig*.yaml")}
+
+
+VARIANTS = {  # of the leakage study: what the README calls them, and the results
+    "base: masks after every layer, the paper's": "base: the paper's setting",
+    "**masks in the last block only**": "masks in block5 only",
+    "2,000 images": "2,000 examples",
+    "all 50,000 images": "50,000 examples",
+}
+
+
+def test_every_number_of_the_leakage_study_is_that_of_the_results() -> None:
+    result = json.loads((REFERENCE / "laptop" / "leakage.json").read_text(encoding="utf-8"))
+    known = {each["variant"]: each for each in result["summary"]["variants"]}
+    told = rows("one change from the base")
+    assert {VARIANTS.get(cells[0], cells[0]) for cells in told} == set(known)
+    for cells in told:
+        variant = known[VARIANTS.get(cells[0], cells[0])]
+        names = ["own, train", "flipped, all training examples", "full network, test", "own, constant image"]
+        names += [f"swapped image: label of {whom}" for whom in ("the mask", "the image", "a bystander")]
+        numbers = [float(text) for cell in cells[1:6] for text in cell.replace("*", "").split("/")]
+        assert numbers == pytest.approx([variant[name] for name in names], abs=0.00051), cells[0]
+        if variant["spearman_between_seeds"] is not None:
+            assert float(cells[6]) == pytest.approx(variant["spearman_between_seeds"], abs=0.0051)
+        assert [cells[7]] == variant["verdicts"]
+
+
+def test_every_peak_of_the_sensitivity_study_is_that_of_the_results() -> None:
+    result = json.loads((REFERENCE / "paper" / "sensitivity.json").read_text(encoding="utf-8"))
+    peaks = result["summary"]["peaks"]
+    lines = [text.strip() for text in README.splitlines()]
+    for kind, title in {"standard": "inputs of mean 0, variance 1", "unit": "inputs in [0, 1]"}.items():
+        of_kind = sorted((each for each in peaks if each["normalization"] == kind), key=lambda each: each["lr"])
+        cells = [f"{each['peak_accuracy']:.3f}"[1:] + f" at {each['peak_epoch']}" for each in of_kind]
+        assert f"| {title} | {' | '.join(cells)} |" in lines

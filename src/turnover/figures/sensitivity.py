@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
-from matplotlib.ticker import ScalarFormatter
+from matplotlib.ticker import StrMethodFormatter
 
 from turnover.figures.curves import curves
 from turnover.figures.make import Drawn, FigureConfig
@@ -41,7 +41,7 @@ def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
         axes.set_xlabel("epoch")
         axes.set_xscale("log")
         axes.set_xlim(1, max(accuracy.index))
-        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.legend(title="peak of the test accuracy and its epoch", title_fontsize=8, fontsize=8, loc="lower left")
     # the rise from chance, in the first epochs, would flatten everything else
     late = pd.concat([table[table["epoch"] >= table["epoch"].max() / 10] for table in numbers])["test_accuracy"]
