@@ -100,7 +100,7 @@ def test_every_committed_figure_stands_in_the_readme() -> None:
 
 
 VARIANTS = {  # of the leakage study: what the README calls them, and the results
-    "base: masks after every layer, the paper's": "base: the paper's setting",
+    "base: masks in all layers, as in the paper": "base: masks in all layers",
     "**masks in the last block only**": "masks in block5 only",
     "2,000 images": "2,000 examples",
     "all 50,000 images": "50,000 examples",

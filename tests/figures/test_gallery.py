@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
-from turnover.figures.gallery import agreement, agreement_all, draw, extremes, votes
+from turnover.figures.gallery import agreement, agreement_all, draw, extremes, literal, votes
 from turnover.figures.make import ClaimConfig, Drawn, FigureConfig, Threshold
 from turnover.figures.notes import Source
 from turnover.tables import read_scores, write_scores
@@ -84,6 +84,17 @@ def test_agreement_is_that_of_the_resample_written_out(n: int, seed: int, ties: 
     assert agreement(table, by, easiest=easiest)(counts) == pytest.approx(expected, abs=1e-12)
 
 
+@given(sizes, seeds)
+def test_agreement_of_the_literally_lowest_scores(n: int, seed: int) -> None:
+    table, by = random_table(seed, n), random_table(seed + 1, n, ties=False)
+    hits = []
+    for label in sorted(set(table["label"])):
+        places = sorted((i for i in range(n) if table["label"].iloc[i] == label), key=lambda i: by["score"].iloc[i])
+        rows = written_out(table, once(table))
+        hits += [right(rows[i]) for i in places[: ceil(len(places) / 10)]]
+    assert agreement(table, by, easiest=True, order=literal)(once(table)) == pytest.approx(sum(hits) / len(hits))
+
+
 def test_agreement_counts_the_tenth_of_every_class_by_hand() -> None:
     # class 0: 20 examples, both of its easiest are right; class 1: 11 examples, one of its two easiest is right
     label = np.array([0] * 20 + [1] * 11)
@@ -147,7 +158,7 @@ def test_votes_are_what_more_than_half_of_the_seeds_predict(runs: int, n: int, s
 
 # --- the picture ---
 
-MEASURES = ("agreement", "agreement_difficult", "agreement_all")
+MEASURES = ("agreement", "agreement_literal", "agreement_difficult", "agreement_all")
 
 
 def figure() -> FigureConfig:

@@ -4,7 +4,7 @@ Chosen by the mean score over the seeds, among the training examples of each cla
 What the claim counts is predicted by one seed, on examples that the other seeds find easy or difficult.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -22,6 +22,8 @@ from turnover.figures.style import COLOURS, panel
 from turnover.scores.average import average
 from turnover.subsets import ranked
 from turnover.tables import read_scores
+
+Order = Callable[[pd.DataFrame], pd.DataFrame]  # sorts a score table from the easiest example to the most difficult
 
 ROWS = 5  # images of a class in a panel
 
@@ -81,24 +83,25 @@ def extremes(table: pd.DataFrame, rows: int = ROWS) -> pd.DataFrame:
     return pd.concat(found).sort_values(names[:3]).reset_index(drop=True)[names]
 
 
-def agreement(table: pd.DataFrame, by: pd.DataFrame, *, easiest: bool) -> Statistic:
+def agreement(table: pd.DataFrame, by: pd.DataFrame, *, easiest: bool, order: Order = ranked) -> Statistic:
     """Share of the easiest, or of the most difficult, tenth of every class whose own and flipped predictions are right.
 
-    The tenth of a class of n examples is the first ceil(n / 10) in the order of `subsets.ranked`, or the last. A
-    resample chooses its own tenths.
+    The tenth of a class of n examples is the first ceil(n / 10) in that order, or the last. A resample chooses its own
+    tenths.
 
     Args:
         table: whose predictions count, index "id".
         by: whose scores tell what is easy, of the same examples in the same order.
+        order: of a score table, from the easiest example to the most difficult one.
     """
-    order = by.index.get_indexer(ranked(by).index)
-    order = order if easiest else order[::-1]
-    order = order[np.argsort(table["label"].to_numpy()[order], kind="stable")]
-    right = _both_right(table)[order]
-    _, first, kind = np.unique(table["label"].to_numpy()[order], return_index=True, return_inverse=True)
+    places = by.index.get_indexer(order(by).index)
+    places = places if easiest else places[::-1]
+    places = places[np.argsort(table["label"].to_numpy()[places], kind="stable")]
+    right = _both_right(table)[places]
+    _, first, kind = np.unique(table["label"].to_numpy()[places], return_index=True, return_inverse=True)
 
     def statistic(counts: np.ndarray) -> float:
-        drawn = counts[order]
+        drawn = counts[places]
         before = np.cumsum(drawn) - drawn
         place = before - before[first][kind]  # how many of the same class come before the example
         tenth = -(-np.bincount(kind, weights=drawn).astype(np.int64) // 10)
@@ -106,6 +109,11 @@ def agreement(table: pd.DataFrame, by: pd.DataFrame, *, easiest: bool) -> Statis
         return float(kept @ right / kept.sum())
 
     return statistic
+
+
+def literal(table: pd.DataFrame) -> pd.DataFrame:
+    """A score table from the lowest score to the highest, negative ones and all; equal ones in the order of rows."""
+    return table.sort_values("score", kind="stable")
 
 
 def agreement_all(table: pd.DataFrame) -> Statistic:
@@ -119,6 +127,7 @@ def _agree(id: str, config: ClaimConfig, tables: Sequence[pd.DataFrame]) -> Clai
     by = [average([other for other in tables if other is not table] or [table]) for table in tables]
     kinds = {
         "agreement": [agreement(*each, easiest=True) for each in zip(tables, by, strict=True)],
+        "agreement_literal": [agreement(*each, easiest=True, order=literal) for each in zip(tables, by, strict=True)],
         "agreement_difficult": [agreement(*each, easiest=False) for each in zip(tables, by, strict=True)],
         "agreement_all": [agreement_all(table) for table in tables],
     }

@@ -25,7 +25,7 @@ from turnover.figures.notes import Source
 from turnover.store import Run
 from turnover.tables import scores_by_epoch
 
-BASE = "base: the paper's setting"
+BASE = "base: masks in all layers"
 RULE = (
     "among variants with as many training examples as the base, the highest flipped accuracy (all training examples, "
     "last epoch, mean over seeds); within 0.01 of it, the highest Spearman correlation of the scores of two seeds"

@@ -14,6 +14,10 @@ from turnover.tables import read_subsets
 from turnover.values import flatten
 
 _NO_REDUCTION = ("subsets.runs", "estimator.epochs")  # told of the score runs themselves; costs no accuracy
+_PAPER: dict[str, dict[str, Any]] = {  # appendix A and section 3.1, of what an experiment here may do in another way
+    "mnist": {"epochs": 200, "schedule.name": "constant", "turnover.layers": None},
+    "cifar10": {"epochs": 200, "schedule.name": "multistep", "turnover.layers": None},
+}
 SMOKE = "Smoke scale proves that all works; its numbers and verdicts mean nothing."
 
 
@@ -44,6 +48,8 @@ def notes(sources: Sequence[Source], scale: str, overrides: Sequence[str] = ()) 
     reduced = [] if scale == "paper" else _reduced(configs, overrides)
     lines += [f"Not as the experiment says: {', '.join(overrides)}."] if overrides else []
     lines.append(f"{scale} scale" + (f"; reduced: {'; '.join(reduced)}." if reduced else ": nothing is reduced."))
+    if unlike := _unlike_paper(configs) if scale == "paper" else []:
+        lines.append(f"Not as in the paper: {'; '.join(unlike)}.")
     if scale == "smoke":
         lines.append(SMOKE)
     same = {name: value for name, value in flatten(configs[0].science()).items() if name not in varied(configs)[0]}
@@ -117,9 +123,10 @@ def _subsets(config: RunConfig) -> str:
             return f"Easy: {size} examples with real labels; difficult: {size} with random ones; both chosen at random."
         case ScoreSubsets(runs=runs):
             first = runs[0]
+            classes = ", as many of every class" if config.subsets.balanced else ""
             return (
-                f"{name}: easy and difficult are the {size} lowest and highest scores, the mean of {len(runs)} score "
-                f"runs ({masks(first)}, {first.epochs} epochs; {_judged(runs)})."
+                f"{name}: easy and difficult are the {size} lowest and highest scores{classes}, "
+                f"the mean of {len(runs)} score runs ({masks(first)}, {first.epochs} epochs; {_judged(runs)})."
             )
 
 
@@ -151,6 +158,21 @@ def _reduced(configs: Sequence[RunConfig], overrides: Sequence[str]) -> list[str
                     for text in _differences(our_parent, their_parent)
                     if text not in _differences(here, there)
                 )
+    return list(found)
+
+
+def _unlike_paper(configs: Sequence[RunConfig]) -> list[str]:
+    """Where the runs, or the score runs behind them, are not as the paper's are at any scale."""
+    found: dict[str, None] = {}
+    runs = [("", config) for config in configs]
+    runs += [("score runs' ", parent) for config in configs for parent in config.parents]
+    for prefix, config in runs:
+        ours = flatten(config.science())
+        found |= dict.fromkeys(
+            f"{prefix}{name} {_said(ours[name])} (paper: {_said(theirs)})"
+            for name, theirs in _PAPER.get(config.dataset.name, {}).items()
+            if name in ours and ours[name] != theirs
+        )
     return list(found)
 
 
