@@ -131,3 +131,17 @@ def test_every_peak_of_the_sensitivity_study_is_that_of_the_results() -> None:
         of_kind = sorted((each for each in peaks if each["normalization"] == kind), key=lambda each: each["lr"])
         cells = [f"{each['peak_accuracy']:.3f}"[1:] + f" at {each['peak_epoch']}" for each in of_kind]
         assert f"| {title} | {' | '.join(cells)} |" in lines
+
+
+def test_every_number_of_the_early_stopping_study_is_that_of_the_results() -> None:
+    result = json.loads((REFERENCE / "laptop" / "early_stopping.json").read_text(encoding="utf-8"))
+    told = {cells[0]: cells[1:] for cells in rows("setting")}
+    assert told == {
+        name: [
+            f"{each['epoch_0.8']} / {each['epoch_0.9']}",
+            str(each["last_epoch"]),
+            f"{each['between_seeds']:.2f}"[1:],
+            f"{each['means_of_seeds']:.2f}"[1:],
+        ]
+        for name, each in result["summary"].items()
+    }
