@@ -67,9 +67,6 @@ def test_every_number_of_the_claims_is_that_of_the_results(scale: str, heading: 
 @pytest.mark.parametrize("cells", rows("figure"), ids=lambda cells: cells[1])
 def test_every_figure_of_the_readme_is_there_with_its_verdicts_and_time(cells: list[str]) -> None:
     name = cells[1].strip("`").removeprefix("make ")
-    if cells[2] == "not run yet":
-        assert name not in results(), "it was"
-        return
     result = results()[name]
     assert f"(outputs/reference/laptop/{name}.png)" in cells[0]
     assert (REFERENCE / "laptop" / f"{name}.png").is_file()
