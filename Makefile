@@ -45,10 +45,10 @@ fig4_vgg: .venv/installed  ## the same for VGG-11 on CIFAR-10, and layer by laye
 	$(call draw,fig4_vgg)
 
 fig5: .venv/installed  ## easy and difficult examples of MNIST and CIFAR-10, train and test
-	$(call draw,scores_mnist scores_cifar10 fig5)
+	$(call draw,fig5)
 
 fig6: .venv/installed  ## VGG-11 trained on easy or on difficult examples alone
-	$(call draw,scores_cifar10 fig6)
+	$(call draw,fig6)
 
 fig7: .venv/installed  ## the least and the most memorized images of MNIST
 	$(call draw,scores_mnist)

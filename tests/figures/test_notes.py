@@ -15,16 +15,16 @@ def lines(experiment: str, scale: str, *overrides: str) -> list[str]:
 
 
 @pytest.mark.parametrize("experiment", ["fig3", "fig4", "fig10"])
-def test_runs_as_in_the_paper_say_that_nothing_is_reduced(experiment: str) -> None:
-    assert lines(experiment, "paper")[-1] == "paper scale: nothing is reduced."
+def test_runs_as_in_the_paper_say_no_more(experiment: str) -> None:
+    assert lines(experiment, "paper")[-1] == "paper scale."
 
 
 def test_score_runs_with_other_masks_than_the_papers_say_so() -> None:
     told = "turnover.layers ['block5'] (paper: all)"
     own = lines("scores_cifar10", "paper")[-1]
-    assert own.startswith("Not as in the paper: ")
+    assert own.startswith("paper scale, not as in the paper: ")
     assert told in own
     assert "epochs 60 (paper: 200); schedule.name constant (paper: multistep)" in own.replace(f"; {told}", "")
     assert f"score runs' {told}" in lines("fig5", "paper", "setting=cifar10_vgg11")[-1]
-    assert not any("Not as in the paper" in line for line in lines("scores_cifar10", "laptop"))
+    assert not any("not as in the paper" in line for line in lines("scores_cifar10", "laptop"))
     assert told not in lines("scores_cifar10_paper", "paper")[-1]

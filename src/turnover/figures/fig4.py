@@ -26,7 +26,7 @@ _PANELS = {
     "c": ("set_cosine", "all pairs of the set, end of the epoch", "mean cosine of gradients"),
     "d": (
         "others_contribution",
-        "without the example's own part of g",
+        "the same without the self-term",
         "mean contribution\n(nats per unit of length)",
     ),
 }

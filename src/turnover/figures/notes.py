@@ -47,9 +47,9 @@ def notes(sources: Sequence[Source], scale: str, overrides: Sequence[str] = ()) 
     lines += dict.fromkeys(line for config in configs for line in [_subsets(config)] if line)
     reduced = [] if scale == "paper" else _reduced(configs, overrides)
     lines += [f"Not as the experiment says: {', '.join(overrides)}."] if overrides else []
-    lines.append(f"{scale} scale" + (f"; reduced: {'; '.join(reduced)}." if reduced else ": nothing is reduced."))
-    if unlike := _unlike_paper(configs) if scale == "paper" else []:
-        lines.append(f"Not as in the paper: {'; '.join(unlike)}.")
+    unlike = _unlike_paper(configs) if scale == "paper" else []
+    told = {"; reduced: ": reduced, ", not as in the paper: ": unlike}
+    lines.append(f"{scale} scale" + "".join(f"{word}{'; '.join(found)}" for word, found in told.items() if found) + ".")
     if scale == "smoke":
         lines.append(SMOKE)
     same = {name: value for name, value in flatten(configs[0].science()).items() if name not in varied(configs)[0]}

@@ -72,7 +72,7 @@ class Leakage:
             case "partial leakage":
                 return (
                     f"PARTIAL MASK LEAKAGE ({numbers}): the masks tell something of the labels, and scores measure it "
-                    "along with memorization: mask fewer layers"
+                    "along with memorization: mask fewer layers, or train on more examples"
                 )
             case "flipped at chance":
                 return (
