@@ -70,6 +70,8 @@ def test_scores_and_measures(name: str) -> None:
     here = turnover.score(model, some.inputs, some.labels, some.ids)
     on_gpu = turnover.score(there, copied.inputs, copied.labels, copied.ids)
     assert (here["score"] - on_gpu["score"]).abs().max() < 1e-10
+    influences = turnover.influence(model, some.inputs[:2], some.labels[:2], some.ids)
+    close(turnover.influence(there, copied.inputs[:2], copied.labels[:2], copied.ids), influences)
     groups: dict[Name, Examples] = {("train", "all"): some, ("test", "all"): some}
     copies: dict[Name, Examples] = dict.fromkeys(groups, copied)
     measured = measure(there, copies, fresh_masks=2, precision="float32")

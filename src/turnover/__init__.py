@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from turnover.dropout import attach, detach, flipped, own
     from turnover.masks import mask
+    from turnover.scores.influence import influence
     from turnover.scores.memorization import memorization
     from turnover.scores.turnover import score
 
@@ -19,10 +20,11 @@ _HOME = {
     "flipped": "turnover.dropout",
     "mask": "turnover.masks",
     "score": "turnover.scores.turnover",
+    "influence": "turnover.scores.influence",
     "memorization": "turnover.scores.memorization",
 }
 
-__all__ = ["attach", "detach", "flipped", "mask", "memorization", "own", "score"]
+__all__ = ["attach", "detach", "flipped", "influence", "mask", "memorization", "own", "score"]
 
 
 def __getattr__(name: str) -> Any:

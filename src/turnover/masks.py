@@ -91,10 +91,14 @@ class MaskRule:
         p is the exact keep probability, so that the mean multiplier is 1. Written to `out`, a contiguous tensor of
         that shape and dtype, if there is one.  # [batch, units]
         """
-        keep = self._threshold / (1 << PLANES) if self.balance == "bernoulli" else self._kept(units) / units
+        keep = self.keep(units)
         own = torch.arange(2, dtype=dtype, device=ids.device)  # made there: copied numbers would make a GPU wait
         values = (1 - own) / (1 - keep) if flipped else own / keep
         return self._choose(ids, units, layer, values, out)
+
+    def keep(self, units: int) -> float:
+        """The share of a layer's units that an example trains; its exact mean over examples."""
+        return self._threshold / (1 << PLANES) if self.balance == "bernoulli" else self._kept(units) / units
 
     def _choose(self, ids: Tensor, units: int, layer: int, values: Tensor, out: Tensor | None = None) -> Tensor:
         # values[1] on own units, values[0] on the others
