@@ -55,6 +55,7 @@ def test_every_quantity_is_that_of_autograd(name: str, batch: int) -> None:
     model, x, y = made(CASES[name], batch)
     found = gradients(model, x, y, check=False)  # which would mend a wrong formula
     all_of(found, model, oracles.example_gradients(model, x, y))
+    assert str(found).startswith(f"<Gradients of {batch} examples for ")
     with torch.no_grad():
         torch.testing.assert_close(found.losses, nn.functional.cross_entropy(model(x), y, reduction="none"))
 

@@ -32,6 +32,9 @@ class Gradients:
     factors: dict[str, Factor]
     losses: Tensor  # in nats  # [batch]
 
+    def __repr__(self) -> str:
+        return f"<Gradients of {len(self.losses)} examples for {', '.join(self.factors) or 'no parameter'}>"
+
     def squared_norms(self) -> Tensor:
         """‖v_i‖².  # [batch]"""
         return self._sum(each.squared_norms() for each in self.factors.values()).clamp_min(0)  # rounding may go below
