@@ -92,5 +92,5 @@ test: .venv/installed  ## all tests, with style and types
 	$(PY) -m mypy
 	$(PY) -m pytest -n 2 --dist loadscope
 
-bench: .venv/installed  ## measure speed, side by side (about 6 minutes)
+bench: .venv/installed  ## measure speed, side by side (about 3 minutes)
 	$(PY) scripts/benchmark.py

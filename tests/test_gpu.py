@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+import torchvision
 from digits import digits
 from gradient_networks import CASES, MASKED, made
 from torch import Tensor, nn
@@ -77,6 +78,14 @@ def test_scores_and_measures(name: str) -> None:
     measured = measure(there, copies, fresh_masks=2, precision="float32")
     for group, values in measure(model, groups, fresh_masks=2, precision="float32").items():
         assert measured[group] == pytest.approx(values, abs=1e-10)
+
+
+def test_scores_of_resnet18() -> None:
+    model = turnover.attach(torchvision.models.resnet18(num_classes=10).double())
+    x, y, ids = torch.randn(4, 3, 32, 32, dtype=torch.float64), torch.zeros(4, dtype=torch.int64), IDS[:4]
+    here = turnover.score(model, x, y, ids)
+    on_gpu = turnover.score(model.to(GPU), x, y, ids)
+    assert (here["score"] - on_gpu["score"]).abs().max() < 1e-9
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -92,8 +92,8 @@ class MaskRule:
         that shape and dtype, if there is one.  # [batch, units]
         """
         keep = self.keep(units)
-        own = torch.arange(2, dtype=dtype, device=ids.device)  # made there: copied numbers would make a GPU wait
-        values = (1 - own) / (1 - keep) if flipped else own / keep
+        bits = torch.arange(2, dtype=dtype, device=ids.device)  # made there: copied numbers would make a GPU wait
+        values = (1 - bits) * (1 / (1 - keep)) if flipped else bits * (1 / keep)
         return self._choose(ids, units, layer, values, out)
 
     def keep(self, units: int) -> float:

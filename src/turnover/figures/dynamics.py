@@ -4,10 +4,11 @@ A curve is a Series of accuracies, index: whole epochs trained, rising from 0 (b
 epoch need be tracked. A table is what `curves.curves` returns, one curve a seed.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from scipy.stats import spearmanr
@@ -149,6 +150,14 @@ def legend(axes: Axes, title: str = BAND, columns: int = 1) -> None:
     """The legend, where it hides least, and paler than what it does hide."""
     axes.legend(
         title=title, title_fontsize=7, fontsize=8, ncols=columns, frameon=True, framealpha=0.8, edgecolor="none"
+    )
+
+
+def key(axes: Axes, handles: Sequence[Artist], columns: int, spacing: float = 2.0) -> None:
+    """The legend of several panels, on axes of its own that show nothing else."""
+    axes.axis("off")
+    axes.legend(
+        handles=handles, title=BAND, title_fontsize=7, fontsize=8, loc="center", ncols=columns, columnspacing=spacing
     )
 
 

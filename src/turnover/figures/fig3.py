@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from turnover.facts import FACTS
-from turnover.figures.curves import BAND, curves, line
+from turnover.figures.curves import curves, line
 from turnover.figures.dynamics import (
     METRIC,
     SUBSETS,
@@ -19,6 +19,7 @@ from turnover.figures.dynamics import (
     falls,
     gain_over,
     highest,
+    key,
     peak_epoch,
     subset_lines,
 )
@@ -46,9 +47,7 @@ def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
     name = "difficult, other labels (never trained)"
     numbers.append(line(left, control, panel="a", name=name, colour=COLOURS["random"], style="-."))
     accuracy_axes(left, classes)
-    places["key"].axis("off")
-    handles = left.get_legend_handles_labels()
-    places["key"].legend(*handles, title=BAND, title_fontsize=7, fontsize=8, loc="center", ncols=3)
+    key(places["key"], left.get_legend_handles_labels()[0], columns=3)
     panel(right, "b", "test accuracy")
     numbers.append(_test(right, test, peaks))
     accuracy_axes(right, classes)

@@ -11,8 +11,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from turnover.figures.curves import BAND, curves
-from turnover.figures.dynamics import SUBSETS, by_seed, claim, subset_lines
+from turnover.figures.curves import curves
+from turnover.figures.dynamics import SUBSETS, by_seed, claim, key, subset_lines
 from turnover.figures.make import Drawn, FigureConfig
 from turnover.figures.notes import Source
 from turnover.figures.style import COLOURS, panel
@@ -52,9 +52,7 @@ def panels(places: Mapping[str, Axes], sources: Sequence[Source]) -> tuple[list[
         panel(axes, letter, title)
         numbers += subset_lines(axes, letter, tables[metric], NAMES)
         _axes(axes, label)
-    places["key"].axis("off")
-    handles = places["a"].get_legend_handles_labels()
-    places["key"].legend(*handles, title=BAND, title_fontsize=7, fontsize=8, loc="center", ncols=len(NAMES))
+    key(places["key"], places["a"].get_legend_handles_labels()[0], columns=len(NAMES))
     return numbers, {
         "cosine_lead": lowest(tables["batch_cosine"], "easy", "difficult"),
         "set_cosine_lead": lowest(tables["set_cosine"], "easy", "difficult"),

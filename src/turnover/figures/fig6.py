@@ -7,12 +7,11 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from turnover.facts import FACTS
-from turnover.figures.curves import BAND, curves, line
-from turnover.figures.dynamics import METRIC, accuracy_axes, by_seed, claim, final, final_gap
+from turnover.figures.curves import curves, line
+from turnover.figures.dynamics import METRIC, accuracy_axes, by_seed, claim, final, final_gap, key
 from turnover.figures.make import Drawn, FigureConfig
 from turnover.figures.notes import Source, trained_on
 from turnover.figures.style import COLOURS, panel
@@ -50,14 +49,14 @@ def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
         axes.set_xlabel("epoch")
         axes.set_ylabel("accuracy of the full network" if letter == "a" else "")
         axes.tick_params(labelleft=letter == "a")
-    _key(places["key"])
+    key(places["key"], _looks(), columns=7)
     values["transfer"] = by_seed(final_gap, reached["difficult", "easy"], reached["easy", "difficult"])
     claims = [claim("6", figure.claims["6"], values)]
     return Drawn(picture, pd.concat(numbers, ignore_index=True), claims)
 
 
-def _key(axes: Axes) -> None:
-    """What the lines of all panels are."""
+def _looks() -> list[Line2D]:
+    """Lines that look like those of all panels: a colour is a set, a dash what it was to the network."""
     shown = {name: COLOURS[name] for name in NAMES}
     handles = [Line2D([], [], color=colour, label=name) for name, colour in shown.items()]
     handles += [
@@ -66,5 +65,4 @@ def _key(axes: Axes) -> None:
         Line2D([], [], color=COLOURS["all"], linestyle=":", label="all test examples"),
         Line2D([], [], color=COLOURS["muted"], linewidth=1, label="chance"),
     ]
-    axes.axis("off")
-    axes.legend(handles=handles, title=BAND, title_fontsize=7, fontsize=8, loc="center", ncols=len(handles))
+    return handles

@@ -8,8 +8,8 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from turnover.facts import FACTS
-from turnover.figures.curves import BAND, KINDS, curves, line
-from turnover.figures.dynamics import accuracy_axes, claim
+from turnover.figures.curves import KINDS, curves, line
+from turnover.figures.dynamics import accuracy_axes, claim, key
 from turnover.figures.make import Drawn, FigureConfig
 from turnover.figures.notes import Source, pair
 from turnover.figures.style import COLOURS, panel
@@ -49,9 +49,7 @@ def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
         measures[f"settled_{name}"] = [float(epoch) for epoch in epochs.values()]
         measures[f"rank_{name}"] = [rank(scores[seed], epoch) for seed, epoch in epochs.items()]
         measures[f"kept_{name}"] = [kept(scores, seed, epoch) for seed, epoch in epochs.items()]
-    places["key"].axis("off")
-    handles = places["a"].get_legend_handles_labels()
-    places["key"].legend(*handles, title=BAND, title_fontsize=7, fontsize=8, loc="center", ncols=6, columnspacing=1.2)
+    key(places["key"], places["a"].get_legend_handles_labels()[0], columns=6, spacing=1.2)
     return Drawn(picture, pd.concat(numbers, ignore_index=True), [claim("9", figure.claims["9"], measures)])
 
 

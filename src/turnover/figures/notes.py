@@ -53,7 +53,7 @@ def notes(sources: Sequence[Source], scale: str, overrides: Sequence[str] = ()) 
     if scale == "smoke":
         lines.append(SMOKE)
     same = {name: value for name, value in flatten(configs[0].science()).items() if name not in varied(configs)[0]}
-    return Notes(lines, same, reduced)
+    return Notes(lines, same, reduced + unlike)
 
 
 def network(config: RunConfig) -> str:

@@ -11,7 +11,7 @@ from turnover.evaluation import evaluate, evaluation_mode, flipped, own
 from turnover.examples import Examples, user_examples
 from turnover.masks import check_ids
 
-PAIRS = 1 << 14  # of a training and another example, whose losses are computed at once
+_PAIRS = 1 << 14  # of a training and another example, whose losses are computed at once
 _MASKS = 1 << 24  # units of all masks that exist at once
 
 
@@ -42,7 +42,7 @@ def influence(model: nn.Module, x: Any, y: Any, ids: Any) -> Tensor:
 def by_pairs(model: nn.Module, others: Examples, ids: Tensor) -> Tensor:
     """The influences of any network: every pair runs through both sub-networks.  # [t, i]"""
     found = []
-    for pairs in torch.arange(len(others) * len(ids), device=ids.device).split(PAIRS):
+    for pairs in torch.arange(len(others) * len(ids), device=ids.device).split(_PAIRS):
         target, source = pairs // len(ids), pairs % len(ids)
         examples = Examples(others.inputs[target], others.labels[target], ids[source], others.prepare)
         ours, theirs = evaluate(model, examples, (own, flipped))
