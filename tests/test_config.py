@@ -13,8 +13,9 @@ from omegaconf import OmegaConf
 from pydantic import BaseModel
 
 from turnover import config as schema
+from turnover import estimators as schema_of_estimators
 from turnover import options as schema_of_options
-from turnover.config import NOT_SCIENCE, RunConfig, ScoreSubsets, identity
+from turnover.config import LATER, NOT_SCIENCE, RunConfig, ScoreSubsets, identity
 from turnover.errors import RefusedInput
 from turnover.experiments import resolved, sweep
 from turnover.options import DatasetConfig, Group, TurnoverOff
@@ -47,7 +48,10 @@ def fitting(choice: str) -> list[str]:
     """`choice` and what a run with it needs: an estimator turn-over dropout, subsets labels or a table to go by."""
     needs = {"subsets=labels": ["corruption=labels"], "subsets=table": [f'subsets.path="{TABLE}"']}
     needed = needs.get(choice, [])
-    return [choice] if choice.startswith("turnover=") else ["turnover=all_layers", *needed, choice]
+    if choice.startswith("turnover="):
+        return [choice]
+    ordinary = choice.startswith("estimator=") and choice not in ("estimator=none", "estimator=turnover")
+    return ["turnover=off" if ordinary else "turnover=all_layers", *needed, choice]
 
 
 SCORED_BY_DIGITS = ("subsets=scores", 'subsets.runs=["dataset=digits","model.hidden=[8]","seed=0,1"]')
@@ -101,9 +105,11 @@ def test_every_option_composes_at_every_scale(choice: str, scale: str) -> None:
 def written(group: str, option: str) -> dict[str, Any]:
     """The dotted fields of an option's file whose values need no resolving, and the options that it chooses."""
     stored = yaml.safe_load((CONF / group / f"{option}.yaml").read_text(encoding="utf-8")) or {}
-    defaults = [item for item in stored.pop("defaults", []) if not isinstance(item, str)]  # a string: of its own group
-    chosen = {key.split("/")[-1]: name for item in defaults for key, name in item.items()}
-    names = {f"{part}.name": name for part, name in chosen.items()}
+    defaults = stored.pop("defaults", [])
+    chosen = {key.split("/")[-1]: name for item in defaults if isinstance(item, dict) for key, name in item.items()}
+    names: dict[str, Any] = {f"{part}.name": name for part, name in chosen.items()}
+    for base in (item for item in defaults if isinstance(item, str)):  # a string: of its own group
+        names = written(group, base) | names
     return names | {key: value for key, value in flatten(stored).items() if not re.search(r"\$\{|\?{3}", str(value))}
 
 
@@ -255,6 +261,7 @@ FULL = (
     "estimator=turnover",
     "estimator.epochs=[1]",
     "schedule=multistep",
+    "augmentation=crop",
 )
 
 
@@ -296,6 +303,8 @@ def changed(value: Any) -> Iterator[Any]:
             yield from literals(RunConfig)
         case [{"seed": seed}, *others]:  # score runs
             yield from ([value[0] | {"seed": seed + 5}, *others], others)
+        case [str(), *others]:
+            yield from (others, value[:1], *([name] for name in literals(RunConfig)))
         case list():
             yield from ([*value, 1], [*value, max(value, default=0) + 1], value[:-1] or [2])
 
@@ -358,6 +367,21 @@ def test_what_a_table_says_decides_the_identity_and_not_where_it_lies(tmp_path: 
 def test_the_options_of_a_group_are_different_runs(group: str) -> None:
     configs = [on_digits(f"{group}={one}") for one in options(group)]
     assert len({identity(config) for config in configs}) == len(configs)
+
+
+@pytest.mark.parametrize("field", LATER)
+def test_an_option_that_came_later_changes_no_identity_at_the_value_that_does_nothing(field: str) -> None:
+    config = on_digits("corruption=labels")
+    group, _, name = field.partition(".")
+    values = config.model_dump()
+    assert LATER[field] == (values[group][name] if name else values[group])
+    assert not {key for key in flatten(config.science()) if key == field or key.startswith(f"{field}.")}
+
+
+def test_the_identity_is_what_it_was() -> None:
+    """Runs that people have are found again; if this must change, raise STAGE_VERSION and say so."""
+    config = run_config("dataset=digits", "scale=smoke", "corruption=labels", "turnover=all_layers")
+    assert identity(config) == "9f154fa928"
 
 
 def test_no_corruption_and_corruption_of_no_labels_are_the_same_run() -> None:
@@ -523,7 +547,7 @@ def test_a_bad_value_is_refused_by_field_value_and_what_is_allowed(overrides: li
     [
         (["+epohcs=3"], ["epohcs = 3", "there is no such field", "did you mean epochs?"]),
         (["+optimizer.lrr=3"], ["optimizer.lrr = 3", "there is no such field", "optimizer.lr"]),
-        (["+qqq=1"], ["qqq = 1", "there is no such field", "allowed: batch_size, corruption.count"]),
+        (["+qqq=1"], ["qqq = 1", "there is no such field", "allowed: augmentation.flip, augmentation.name"]),
     ],
 )
 def test_a_misspelt_field_is_refused_with_what_was_meant(overrides: list[str], parts: list[str]) -> None:
@@ -701,5 +725,5 @@ def test_no_group_of_the_schema_is_forgotten() -> None:
     def below(group: type[Group]) -> Sequence[type[Group]]:
         return [found for each in group.__subclasses__() for found in (each, *below(each))]
 
-    modules = {schema.__name__, schema_of_options.__name__}
+    modules = {schema.__name__, schema_of_options.__name__, schema_of_estimators.__name__}
     assert {group for group in below(Group) if group.__module__ in modules} == groups_of(RunConfig)

@@ -129,7 +129,7 @@ def test_training_gives_the_weights_of_the_cpu_and_never_waits(name: str, observ
                 batch_size=2,
                 seed=0,
                 on_step=on_step,
-                observer=observer,
+                observers=[observer] if observer else [],
             ):
                 if observer:
                     observer.means()

@@ -24,12 +24,12 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 # A room is a module or package of src/turnover. It imports only rooms above it.
 ROOMS = """
     errors facts values
-    options config refusals seeding store tables tracking
-    data
-    masks interception dropout device examples evaluation
-    models training scores subsets dynamics
-    choice parts gradient_tracking pipeline run
-    experiments claims statistics
+    options estimators config refusals seeding store tables tracking
+    masks interception dropout device examples
+    data evaluation
+    models training dynamics scores subsets
+    choice parts gradient_tracking score_tables watching members ensemble second_split pipeline run
+    experiments claims statistics agreement
     estimate cli plan
     figures report
 """.split()

@@ -7,16 +7,28 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from turnover.estimators import (
+    ConfidentLearningEstimator,
+    EnsembleEstimator,
+    Estimator,
+    LeaveOneOutEstimator,
+    NoEstimator,
+    OneRunEstimator,
+    SecondSplitEstimator,
+    SubsamplingEstimator,
+    TurnoverEstimator,
+)
 from turnover.facts import FACTS
 from turnover.options import (
     AccuracyTracking,
     CorruptionConfig,
+    CropAugmentation,
     DatasetConfig,
     GradientTracking,
     Group,
     LabelSubsets,
     ModelConfig,
-    NoEstimator,
+    NoAugmentation,
     NoLogger,
     NoSubsets,
     OptimizerConfig,
@@ -26,7 +38,6 @@ from turnover.options import (
     Size,
     TableSubsets,
     TurnoverConfig,
-    TurnoverEstimator,
     TurnoverOff,
     WandbLogger,
 )
@@ -49,11 +60,12 @@ class RunConfig(Group):
     precision: Literal["float32", "bfloat16"]
     dataset: DatasetConfig
     corruption: CorruptionConfig
+    augmentation: Annotated[NoAugmentation | CropAugmentation, Field(discriminator="name")]
     model: ModelConfig
     optimizer: OptimizerConfig
     schedule: ScheduleConfig
     turnover: Annotated[TurnoverOff | TurnoverConfig, Field(discriminator="name")]
-    estimator: Annotated[NoEstimator | TurnoverEstimator, Field(discriminator="name")]
+    estimator: Estimator
     subsets: Annotated[NoSubsets | LabelSubsets | ScoreSubsets | TableSubsets, Field(discriminator="name")]
     tracking: Annotated[AccuracyTracking | GradientTracking, Field(discriminator="name")]
     # not science
@@ -97,6 +109,12 @@ class RunConfig(Group):
     def science(self) -> dict[str, Any]:
         """The fields that decide the numbers, as plain data; equal science means the same run."""
         values = {key: value for key, value in self.model_dump(mode="json").items() if key not in NOT_SCIENCE}
+        for field, neutral in LATER.items():
+            group, _, name = field.partition(".")
+            if values[group] == neutral:
+                del values[group]
+            elif name and values[group][name] == neutral:
+                del values[group][name]
         if self.parents:
             values["subsets"]["runs"] = [identity(parent) for parent in self.parents]
         if isinstance(self.subsets, TableSubsets):  # what the file says, wherever it lies
@@ -118,6 +136,12 @@ def _too_large(config: RunConfig) -> list[str]:
     if isinstance(config.estimator, TurnoverEstimator):
         last = max(config.estimator.epochs, default=0)
         at_most.append(("estimator.epochs", last, config.epochs, "the number of epochs"))
+    if isinstance(config.estimator, OneRunEstimator):
+        at_most.append(("estimator.early", config.estimator.early, config.epochs, "the number of epochs"))
+    if isinstance(config.estimator, LeaveOneOutEstimator):
+        at_most.append(("estimator.examples", config.estimator.examples, config.train_size, "the training examples"))
+    if isinstance(config.estimator, ConfidentLearningEstimator):
+        at_most.append(("estimator.folds", config.estimator.folds, config.train_size, "the training examples"))
     if isinstance(config.turnover, TurnoverConfig):
         plain = config.turnover.plain_epochs
         at_most.append(("turnover.plain_epochs", plain, config.epochs - 1, "one epoch less than epochs"))
@@ -149,8 +173,20 @@ def _subset_sizes(config: RunConfig) -> list[tuple[int, int, str]]:
 
 def _contradictions(config: RunConfig) -> list[str]:
     wrong = []
-    if isinstance(config.estimator, TurnoverEstimator) and isinstance(config.turnover, TurnoverOff):
+    estimator, masked = config.estimator, isinstance(config.turnover, TurnoverConfig)
+    if isinstance(estimator, TurnoverEstimator) and not masked:
         wrong.append("estimator=turnover needs turn-over dropout: set turnover=all_layers")
+    if not isinstance(estimator, NoEstimator | TurnoverEstimator) and masked:
+        wrong.append(f"estimator.name = {estimator.name!r} scores ordinary networks: set turnover=off")
+    several = isinstance(estimator, EnsembleEstimator | SecondSplitEstimator)
+    if several and isinstance(config.tracking, GradientTracking):
+        wrong.append(f"estimator.name = {estimator.name!r} trains several networks: set tracking=accuracy")
+    if isinstance(estimator, SubsamplingEstimator):
+        for fraction in estimator.fractions:
+            if not 1 <= round(fraction * config.train_size) < config.train_size:
+                wrong.append(f"estimator.fractions: {fraction} of {config.train_size} examples is none or all of them")
+        if estimator.models * len(estimator.fractions) < 2:
+            wrong.append("estimator.models = 1: at least 2 networks are needed, one with and one without an example")
     if isinstance(config.subsets, LabelSubsets) and not config.corruption.count:
         wrong.append("subsets=labels needs random labels: set corruption=labels")
     size = getattr(config.subsets, "size", None)
@@ -192,6 +228,10 @@ def _unfit(parent: RunConfig, child: RunConfig) -> list[str]:
 
 
 NOT_SCIENCE = ("device", "logger", "experiment", "scale")
+
+# Options that were added when runs existed already. With these values they change nothing, so they are left out of the
+# identity, and the runs that were made before them are still found.
+LATER = {"augmentation": {"name": "none"}, "corruption.kind": "random"}
 
 STAGE_VERSION = 2  # raise by hand when the same science would give other numbers than before
 

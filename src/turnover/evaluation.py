@@ -85,6 +85,14 @@ def evaluate(
     return [Outcome(torch.cat(a), torch.cat(b)) for a, b in zip(losses, predictions, strict=True)]
 
 
+@torch.no_grad()
+def full_logits(model: nn.Module, examples: Examples, *, batch_size: int = BATCH) -> Tensor:
+    """Logits of the full network for every example, in evaluation mode.  # [n, classes]"""
+    positions = torch.arange(len(examples), device=examples.device)
+    with evaluation_mode(model):
+        return torch.cat([model(examples.batch(index)[0]) for index in positions.split(batch_size)])
+
+
 def _separate(model: nn.Module, x: Tensor, wanted: list[Branch]) -> list[Tensor]:
     logits = []
     for branch in wanted:

@@ -31,8 +31,21 @@ class DatasetConfig(Group):
 
 
 class CorruptionConfig(Group):
-    count: Count  # how many training labels are replaced by a uniformly random class
+    count: Count  # how many training labels are replaced
     seed: Seed  # of the choice; its own, so that runs of several seeds see the same labels
+    # random: by a uniformly random class, which may be the true one; symmetric: by one of the other classes; pair: by
+    # the next class, the last one by the first
+    kind: Literal["random", "symmetric", "pair"]
+
+
+class NoAugmentation(Group):
+    name: Literal["none"]
+
+
+class CropAugmentation(Group):
+    name: Literal["crop"]  # every image of a batch is moved by up to `pad` pixels in both directions
+    pad: Positive  # black pixels around an image, out of which a window of its size is cut at random
+    flip: bool  # half of the images are mirrored left to right
 
 
 class MLPConfig(Group):
@@ -63,7 +76,13 @@ class CvTConfig(Group):
         return self
 
 
-ModelConfig = Annotated[MLPConfig | VGG11Config | CvTConfig, Field(discriminator="name")]
+class ConvConfig(Group):
+    name: Literal["conv"]
+    width: Positive  # feature maps of the first of three convolutions; each has twice as many as the one before
+    channels_last: bool  # memory layout; faster on CPUs and GPUs, equal up to rounding
+
+
+ModelConfig = Annotated[MLPConfig | VGG11Config | CvTConfig | ConvConfig, Field(discriminator="name")]
 
 
 class OptimizerConfig(Group):
@@ -115,15 +134,6 @@ class TurnoverConfig(Group):
         if not 2**-16 <= p <= 1 - 2**-16:
             raise ValueError("must lie between 0 and 1, at least 2^-16 away from both")
         return p
-
-
-class NoEstimator(Group):
-    name: Literal["none"]
-
-
-class TurnoverEstimator(Group):
-    name: Literal["turnover"]
-    epochs: list[Positive]  # score all examples after these epochs too; after the last one always
 
 
 def _size(value: object) -> object:

@@ -64,13 +64,18 @@ def build(config: RunConfig, device: torch.device) -> Parts:
     groups["train", "all"] = _tracked(config, train)
     if not config.dataset.include_test:  # a test example that was trained on tests nothing
         groups["test", "all"] = whole["test"]
-    facts = FACTS[config.dataset.name]
-    with seeded(config.seed, "init"):
-        model = build_model(config.model, facts.shape, facts.classes).to(device)
+    model = make_model(config, device, config.seed)
     if isinstance(config.turnover, TurnoverConfig):
         attach(model, seed=config.seed, **config.turnover.model_dump(exclude={"name", "plain_epochs"}))
     optimizer = build_optimizer(config.optimizer, model)
     return Parts(dataset, train, groups, chosen, trained, model, optimizer)
+
+
+def make_model(config: RunConfig, device: torch.device, seed: int) -> nn.Module:
+    """The network of a config with the initial weights of a seed, without turn-over dropout."""
+    facts = FACTS[config.dataset.name]
+    with seeded(seed, "init"):
+        return build_model(config.model, facts.shape, facts.classes).to(device)
 
 
 def _named(groups: dict[Name, Examples], subset: str) -> Examples:

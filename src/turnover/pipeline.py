@@ -5,27 +5,36 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from turnover import gradient_tracking
+from turnover import ensemble, gradient_tracking, second_split
 from turnover.config import RunConfig
+from turnover.data.augmentation import augmented
 from turnover.device import describe, peak_memory
 from turnover.dynamics.accuracy import measure
 from turnover.dynamics.updates import Updates
-from turnover.facts import FACTS
-from turnover.options import TurnoverEstimator
+from turnover.estimators import (
+    ConfidentLearningEstimator,
+    LeaveOneOutEstimator,
+    NoEstimator,
+    OneRunEstimator,
+    SecondSplitEstimator,
+    SubsamplingEstimator,
+    TurnoverEstimator,
+)
 from turnover.parts import Parts, build
+from turnover.score_tables import stored
 from turnover.scores.leakage import judge
 from turnover.scores.turnover import score_examples
-from turnover.store import Run
-from turnover.tables import write_metrics, write_scores, write_subsets
-from turnover.tracking import Tracker, dashboard
+from turnover.store import SCRATCH, Run
+from turnover.tables import read_scores, write_metrics, write_scores, write_subsets
+from turnover.tracking import Dashboard, Tracker, dashboard
 from turnover.training import checkpoint
 from turnover.training.loop import Epoch, steps_per_epoch, train
 from turnover.training.schedules import learning_rate
+from turnover.watching import Watch
 
 log = logging.getLogger("turnover")
 
@@ -38,15 +47,6 @@ def work(run: Run, device: torch.device, record: dict[str, Any]) -> None:
     record["parents"] = [Run(parent).name for parent in config.parents]
     if parts.subsets is not None:
         write_subsets(folder / "subsets.parquet", parts.subsets)
-    restored = checkpoint.load(folder / "checkpoint.pt", parts.model, parts.optimizer)
-    first = restored.epoch + 1 if restored else 1
-    if restored:
-        log.info("%s goes on after epoch %d of %d", run.name, restored.epoch, config.epochs)
-    scored_epochs: list[int] = []
-    if isinstance(config.estimator, TurnoverEstimator):
-        scored_epochs = sorted({*config.estimator.epochs, config.epochs})
-    steps = steps_per_epoch(len(parts.train), config.batch_size)
-    observer = gradient_tracking.updates(parts, config)
     live_dashboard = dashboard(
         config.logger,
         folder=folder,
@@ -56,13 +56,51 @@ def work(run: Run, device: torch.device, record: dict[str, Any]) -> None:
         tags=[tag for tag in (config.experiment, config.scale, config.dataset.name, config.model.name) if tag],
         config=config.model_dump(mode="json"),
     )
-    with live_dashboard as live, _progress(config.epochs * steps, (first - 1) * steps, run.name) as bar:
-        tracker = Tracker(live, restored.metrics if restored else [])
+    with live_dashboard as live:
+        match config.estimator:
+            case SubsamplingEstimator() | LeaveOneOutEstimator() | ConfidentLearningEstimator():
+                tracker = Tracker(live, [])
+                steps = ensemble.planned(parts, config).steps(config.epochs, config.batch_size)
+                with _progress(steps, 0, run.name) as bar:
+                    ensemble.work(parts, config, folder, tracker, bar.update, record)
+            case SecondSplitEstimator():
+                tracker = Tracker(live, [])
+                with _progress(second_split.steps(config, len(parts.train)), 0, run.name) as bar:
+                    second_split.work(parts, config, folder, bar.update, record)
+            case _:
+                tracker = one_network(parts, config, run, live, record)
+        write_metrics(folder / "metrics.parquet", tracker.rows)
+        live.summarise({row.key: row.value for row in tracker.rows if row.epoch == config.epochs})
+        if not isinstance(config.estimator, NoEstimator):
+            table = read_scores(folder)
+            if isinstance(config.estimator, TurnoverEstimator):
+                record["leakage"] = verdict(parts, table)
+            live.scores(table.reset_index(), folder / "scores.parquet")
+    record["peak_memory"] = peak_memory(device)
+
+
+def one_network(parts: Parts, config: RunConfig, run: Run, live: Dashboard, record: dict[str, Any]) -> Tracker:
+    """Train the network of the run, epoch by epoch with a checkpoint after each, and score the examples if asked to."""
+    folder, estimator = run.folder, config.estimator
+    restored = checkpoint.load(folder / "checkpoint.pt", parts.model, parts.optimizer)
+    first = restored.epoch + 1 if restored else 1
+    if restored:
+        log.info("%s goes on after epoch %d of %d", run.name, restored.epoch, config.epochs)
+    scored_epochs: list[int] = []
+    if isinstance(estimator, TurnoverEstimator):
+        scored_epochs = sorted({*estimator.epochs, config.epochs})
+    steps = steps_per_epoch(len(parts.train), config.batch_size)
+    updates = gradient_tracking.updates(parts, config)
+    watch = Watch(parts, config, folder / SCRATCH) if isinstance(estimator, OneRunEstimator) else None
+    tracker = Tracker(live, restored.metrics if restored else [])
+    with _progress(config.epochs * steps, (first - 1) * steps, run.name) as bar:
         if not restored:
             track(parts, config, tracker, epoch=0)
+        elif watch is not None:
+            watch.resume(restored.epoch)
         for epoch in train(
             parts.model,
-            parts.train,
+            augmented(parts.train, config.augmentation),
             parts.optimizer,
             lambda epoch: learning_rate(config.schedule, config.optimizer.lr, epoch, config.epochs),
             epochs=config.epochs,
@@ -72,28 +110,26 @@ def work(run: Run, device: torch.device, record: dict[str, Any]) -> None:
             plain_epochs=getattr(config.turnover, "plain_epochs", 0),
             precision=config.precision,
             on_step=bar.update,
-            observer=observer,
+            observers=[observer for observer in (updates, watch) if observer is not None],
         ):
             log_epoch(parts, tracker, epoch)
-            if observer is not None:
-                log_updates(observer, tracker, epoch.number)
+            if updates is not None:
+                log_updates(updates, tracker, epoch.number)
+            if watch is not None:
+                watch.after(epoch)
             if epoch.number % config.tracking.every == 0 or epoch.number == config.epochs:
                 track(parts, config, tracker, epoch.number)
             if epoch.number in scored_epochs:
                 write_scores(_scores_path(folder, epoch.number), scores(parts, config, epoch.number))
             progress = checkpoint.Progress(epoch.number, tracker.rows)
             checkpoint.save(folder / "checkpoint.pt", parts.model, parts.optimizer, progress)
-        write_metrics(folder / "metrics.parquet", tracker.rows)
-        last = [row for row in tracker.rows if row.epoch == config.epochs]
-        live.summarise({row.key: row.value for row in last})
-        if scored_epochs:
-            tables = [pd.read_parquet(_scores_path(folder, epoch)) for epoch in scored_epochs]
-            table = pd.concat(tables, ignore_index=True)
-            write_scores(folder / "scores.parquet", table)
-            table = table[table["epoch"] == config.epochs]
-            record["leakage"] = verdict(parts, table)
-            live.scores(table, folder / "scores.parquet")
-    record["peak_memory"] = peak_memory(device)
+    record["examples_trained"] = config.epochs * len(parts.train)
+    if scored_epochs:
+        tables = [pd.read_parquet(_scores_path(folder, epoch)) for epoch in scored_epochs]
+        write_scores(folder / "scores.parquet", pd.concat(tables, ignore_index=True))
+    if watch is not None:
+        write_scores(folder / "scores.parquet", watch.table())
+    return tracker
 
 
 def track(parts: Parts, config: RunConfig, tracker: Tracker, epoch: int) -> None:
@@ -126,14 +162,7 @@ def log_epoch(parts: Parts, tracker: Tracker, epoch: Epoch) -> None:
 def scores(parts: Parts, config: RunConfig, epoch: int) -> pd.DataFrame:
     """The score table of all training examples after `epoch`, with the columns of `tables.SCORE_COLUMNS`."""
     # in float32 whatever the training: low precision would blur the small losses of easy examples
-    table = score_examples(parts.model, parts.train)
-    known = parts.dataset.train
-    split = known.select(torch.searchsorted(known.ids, parts.train.ids))  # ids rise; a subset may be trained on alone
-    table["split"] = np.where(table.index < FACTS[config.dataset.name].train, "train", "test")
-    table["true_label"] = split.true_labels.cpu().numpy()
-    table["corrupted"] = split.corrupted.cpu().numpy()
-    table["epoch"] = epoch
-    return table.reset_index()
+    return stored(score_examples(parts.model, parts.train), parts, config, epoch)
 
 
 def verdict(parts: Parts, table: pd.DataFrame) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import platform
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -21,9 +22,11 @@ from filelock import FileLock, Timeout
 
 from turnover.config import RunConfig, identity
 from turnover.errors import RefusedInput, RunFailed
-from turnover.options import NoEstimator
+from turnover.estimators import NoEstimator
 
 log = logging.getLogger("turnover")
+
+SCRATCH = "scratch"  # in a run's folder: besides its checkpoint, what a killed run goes on from
 
 
 def checkout() -> Path:
@@ -140,6 +143,7 @@ class Run:
             raise
         record("finished")
         write_text(self.folder / "DONE", identity(self.config) + "\n")
+        shutil.rmtree(self.folder / SCRATCH, ignore_errors=True)  # until DONE is there, it may be needed
 
 
 def require(run: Run, command: str) -> Path:
@@ -196,6 +200,6 @@ def _processor() -> str:
 
 def _remove_leftovers(folder: Path) -> None:
     # what `replacing` had begun when its process was killed; safe under the run's lock
-    for path in [*folder.glob(".*.*"), *folder.glob("scored/.*.*")]:
+    for path in [*folder.glob(".*.*"), *folder.glob("scored/.*.*"), *folder.glob(f"{SCRATCH}/.*.*")]:
         if path.suffix[1:].isdigit():
             path.unlink(missing_ok=True)

@@ -35,6 +35,8 @@ METRICS = {
     "full_accuracy": "accuracy of the full network",
     "constant_loss": "mean loss of own sub-networks on an image that is the same for all examples (every input is 1)",
     "constant_accuracy": "accuracy of own sub-networks on that image: how well labels can be read from the masks alone",
+    "in_accuracy": "mean over training examples of the share of right ones among the networks trained on it",
+    "out_accuracy": "the same among the networks that were not trained on it",
     "fresh_loss": "mean loss of sub-networks with masks of never-trained ids, averaged over a few such masks",
     "fresh_accuracy": "accuracy of sub-networks with masks of never-trained ids, averaged over a few such masks",
 }
@@ -50,6 +52,31 @@ METRICS |= {
     "set_contribution": "mean of v_i · g / ‖g‖ at the end of the epoch, g of all tracked training examples",
 }
 
+# What estimators besides turn-over dropout write; high: memorized, difficult or wrongly labelled
+ESTIMATES = {
+    "memorization": (pa.float64(), "share of networks right about it, trained on it minus not trained on it"),
+    "memorization_loss": (pa.float64(), "mean loss of networks not trained on it minus that of the others, in nats"),
+    "out_accuracy": (pa.float64(), "share of the networks not trained on it that are right about it"),
+    "in_loss": (pa.float64(), "mean loss of networks trained on it, in nats"),
+    "out_loss": (pa.float64(), "mean loss of networks not trained on it, in nats"),
+    "membership": (pa.float64(), "mean log likelihood ratio of networks trained on it minus the others, in nats"),
+    "inconsistency": (pa.float64(), "one minus the C-score: share of networks not trained on it that are wrong"),
+    "confident_learning": (pa.float64(), "one minus the label quality of out-of-sample predictions, by cleanlab"),
+    "second_split": (
+        pa.float64(),
+        "epochs of the second training since it was forgotten for good; 0: it never was",
+    ),
+    "forgetting": (pa.float64(), "times it went from right to wrong between epochs; all epochs if never right"),
+    "first_learning": (pa.float64(), "first epoch from which on it is always right; epochs + 1 if it never is"),
+    "aum": (pa.float64(), "minus the mean over epochs of its logit less the largest other one"),
+    "cumulative_loss": (pa.float64(), "mean loss over epochs, in nats"),
+    "final_loss": (pa.float64(), "loss after the last epoch, in nats"),
+    "confidence": (pa.float64(), "one minus the probability of its label after the last epoch"),
+    "el2n": (pa.float64(), "length of softmax(logits) - onehot(label) after an early epoch"),
+    "grand": (pa.float64(), "length of the gradient of its loss after an early epoch"),
+    "vog": (pa.float64(), "variance over epochs of the gradient at its pixels, standardised within its class"),
+}
+
 SCORE_COLUMNS = {
     "epoch": (pa.int32(), "whole epochs trained when the example was scored"),
     "id": (pa.int64(), "permanent index of the example in its data set; test examples follow the training examples"),
@@ -57,11 +84,12 @@ SCORE_COLUMNS = {
     "label": (pa.int64(), "the class the network was trained on"),
     "true_label": (pa.int64(), "the class in the data set"),
     "corrupted": (pa.bool_(), "whether the label was replaced by a uniformly random class (it may be the true one)"),
-    "score": (pa.float32(), "memorization score: flipped_loss - own_loss, in nats"),
+    "score": (pa.float32(), "the estimator's score; of turn-over dropout: flipped_loss - own_loss, in nats"),
     "own_loss": (pa.float32(), "cross-entropy of the example's own sub-network on it, in nats"),
     "flipped_loss": (pa.float32(), "cross-entropy of the example's flipped sub-network on it, in nats"),
     "own_prediction": (pa.int64(), "class predicted by the own sub-network"),
     "flipped_prediction": (pa.int64(), "class predicted by the flipped sub-network"),
+    **ESTIMATES,
 }
 
 SUBSET_COLUMNS = {
@@ -100,8 +128,8 @@ def write_metrics(path: Path, rows: Sequence[Metric]) -> None:
 
 
 def write_scores(path: Path, table: pd.DataFrame) -> None:
-    """Write scores.parquet, all or nothing."""
-    _write(path, table, SCORE_COLUMNS)
+    """Write scores.parquet, all or nothing; its columns are those of `SCORE_COLUMNS` that the estimator has."""
+    _write(path, table, {name: column for name, column in SCORE_COLUMNS.items() if name in table})
 
 
 def write_subsets(path: Path, table: pd.DataFrame) -> None:

@@ -56,7 +56,16 @@ def groups(n: int = 23) -> dict[str, Tensor]:
 def go(model: nn.Module, observer: Updates | None, *, epochs: int = 3) -> list[dict[str, dict[str, float]]]:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.5)
     found = []
-    for _ in train(model, data(), optimizer, lambda epoch: 0.1, epochs=epochs, batch_size=5, seed=7, observer=observer):
+    for _ in train(
+        model,
+        data(),
+        optimizer,
+        lambda epoch: 0.1,
+        epochs=epochs,
+        batch_size=5,
+        seed=7,
+        observers=[observer] if observer else [],
+    ):
         found.append(observer.means() if observer else {})
     return found
 
@@ -141,7 +150,16 @@ def test_convolutions_can_be_watched() -> None:
     observer = Updates(model, {"all": torch.ones(6, dtype=torch.bool)}, lambda epoch: True)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     some = Examples(x, y, torch.arange(6))
-    for _ in train(model, some, optimizer, lambda epoch: 0.01, epochs=1, batch_size=6, seed=0, observer=observer):
+    for _ in train(
+        model,
+        some,
+        optimizer,
+        lambda epoch: 0.01,
+        epochs=1,
+        batch_size=6,
+        seed=0,
+        observers=[observer] if observer else [],
+    ):
         pass
     model, x, y = made(CASES["vgg11"], 6)
     order = torch.randperm(6, generator=torch_generator(0, "order", 1))

@@ -1,4 +1,6 @@
-"""Labels replaced by random ones: the noise whose memorization is studied."""
+"""Labels replaced by random or wrong ones: the noise whose memorization is studied."""
+
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -6,12 +8,16 @@ from torch import Tensor
 from turnover.errors import RefusedInput
 from turnover.seeding import numpy_generator
 
+Kind = Literal["random", "symmetric", "pair"]
 
-def corrupt(labels: Tensor, classes: int, count: int, seed: int) -> tuple[Tensor, Tensor]:
+
+def corrupt(labels: Tensor, classes: int, count: int, seed: int, kind: Kind = "random") -> tuple[Tensor, Tensor]:
     """New labels [n] (int64) and which were replaced [n] (bool); exactly `count` of them, chosen at random.
 
-    A replaced label is uniform over all `classes`, so about one in `classes` of them stays what it was. With one
-    seed, the labels replaced by a smaller count are replaced in the same way by a larger one. RefusedInput if
+    random: a replaced label is uniform over all `classes`, so about one in `classes` of them stays what it was (Zhang
+    et al., 2017). symmetric: uniform over the other classes. pair: the next class, and the first in place of the last,
+    so that the noise depends on the class (Han et al., 2018). With one seed, the same examples are chosen by each
+    kind, and the labels replaced by a smaller count are replaced in the same way by a larger one. RefusedInput if
     `count` is not between 0 and n.
     """
     n = len(labels)
@@ -20,8 +26,14 @@ def corrupt(labels: Tensor, classes: int, count: int, seed: int) -> tuple[Tensor
     generator = numpy_generator(seed, "corruption")
     chosen = generator.permutation(n)[:count]
     # Drawn for every example, so that the labels do not depend on the count.
-    random_labels = torch.from_numpy(generator.integers(classes, size=n)).to(labels.device)
+    match kind:
+        case "random":
+            new = torch.from_numpy(generator.integers(classes, size=n)).to(labels.device)
+        case "symmetric":
+            new = (labels + torch.from_numpy(generator.integers(1, classes, size=n)).to(labels.device)) % classes
+        case "pair":
+            new = (labels + 1) % classes
     corrupted = torch.zeros(n, dtype=torch.bool)
     corrupted[torch.from_numpy(chosen)] = True
     corrupted = corrupted.to(labels.device)
-    return torch.where(corrupted, random_labels, labels), corrupted
+    return torch.where(corrupted, new, labels), corrupted

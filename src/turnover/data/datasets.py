@@ -87,7 +87,9 @@ def load(config: DatasetConfig, corruption: CorruptionConfig, device: torch.devi
         train = train.select(torch.from_numpy(balanced_subset(train.labels, config.limit, config.seed)))
     if config.test_limit is not None:
         test = test.select(torch.from_numpy(balanced_subset(test.labels, config.test_limit, config.seed, "test limit")))
-    labels, corrupted = corrupt(train.labels, FACTS[config.name].classes, corruption.count, corruption.seed)
+    labels, corrupted = corrupt(
+        train.labels, FACTS[config.name].classes, corruption.count, corruption.seed, corruption.kind
+    )
     train = replace(train, labels=labels, corrupted=corrupted)
     if config.include_test:
         train = train.followed_by(test)

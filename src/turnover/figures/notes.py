@@ -8,7 +8,16 @@ from typing import Any
 from turnover.config import RunConfig, ScoreSubsets
 from turnover.experiments import sweep, varied
 from turnover.facts import FACTS
-from turnover.options import CvTConfig, LabelSubsets, MLPConfig, NoSubsets, TableSubsets, TurnoverConfig, VGG11Config
+from turnover.options import (
+    ConvConfig,
+    CvTConfig,
+    LabelSubsets,
+    MLPConfig,
+    NoSubsets,
+    TableSubsets,
+    TurnoverConfig,
+    VGG11Config,
+)
 from turnover.store import Run
 from turnover.tables import read_subsets
 from turnover.values import flatten
@@ -65,6 +74,8 @@ def network(config: RunConfig) -> str:
             return f"MLP {'-'.join(str(size) for size in (channels * height * width, *hidden, facts.classes))}"
         case VGG11Config(width=width):
             return "VGG-11" if width == 64 else f"VGG-11 of width {width}"
+        case ConvConfig(width=width):
+            return f"conv net {width}-{2 * width}-{4 * width}"
         case CvTConfig(depth=depth, convolutions=convolutions, dim=dim):
             return f"CCT-{depth}/3x{convolutions}, {dim} channels"
 

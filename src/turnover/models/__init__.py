@@ -3,15 +3,18 @@
 import torch
 from torch import nn
 
+from turnover.models.conv import conv
 from turnover.models.cvt import cvt
 from turnover.models.mlp import mlp
 from turnover.models.vgg import vgg11
-from turnover.options import CvTConfig, MLPConfig, VGG11Config
+from turnover.options import ConvConfig, CvTConfig, MLPConfig, VGG11Config
 
 __all__ = ["build"]
 
 
-def build(config: MLPConfig | VGG11Config | CvTConfig, shape: tuple[int, int, int], classes: int) -> nn.Module:
+def build(
+    config: MLPConfig | VGG11Config | CvTConfig | ConvConfig, shape: tuple[int, int, int], classes: int
+) -> nn.Module:
     """A network for images of `shape` (channels, height, width); its weights come from PyTorch's global generator.
 
     Raises:
@@ -23,6 +26,8 @@ def build(config: MLPConfig | VGG11Config | CvTConfig, shape: tuple[int, int, in
             return mlp(channels * height * width, hidden, classes)
         case VGG11Config():
             network: nn.Module = vgg11(channels, classes, width=config.width, bias=config.bias, side=height)
+        case ConvConfig(width=width):
+            network = conv(channels, classes, width=width, side=height)
         case CvTConfig():
             network = cvt(shape, classes, **config.model_dump(exclude={"name", "channels_last"}))
     layout = torch.channels_last if config.channels_last else torch.contiguous_format

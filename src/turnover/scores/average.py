@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 import pandas as pd
+from pandas.api.types import is_float_dtype
 
 
 def average(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Mean score and losses, most frequent predictions (the smallest class wins a tie), of the same examples.
+    """Means of scores and losses, most frequent predictions (the smallest class wins a tie), of the same examples.
 
     Args:
-        tables: score tables with equal index "id" in equal order; columns besides scores and losses and predictions
+        tables: score tables with equal index "id" in equal order; columns that are neither floats nor predictions
             (label, true_label, corrupted) must agree.
 
     Raises:
@@ -24,7 +25,7 @@ def average(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
         column = pd.concat([table[name] for table in tables], axis=1)
         if any(not table.index.equals(first.index) for table in tables):
             raise ValueError("score tables hold different examples, so they cannot be averaged")
-        if name == "score" or name.endswith("_loss"):
+        if is_float_dtype(first[name]):
             result[name] = column.mean(axis=1)
         elif name.endswith("_prediction"):
             result[name] = column.mode(axis=1)[0].astype(first[name].dtype)

@@ -1,7 +1,7 @@
 """The training loop."""
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,7 +54,7 @@ def train(
     plain_epochs: int = 0,
     precision: Precision = "float32",
     on_step: Callable[[], object] = lambda: None,
-    observer: Observer | None = None,
+    observers: Sequence[Observer] = (),
 ) -> Iterator[Epoch]:
     """Train `model` by mini-batches, yielding after each epoch from `first_epoch` to `epochs`.
 
@@ -65,7 +65,7 @@ def train(
         learning_rate: epoch, counted from 1 -> learning rate.
         plain_epochs: in so many first epochs the full network is trained, turn-over dropout attached or not.
         on_step: called after every step, for a progress bar.
-        observer: of every update; the weights are the same with and without it.
+        observers: of every update; the weights are the same with and without them.
 
     Raises:
         RunFailed: a loss is NaN or infinite; names epoch, step and learning rate.
@@ -85,14 +85,16 @@ def train(
                 x, y, ids = examples.batch(index)
                 optimizer.zero_grad()
                 with (
-                    observer.forward(epoch, len(index)) if observer else nullcontext(),
+                    ExitStack() as watched,
                     own(model, ids) if turn_over else nullcontext(),
                     autocast(examples.device, precision),
                 ):
+                    for observer in observers:
+                        watched.enter_context(observer.forward(epoch, len(index)))
                     logits = model(x)  # [batch, classes]
                     wide = logits.float() if logits.dtype.itemsize < 4 else logits
                     loss = F.cross_entropy(wide, y, reduction="none")  # [batch]
-                if observer:
+                for observer in observers:
                     observer.update(logits, y, index)
                 loss.mean().backward()
                 optimizer.step()

@@ -1,0 +1,34 @@
+"""Images moved and mirrored at random, anew in every epoch."""
+
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from turnover.examples import Examples
+from turnover.options import CropAugmentation, NoAugmentation
+
+
+def augmented(examples: Examples, config: NoAugmentation | CropAugmentation) -> Examples:
+    """The same examples, whose images are augmented whenever a batch of them is prepared; for training alone."""
+    if isinstance(config, NoAugmentation):
+        return examples
+    return replace(examples, prepare=lambda images: examples.prepare(crop(images, config.pad, flip=config.flip)))
+
+
+def crop(images: Tensor, pad: int, *, flip: bool) -> Tensor:
+    """Every image moved by up to `pad` pixels each way, black where nothing was; half of them mirrored if `flip`.
+
+    Draws from PyTorch's global generator of the images' device.  # [batch, channels, height, width], any dtype
+    """
+    batch, channels, height, width = images.shape
+    padded = F.pad(images, (pad, pad, pad, pad))
+    down, right = (torch.randint(2 * pad + 1, (batch, 1), device=images.device) for _ in range(2))
+    rows = down + torch.arange(height, device=images.device)  # [batch, height]
+    columns = right + torch.arange(width, device=images.device)  # [batch, width]
+    if flip:
+        mirrored = torch.rand((batch, 1), device=images.device) < 0.5
+        columns = torch.where(mirrored, columns.flip(1), columns)
+    moved = padded.gather(2, rows[:, None, :, None].expand(-1, channels, -1, padded.shape[3]))
+    return moved.gather(3, columns[:, None, None, :].expand(-1, channels, height, -1))

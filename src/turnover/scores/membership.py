@@ -1,0 +1,70 @@
+"""How well an attacker can tell whether a network was trained on an example: the likelihood ratio attack, LiRA.
+
+The confidence of a network in the label y of an example, phi = log(p_y / (1 - p_y)), is about normal over networks
+that were trained on the example, and over those that were not, with other means. The log of the ratio of the two
+densities is the best test of which kind a network is (Carlini et al., 2022).
+"""
+
+import math
+
+from torch import Tensor
+
+from turnover.scores.subsampling import with_and_without
+
+_ENOUGH = 64  # networks for a variance of each example's own (Carlini et al.); with fewer all examples share one
+
+
+def log_likelihood_ratios(confidence: Tensor, included: Tensor) -> Tensor:
+    """log N(phi; with) - log N(phi; without), of each network and example, by all *other* networks.
+
+    Args:
+        confidence: phi.  # [networks, examples]
+        included: which examples each network was trained on; of each example at least 3 were and 3 were not.
+            # bool [networks, examples]
+
+    Returns:
+        float64; high: the network looks as if it was trained on the example.  # [networks, examples]
+    """
+    phi, pooled = confidence.double(), len(confidence) < _ENOUGH
+    densities = [_others_density(phi, part, pooled=pooled) for part in (included, ~included)]
+    return densities[0] - densities[1]
+
+
+def _others_density(phi: Tensor, part: Tensor, *, pooled: bool) -> Tensor:
+    """Log density of phi under the normal that fits the networks in `part`, the network itself left out."""
+    weight = part.double()
+    n = weight.sum(0) - weight  # [networks, examples]
+    middle = (phi * weight).sum(0) / weight.sum(0)  # sums of squares around it lose no digits
+    offset = phi - middle
+    first = (offset * weight).sum(0) - offset * weight
+    second = (offset.square() * weight).sum(0) - offset.square() * weight
+    mean = first / n
+    variance = ((second - n * mean.square()) / (n - 1)).clamp(min=1e-12)
+    if pooled:
+        variance = variance.mean(1, keepdim=True)
+    return -0.5 * (variance.log() + (offset - mean).square() / variance)
+
+
+def membership(ratios: Tensor, included: Tensor) -> Tensor:
+    """How exposed each example is: mean log ratio of the networks that were trained on it, minus that of the others.
+
+    In nats; near 0: nobody can tell.  # [networks, examples], twice -> float64 [examples]
+    """
+    with_it, without = with_and_without(ratios, included)
+    return with_it - without
+
+
+def true_positive_rate(ratios: Tensor, included: Tensor, false_positive_rate: float) -> Tensor:
+    """Share of the pairs (network, example trained on) found by the threshold that as many false alarms allow.
+
+    Args:
+        ratios, included: of some networks and examples, as above.
+        false_positive_rate: share of the pairs (network, example not trained on) above the threshold, at most.
+
+    Returns:
+        A number between 0 and 1, on the device.
+    """
+    negative = ratios[~included].sort(descending=True).values
+    allowed = math.floor(false_positive_rate * len(negative))
+    threshold = negative[allowed]  # so many lie above it
+    return (ratios[included] > threshold).double().mean()

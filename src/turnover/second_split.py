@@ -1,0 +1,89 @@
+"""The work of `estimator=second_split`: train on one half, then on the other, and watch the first being forgotten.
+
+Both halves are the first once, so that every example has a score.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from turnover.config import RunConfig
+from turnover.data.augmentation import augmented
+from turnover.estimators import SecondSplitEstimator
+from turnover.evaluation import evaluate
+from turnover.parts import Parts, make_model
+from turnover.score_tables import from_columns
+from turnover.scores.second_split import second_split_forgetting
+from turnover.seeding import numpy_generator, stream
+from turnover.store import SCRATCH, replacing
+from turnover.tables import write_scores
+from turnover.training.loop import steps_per_epoch, train
+from turnover.training.optimizers import build as build_optimizer
+from turnover.training.schedules import learning_rate
+
+
+def halves(config: RunConfig, examples: int) -> tuple[Tensor, Tensor]:
+    """Two random halves of the examples.  # int64 positions, sorted"""
+    order = torch.from_numpy(numpy_generator(config.seed, "halves").permutation(examples))
+    return order[: examples // 2].sort().values, order[examples // 2 :].sort().values
+
+
+def steps(config: RunConfig, examples: int) -> int:
+    """Steps of all four trainings together."""
+    assert isinstance(config.estimator, SecondSplitEstimator)
+    once = sum(steps_per_epoch(len(half), config.batch_size) for half in halves(config, examples))
+    return (config.epochs + config.estimator.epochs) * once
+
+
+def work(
+    parts: Parts, config: RunConfig, folder: Path, on_step: Callable[[int], object], record: dict[str, Any]
+) -> None:
+    """Train twice, going on after the first time if that is done, and write scores.parquet."""
+    two = halves(config, len(parts.train))
+    scores = torch.zeros(len(parts.train))
+    for number in range(2):
+        path = folder / SCRATCH / f"half-{number}.npz"
+        first, second = two[number], two[1 - number]
+        if path.exists():
+            on_step(steps(config, len(parts.train)) // 2)
+        else:
+            correct = _forgotten(parts, config, number, first, second, on_step)
+            with replacing(path) as temporary, temporary.open("wb") as file:
+                np.savez(file, correct=correct.cpu().numpy())
+        with np.load(path, allow_pickle=False) as file:
+            scores[first] = second_split_forgetting(torch.from_numpy(file["correct"]))
+    write_scores(folder / "scores.parquet", from_columns(parts, config, {"second_split": scores}, "second_split"))
+    assert isinstance(config.estimator, SecondSplitEstimator)
+    record["examples_trained"] = (config.epochs + config.estimator.epochs) * len(parts.train)
+
+
+def _forgotten(
+    parts: Parts, config: RunConfig, number: int, first: Tensor, second: Tensor, on_step: Callable[[int], object]
+) -> Tensor:
+    """Whether the network is right about examples of the first half, after each epoch on the second.  # [epochs, n]"""
+    assert isinstance(config.estimator, SecondSplitEstimator)
+    device = parts.train.device
+    model = make_model(config, device, stream(config.seed, "member", number))
+    optimizer = build_optimizer(config.optimizer, model)
+    of_first = parts.train.select(first.to(device))
+    correct = []
+    for place, (half, epochs) in enumerate(((first, config.epochs), (second, config.estimator.epochs))):
+        for _ in train(
+            model,
+            augmented(parts.train.select(half.to(device)), config.augmentation),
+            optimizer,
+            lambda epoch, epochs=epochs: learning_rate(config.schedule, config.optimizer.lr, epoch, epochs),  # type: ignore[misc]
+            epochs=epochs,
+            batch_size=config.batch_size,
+            seed=stream(config.seed, "half", number, place),
+            precision=config.precision,
+            on_step=lambda: on_step(1),
+        ):
+            if place == 1:
+                [outcome] = evaluate(model, of_first)
+                correct.append(outcome.prediction == of_first.labels)
+    return torch.stack(correct)

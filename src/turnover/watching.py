@@ -1,0 +1,105 @@
+"""`estimator=one_run`: what is noted of every training example while an ordinary network trains, and the scores of it.
+
+Losses, margins and hits are those of the pass that trains, so most scores cost nothing. What must be measured on one
+and the same network (el2n, grand, vog) takes passes of its own after an epoch.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from turnover.config import RunConfig
+from turnover.estimators import OneRunEstimator
+from turnover.evaluation import full_logits
+from turnover.parts import Parts
+from turnover.score_tables import from_columns
+from turnover.scores.aum import margin, negative_aum
+from turnover.scores.cumulative_loss import cumulative_loss
+from turnover.scores.el2n import el2n
+from turnover.scores.final import final_loss, unconfidence
+from turnover.scores.forgetting import forgetting_events
+from turnover.scores.grand import grand
+from turnover.scores.learning_time import first_learning_epoch
+from turnover.scores.vog import GradientVariance
+from turnover.store import replacing
+from turnover.training.loop import Epoch
+
+
+class Watch:
+    """Observes every update of a run, and keeps what it saw in a folder, so that a killed run goes on with it."""
+
+    def __init__(self, parts: Parts, config: RunConfig, folder: Path) -> None:
+        assert isinstance(config.estimator, OneRunEstimator)
+        self.parts, self.config, self.folder, self.estimator = parts, config, folder, config.estimator
+        n = len(parts.train)
+        self._margins = torch.zeros(n, device=parts.train.device)
+        self._variance = GradientVariance(n) if "vog" in self.estimator.scores else None
+        self.extra_passes = 0.0  # over all examples, besides training; a backward pass counts as two forward ones
+
+    @contextmanager
+    def forward(self, epoch: int, batch: int) -> Iterator[None]:
+        """Nothing is needed of the forward pass."""
+        yield
+
+    def update(self, logits: Tensor, labels: Tensor, index: Tensor) -> None:
+        """Note the margins of a mini-batch."""
+        self._margins[index] = margin(logits.detach(), labels).to(self._margins.dtype)
+
+    def after(self, epoch: Epoch) -> None:
+        """Note an epoch; written before its checkpoint."""
+        found = {"losses": epoch.losses, "margins": self._margins, "correct": epoch.correct}
+        if epoch.number == self.estimator.early:
+            if "el2n" in self.estimator.scores:
+                found["el2n"] = el2n(full_logits(self.parts.model, self.parts.train), self.parts.train.labels)
+            if "grand" in self.estimator.scores:
+                found["grand"] = grand(self.parts.model, self.parts.train)
+        with replacing(self._path(epoch.number)) as temporary, temporary.open("wb") as file:
+            np.savez(file, **{name: value.cpu().numpy() for name, value in found.items()})  # type: ignore[arg-type]
+        if self._variance is not None:
+            self._variance.update(self.parts.model, self.parts.train)
+            with replacing(self._variances(epoch.number)) as temporary:
+                torch.save(self._variance.state(), temporary)
+            self._variances(epoch.number - 2).unlink(missing_ok=True)  # that of the last checkpoint may be needed yet
+
+    def resume(self, epoch: int) -> None:
+        """Go on after a checkpoint of `epoch`."""
+        if self._variance is not None:
+            device = self.parts.train.device
+            self._variance.load(torch.load(self._variances(epoch), map_location=device, weights_only=True))
+
+    def table(self) -> pd.DataFrame:
+        """The score table after the last epoch."""
+        epochs = range(1, self.config.epochs + 1)
+        files = [np.load(self._path(number), allow_pickle=False) for number in epochs]
+        losses, margins, correct = (
+            torch.from_numpy(np.stack([file[name] for file in files])) for name in ("losses", "margins", "correct")
+        )  # [epochs, examples] each
+        early = files[self.estimator.early - 1]
+        labels = self.parts.train.labels
+        logits = full_logits(self.parts.model, self.parts.train)
+        columns: dict[str, Tensor] = {
+            "forgetting": forgetting_events(correct),
+            "first_learning": first_learning_epoch(correct),
+            "aum": negative_aum(margins),
+            "cumulative_loss": cumulative_loss(losses),
+            "final_loss": final_loss(logits, labels),
+            "confidence": unconfidence(logits, labels),
+        }
+        columns |= {name: torch.from_numpy(early[name]) for name in ("el2n", "grand") if name in early}
+        if self._variance is not None:
+            columns["vog"] = self._variance.score(labels)
+        for file in files:
+            file.close()
+        wanted = self.estimator.scores
+        return from_columns(self.parts, self.config, {name: columns[name] for name in wanted}, wanted[0])
+
+    def _path(self, epoch: int) -> Path:
+        return self.folder / f"epoch-{epoch:05d}.npz"
+
+    def _variances(self, epoch: int) -> Path:
+        return self.folder / f"variances-{epoch:05d}.pt"
