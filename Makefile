@@ -8,7 +8,7 @@ PY       := .venv/bin/python
 
 .DEFAULT_GOAL := help
 FIGURES := fig1 fig2 fig3 fig4 fig4_vgg fig5 fig6 fig7 fig8 fig9 fig10 leakage sensitivity early_stopping
-.PHONY: help data test bench reproduce $(FIGURES)
+.PHONY: help data test bench validate reproduce $(FIGURES)
 
 help:  ## list the doors
 	@echo "turnover: which training examples does my network memorize?"
@@ -85,6 +85,15 @@ space := $(subst ,, )
 reproduce: $(FIGURES)  ## every figure and study, then copied to outputs/reference
 	mkdir -p outputs/reference/$(SCALE)
 	cd $${TURNOVER_OUTPUTS:-outputs}/figures/$(SCALE) && cp $(FIGURES:=.png) $(FIGURES:=.csv) $(FIGURES:=.json) $(CURDIR)/outputs/reference/$(SCALE)
+
+# ground truth, every estimator, wrong labels of two kinds and six amounts; then the table and its pictures
+VALIDATION := truth truth_cifar10 subsampling c_score leave_one_out scores scores_turnover detection \
+  detection_turnover augmented augmented_turnover
+validate: .venv/installed  ## which score is right? every estimator against ground truth
+	@for part in $(VALIDATION); do \
+	  $(PY) scripts/train.py -m +experiment=validate_$$part scale=$(SCALE) hydra/launcher=$(LAUNCHER) logger=none || exit $$?; \
+	done
+	$(PY) scripts/validate.py scale=$(SCALE)
 
 test: .venv/installed  ## all tests, with style and types
 	$(PY) -m ruff check .

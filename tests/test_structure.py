@@ -29,7 +29,7 @@ ROOMS = """
     data evaluation
     models training dynamics scores subsets
     choice parts gradient_tracking score_tables watching members ensemble second_split pipeline run
-    experiments claims statistics agreement
+    experiments claims statistics agreement validation
     estimate cli plan
     figures report
 """.split()

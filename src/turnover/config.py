@@ -89,6 +89,13 @@ class RunConfig(Group):
         """Number of examples of the easy, and of the difficult, subset of the training split; 0 if there are none."""
         return _share(getattr(self.subsets, "size", 0), self.train_size)
 
+    @property
+    def trained_size(self) -> int:
+        """Number of examples that are trained on; of a subset that a table names, all that there are."""
+        if getattr(self.subsets, "train_on", "all") != "all" and self.subset_size:
+            return self.subset_size
+        return self.train_size + (self.test_size if self.dataset.include_test else 0)
+
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
         wrong = [*_too_large(self), *_contradictions(self)]
@@ -97,6 +104,9 @@ class RunConfig(Group):
             known = {(run.train_size, run.dataset.include_test and run.test_size) for run in self.subsets.runs}
             if not wrong and len(known) > 1:
                 wrong.append("subsets.runs: the score runs know different examples, so their scores cannot be averaged")
+            given = ", ".join(sorted({_given(run.estimator) for run in self.subsets.runs}))
+            if not wrong and ", " in given:
+                wrong.append(f"subsets.runs: the score runs give different scores, {given}; choose one of them")
         if wrong:
             raise ValueError("\n".join(dict.fromkeys(wrong)))
         return self
@@ -127,7 +137,7 @@ def _share(size: float, examples: int) -> int:
 
 
 def _too_large(config: RunConfig) -> list[str]:
-    name, facts = config.dataset.name, FACTS[config.dataset.name]
+    name, facts, trained = config.dataset.name, FACTS[config.dataset.name], config.trained_size
     at_most = [
         ("dataset.limit", config.dataset.limit, facts.train, f"the {facts.train} training examples of {name}"),
         ("dataset.test_limit", config.dataset.test_limit, facts.test, f"the {facts.test} test examples of {name}"),
@@ -139,9 +149,9 @@ def _too_large(config: RunConfig) -> list[str]:
     if isinstance(config.estimator, OneRunEstimator):
         at_most.append(("estimator.early", config.estimator.early, config.epochs, "the number of epochs"))
     if isinstance(config.estimator, LeaveOneOutEstimator):
-        at_most.append(("estimator.examples", config.estimator.examples, config.train_size, "the training examples"))
+        at_most.append(("estimator.examples", config.estimator.examples, trained, "the examples trained on"))
     if isinstance(config.estimator, ConfidentLearningEstimator):
-        at_most.append(("estimator.folds", config.estimator.folds, config.train_size, "the training examples"))
+        at_most.append(("estimator.folds", config.estimator.folds, trained, "the examples trained on"))
     if isinstance(config.turnover, TurnoverConfig):
         plain = config.turnover.plain_epochs
         at_most.append(("turnover.plain_epochs", plain, config.epochs - 1, "one epoch less than epochs"))
@@ -172,7 +182,7 @@ def _subset_sizes(config: RunConfig) -> list[tuple[int, int, str]]:
 
 
 def _contradictions(config: RunConfig) -> list[str]:
-    wrong = []
+    wrong, trained = [], config.trained_size
     estimator, masked = config.estimator, isinstance(config.turnover, TurnoverConfig)
     if isinstance(estimator, TurnoverEstimator) and not masked:
         wrong.append("estimator=turnover needs turn-over dropout: set turnover=all_layers")
@@ -183,10 +193,12 @@ def _contradictions(config: RunConfig) -> list[str]:
         wrong.append(f"estimator.name = {estimator.name!r} trains several networks: set tracking=accuracy")
     if isinstance(estimator, SubsamplingEstimator):
         for fraction in estimator.fractions:
-            if not 1 <= round(fraction * config.train_size) < config.train_size:
-                wrong.append(f"estimator.fractions: {fraction} of {config.train_size} examples is none or all of them")
+            if not 1 <= round(fraction * trained) < trained:
+                wrong.append(f"estimator.fractions: {fraction} of {trained} examples is none or all of them")
         if estimator.models * len(estimator.fractions) < 2:
             wrong.append("estimator.models = 1: at least 2 networks are needed, one with and one without an example")
+    if isinstance(estimator, SecondSplitEstimator) and trained < 2:
+        wrong.append("estimator.name = 'second_split' trains on halves: at least 2 examples are needed, there is 1")
     if isinstance(config.subsets, LabelSubsets) and not config.corruption.count:
         wrong.append("subsets=labels needs random labels: set corruption=labels")
     size = getattr(config.subsets, "size", None)
@@ -195,6 +207,11 @@ def _contradictions(config: RunConfig) -> list[str]:
     if not isinstance(config.subsets, NoSubsets) and config.dataset.include_test:
         wrong.append("dataset.include_test = true is for score runs: set it to false, or subsets=none")
     return wrong
+
+
+def _given(estimator: Estimator) -> str:
+    """What the column `score` of a run with this estimator is."""
+    return getattr(estimator, "score", None) or getattr(estimator, "scores", [estimator.name])[0]
 
 
 def _unfit(parent: RunConfig, child: RunConfig) -> list[str]:

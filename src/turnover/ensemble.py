@@ -10,7 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from turnover.config import RunConfig
-from turnover.estimators import ConfidentLearningEstimator, EnsembleEstimator, LeaveOneOutEstimator
+from turnover.errors import RunFailed
+from turnover.estimators import (
+    ConfidentLearningEstimator,
+    EnsembleEstimator,
+    LeaveOneOutEstimator,
+    SubsamplingEstimator,
+)
 from turnover.members import Design, Outcomes, design, outcomes
 from turnover.parts import Parts
 from turnover.score_tables import from_columns, known
@@ -23,6 +29,7 @@ from turnover.tables import write_scores
 from turnover.tracking import Tracker
 
 ESSENCE = "members.npz"  # what is kept of the networks: who was trained on what, and what each said
+_TO_FIT = 3  # networks trained on an example, and as many that are not, for its two densities
 
 
 def planned(parts: Parts, config: RunConfig) -> Design:
@@ -39,8 +46,14 @@ def work(
     on_step: Callable[[int], object],
     record: dict[str, Any],
 ) -> None:
-    """Train the networks, going on after the last finished block, and write members.npz and scores.parquet."""
+    """Train the networks, going on after the last finished block, and write members.npz and scores.parquet.
+
+    Raises:
+        RunFailed: some examples would have no score, which is told before any network is trained.
+    """
     ensemble = planned(parts, config)
+    if isinstance(config.estimator, SubsamplingEstimator):
+        _refuse_unscored(ensemble, config.estimator.score)
     found = outcomes(parts, config, ensemble, folder / SCRATCH, on_step)
     n = len(parts.train)
     train, test = found.right[:, :n], found.right[:, n:]
@@ -64,6 +77,52 @@ def work(
     record["examples_trained"] = int(ensemble.included.sum()) * config.epochs
 
 
+def _refuse_unscored(ensemble: Design, score: str) -> None:
+    inside, outside = _networks(ensemble)
+    match score:
+        case "inconsistency":
+            enough, told = (outside >= 1).any(0), "all networks are trained on them"
+        case "membership":
+            enough = torch.minimum(inside, outside).amin(0) >= _TO_FIT
+            told = f"of a fraction fewer than {_TO_FIT} networks are trained on them, or fewer than {_TO_FIT} are not"
+        case _:
+            enough = (torch.minimum(inside, outside) >= 1).any(0)
+            told = "all networks of a fraction are trained on them, or none is"
+    missing = int((~enough).sum())
+    if missing:
+        raise RunFailed(f"{missing} of {len(enough)} examples have no score ({score}): {told}; raise estimator.models")
+
+
+def _networks(ensemble: Design) -> tuple[Tensor, Tensor]:
+    """How many networks of each fraction are trained on each example, and how many are not.  # [fractions, examples]"""
+    groups = [ensemble.included[group] for group in _groups(ensemble)]
+    return torch.stack([group.sum(0) for group in groups]), torch.stack([(~group).sum(0) for group in groups])
+
+
+def _groups(ensemble: Design) -> list[Tensor]:
+    """The networks of each fraction.  # bool [networks] each"""
+    return [ensemble.fraction == share for share in ensemble.fraction.unique()]
+
+
+def _within_fractions(estimate: Callable[[Tensor, Tensor], Tensor], values: Tensor, ensemble: Design) -> Tensor:
+    """Mean over fractions of what the networks of each say of every example; NaN where none can.  # [examples]
+
+    All together they would call memorized what is not: those trained on more examples are more often right, and more
+    of them are trained on any one example.
+    """
+    found = [estimate(values[group], ensemble.included[group]) for group in _groups(ensemble)]
+    return torch.stack(found).nanmean(0)
+
+
+def _excess_loss(losses: Tensor, included: Tensor) -> Tensor:
+    with_it, without = with_and_without(losses, included)
+    return without - with_it
+
+
+def _membership(confidence: Tensor, included: Tensor) -> Tensor:
+    return membership(log_likelihood_ratios(confidence, included), included)
+
+
 def _columns(config: RunConfig, found: Outcomes, ensemble: Design, labels: Tensor) -> dict[str, Tensor]:
     """The estimates that these networks allow, by their names in `tables.ESTIMATES`.  # [examples] each"""
     included = ensemble.included
@@ -73,17 +132,17 @@ def _columns(config: RunConfig, found: Outcomes, ensemble: Design, labels: Tenso
         out = torch.where(~included[:, :, None], found.logits, 0.0).sum(0)  # every example is out once  # [n, classes]
         judged = confident_learning(out.double().softmax(1).numpy(), labels.numpy())
         return {"confident_learning": torch.from_numpy(np.asarray(judged))}
-    loss_with, loss_without = with_and_without(F.softplus(-confidence.double()), included)
+    losses = F.softplus(-confidence.double())
+    loss_with, loss_without = with_and_without(losses, included)
     columns = {
-        "memorization": memorization(right, included),
-        "memorization_loss": loss_without - loss_with,
+        "memorization": _within_fractions(memorization, right, ensemble),
+        "memorization_loss": _within_fractions(_excess_loss, losses, ensemble),
         "out_accuracy": with_and_without(right, included)[1],
         "in_loss": loss_with,
         "out_loss": loss_without,
     }
-    fewest = torch.minimum(included.sum(0), (~included).sum(0)).min()
-    if fewest >= 3:
-        columns["membership"] = membership(log_likelihood_ratios(confidence, included), included)
+    if torch.minimum(*_networks(ensemble)).min() >= _TO_FIT:
+        columns["membership"] = _within_fractions(_membership, confidence, ensemble)
     if not isinstance(config.estimator, LeaveOneOutEstimator):
         columns["inconsistency"] = inconsistency(right, included, ensemble.fraction)
     return columns

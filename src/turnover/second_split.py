@@ -34,9 +34,14 @@ def halves(config: RunConfig, examples: int) -> tuple[Tensor, Tensor]:
 
 def steps(config: RunConfig, examples: int) -> int:
     """Steps of all four trainings together."""
+    return sum(_steps(config, len(half), examples) for half in halves(config, examples))
+
+
+def _steps(config: RunConfig, first: int, examples: int) -> int:
+    """Steps of a training on `first` examples and then on the others."""
     assert isinstance(config.estimator, SecondSplitEstimator)
-    once = sum(steps_per_epoch(len(half), config.batch_size) for half in halves(config, examples))
-    return (config.epochs + config.estimator.epochs) * once
+    after = config.estimator.epochs * steps_per_epoch(examples - first, config.batch_size)
+    return config.epochs * steps_per_epoch(first, config.batch_size) + after
 
 
 def work(
@@ -49,7 +54,7 @@ def work(
         path = folder / SCRATCH / f"half-{number}.npz"
         first, second = two[number], two[1 - number]
         if path.exists():
-            on_step(steps(config, len(parts.train)) // 2)
+            on_step(_steps(config, len(first), len(parts.train)))
         else:
             correct = _forgotten(parts, config, number, first, second, on_step)
             with replacing(path) as temporary, temporary.open("wb") as file:

@@ -39,7 +39,6 @@ class Watch:
         n = len(parts.train)
         self._margins = torch.zeros(n, device=parts.train.device)
         self._variance = GradientVariance(n) if "vog" in self.estimator.scores else None
-        self.extra_passes = 0.0  # over all examples, besides training; a backward pass counts as two forward ones
 
     @contextmanager
     def forward(self, epoch: int, batch: int) -> Iterator[None]:

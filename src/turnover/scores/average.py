@@ -11,7 +11,7 @@ def average(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
     Args:
         tables: score tables with equal index "id" in equal order; columns that are neither floats nor predictions
-            (label, true_label, corrupted) must agree.
+            (label, true_label, corrupted) must agree, and those that not all tables have are left out.
 
     Raises:
         ValueError: no table, other examples, or labels that differ.
@@ -19,9 +19,9 @@ def average(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     if not tables:
         raise ValueError("there is no score table to average")
     first = tables[0]
-    result = first.copy()
+    result = first[[name for name in first.columns if all(name in table for table in tables)]].copy()
     result.attrs = {}
-    for name in first.columns:
+    for name in result.columns:
         column = pd.concat([table[name] for table in tables], axis=1)
         if any(not table.index.equals(first.index) for table in tables):
             raise ValueError("score tables hold different examples, so they cannot be averaged")

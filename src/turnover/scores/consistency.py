@@ -16,9 +16,10 @@ def inconsistency(right: Tensor, included: Tensor, fraction: Sequence[float] | T
         fraction: the share of the examples that each network was trained on.  # [networks]
 
     Returns:
-        float64, from 0 (always right) to 1; NaN where all networks of some fraction were trained on z.  # [examples]
+        float64, from 0 (always right) to 1. The mean is over the fractions that have a network without z; NaN where
+        none has.  # [examples]
     """
     share = torch.as_tensor(fraction, dtype=torch.float64, device=right.device)
     groups = [share == value for value in share.unique()]
     right_without = [with_and_without(right[group], included[group])[1] for group in groups]
-    return 1 - torch.stack(right_without).mean(0)
+    return 1 - torch.stack(right_without).nanmean(0)

@@ -54,17 +54,22 @@ def membership(ratios: Tensor, included: Tensor) -> Tensor:
     return with_it - without
 
 
-def true_positive_rate(ratios: Tensor, included: Tensor, false_positive_rate: float) -> Tensor:
+def true_positive_rate(
+    ratios: Tensor, included: Tensor, false_positive_rate: float, among: Tensor | None = None
+) -> Tensor:
     """Share of the pairs (network, example trained on) found by the threshold that as many false alarms allow.
 
     Args:
         ratios, included: of some networks and examples, as above.
         false_positive_rate: share of the pairs (network, example not trained on) above the threshold, at most.
+        among: positions of the examples whose pairs are counted; the threshold is always that of all. None: all.
 
     Returns:
         A number between 0 and 1, on the device.
     """
     negative = ratios[~included].sort(descending=True).values
     allowed = math.floor(false_positive_rate * len(negative))
-    threshold = negative[allowed]  # so many lie above it
+    threshold = negative[allowed] if allowed < len(negative) else -math.inf  # so many lie above it, or all
+    if among is not None:
+        ratios, included = ratios[:, among], included[:, among]
     return (ratios[included] > threshold).double().mean()

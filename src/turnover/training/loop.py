@@ -1,7 +1,7 @@
 """The training loop."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -84,13 +84,12 @@ def train(
             for index in order.split(batch_size):
                 x, y, ids = examples.batch(index)
                 optimizer.zero_grad()
-                with (
-                    ExitStack() as watched,
-                    own(model, ids) if turn_over else nullcontext(),
-                    autocast(examples.device, precision),
-                ):
+                with ExitStack() as around:  # left in the reverse order, the observers' contexts last
                     for observer in observers:
-                        watched.enter_context(observer.forward(epoch, len(index)))
+                        around.enter_context(observer.forward(epoch, len(index)))
+                    if turn_over:
+                        around.enter_context(own(model, ids))
+                    around.enter_context(autocast(examples.device, precision))
                     logits = model(x)  # [batch, classes]
                     wide = logits.float() if logits.dtype.itemsize < 4 else logits
                     loss = F.cross_entropy(wide, y, reduction="none")  # [batch]

@@ -103,7 +103,7 @@ def train_stack(
             torch.index_select(inputs, 0, index.flatten(), out=batch)
             _step(first, last, batch.view(*index.shape, -1), examples.labels[index], lr, momentum, weight_decay)
             on_step(count)
-        if not last.weight.isfinite().all():
+        if not all(each.isfinite().all() for layer in (first, last) for each in (layer.weight, layer.bias)):
             raise RunFailed(
                 f"weights are no longer finite in epoch {epoch}, at learning rate {lr:g}: "
                 "a smaller learning rate usually helps (optimizer.lr)"

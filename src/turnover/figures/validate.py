@@ -1,0 +1,125 @@
+"""`make validate`: the table of all estimators against ground truth, its pictures, and what they were made from."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from pydantic import Field
+
+from turnover.config import RunConfig
+from turnover.experiments import sweep
+from turnover.facts import FACTS
+from turnover.figures.notes import SMOKE, network
+from turnover.figures.style import finish, style
+from turnover.figures.validate_agreement import agreement
+from turnover.figures.validate_cost import cost
+from turnover.figures.validate_detection import detection
+from turnover.figures.validate_exposure import exposure as draw_exposure
+from turnover.options import Group
+from turnover.store import Run, now, outputs_root, provenance, replacing, require, write_json
+from turnover.validation.estimates import Condition, gather
+from turnover.validation.privacy import exposure
+from turnover.validation.table import COLUMNS, REPLICATES, ordered, rows
+from turnover.validation.truth import Truth, truth
+
+log = logging.getLogger("turnover")
+
+Experiments = Annotated[list[str], Field(min_length=1)]
+
+
+class ValidateJob(Group):
+    """conf/validate.yaml, typed."""
+
+    truth: Experiments  # whose runs say what is memorized
+    estimates: Experiments  # whose scores are held against them
+    scale: Literal["smoke", "laptop", "paper"]
+
+
+def make(job: ValidateJob) -> Path:
+    """Write table.csv, exposure.csv, four pictures and validate.json; returns the table's path.
+
+    Raises:
+        RunFailed: a run is missing; names the command that makes it.
+    """
+    folder = outputs_root() / "validate" / job.scale
+    of_truth, of_estimates = (_finished(names, job.scale) for names in (job.truth, job.estimates))
+    truths = {Condition.of(config): (config, truth(config)) for config in of_truth}
+    log.info("%d finished runs; bootstrap of every measure, about a minute", len(of_truth) + len(of_estimates))
+    found = gather(of_estimates)
+    table = ordered(pd.DataFrame(rows(found, {condition: known for condition, (_, known) in truths.items()})))
+    exposed = pd.concat([exposure(config, known) for config, known in truths.values()], ignore_index=True)
+    for name, numbers in (("table", table), ("exposure", exposed)):
+        with replacing(folder / f"{name}.csv") as temporary:
+            numbers.to_csv(temporary, index=False, float_format="%.5g")
+    known_truths = {condition.dataset: known for condition, (_, known) in truths.items()}
+    lines = _lines(job.scale, of_truth, of_estimates, known_truths)
+    with style():
+        pictures = {
+            "agreement": agreement(table, known_truths),
+            "detection": detection(table),
+            "cost": cost(table, known_truths),
+            "exposure": draw_exposure(exposed),
+        }
+        for name, (picture, title, own_lines) in pictures.items():
+            finish(picture, title, [*own_lines, *lines])
+            for kind in ("png", "pdf"):
+                with replacing(folder / f"{name}.{kind}") as temporary:
+                    picture.savefig(temporary, format=kind, metadata={"CreationDate": None} if kind == "pdf" else {})
+            plt.close(picture)
+    everything = {Run(config).name: config for config in [*of_truth, *of_estimates]}
+    manifests = {name: Run(config).manifest for name, config in everything.items()}
+    result: dict[str, Any] = {
+        "scale": job.scale,
+        "columns": COLUMNS,
+        "bootstrap_replicates": REPLICATES,
+        "truth": {
+            name: {
+                "networks": known.networks,
+                "reliability": known.reliability,
+                "ceiling": {key: known.ceiling(*key.split("/")) for key in known.reliability},
+            }
+            for name, known in known_truths.items()
+        },
+        "settings": lines,
+        "runs": len(manifests),
+        "training_seconds": round(sum(each["seconds"] for each in manifests.values()), 1),
+        "commits": sorted({each["commit"] for each in manifests.values()}),
+        "machines": sorted({str(each["machine"]["processor"]) for each in manifests.values()}),
+        "made": now(),
+        **provenance(),
+    }
+    write_json(folder / "validate.json", result)
+    return folder / "table.csv"
+
+
+def _finished(experiments: Sequence[str], scale: str) -> list[RunConfig]:
+    configs = [config for name in experiments for config in sweep([f"+experiment={name}", f"scale={scale}"])]
+    for config in configs:
+        require(Run(config), f"make it with: make validate SCALE={scale}")
+    return list({Run(config).name: config for config in configs}.values())
+
+
+def _lines(
+    scale: str, of_truth: Sequence[RunConfig], of_estimates: Sequence[RunConfig], truths: dict[str, Truth]
+) -> list[str]:
+    """What stands under every picture: data, networks, ground truth, scale."""
+    lines = []
+    for config in of_truth:
+        name, known = FACTS[config.dataset.name].title, truths[config.dataset.name]
+        lines.append(
+            f"{name}: {config.train_size:,} examples, {network(config)} (with turn-over dropout "
+            f"{_with_turnover(config, of_estimates)}), lr {config.optimizer.lr:g}, momentum "
+            f"{config.optimizer.momentum:g}, batch {config.batch_size}, {config.epochs} epochs; ground truth by "
+            f"{known.networks} networks, each trained on {config.estimator.fractions[0]:.0%} of them."  # type: ignore[union-attr]
+        )
+    lines.append(f"{scale} scale.")
+    return [*lines, SMOKE] if scale == "smoke" else lines
+
+
+def _with_turnover(config: RunConfig, among: Sequence[RunConfig]) -> str:
+    masked = [each for each in among if each.dataset.name == config.dataset.name and each.turnover.name != "off"]
+    layers = getattr(masked[0].turnover, "layers", None) if masked else None
+    return (network(masked[0]) if masked else "none") + (f", masks in {', '.join(layers)}" if layers else "")

@@ -1,0 +1,138 @@
+"""What every finished score run says of its examples, under one name for each estimator, with what it cost."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from turnover.config import RunConfig
+from turnover.ensemble import read_members
+from turnover.estimators import OneRunEstimator, SubsamplingEstimator, TurnoverEstimator
+from turnover.facts import FACTS
+from turnover.models import build as build_model
+from turnover.scores.subsampling import memorization
+from turnover.store import Run
+from turnover.tables import read_scores
+
+TITLES = {
+    "turnover": "turn-over dropout: flipped - own loss",
+    "turnover_probability": "turn-over dropout: own - flipped probability",
+    "turnover_flipped": "turn-over dropout: flipped loss alone",
+    "cumulative_loss": "cumulative loss",
+    "aum": "AUM",
+    "forgetting": "forgetting events",
+    "first_learning": "first learning epoch",
+    "second_split": "second-split forgetting",
+    "el2n": "EL2N",
+    "grand": "GraNd",
+    "vog": "variance of gradients",
+    "final_loss": "final loss",
+    "confidence": "final confidence",
+    "confident_learning": "confident learning (5 folds)",
+    "inconsistency": "C-score",
+    "memorization": "subsampling ensemble",
+    "memorization_loss": "subsampling ensemble: loss",
+    "membership": "membership (LiRA)",
+    "leave_one_out": "leave-one-out",
+}
+BUDGETS = (10, 20, 40, 80)  # networks of a small ensemble
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Which labels of which examples are wrong."""
+
+    dataset: str
+    noise: str  # symmetric or pair
+    wrong: int  # labels
+    examples: int
+    augmentation: str
+
+    @classmethod
+    def of(cls, config: RunConfig) -> "Condition":
+        """The condition under which a run scores."""
+        noise, augmentation = config.corruption, config.augmentation.name
+        return cls(config.dataset.name, noise.kind, noise.count, config.train_size, augmentation)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One estimator's scores of all examples, by one run."""
+
+    name: str  # a key of TITLES
+    seed: int
+    networks: int
+    scores: pd.Series  # index "id"; high: memorized or wrong
+    wrong: pd.Series  # bool, index "id"
+    cost: float  # arithmetic of training, in trainings of the ordinary network on all examples
+    seconds: float
+    memory: float  # peak resident memory of the process, in MB; of all that it did
+
+
+def estimates(config: RunConfig, larger: float) -> Iterator[Estimate]:
+    """Every estimate that a finished run gives; its network is so much larger than the ordinary one."""
+    run = Run(config)
+    table = read_scores(run.folder)
+    manifest = run.manifest
+    wrong = table["label"] != table["true_label"]
+    memory = manifest["peak_memory"]["host"] / 1e6
+    trained = manifest.get("examples_trained", config.train_size * config.epochs)
+    cost = trained / (config.train_size * config.epochs) * larger
+
+    def estimate(name: str, scores: pd.Series, times: float = 1.0, networks: int = 1) -> Estimate:
+        filled = scores.fillna(scores.median())  # of very few networks all or none may have seen an example
+        return Estimate(name, config.seed, networks, filled, wrong, cost * times, manifest["seconds"] * times, memory)
+
+    networks = manifest.get("networks", 1)
+    match config.estimator:
+        case TurnoverEstimator():
+            yield estimate("turnover", table["score"])
+            yield estimate("turnover_probability", np.exp(-table["own_loss"]) - np.exp(-table["flipped_loss"]))
+            yield estimate("turnover_flipped", table["flipped_loss"])
+        case OneRunEstimator(scores=names):
+            passes = {"vog": 2.0, "grand": 1 + 1 / config.epochs}  # a gradient pass over all examples costs an epoch
+            for each in names:
+                yield estimate(each, table[each], passes.get(each, 1.0))
+        case SubsamplingEstimator(score="memorization"):
+            for budget in sorted({min(budget, networks) for budget in BUDGETS}):
+                share = budget / networks
+                yield estimate("memorization", first_networks(run.folder, budget), share, budget)
+            for name in ("memorization_loss", "membership"):
+                if name in table:  # membership needs a few networks with and without every example
+                    yield estimate(name, table[name], 1.0, networks)
+        case SubsamplingEstimator():
+            yield estimate("inconsistency", table["inconsistency"], 1.0, networks)
+        case _:
+            yield estimate(config.estimator.name, table["score"], 1.0, networks)
+
+
+def first_networks(run: Path, networks: int) -> pd.Series:
+    """Memorization by so many networks of an ensemble; NaN where all or none of them were trained on an example."""
+    members = read_members(run)
+    n = len(members["ids"])
+    right, included = (torch.from_numpy(members[name][:networks, :n]) for name in ("right", "included"))
+    return pd.Series(memorization(right, included).numpy(), index=pd.Index(members["ids"], name="id"))
+
+
+def gather(configs: Sequence[RunConfig]) -> dict[Condition, list[Estimate]]:
+    """All estimates by the condition under which they were made."""
+    sizes = {Run(config).name: _parameters(config) for config in configs}
+    ordinary: dict[str, int] = {}  # parameters of each data set's network without turn-over dropout, the smallest
+    for config in configs:
+        size = sizes[Run(config).name]
+        ordinary[config.dataset.name] = min(size, ordinary.get(config.dataset.name, size))
+    found: dict[Condition, list[Estimate]] = {}
+    for name, config in {Run(config).name: config for config in configs}.items():
+        larger = sizes[name] / ordinary[config.dataset.name]
+        found.setdefault(Condition.of(config), []).extend(estimates(config, larger))
+    return found
+
+
+def _parameters(config: RunConfig) -> int:
+    facts = FACTS[config.dataset.name]
+    with torch.device("meta"):
+        network = build_model(config.model, facts.shape, facts.classes)
+    return sum(each.numel() for each in network.parameters())

@@ -1,0 +1,58 @@
+"""Ground truth: memorization by many networks, how reliable it is, and so how well any score can agree with it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from turnover.agreement import Correlation, ceiling, pearson, reliability, spearman
+from turnover.config import RunConfig
+from turnover.ensemble import read_members
+from turnover.scores.subsampling import memorization, with_and_without
+from turnover.store import Run
+from turnover.tables import read_scores
+
+CORRELATIONS: Mapping[str, Correlation] = {"spearman": spearman, "pearson": pearson}
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What a thousand networks, or a few hundred, say of every example."""
+
+    table: pd.DataFrame  # index "id": probability and loss, two forms of memorization; wrong, bool
+    reliability: dict[str, float]  # by correlation, form and "all" or "clean", of the whole ensemble
+    networks: int
+
+    def ceiling(self, correlation: str, form: str, part: str) -> float:
+        """The highest correlation that a perfect score can be expected to have with this truth."""
+        return ceiling(self.reliability[f"{correlation}/{form}/{part}"])
+
+
+def truth(config: RunConfig) -> Truth:
+    """The ground truth of a finished run with estimator=subsampling."""
+    run = Run(config)
+    table = read_scores(run.folder)
+    members = read_members(run.folder)
+    n = len(members["ids"])
+    included = torch.from_numpy(members["included"])
+    right, confidence = (torch.from_numpy(members[name][:, :n]) for name in ("right", "confidence"))
+    halves = [_forms(right[start::2], confidence[start::2], included[start::2]) for start in (0, 1)]
+    wrong = (table["label"] != table["true_label"]).to_numpy()
+    found = {}
+    for name, correlation in CORRELATIONS.items():
+        for form in halves[0]:
+            for part, chosen in (("all", np.ones(n, dtype=bool)), ("clean", ~wrong)):
+                both = chosen & np.isfinite(halves[0][form]) & np.isfinite(halves[1][form])
+                first, second = (half[form][both] for half in halves)
+                found[f"{name}/{form}/{part}"] = reliability(first, second, correlation)
+    forms = {"probability": table["memorization"], "loss": table["memorization_loss"], "wrong": wrong}
+    return Truth(pd.DataFrame(forms, index=table.index), found, len(included))
+
+
+def _forms(right: Tensor, confidence: Tensor, included: Tensor) -> dict[str, np.ndarray]:
+    with_it, without = with_and_without(F.softplus(-confidence.double()), included)
+    return {"probability": memorization(right, included).numpy(), "loss": (without - with_it).numpy()}
