@@ -7,7 +7,7 @@ OVERRIDES ?=
 PY       := .venv/bin/python
 
 .DEFAULT_GOAL := help
-FIGURES := fig1 fig2 fig3 fig4 fig4_vgg fig5 fig6 fig7 fig8 fig9 fig10 leakage sensitivity early_stopping
+FIGURES := fig1 fig2 fig3 fig4 fig4_vgg fig5 fig6 fig7 fig8 fig9 fig10 influence ablation onion leakage sensitivity early_stopping
 .PHONY: help data test bench validate reproduce $(FIGURES)
 
 help:  ## list the doors
@@ -61,6 +61,15 @@ fig9: .venv/installed  ## own and flipped sub-networks over epochs, MLP and tran
 
 fig10: .venv/installed  ## VGG-11 on CIFAR-10 with none to all labels random
 	$(call draw,fig10 fig10_cosine)
+
+influence: .venv/installed  ## the training images that help and harm most to classify a test image
+	$(call draw,influence)
+
+ablation: .venv/installed  ## study: what makes the scores of turn-over dropout better?
+	$(call draw,validate_truth ablation)
+
+onion: .venv/installed  ## study: who is exposed once the most exposed examples are gone?
+	$(call draw,onion)
 
 leakage: .venv/installed  ## study: can a network read labels from its masks?
 	$(call draw,leakage leakage_50000)

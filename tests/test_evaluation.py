@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 import turnover
 from turnover.errors import RefusedInput
-from turnover.evaluation import FRESH, _can_share, evaluate, flipped, fresh, full, own
+from turnover.evaluation import FRESH, _can_share, evaluate, flipped, fresh, full, full_logits, own
 from turnover.examples import Examples
 from turnover.models.mlp import mlp
 
@@ -142,3 +142,29 @@ def test_data_that_do_not_fit_together_are_refused() -> None:
             Examples(*wrong)
     with pytest.raises(ValueError, match="negative"):
         Examples(x, y, ids - 1)
+
+
+@pytest.mark.parametrize("attached", [False, True])
+def test_logits_are_those_of_the_full_network_in_evaluation_mode(attached: bool) -> None:
+    torch.manual_seed(0)
+    layers = [nn.Flatten(), nn.Linear(192, 20), nn.ReLU(), nn.Dropout(0.5), nn.Linear(20, 5)]
+    model, data = nn.Sequential(*layers).double(), examples()
+    data = Examples(data.inputs, data.labels, data.ids, lambda inputs: inputs * 3)
+    if attached:
+        turnover.attach(model, seed=1)
+    expected = nn.Sequential(*layers[:3], layers[4])(data.inputs * 3)
+    layers[3].eval()  # as it was before, so it is afterwards
+    for batch_size in (1, 7, 512):
+        found = full_logits(model, data, batch_size=batch_size)
+        assert torch.allclose(found, expected, rtol=1e-12)
+        assert not found.requires_grad
+    assert [module.training for module in model] == [True, True, True, False, True]
+    [outcome] = evaluate(model, data)
+    assert torch.equal(full_logits(model, data).argmax(dim=1), outcome.prediction)
+
+
+def test_logits_keep_their_precision() -> None:
+    """Whatever the training: a loss of them is exact even where it is small."""
+    model, data = mlp(192, [8], 5).double(), examples()
+    assert full_logits(model, data).dtype == torch.float64
+    assert full_logits(model.float(), examples(dtype=torch.float32)).dtype == torch.float32

@@ -47,7 +47,7 @@ class ScoreSubsets(Group):
     name: Literal["scores"]  # easy: the lowest memorization scores; difficult: the highest; random: of the others
     size: Size  # of each subset
     balanced: bool  # equal counts of every class
-    train_on: Literal["all", "easy", "difficult", "random"]
+    train_on: Literal["all", "easy", "difficult", "random", "without_difficult", "without_random"]
     runs: Annotated[list["RunConfig"], Field(min_length=1)]  # score runs, whose scores are averaged
 
 
@@ -121,9 +121,9 @@ class RunConfig(Group):
         values = {key: value for key, value in self.model_dump(mode="json").items() if key not in NOT_SCIENCE}
         for field, neutral in LATER.items():
             group, _, name = field.partition(".")
-            if values[group] == neutral:
+            if not name and values[group] == neutral:
                 del values[group]
-            elif name and values[group][name] == neutral:
+            elif name and values[group].get(name) == neutral:
                 del values[group][name]
         if self.parents:
             values["subsets"]["runs"] = [identity(parent) for parent in self.parents]
@@ -146,6 +146,7 @@ def _too_large(config: RunConfig) -> list[str]:
     if isinstance(config.estimator, TurnoverEstimator):
         last = max(config.estimator.epochs, default=0)
         at_most.append(("estimator.epochs", last, config.epochs, "the number of epochs"))
+        at_most.append(("estimator.targets", config.estimator.targets, config.test_size, "the test examples"))
     if isinstance(config.estimator, OneRunEstimator):
         at_most.append(("estimator.early", config.estimator.early, config.epochs, "the number of epochs"))
     if isinstance(config.estimator, LeaveOneOutEstimator):
@@ -186,6 +187,8 @@ def _contradictions(config: RunConfig) -> list[str]:
     estimator, masked = config.estimator, isinstance(config.turnover, TurnoverConfig)
     if isinstance(estimator, TurnoverEstimator) and not masked:
         wrong.append("estimator=turnover needs turn-over dropout: set turnover=all_layers")
+    if getattr(estimator, "targets", 0) and config.dataset.include_test:
+        wrong.append("estimator.targets: no test example is left; set dataset.include_test=false")
     if not isinstance(estimator, NoEstimator | TurnoverEstimator) and masked:
         wrong.append(f"estimator.name = {estimator.name!r} scores ordinary networks: set turnover=off")
     several = isinstance(estimator, EnsembleEstimator | SecondSplitEstimator)
@@ -194,7 +197,9 @@ def _contradictions(config: RunConfig) -> list[str]:
     if isinstance(estimator, SubsamplingEstimator):
         for fraction in estimator.fractions:
             if not 1 <= round(fraction * trained) < trained:
-                wrong.append(f"estimator.fractions: {fraction} of {trained} examples is none or all of them")
+                wrong.append(
+                    f"estimator.fractions = {fraction}: of {trained} examples at least 1 and not all are needed"
+                )
         if estimator.models * len(estimator.fractions) < 2:
             wrong.append("estimator.models = 1: at least 2 networks are needed, one with and one without an example")
     if isinstance(estimator, SecondSplitEstimator) and trained < 2:
@@ -248,7 +253,7 @@ NOT_SCIENCE = ("device", "logger", "experiment", "scale")
 
 # Options that were added when runs existed already. With these values they change nothing, so they are left out of the
 # identity, and the runs that were made before them are still found.
-LATER = {"augmentation": {"name": "none"}, "corruption.kind": "random"}
+LATER = {"augmentation": {"name": "none"}, "corruption.kind": "random", "estimator.targets": 0}
 
 STAGE_VERSION = 2  # raise by hand when the same science would give other numbers than before
 

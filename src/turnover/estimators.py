@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from turnover.options import Group, Positive
+from turnover.options import Count, Group, Positive
 
 OneRunScore = Literal[
     "forgetting", "first_learning", "aum", "cumulative_loss", "final_loss", "confidence", "el2n", "grand", "vog"
@@ -21,6 +21,7 @@ class NoEstimator(Group):
 class TurnoverEstimator(Group):
     name: Literal["turnover"]
     epochs: list[Positive]  # score all examples after these epochs too; after the last one always
+    targets: Count  # test examples, class-balanced, on which the influence of every training example is measured
 
 
 class OneRunEstimator(Group):

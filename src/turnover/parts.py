@@ -53,7 +53,10 @@ def build(config: RunConfig, device: torch.device) -> Parts:
         if isinstance(config.subsets, LabelSubsets):
             groups["train", "control"] = _relabelled(config, groups["train", "difficult"])
         only = config.subsets.train_on  # type: ignore[union-attr]
-        if only != "all":
+        if only.startswith("without_"):
+            left_out = _named(groups, only.removeprefix("without_")).ids
+            train = train.select((~torch.isin(train.ids, left_out)).nonzero()[:, 0])
+        elif only != "all":
             train = _named(groups, only)
         inside = {
             name: _positions(train, part.ids.cpu().numpy())

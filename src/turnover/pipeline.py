@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from tqdm.auto import tqdm
@@ -12,6 +13,7 @@ from tqdm.auto import tqdm
 from turnover import ensemble, gradient_tracking, second_split
 from turnover.config import RunConfig
 from turnover.data.augmentation import augmented
+from turnover.data.datasets import balanced_subset
 from turnover.device import describe, peak_memory
 from turnover.dynamics.accuracy import measure
 from turnover.dynamics.updates import Updates
@@ -26,10 +28,11 @@ from turnover.estimators import (
 )
 from turnover.parts import Parts, build
 from turnover.score_tables import stored
+from turnover.scores.influence import influence
 from turnover.scores.leakage import judge
 from turnover.scores.turnover import score_examples
 from turnover.store import SCRATCH, Run
-from turnover.tables import read_scores, write_metrics, write_scores, write_subsets
+from turnover.tables import read_scores, write_influences, write_metrics, write_scores, write_subsets
 from turnover.tracking import Dashboard, Tracker, dashboard
 from turnover.training import checkpoint
 from turnover.training.loop import Epoch, steps_per_epoch, train
@@ -127,6 +130,8 @@ def one_network(parts: Parts, config: RunConfig, run: Run, live: Dashboard, reco
     if scored_epochs:
         tables = [pd.read_parquet(_scores_path(folder, epoch)) for epoch in scored_epochs]
         write_scores(folder / "scores.parquet", pd.concat(tables, ignore_index=True))
+    if isinstance(estimator, TurnoverEstimator) and estimator.targets:
+        write_influences(folder, *influences(parts, config, estimator.targets))
     if watch is not None:
         write_scores(folder / "scores.parquet", watch.table())
     return tracker
@@ -170,6 +175,16 @@ def verdict(parts: Parts, table: pd.DataFrame) -> dict[str, Any]:
     found = judge(parts.model, parts.train, table)
     log.log(logging.DEBUG if found.verdict == "none" else logging.WARNING, found.message())
     return found.as_dict()
+
+
+def influences(parts: Parts, config: RunConfig, targets: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ids of some test examples [t], ids of all training examples [n], and the influence of these on those [t, n]."""
+    test = parts.groups["test", "all"]
+    some = balanced_subset(test.labels, targets, config.dataset.seed, "targets")
+    chosen = test.select(torch.from_numpy(some).to(test.device))
+    inputs, labels, _ = chosen.batch(torch.arange(targets, device=test.device))
+    found = influence(parts.model, inputs, labels, parts.train.ids)
+    return chosen.ids.cpu().numpy(), parts.train.ids.cpu().numpy(), found.float().cpu().numpy()
 
 
 def _scores_path(folder: Path, epoch: int) -> Path:

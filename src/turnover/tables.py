@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -135,6 +136,19 @@ def write_scores(path: Path, table: pd.DataFrame) -> None:
 def write_subsets(path: Path, table: pd.DataFrame) -> None:
     """Write subsets.parquet, all or nothing."""
     _write(path, table, SUBSET_COLUMNS)
+
+
+def write_influences(run: Path, targets: np.ndarray, ids: np.ndarray, influence: np.ndarray) -> None:
+    """Write influences.npz, all or nothing: ids of test examples [t], of training examples [n], influences [t, n]."""
+    with replacing(run / "influences.npz") as temporary, temporary.open("wb") as file:
+        np.savez(file, targets=targets, ids=ids, influence=influence)
+
+
+def read_influences(run: Path) -> pd.DataFrame:
+    """Influences in nats; positive: training on it helped.  # index "id": training examples; columns: test examples"""
+    with np.load(run / "influences.npz", allow_pickle=False) as file:
+        index = pd.Index(file["ids"], name="id")
+        return pd.DataFrame(file["influence"].T, index=index, columns=pd.Index(file["targets"], name="target"))
 
 
 def read_metrics(run: Path) -> pd.DataFrame:

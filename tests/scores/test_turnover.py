@@ -110,3 +110,42 @@ def test_average_of_seeds() -> None:
         average(tables)
     with pytest.raises(ValueError, match="no score table"):
         average([])
+
+
+def a_table(shift: float) -> pd.DataFrame:
+    """As an estimator other than turn-over dropout writes it."""
+    columns = {
+        "split": ["train", "train", "test"],
+        "label": [3, 1, 4],
+        "corrupted": [True, False, False],
+        "score": np.array([0.5, -1.0, 2.0], dtype=np.float32) + np.float32(shift),
+        "aum": np.array([1.0, 2.0, 3.0]) + shift,
+        "vog": np.array([0.0, np.nan, 1.0]) + shift,
+    }
+    return pd.DataFrame(columns, index=pd.Index([7, 9, 1500], name="id"))
+
+
+def test_average_of_every_column_of_floats() -> None:
+    tables = [a_table(shift) for shift in (0.0, 1.0, 5.0)]
+    before = [table.copy() for table in tables]
+    mean = average(tables)
+    assert list(mean.columns) == list(tables[0].columns)
+    assert mean["score"].tolist() == pytest.approx([2.5, 1.0, 4.0])
+    assert mean["aum"].tolist() == pytest.approx([3.0, 4.0, 5.0])
+    assert mean["vog"].tolist() == pytest.approx([2.0, np.nan, 3.0], nan_ok=True)
+    for name in ("split", "label", "corrupted"):
+        assert mean[name].tolist() == tables[0][name].tolist()
+        assert mean[name].dtype == tables[0][name].dtype
+    for table, kept in zip(tables, before, strict=True):
+        pd.testing.assert_frame_equal(table, kept)
+    tables[2]["corrupted"] = ~tables[2]["corrupted"]
+    with pytest.raises(ValueError, match="disagree about column 'corrupted'"):
+        average(tables)
+
+
+def test_a_column_that_only_some_tables_have_is_left_out() -> None:
+    """Networks of some seeds may be too few for an estimate that others allow."""
+    tables = [a_table(0.0), a_table(2.0).drop(columns="vog"), a_table(4.0).drop(columns="aum")]
+    mean = average(tables)
+    assert list(mean.columns) == ["split", "label", "corrupted", "score"]
+    assert mean["score"].tolist() == pytest.approx([2.5, 1.0, 4.0])

@@ -1,6 +1,8 @@
 """The loop against plain SGD written out; order, resumption and bad losses."""
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -8,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import turnover
+from turnover.dropout import attached
 from turnover.errors import RunFailed
 from turnover.examples import Examples
 from turnover.models.mlp import mlp
@@ -184,3 +187,63 @@ def test_a_run_that_starts_again_in_the_plain_epochs_goes_on_bit_for_bit() -> No
         run(parts, data(), epochs=stop, plain_epochs=2)
         run(parts, data(), first=stop + 1, epochs=4, plain_epochs=2)
         assert equal(weights(whole), weights(parts)), stop
+
+
+# --- observers ---
+
+
+class Recorder:
+    """Notes every update that it sees, and when its context is entered and left."""
+
+    def __init__(self, name: str, model: nn.Module, diary: list[str]) -> None:
+        self.name, self.model, self.diary = name, model, diary
+        self.updates: list[tuple[int, torch.Tensor, torch.Tensor, torch.Tensor]] = []
+        self.epoch = 0
+
+    @contextmanager
+    def forward(self, epoch: int, batch: int) -> Iterator[None]:
+        self.epoch, self.batch = epoch, batch
+        self.diary.append(f"{self.name} enters{self.inside()}")
+        yield
+        self.diary.append(f"{self.name} leaves{self.inside()}")
+
+    def inside(self) -> str:
+        own = turnover.dropout.is_attached(self.model) and attached(self.model).branches
+        return " a sub-network" if own else ""
+
+    def update(self, logits: torch.Tensor, labels: torch.Tensor, index: torch.Tensor) -> None:
+        assert len(logits) == len(labels) == len(index) == self.batch
+        assert logits.requires_grad, "the backward pass stays possible"
+        self.diary.append(f"{self.name} sees an update")
+        self.updates.append((self.epoch, logits.detach().clone(), labels, index))
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_two_observers_see_the_same_updates_and_change_none(masked: bool) -> None:
+    model, plain, examples = network(masked), network(masked), data()
+    diary: list[str] = []
+    first, second = (Recorder(name, model, diary) for name in ("first", "second"))
+    found = run(model, examples, observers=[first, second])
+    expected = run(plain, examples)
+    assert equal(weights(model), weights(plain))
+    assert len(first.updates) == len(second.updates) == 12
+    for one, other in zip(first.updates, second.updates, strict=True):
+        assert one[0] == other[0]
+        assert all(torch.equal(a, b) for a, b in zip(one[1:], other[1:], strict=True))
+    for epoch in range(1, 4):
+        seen = [each for each in first.updates if each[0] == epoch]
+        index = torch.cat([each[3] for each in seen])
+        assert torch.equal(index.sort().values, torch.arange(50))
+        assert torch.equal(torch.cat([each[2] for each in seen]), examples.labels[index])
+        losses = F.cross_entropy(torch.cat([each[1] for each in seen]), examples.labels[index], reduction="none")
+        assert torch.allclose(losses, found[epoch - 1].losses[index], rtol=1e-12)
+        assert torch.equal(found[epoch - 1].losses, expected[epoch - 1].losses)
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_the_contexts_of_observers_enclose_the_forward_pass_and_are_left_in_reverse(masked: bool) -> None:
+    model = network(masked)
+    diary: list[str] = []
+    run(model, data(), epochs=1, batch_size=50, observers=[Recorder(name, model, diary) for name in ("a", "b")])
+    contexts = ["a enters", "b enters", "b leaves", "a leaves"]
+    assert diary == [*contexts, "a sees an update", "b sees an update"]

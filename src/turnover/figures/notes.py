@@ -91,7 +91,8 @@ def trained_on(config: RunConfig) -> int:
     if only == "all":
         return config.train_size + (config.test_size if config.dataset.include_test else 0)
     table = read_subsets(Run(config).folder)
-    return int(((table["split"] == "train") & (table["subset"] == only)).sum())
+    named = int(((table["split"] == "train") & (table["subset"] == only.removeprefix("without_"))).sum())
+    return config.train_size - named if only.startswith("without_") else named
 
 
 def _setting(config: RunConfig, among: Sequence[RunConfig]) -> list[str]:
@@ -160,7 +161,7 @@ def _reduced(configs: Sequence[RunConfig], overrides: Sequence[str]) -> list[str
     for experiment in dict.fromkeys(config.experiment for config in configs):
         ours = [config for config in configs if config.experiment == experiment]
         theirs = sweep([f"+experiment={experiment}", "scale=paper", *overrides])
-        for here, there in zip(ours, theirs, strict=True):
+        for here, there in _pairs(ours, theirs):
             prefix = f"{FACTS[here.dataset.name].title} " if several else ""
             found |= dict.fromkeys(prefix + text for text in _differences(here, there))
             for our_parent, their_parent in zip(here.parents, there.parents, strict=True):
@@ -170,6 +171,17 @@ def _reduced(configs: Sequence[RunConfig], overrides: Sequence[str]) -> list[str
                     if text not in _differences(here, there)
                 )
     return list(found)
+
+
+def _pairs(ours: Sequence[RunConfig], theirs: Sequence[RunConfig]) -> list[tuple[RunConfig, RunConfig]]:
+    """Each run with the one that stands for it at the paper's scale; a smaller sweep leaves some of those out."""
+    if len(ours) == len(theirs):
+        return list(zip(ours, theirs, strict=True))
+    pairs = []
+    for here, special in zip(ours, varied(ours), strict=True):
+        alike = (there for there in theirs if special.items() <= flatten(there.science()).items())
+        pairs += [(here, there) for there in [next(alike, None)] if there is not None]
+    return pairs
 
 
 def _unlike_paper(configs: Sequence[RunConfig]) -> list[str]:

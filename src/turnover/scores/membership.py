@@ -7,6 +7,7 @@ densities is the best test of which kind a network is (Carlini et al., 2022).
 
 import math
 
+import torch
 from torch import Tensor
 
 from turnover.scores.subsampling import with_and_without
@@ -23,7 +24,8 @@ def log_likelihood_ratios(confidence: Tensor, included: Tensor) -> Tensor:
             # bool [networks, examples]
 
     Returns:
-        float64; high: the network looks as if it was trained on the example.  # [networks, examples]
+        float64; high: the network looks as if it was trained on the example. NaN where there are too few others.
+            # [networks, examples]
     """
     phi, pooled = confidence.double(), len(confidence) < _ENOUGH
     densities = [_others_density(phi, part, pooled=pooled) for part in (included, ~included)]
@@ -39,9 +41,9 @@ def _others_density(phi: Tensor, part: Tensor, *, pooled: bool) -> Tensor:
     first = (offset * weight).sum(0) - offset * weight
     second = (offset.square() * weight).sum(0) - offset.square() * weight
     mean = first / n
-    variance = ((second - n * mean.square()) / (n - 1)).clamp(min=1e-12)
+    variance = ((second - n * mean.square()) / (n - 1)).clamp(min=1e-12).where(n > 1, torch.nan)
     if pooled:
-        variance = variance.mean(1, keepdim=True)
+        variance = variance.nanmean(1, keepdim=True)
     return -0.5 * (variance.log() + (offset - mean).square() / variance)
 
 
@@ -65,11 +67,12 @@ def true_positive_rate(
         among: positions of the examples whose pairs are counted; the threshold is always that of all. None: all.
 
     Returns:
-        A number between 0 and 1, on the device.
+        A number between 0 and 1, on the device; pairs without a ratio (NaN) are left out.
     """
-    negative = ratios[~included].sort(descending=True).values
+    known = ~ratios.isnan()
+    negative = ratios[~included & known].sort(descending=True).values
     allowed = math.floor(false_positive_rate * len(negative))
     threshold = negative[allowed] if allowed < len(negative) else -math.inf  # so many lie above it, or all
     if among is not None:
-        ratios, included = ratios[:, among], included[:, among]
-    return (ratios[included] > threshold).double().mean()
+        ratios, included, known = ratios[:, among], included[:, among], known[:, among]
+    return (ratios[included & known] > threshold).double().mean()

@@ -1,0 +1,145 @@
+"""The small convolutional network: its size by formula, its sub-networks against networks that are really cut out."""
+
+import oracles
+import pytest
+import torch
+from torch import Tensor, nn
+
+import turnover
+from turnover.dropout import attached
+from turnover.errors import RefusedInput
+from turnover.evaluation import evaluate, flipped, own
+from turnover.examples import Examples
+from turnover.experiments import sweep
+from turnover.models import build
+from turnover.models.conv import conv
+from turnover.options import ConvConfig
+from turnover.run import execute
+from turnover.tables import read_metrics
+
+WIDTH, SIDE = 8, 16
+MAPS = (WIDTH, 2 * WIDTH, 4 * WIDTH)
+
+
+def network(seed: int = 0) -> nn.Sequential:
+    torch.manual_seed(seed)
+    return conv(3, 10, width=WIDTH, side=SIDE).double()
+
+
+def data(n: int = 5) -> Examples:
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randn(n, 3, SIDE, SIDE, generator=generator, dtype=torch.float64)
+    ids = torch.tensor([3, 59_999, 0, 2**24 + 1, 17])[:n]
+    return Examples(images, torch.randint(10, (n,), generator=generator), ids)
+
+
+def masks_of(id: Tensor, seed: int) -> list[Tensor]:
+    return [turnover.mask(id.view(1), maps, layer, seed)[0] for layer, maps in enumerate(MAPS)]
+
+
+# --- the network ---
+
+
+def parameters(channels: int, classes: int, width: int, side: int) -> int:
+    convolutions = [(channels, width), (width, 2 * width), (2 * width, 4 * width)]
+    pixels = (side // 2 // 2 // 2) ** 2
+    return sum((9 * before + 1) * after for before, after in convolutions) + (4 * width * pixels + 1) * classes
+
+
+@pytest.mark.parametrize(
+    ("channels", "classes", "width", "side"), [(3, 10, 16, 32), (1, 10, 16, 28), (1, 10, 4, 8), (3, 100, 8, 31)]
+)
+def test_the_number_of_parameters(channels: int, classes: int, width: int, side: int) -> None:
+    with torch.device("meta"):
+        model = conv(channels, classes, width=width, side=side)
+    assert sum(each.numel() for each in model.parameters()) == parameters(channels, classes, width, side)
+
+
+def test_the_default_network_has_33_834_parameters() -> None:
+    assert sum(each.numel() for each in conv(3, 10).parameters()) == parameters(3, 10, 16, 32) == 33_834
+
+
+def test_every_layer_has_its_shape_and_every_block_its_name() -> None:
+    model = conv(3, 10)
+    seen: dict[str, tuple[int, ...]] = {}
+    for name, module in model.named_modules():
+        if not list(module.children()):
+            module.register_forward_hook(
+                lambda module, inputs, output, name=name: seen.update({name: tuple(output.shape)})
+            )
+    with torch.no_grad():
+        model(torch.zeros(2, 3, 32, 32))
+    assert seen == {
+        "block1.conv": (2, 16, 32, 32),
+        "block1.relu": (2, 16, 32, 32),
+        "block1.pool": (2, 16, 16, 16),
+        "block2.conv": (2, 32, 16, 16),
+        "block2.relu": (2, 32, 16, 16),
+        "block2.pool": (2, 32, 8, 8),
+        "block3.conv": (2, 64, 8, 8),
+        "block3.relu": (2, 64, 8, 8),
+        "block3.pool": (2, 64, 4, 4),
+        "flatten": (2, 1024),
+        "logits": (2, 10),
+    }
+    assert [name for name, _ in model.named_children()] == ["block1", "block2", "block3", "flatten", "logits"]
+
+
+@pytest.mark.parametrize("side", [1, 7])
+def test_images_that_are_too_small_are_refused(side: int) -> None:
+    with pytest.raises(RefusedInput, match=f"model = conv: images of {side} x {side} pixels.*at least 8 x 8"):
+        conv(1, 10, side=side)
+    with pytest.raises(RefusedInput, match="too small"):
+        build(ConvConfig(name="conv", width=4, channels_last=False), (1, side, side), 10)
+
+
+@pytest.mark.parametrize("side", [8, 15, 28])
+def test_other_images_are_taken(side: int) -> None:
+    model = build(ConvConfig(name="conv", width=4, channels_last=True), (1, side, side), 7)
+    assert model(torch.zeros(2, 1, side, side)).shape == (2, 7)
+
+
+def test_the_memory_layout_is_as_configured_and_changes_nothing_but_rounding() -> None:
+    outputs: list[Tensor] = []
+    for channels_last in (False, True):
+        torch.manual_seed(0)
+        model = build(ConvConfig(name="conv", width=WIDTH, channels_last=channels_last), (3, SIDE, SIDE), 10).double()
+        weight = model.get_parameter("block2.conv.weight")
+        assert weight.is_contiguous(memory_format=torch.channels_last) == channels_last
+        outputs.append(model(data().inputs))
+    assert torch.allclose(outputs[0], outputs[1], rtol=1e-12, atol=1e-12)
+
+
+def test_it_trains() -> None:
+    fixed = ["dataset=digits", "scale=smoke", "logger=none", "device=cpu", "model=conv", "tracking.every=8"]
+    [config] = sweep([*fixed, "epochs=8", "optimizer.lr=0.2", "batch_size=64"])
+    metrics = read_metrics(execute(config)).set_index(["epoch", "split", "metric"])["value"]
+    assert metrics[8, "test", "full_accuracy"] > 0.7 > 0.2 > metrics[0, "test", "full_accuracy"]
+
+
+# --- its sub-networks ---
+
+
+def test_scores_equal_networks_that_are_really_cut_out() -> None:
+    examples, model = data(), turnover.attach(network(), seed=4)
+    its_own, turned = evaluate(model, examples, (own, flipped))
+    assert attached(model).layer == 3
+    for i, id in enumerate(examples.ids):
+        for found, flip in ((its_own, False), (turned, True)):
+            small = oracles.cut_out_vgg(model, masks_of(id, 4), flipped=flip, p=0.5)
+            expected = oracles.cross_entropy(small(examples.inputs[i : i + 1])[0], int(examples.labels[i]))
+            assert abs(float(found.loss[i]) - expected) < 1e-10
+    assert not torch.allclose(its_own.loss, turned.loss)
+
+
+def test_masks_of_the_last_block_alone() -> None:
+    examples, model = data(), turnover.attach(network(), seed=4, layers=["block3"])
+    [found] = evaluate(model, examples, (own,))
+    for i, id in enumerate(examples.ids):
+        everything = [torch.ones(maps, dtype=torch.bool) for maps in MAPS[:2]]
+        small = oracles.cut_out_vgg(model, [*everything, masks_of(id, 4)[2]], flipped=False, p=0.5)
+        # a map that is not masked is not scaled either: 2 ** 2 of the first two layers undone
+        for convolution in [each for each in small if isinstance(each, nn.Conv2d)][1:]:
+            convolution.weight.data /= 2
+        expected = oracles.cross_entropy(small(examples.inputs[i : i + 1])[0], int(examples.labels[i]))
+        assert abs(float(found.loss[i]) - expected) < 1e-10
