@@ -96,7 +96,7 @@ reproduce: $(FIGURES)  ## every figure and study, then copied to outputs/referen
 	cd $${TURNOVER_OUTPUTS:-outputs}/figures/$(SCALE) && cp $(FIGURES:=.png) $(FIGURES:=.csv) $(FIGURES:=.json) $(CURDIR)/outputs/reference/$(SCALE)
 
 # ground truth, every estimator, wrong labels of two kinds and six amounts; then the table and its pictures
-VALIDATION := truth truth_cifar10 subsampling c_score leave_one_out scores scores_turnover detection \
+VALIDATION := truth truth_cifar10 subsampling c_score leave_one_out scores scores_turnover tuned detection \
   detection_turnover augmented augmented_turnover
 validate: .venv/installed  ## which score is right? every estimator against ground truth
 	@for part in $(VALIDATION); do \

@@ -28,6 +28,7 @@ from turnover.models.mlp import mlp
 from turnover.models.vgg import vgg11
 from turnover.store import outputs_root, provenance, replacing, write_json
 from turnover.training.loop import train
+from turnover.training.stack import STACK, train_stack
 
 BATCH, UNITS, EXAMPLES = 256, 4096, 256 * 50
 
@@ -65,6 +66,41 @@ def epochs(masked: bool, examples: Examples) -> Callable[[], object]:
     optimizer = torch.optim.SGD(model.parameters(), 0.01)
     options = {"epochs": 1, "batch_size": BATCH, "seed": 0}
     return lambda: list(train(model, examples, optimizer, lambda epoch: 0.01, **options))  # type: ignore[arg-type]
+
+
+def ensembles(units: int) -> dict[str, Callable[[], object]]:
+    """Networks of an ensemble, each on its own 2,100 of 3,000 examples: one after another, and all at once."""
+    count, passes = STACK, 10
+    data = Examples(
+        torch.randint(256, (3000, 784), dtype=torch.uint8), torch.randint(10, (3000,)), torch.arange(3000), unit
+    )
+    included = torch.stack([torch.randperm(3000)[:2100] for _ in range(count)])
+    options = {"epochs": passes, "batch_size": BATCH}
+
+    def networks() -> list[torch.nn.Sequential]:
+        return [mlp(784, [units], 10) for _ in range(count)]
+
+    def one_by_one() -> None:
+        for model, positions in zip(networks(), included, strict=True):
+            optimizer = torch.optim.SGD(model.parameters(), 0.05)
+            list(train(model, data.select(positions), optimizer, lambda epoch: 0.05, seed=0, **options))  # type: ignore[arg-type]
+
+    def at_once() -> None:
+        train_stack(networks(), data, included, range(count), lambda epoch: 0.05, **options)  # type: ignore[arg-type]
+
+    a, b, product = (torch.randn(2048, 2048) for _ in range(3))
+    # as many multiply-adds as the matrix products of the training, at the machine's best
+    products = round(count * passes * 2100 * (2 * 784 + 3 * 10) * units / 2048**3)
+    return {
+        "the same arithmetic in large matrix products": lambda: [torch.mm(a, b, out=product) for _ in range(products)],
+        "one by one": one_by_one,
+        "at once": at_once,
+    }
+
+
+def unit(pixels: Tensor) -> Tensor:
+    """Pixels as floats from 0 to 1."""
+    return pixels.float().mul_(1 / 255)
 
 
 def sine_masks(ids: Tensor) -> Tensor:
@@ -136,6 +172,7 @@ def main() -> None:
             "sine of a float": lambda: sine_masks(ids),
             "F.dropout": lambda: F.dropout(hidden, 0.5),
         },
+        **{f"{STACK} networks 784-{units}-10": ensembles(units) for units in (32, 128, 256)},
         "a batch of inputs": {
             "uint8, normalised in the step": lambda: pixels[ids].float().mul_(scale),
             "float32, normalised once": lambda: normal[ids],
@@ -143,7 +180,7 @@ def main() -> None:
     }
     rows = []
     for name, contestants in comparisons.items():
-        slow, training = name.startswith("mean cosine"), "training" in name
+        slow, training = name.startswith("mean cosine"), "training" in name or "networks" in name
         rows += interleaved(name, contestants, max(1, rounds // 3) if slow else rounds if training else 20 * rounds)
         if slow:
             rows[-2]["peak_mb"], rows[-1]["peak_mb"] = (extra_memory(each) for each in contestants.values())

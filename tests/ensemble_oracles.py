@@ -17,7 +17,7 @@ def mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values) if values else math.nan
 
 
-def split(column: Sequence[float], inside: Sequence[bool]) -> tuple[list[float], list[float]]:
+def split(column: Sequence[float], inside: Sequence[float]) -> tuple[list[float], list[float]]:
     """Values of the networks that were trained on an example, and of the others."""
     with_it = [float(value) for value, each in zip(column, inside, strict=True) if each]
     without = [float(value) for value, each in zip(column, inside, strict=True) if not each]

@@ -50,7 +50,7 @@ def fitting(choice: str) -> list[str]:
     needed = needs.get(choice, [])
     if choice.startswith("turnover="):
         return [choice]
-    ordinary = choice.startswith("estimator=") and choice not in ("estimator=none", "estimator=turnover")
+    ordinary = choice.startswith("estimator=") and choice[10:] not in ("none", "turnover", "turnover_tuned")
     return ["turnover=off" if ordinary else "turnover=all_layers", *needed, choice]
 
 
@@ -97,7 +97,7 @@ def test_every_option_composes_at_every_scale(choice: str, scale: str) -> None:
             stored = {"scale": option}
         elif group == "setting":
             assert {"dataset.name", "model.name", "optimizer.name", "schedule.name"} <= set(stored)
-        else:
+        elif "@package _global_" not in (CONF / group / f"{option}.yaml").read_text(encoding="utf-8"):
             stored = {f"{group}.{name}": value for name, value in stored.items()}
         assert flatten(config.model_dump()).items() >= stored.items()
 
@@ -124,13 +124,34 @@ def test_every_variant_of_the_leakage_study_composes_at_every_scale(variant: str
     assert flatten(changed.model_dump()).items() >= written("leakage", variant).items()
 
 
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("variant", options("ablation"))
+def test_every_variant_of_the_ablation_composes_at_every_scale(variant: str, scale: str) -> None:
+    common = ["+experiment=ablation", f"scale={scale}", "seed=0"]
+    [base], [changed] = (sweep([*common, f"+ablation={name}"]) for name in ("base", variant))
+    stored = yaml.safe_load((CONF / "ablation" / f"{variant}.yaml").read_text(encoding="utf-8")) or {}
+    different = {key for key, value in flatten(base.science()).items() if flatten(changed.science())[key] != value}
+    assert different - {"tracking.every"} == set(flatten(stored))  # once, at the end
+    assert flatten(changed.model_dump()).items() >= written("ablation", variant).items()
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_every_experiment_of_the_validation_composes_at_every_scale(scale: str) -> None:
+    from turnover.figures.validate import ValidateJob
+
+    composed = compose("validate", overrides=[f"scale={scale}"])
+    job = parse(ValidateJob, OmegaConf.to_container(composed, resolve=True))  # type: ignore[arg-type]
+    named = {*job.truth, *job.estimates}
+    assert named == {name for name in options("experiment") if name.startswith("validate_")} - {"validate_influence"}
+
+
 def same_limit(base: RunConfig, other: RunConfig) -> bool:
     """At the paper's scale the base has all examples already."""
     return base.scale == "paper" and base.dataset.limit is other.dataset.limit is None
 
 
 def test_every_folder_of_conf_is_tried() -> None:
-    tried = {*defaults("train"), *defaults("figure"), "experiment", "leakage"}
+    tried = {*defaults("train"), *defaults("figure"), *defaults("validate"), "experiment", "leakage", "ablation"}
     assert {path.name for path in CONF.iterdir() if path.is_dir()} - {"hydra"} <= tried
 
 

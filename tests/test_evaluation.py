@@ -153,12 +153,12 @@ def test_logits_are_those_of_the_full_network_in_evaluation_mode(attached: bool)
     if attached:
         turnover.attach(model, seed=1)
     expected = nn.Sequential(*layers[:3], layers[4])(data.inputs * 3)
-    layers[3].eval()  # as it was before, so it is afterwards
+    layers[2].eval()  # every module is afterwards in the mode that it was in before
     for batch_size in (1, 7, 512):
         found = full_logits(model, data, batch_size=batch_size)
         assert torch.allclose(found, expected, rtol=1e-12)
         assert not found.requires_grad
-    assert [module.training for module in model] == [True, True, True, False, True]
+    assert [module.training for module in model] == [True, True, False, True, True]
     [outcome] = evaluate(model, data)
     assert torch.equal(full_logits(model, data).argmax(dim=1), outcome.prediction)
 

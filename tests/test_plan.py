@@ -8,6 +8,7 @@ from digits import digits
 from turnover import plan
 from turnover.config import RunConfig
 from turnover.estimate import seconds
+from turnover.parts import Parts
 from turnover.plan import announce
 from turnover.run import execute
 from turnover.store import Run
@@ -66,3 +67,27 @@ def test_a_run_is_timed_before_and_after_its_subsets_are_known() -> None:
         execute(parent)
     assert 0 < seconds(config) < 60
     assert not Run(config).folder.exists(), "timing leaves nothing"
+
+
+@pytest.mark.parametrize("estimator", ["subsampling", "second_split", "one_run"])
+def test_runs_of_several_networks_are_timed_too(estimator: str) -> None:
+    ordinary = ("turnover=off", f"estimator={estimator}")
+    assert 0 <= seconds(digits(*SMALL, *ordinary, entry="train")) < 60
+
+
+def test_an_ensemble_takes_as_long_as_all_of_its_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(1000))  # every look at the clock is a second later
+    monkeypatch.setattr("turnover.estimate.time.perf_counter", lambda: float(next(clock)))
+    trained = []
+
+    def train_block(parts: Parts, config: RunConfig, *rest: object) -> None:
+        trained.append(config.epochs)
+        for _ in range(config.epochs):
+            next(clock)
+
+    monkeypatch.setattr("turnover.estimate.train_block", train_block)
+    ordinary = ("turnover=off", "estimator=subsampling", "estimator.models=40", "epochs=3")
+    config = digits(*SMALL, *ordinary, entry="train")
+    # an epoch of a stack of 8 networks takes a second; 70 of 100 examples are one step, as all of them are
+    assert seconds(config) == pytest.approx(3 * 40 / 8)
+    assert trained == [1, 1, 5]

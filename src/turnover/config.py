@@ -17,6 +17,7 @@ from turnover.estimators import (
     SecondSplitEstimator,
     SubsamplingEstimator,
     TurnoverEstimator,
+    score_of,
 )
 from turnover.facts import FACTS
 from turnover.options import (
@@ -92,9 +93,10 @@ class RunConfig(Group):
     @property
     def trained_size(self) -> int:
         """Number of examples that are trained on; of a subset that a table names, all that there are."""
-        if getattr(self.subsets, "train_on", "all") != "all" and self.subset_size:
-            return self.subset_size
-        return self.train_size + (self.test_size if self.dataset.include_test else 0)
+        only, size = getattr(self.subsets, "train_on", "all"), self.subset_size
+        if only == "all" or not size:
+            return self.train_size + (self.test_size if self.dataset.include_test else 0)
+        return self.train_size - size if only.startswith("without_") else size
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
@@ -104,7 +106,7 @@ class RunConfig(Group):
             known = {(run.train_size, run.dataset.include_test and run.test_size) for run in self.subsets.runs}
             if not wrong and len(known) > 1:
                 wrong.append("subsets.runs: the score runs know different examples, so their scores cannot be averaged")
-            given = ", ".join(sorted({_given(run.estimator) for run in self.subsets.runs}))
+            given = ", ".join(sorted({score_of(run.estimator) for run in self.subsets.runs}))
             if not wrong and ", " in given:
                 wrong.append(f"subsets.runs: the score runs give different scores, {given}; choose one of them")
         if wrong:
@@ -197,9 +199,7 @@ def _contradictions(config: RunConfig) -> list[str]:
     if isinstance(estimator, SubsamplingEstimator):
         for fraction in estimator.fractions:
             if not 1 <= round(fraction * trained) < trained:
-                wrong.append(
-                    f"estimator.fractions = {fraction}: of {trained} examples at least 1 and not all are needed"
-                )
+                wrong.append(f"estimator.fractions = {fraction}: none or all of {trained} examples; take another share")
         if estimator.models * len(estimator.fractions) < 2:
             wrong.append("estimator.models = 1: at least 2 networks are needed, one with and one without an example")
     if isinstance(estimator, SecondSplitEstimator) and trained < 2:
@@ -212,11 +212,6 @@ def _contradictions(config: RunConfig) -> list[str]:
     if not isinstance(config.subsets, NoSubsets) and config.dataset.include_test:
         wrong.append("dataset.include_test = true is for score runs: set it to false, or subsets=none")
     return wrong
-
-
-def _given(estimator: Estimator) -> str:
-    """What the column `score` of a run with this estimator is."""
-    return getattr(estimator, "score", None) or getattr(estimator, "scores", [estimator.name])[0]
 
 
 def _unfit(parent: RunConfig, child: RunConfig) -> list[str]:

@@ -5,15 +5,19 @@ from dataclasses import replace
 
 import torch
 
+from turnover import ensemble, second_split
 from turnover.config import RunConfig
 from turnover.device import resolve
 from turnover.dynamics.accuracy import measure
+from turnover.estimators import EnsembleEstimator, SecondSplitEstimator, TurnoverEstimator
 from turnover.examples import Examples
 from turnover.gradient_tracking import sets
+from turnover.members import Design, train_block
 from turnover.options import GradientTracking, NoSubsets
 from turnover.parts import Parts, build
 from turnover.store import Run
 from turnover.training.loop import steps_per_epoch, train
+from turnover.training.stack import STACK
 
 _STEPS = 4  # timed ones, after as many that warm up
 
@@ -45,9 +49,29 @@ def seconds(config: RunConfig) -> float:
     evaluated = (clock() - start) / (2 * len(few))  # of one example
     tracked = sum(len(examples) for examples in parts.groups.values())
     passes = 1 + config.epochs // config.tracking.every
-    scored = len(parts.train) * (1 + len(getattr(config.estimator, "epochs", [])))
+    scored = len(parts.train)
+    if isinstance(config.estimator, TurnoverEstimator):
+        scored *= 1 + len(config.estimator.epochs)
+    if isinstance(config.estimator, EnsembleEstimator):
+        return _networks(config, parts, few)
     steps = config.epochs * steps_per_epoch(len(parts.train), config.batch_size)
+    if isinstance(config.estimator, SecondSplitEstimator):
+        steps = second_split.steps(config, len(parts.train))
     return steps * step + (passes * tracked + scored) * evaluated + _gradients(config, parts, few, passes)
+
+
+def _networks(config: RunConfig, parts: Parts, few: Examples) -> float:
+    """What an ensemble takes, from a stack of its networks on a few examples; what they say afterwards is left out."""
+    stack = Design(torch.ones(STACK, len(few), dtype=torch.bool), list(range(STACK)), torch.ones(STACK))
+    small = replace(parts, train=few)
+    times = []
+    for epochs in (1, 1, 1 + _STEPS):  # the first warms up, the second is what making the networks takes
+        start = time.perf_counter()
+        less = config.model_copy(update={"epochs": epochs})
+        train_block(small, less, stack, list(range(STACK)), lambda steps: None)
+        times.append(time.perf_counter() - start)
+    one = max(0.0, times[2] - times[1]) / stack.steps(_STEPS, config.batch_size)
+    return one * ensemble.planned(parts, config).steps(config.epochs, config.batch_size)
 
 
 def _gradients(config: RunConfig, parts: Parts, few: Examples, passes: int) -> float:

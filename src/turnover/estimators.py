@@ -3,9 +3,9 @@
 In every score table a high score means that the example is memorized, difficult or wrongly labelled.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator
 
 from turnover.options import Count, Group, Positive
 
@@ -29,11 +29,12 @@ class OneRunEstimator(Group):
     scores: Annotated[list[OneRunScore], Field(min_length=1)]  # a column each; the first one is the score
     early: Positive  # the epoch after which el2n and grand are measured
 
-    @model_validator(mode="after")
-    def _once(self) -> Self:
-        if len(set(self.scores)) < len(self.scores):
-            raise ValueError(f"scores = {self.scores}: each at most once")
-        return self
+    @field_validator("scores")
+    @classmethod
+    def _once(cls, scores: list[OneRunScore]) -> list[OneRunScore]:
+        if len(set(scores)) < len(scores):
+            raise ValueError("each must be named at most once")
+        return scores
 
 
 class SecondSplitEstimator(Group):
@@ -64,3 +65,8 @@ Estimator = Annotated[
     NoEstimator | TurnoverEstimator | OneRunEstimator | SecondSplitEstimator | EnsembleEstimator,
     Field(discriminator="name"),
 ]
+
+
+def score_of(estimator: Estimator) -> str:
+    """A name for what the column `score` of a run with this estimator holds."""
+    return getattr(estimator, "score", None) or getattr(estimator, "scores", [estimator.name])[0]

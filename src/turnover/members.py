@@ -100,7 +100,7 @@ def outcomes(
             on_step(_steps(config, ensemble, block))
             continue
         with replacing(path) as temporary, temporary.open("wb") as file:
-            found = _observed(parts, config, _trained(parts, config, ensemble, block, on_step))
+            found = _observed(parts, config, train_block(parts, config, ensemble, block, on_step))
             np.savez(file, **{name: value.cpu().numpy() for name, value in found.items()})  # type: ignore[arg-type]
     return read(folder, len(blocks))
 
@@ -121,7 +121,7 @@ def _steps(config: RunConfig, ensemble: Design, block: list[int]) -> int:
     return len(block) * config.epochs * steps_per_epoch(size, config.batch_size)
 
 
-def _trained(
+def train_block(
     parts: Parts, config: RunConfig, ensemble: Design, block: list[int], on_step: Callable[[int], object]
 ) -> list[nn.Module]:
     """The networks of a block: at once if they are small enough to be stacked, else one after another."""

@@ -136,9 +136,12 @@ def _subsets(config: RunConfig) -> str:
         case ScoreSubsets(runs=runs):
             first = runs[0]
             classes = ", as many of every class" if config.subsets.balanced else ""
+            how = f"{masks(first)}, {first.epochs} epochs; {_judged(runs)}"
+            if not isinstance(first.turnover, TurnoverConfig):
+                how = f"estimator {first.estimator.name}, {first.epochs} epochs"
             return (
                 f"{name}: easy and difficult are the {size} lowest and highest scores{classes}, "
-                f"the mean of {len(runs)} score runs ({masks(first)}, {first.epochs} epochs; {_judged(runs)})."
+                f"the mean of {len(runs)} score runs ({how})."
             )
 
 

@@ -19,6 +19,7 @@ from turnover.tables import read_scores
 
 TITLES = {
     "turnover": "turn-over dropout: flipped - own loss",
+    "turnover_tuned": "turn-over dropout, tuned on MNIST",
     "turnover_probability": "turn-over dropout: own - flipped probability",
     "turnover_flipped": "turn-over dropout: flipped loss alone",
     "cumulative_loss": "cumulative loss",
@@ -89,6 +90,9 @@ def estimates(config: RunConfig, larger: float) -> Iterator[Estimate]:
     networks = manifest.get("networks", 1)
     match config.estimator:
         case TurnoverEstimator():
+            if config.experiment == "validate_tuned":
+                yield estimate("turnover_tuned", table["score"])
+                return
             yield estimate("turnover", table["score"])
             yield estimate("turnover_probability", np.exp(-table["own_loss"]) - np.exp(-table["flipped_loss"]))
             yield estimate("turnover_flipped", table["flipped_loss"])

@@ -1,0 +1,177 @@
+"""`make validate` at smoke scale, end to end on real data; its table against numbers computed by hand."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import oracles
+import pandas as pd
+import pytest
+import yaml
+from matplotlib.figure import Figure
+from PIL import Image
+from scipy.stats import spearmanr
+
+from turnover.config import RunConfig
+from turnover.ensemble import read_members
+from turnover.errors import RunFailed
+from turnover.estimators import SubsamplingEstimator, TurnoverEstimator
+from turnover.experiments import sweep
+from turnover.figures import style, validate
+from turnover.figures.validate import ValidateJob, make
+from turnover.run import execute
+from turnover.store import Run, checkout
+from turnover.tables import read_scores
+from turnover.validation.estimates import TITLES, Condition, gather
+from turnover.validation.table import COLUMNS
+from turnover.validation.truth import truth
+
+PICTURES = ("agreement", "detection", "cost", "exposure")
+
+
+def job() -> ValidateJob:
+    values = yaml.safe_load((checkout() / "conf" / "validate.yaml").read_text())
+    return ValidateJob(truth=values["truth"], estimates=values["estimates"], scale="smoke")
+
+
+def configs(names: list[str]) -> list[RunConfig]:
+    return [config for name in names for config in sweep([f"+experiment={name}", "scale=smoke", "logger=none"])]
+
+
+def finish_and_look(figure: Figure, title: str, notes: list[str]) -> None:
+    """Nothing is written outside the picture."""
+    style.finish(figure, title, notes)
+    figure.canvas.draw()
+    for text in (*figure.texts, *(one for axes in figure.axes for one in (axes.title, *axes.texts))):
+        box = text.get_window_extent()
+        assert box.x0 >= -1, text
+        assert box.x1 <= figure.bbox.x1 + 1, text
+        assert box.y0 >= -1, text
+
+
+@pytest.fixture(scope="module")
+def outputs_of_all(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All runs, the table and the pictures, made once."""
+    folder = tmp_path_factory.mktemp("validate")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TURNOVER_OUTPUTS", str(folder))
+        patch.setattr(validate, "finish", finish_and_look)
+        with pytest.raises(RunFailed, match="is not finished: make it with: make validate SCALE=smoke"):
+            make(job())
+        for config in configs([*job().truth, *job().estimates]):
+            execute(config)
+        assert make(job()) == folder / "validate" / "smoke" / "table.csv"
+    return folder
+
+
+@pytest.fixture
+def folder(outputs_of_all: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TURNOVER_OUTPUTS", str(outputs_of_all))
+    return outputs_of_all / "validate" / "smoke"
+
+
+@pytest.fixture
+def table(folder: Path) -> pd.DataFrame:
+    return pd.read_csv(folder / "table.csv")
+
+
+def test_every_estimator_has_its_rows(table: pd.DataFrame) -> None:
+    assert set(table["estimator"]) == set(TITLES)
+    plain = [str(column).removesuffix("_low").removesuffix("_high") for column in table]
+    assert set(plain) == set(COLUMNS)
+    assert not table[["auroc", "precision", "cost", "seconds", "memory"]].isna().any().any()
+    known = table[table["spearman"].notna()]
+    assert set(known["estimator"]) == set(table["estimator"])
+    assert set(known["wrong"]) == {20}
+    for measure in ("auroc", "spearman", "precision"):
+        assert (known[f"{measure}_low"] <= known[measure] + 1e-4).all()
+        assert (known[measure] <= known[f"{measure}_high"] + 1e-4).all()
+
+
+def test_a_row_is_what_its_runs_say(folder: Path, table: pd.DataFrame) -> None:
+    """Turn-over dropout at 10 %: one run and the mean of two, from the score tables themselves."""
+    runs = configs(["validate_scores_turnover"])
+    tables = [read_scores(Run(config).folder) for config in runs]
+    real = read_scores(Run(configs(["validate_truth"])[0]).folder)["memorization"]
+    wrong = (tables[0]["label"] != tables[0]["true_label"]).to_numpy()
+    mine = table[(table["estimator"] == "turnover") & table["spearman"].notna()].set_index("seeds")
+    single = [spearmanr(each["score"], real).statistic for each in tables]
+    mean = np.mean([each["score"].to_numpy(dtype=float) for each in tables], axis=0)
+    assert mine.loc[1, "spearman"] == pytest.approx(np.mean(single), abs=1e-4)
+    assert mine.loc[2, "spearman"] == pytest.approx(spearmanr(mean, real).statistic, abs=1e-4)
+    assert mine.loc[2, "spearman_clean"] == pytest.approx(spearmanr(mean[~wrong], real[~wrong]).statistic, abs=1e-4)
+    assert mine.loc[2, "auroc"] == pytest.approx(oracles.auroc(mean, wrong), abs=1e-4)
+    assert mine.loc[2, "pearson"] == pytest.approx(np.corrcoef(mean, real)[0, 1], abs=1e-4)
+
+
+def test_costs_are_trainings_of_the_ordinary_network(folder: Path, table: pd.DataFrame) -> None:
+    costs = table[table["seeds"] == 1].groupby(["estimator", "networks"])["cost"].mean()
+    assert costs["cumulative_loss", 1] == pytest.approx(1)
+    assert costs["turnover", 1] == pytest.approx(2, abs=0.03)  # twice as wide, but for the biases of the logits
+    assert costs["second_split", 1] == pytest.approx(2)
+    assert costs["confident_learning", 5] == pytest.approx(4)
+    assert costs["memorization", 10] == pytest.approx(7)
+    assert costs["memorization", 40] == pytest.approx(28)
+    assert costs["vog", 1] == pytest.approx(2)
+
+
+def test_the_ground_truth_is_that_of_its_networks(folder: Path) -> None:
+    [config] = configs(["validate_truth"])
+    members = read_members(Run(config).folder)
+    known = truth(config)
+    n = len(members["ids"])
+    assert isinstance(config.estimator, SubsamplingEstimator)
+    assert members["included"].shape == (config.estimator.models, n) == (known.networks, n)
+    for column in (0, n // 2, n - 1):
+        inside = members["included"][:, column]
+        right = members["right"][:, column].astype(float)
+        expected = right[inside].mean() - right[~inside].mean()
+        assert known.table["probability"].iloc[column] == pytest.approx(expected, abs=1e-12)
+    assert all(0 <= known.ceiling(*key.split("/")) <= 1 for key in known.reliability)
+
+
+def test_an_ensemble_with_a_budget_is_its_first_networks(folder: Path) -> None:
+    [config] = configs(["validate_subsampling"])
+    members = read_members(Run(config).folder)
+    [ten] = [each for each in gather([config])[Condition.of(config)] if each.networks == 10]
+    inside = members["included"][:10, 0]
+    right = members["right"][:10, 0].astype(float)
+    assert ten.scores.iloc[0] == pytest.approx(right[inside].mean() - right[~inside].mean())
+
+
+def test_the_forms_of_turn_over_scores(folder: Path) -> None:
+    config = configs(["validate_scores_turnover"])[0]
+    assert isinstance(config.estimator, TurnoverEstimator)
+    scores = read_scores(Run(config).folder)
+    found = {each.name: each.scores for each in gather([config])[Condition.of(config)]}
+    probability = np.exp(-scores["own_loss"]) - np.exp(-scores["flipped_loss"])
+    assert set(found) == {"turnover", "turnover_probability", "turnover_flipped"}
+    np.testing.assert_allclose(found["turnover_probability"], probability)
+    np.testing.assert_allclose(found["turnover"], scores["flipped_loss"] - scores["own_loss"], atol=1e-5)
+
+
+def test_exposure_is_told_for_every_tenth(folder: Path) -> None:
+    exposed = pd.read_csv(folder / "exposure.csv")
+    for _, part in exposed.groupby("dataset"):
+        assert list(part["tenth"]) == list(range(11))
+        tenths = part[part["tenth"] > 0]
+        assert tenths["examples"].sum() == part["examples"].iloc[0]
+        assert tenths["memorization"].is_monotonic_increasing
+        assert part[["found_at_0.001", "found_at_0.01"]].apply(lambda column: column.between(0, 1).all()).all()
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_every_picture_is_drawn(name: str, folder: Path) -> None:
+    image = Image.open(folder / f"{name}.png")
+    assert image.width >= 800
+    assert len(np.unique(np.asarray(image.convert("L")))) > 20, "the picture is empty"
+    assert (folder / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_what_it_was_made_from_is_recorded(folder: Path) -> None:
+    result = json.loads((folder / "validate.json").read_text())
+    assert result["runs"] == len({Run(config).name for config in configs([*job().truth, *job().estimates])})
+    assert result["commit"]
+    assert result["training_seconds"] > 0
+    assert set(result["truth"]) == {"mnist", "cifar10"}
+    assert any("smoke" in line for line in result["settings"])
