@@ -97,7 +97,7 @@ reproduce: $(FIGURES)  ## every figure and study, then copied to outputs/referen
 
 # ground truth, every estimator, wrong labels of two kinds and six amounts; then the table and its pictures
 VALIDATION := truth truth_cifar10 subsampling c_score leave_one_out scores scores_turnover tuned detection \
-  detection_turnover augmented augmented_turnover
+  detection_turnover augmented augmented_turnover influence
 validate: .venv/installed  ## which score is right? every estimator against ground truth
 	@for part in $(VALIDATION); do \
 	  $(PY) scripts/train.py -m +experiment=validate_$$part scale=$(SCALE) hydra/launcher=$(LAUNCHER) logger=none || exit $$?; \

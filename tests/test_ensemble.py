@@ -311,7 +311,7 @@ def test_one_example_in_all_networks_is_enough_to_fail() -> None:
 def test_stopped_by_hand_it_goes_on_after_the_last_block(
     lost: list[int], halves: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config, trained = small(*HALVES), members._trained
+    config, trained = small(*HALVES), members.train_block
     blocks: list[list[int]] = []
 
     def interrupt(parts: Parts, config: RunConfig, plan: Design, block: list[int], on_step: Any) -> Any:
@@ -321,7 +321,7 @@ def test_stopped_by_hand_it_goes_on_after_the_last_block(
         return trained(parts, config, plan, block, on_step)
 
     with monkeypatch.context() as patch:
-        patch.setattr(members, "_trained", interrupt)
+        patch.setattr(members, "train_block", interrupt)
         with pytest.raises(KeyboardInterrupt):
             execute(config)
     scratch = Run(config).folder / "scratch"
@@ -336,7 +336,7 @@ def test_stopped_by_hand_it_goes_on_after_the_last_block(
         blocks.append(block)
         return trained(parts, config, plan, block, on_step)
 
-    monkeypatch.setattr(members, "_trained", watch)
+    monkeypatch.setattr(members, "train_block", watch)
     folder = execute(config)
     assert blocks == [list(range(8))] * len(lost) + [list(range(16, 20))], "no finished block is trained again"
     for name in ("scores.parquet", "metrics.parquet"):
@@ -377,7 +377,7 @@ def test_what_cannot_be_stacked_is_trained_by_the_loop(option: str, monkeypatch:
     parts = build(config, CPU)
     steps: list[int] = []
     plan = ensemble.planned(parts, config)
-    found = members._observed(parts, config, members._trained(parts, config, plan, [0, 1], steps.append))
+    found = members._observed(parts, config, members.train_block(parts, config, plan, [0, 1], steps.append))
     assert steps == [1] * plan.steps(2, 32)
     for network in (0, 1):
         confidence, right, _ = by_itself(config, network, plan.included[network].numpy())

@@ -23,7 +23,8 @@ from turnover.store import Run, checkout
 from turnover.tables import read_metrics, read_scores
 
 CONF = checkout() / "conf"
-VALIDATED = {*(validation := yaml.safe_load((CONF / "validate.yaml").read_text()))["truth"], *validation["estimates"]}
+VALIDATION = yaml.safe_load((CONF / "validate.yaml").read_text())
+VALIDATED = {*VALIDATION["truth"], *VALIDATION["estimates"], *VALIDATION["influence"]}
 FIGURES = sorted(path.stem for path in (CONF / "figure").glob("*.yaml"))
 
 

@@ -21,8 +21,9 @@ from turnover.figures import style, validate
 from turnover.figures.validate import ValidateJob, make
 from turnover.run import execute
 from turnover.store import Run, checkout
-from turnover.tables import read_scores
+from turnover.tables import read_influences, read_scores
 from turnover.validation.estimates import TITLES, Condition, gather
+from turnover.validation.influence import influence_agreement
 from turnover.validation.table import COLUMNS
 from turnover.validation.truth import truth
 
@@ -31,11 +32,16 @@ PICTURES = ("agreement", "detection", "cost", "exposure")
 
 def job() -> ValidateJob:
     values = yaml.safe_load((checkout() / "conf" / "validate.yaml").read_text())
-    return ValidateJob(truth=values["truth"], estimates=values["estimates"], scale="smoke")
+    names = {name: values[name] for name in ("truth", "estimates", "influence")}
+    return ValidateJob(**names, scale="smoke")
 
 
 def configs(names: list[str]) -> list[RunConfig]:
     return [config for name in names for config in sweep([f"+experiment={name}", "scale=smoke", "logger=none"])]
+
+
+def everything() -> list[RunConfig]:
+    return configs([*job().truth, *job().estimates, *job().influence])
 
 
 def finish_and_look(figure: Figure, title: str, notes: list[str]) -> None:
@@ -58,7 +64,7 @@ def outputs_of_all(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(validate, "finish", finish_and_look)
         with pytest.raises(RunFailed, match="is not finished: make it with: make validate SCALE=smoke"):
             make(job())
-        for config in configs([*job().truth, *job().estimates]):
+        for config in everything():
             execute(config)
         assert make(job()) == folder / "validate" / "smoke" / "table.csv"
     return folder
@@ -150,6 +156,30 @@ def test_the_forms_of_turn_over_scores(folder: Path) -> None:
     np.testing.assert_allclose(found["turnover"], scores["flipped_loss"] - scores["own_loss"], atol=1e-5)
 
 
+def test_influences_are_held_against_those_of_the_networks(folder: Path) -> None:
+    """By loops: for each test example, over training examples, means over networks with and without them."""
+    [known] = configs(["validate_truth"])
+    runs = configs(["validate_influence"])
+    members = read_members(Run(known).folder)
+    n, tests = len(members["ids"]), len(members["test_ids"])
+    losses = np.log1p(np.exp(-members["confidence"][:, n:].astype(np.float64)))
+    single = []
+    for run in runs:
+        found = read_influences(Run(run).folder)
+        by_test = []
+        for t in range(tests):
+            real = [
+                losses[~members["included"][:, i], t].mean() - losses[members["included"][:, i], t].mean()
+                for i in range(n)
+            ]
+            by_test.append(np.corrcoef(real, found[members["test_ids"][t]].reindex(members["ids"]))[0, 1])
+        single.append(np.mean(by_test))
+    result = influence_agreement(known, runs)
+    assert result["one_run"] == pytest.approx(np.mean(single), abs=1e-6)
+    assert result["runs"] == len(runs) == 2
+    assert json.loads((folder / "validate.json").read_text())["influence"]["mnist"] == pytest.approx(result)
+
+
 def test_exposure_is_told_for_every_tenth(folder: Path) -> None:
     exposed = pd.read_csv(folder / "exposure.csv")
     for _, part in exposed.groupby("dataset"):
@@ -170,7 +200,7 @@ def test_every_picture_is_drawn(name: str, folder: Path) -> None:
 
 def test_what_it_was_made_from_is_recorded(folder: Path) -> None:
     result = json.loads((folder / "validate.json").read_text())
-    assert result["runs"] == len({Run(config).name for config in configs([*job().truth, *job().estimates])})
+    assert result["runs"] == len({Run(config).name for config in everything()})
     assert result["commit"]
     assert result["training_seconds"] > 0
     assert set(result["truth"]) == {"mnist", "cifar10"}

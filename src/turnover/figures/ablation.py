@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from turnover.agreement import interval, spearman
 from turnover.claims import Statistic, measure
@@ -41,13 +42,14 @@ def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
     for axes, letter, (name, words) in zip(panels, "ab", _MEASURES.items(), strict=True):
         panel(axes, letter, "")
         axes.set_xlabel(words)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         _dots(axes, table, name, {variant: place for place, variant in enumerate(order.index)})
     panels[0].set_yticks(range(len(order)), order.index)
     for label in panels[0].get_yticklabels():
         label.set_fontweight("bold" if label.get_text() == _BASE else "normal")
     panels[0].plot([], [], "o", color=COLOURS["own"], fillstyle="none", label="one run")
     panels[0].plot([], [], "o", color=COLOURS["own"], label="mean score of all seeds")
-    panels[0].legend(fontsize=7, loc="lower right")
+    panels[0].legend(fontsize=7, loc="upper left")
     return Drawn(picture, table)
 
 

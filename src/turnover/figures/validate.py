@@ -21,6 +21,7 @@ from turnover.figures.validate_exposure import exposure as draw_exposure
 from turnover.options import Group
 from turnover.store import Run, now, outputs_root, provenance, replacing, require, write_json
 from turnover.validation.estimates import Condition, gather
+from turnover.validation.influence import influence_agreement
 from turnover.validation.privacy import exposure
 from turnover.validation.table import COLUMNS, REPLICATES, ordered, rows
 from turnover.validation.truth import Truth, truth
@@ -35,6 +36,7 @@ class ValidateJob(Group):
 
     truth: Experiments  # whose runs say what is memorized
     estimates: Experiments  # whose scores are held against them
+    influence: Experiments  # whose influences on test examples are held against those of the same networks
     scale: Literal["smoke", "laptop", "paper"]
 
 
@@ -45,7 +47,9 @@ def make(job: ValidateJob) -> Path:
         RunFailed: a run is missing; names the command that makes it.
     """
     folder = outputs_root() / "validate" / job.scale
-    of_truth, of_estimates = (_finished(names, job.scale) for names in (job.truth, job.estimates))
+    of_truth, of_estimates, of_influence = (
+        _finished(names, job.scale) for names in (job.truth, job.estimates, job.influence)
+    )
     truths = {Condition.of(config): (config, truth(config)) for config in of_truth}
     log.info("%d finished runs; bootstrap of every measure, about a minute", len(of_truth) + len(of_estimates))
     found = gather(of_estimates)
@@ -69,7 +73,7 @@ def make(job: ValidateJob) -> Path:
                 with replacing(folder / f"{name}.{kind}") as temporary:
                     picture.savefig(temporary, format=kind, metadata={"CreationDate": None} if kind == "pdf" else {})
             plt.close(picture)
-    everything = {Run(config).name: config for config in [*of_truth, *of_estimates]}
+    everything = {Run(config).name: config for config in [*of_truth, *of_estimates, *of_influence]}
     manifests = {name: Run(config).manifest for name, config in everything.items()}
     result: dict[str, Any] = {
         "scale": job.scale,
@@ -83,6 +87,7 @@ def make(job: ValidateJob) -> Path:
             }
             for name, known in known_truths.items()
         },
+        "influence": _influence(of_truth, of_influence),
         "settings": lines,
         "runs": len(manifests),
         "training_seconds": round(sum(each["seconds"] for each in manifests.values()), 1),
@@ -93,6 +98,16 @@ def make(job: ValidateJob) -> Path:
     }
     write_json(folder / "validate.json", result)
     return folder / "table.csv"
+
+
+def _influence(of_truth: Sequence[RunConfig], of_influence: Sequence[RunConfig]) -> dict[str, dict[str, float]]:
+    """Agreement of influences, for every data set that has some."""
+    found: dict[str, dict[str, float]] = {}
+    for config in of_truth:
+        alike = [other for other in of_influence if Condition.of(other) == Condition.of(config)]
+        if len(alike) > 1:
+            found[config.dataset.name] = influence_agreement(config, alike)
+    return found
 
 
 def _finished(experiments: Sequence[str], scale: str) -> list[RunConfig]:
