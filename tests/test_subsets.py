@@ -141,6 +141,11 @@ def test_without_a_flipped_loss_equal_scores_go_by_id() -> None:
     assert ranked(table).index.tolist() == [2, 6, 4, 8]
 
 
+def test_scores_of_other_estimators_may_be_negative_and_rank_as_they_are() -> None:
+    table = score_table(plain({4: -1.0, 8: -7.0, 2: -3.0, 6: 0.5})).drop(columns="flipped_loss")
+    assert ranked(table).index.tolist() == [8, 2, 4, 6]
+
+
 def test_balanced_subsets_have_every_class_though_one_has_all_low_scores() -> None:
     rows = [(id, id % 2, float(id % 2 * 100 + id), 1.0) for id in range(20)]
     unbalanced, balanced = (by_scores(score_table(rows), 4, 0, balanced=each) for each in (False, True))

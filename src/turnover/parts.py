@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from turnover.choice import choose
-from turnover.config import RunConfig
+from turnover.config import RunConfig, ScoreSubsets
 from turnover.data.datasets import Dataset, Split, balanced_subset, load
 from turnover.dropout import attach
 from turnover.dynamics.accuracy import Name
@@ -53,7 +53,7 @@ def build(config: RunConfig, device: torch.device) -> Parts:
         if isinstance(config.subsets, LabelSubsets):
             groups["train", "control"] = _relabelled(config, groups["train", "difficult"])
         only = config.subsets.train_on  # type: ignore[union-attr]
-        if only.startswith("without_"):
+        if isinstance(config.subsets, ScoreSubsets) and only.startswith("without_"):
             left_out = _named(groups, only.removeprefix("without_")).ids
             train = train.select((~torch.isin(train.ids, left_out)).nonzero()[:, 0])
         elif only != "all":

@@ -26,6 +26,7 @@ def execute(config: RunConfig) -> Path:
     run = Run(config)
     if run.finished:
         log.info("cached: %s", run.name)
+        run.remove_scratch()
         return run.folder
     for parent in config.parents:
         if not Run(parent).finished:

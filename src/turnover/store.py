@@ -143,7 +143,11 @@ class Run:
             raise
         record("finished")
         write_text(self.folder / "DONE", identity(self.config) + "\n")
-        shutil.rmtree(self.folder / SCRATCH, ignore_errors=True)  # until DONE is there, it may be needed
+        self.remove_scratch()  # until DONE is there, it may be needed
+
+    def remove_scratch(self) -> None:
+        """Remove what only an unfinished run needs; a process may have been killed between DONE and this."""
+        shutil.rmtree(self.folder / SCRATCH, ignore_errors=True)
 
 
 def require(run: Run, command: str) -> Path:

@@ -16,13 +16,15 @@ NAMES = ("easy", "difficult", "random")
 def ranked(table: pd.DataFrame) -> pd.DataFrame:
     """A score table from the easiest to the most difficult example.
 
-    Memorization cannot be negative: a negative score is noise, or an example that even its own sub-network misfits. So
-    negative scores count as 0, and equal ones go by flipped loss, if the table has it: among examples of which nothing
-    is memorized, the easiest is the one that is best predicted by what was never trained on it. Then by id.
+    Memorization cannot be negative: a negative score of turn-over dropout (whose tables have flipped losses) is noise,
+    or an example that even its own sub-network misfits. So negative scores count as 0, and equal ones go by flipped
+    loss: among examples of which nothing is memorized, the easiest is the one that is best predicted by what was never
+    trained on it. Scores of other estimators count as they are. Then by id.
     """
-    keys = pd.DataFrame({"score": table["score"].clip(lower=0), "loss": table.get("flipped_loss", 0.0)})
-    order = np.lexsort((table.index.to_numpy(), keys["loss"].to_numpy(), keys["score"].to_numpy()))
-    return table.iloc[order]
+    masked = "flipped_loss" in table
+    score = table["score"].clip(lower=0) if masked else table["score"]
+    loss = table["flipped_loss"] if masked else pd.Series(0.0, table.index)
+    return table.iloc[np.lexsort((table.index.to_numpy(), loss.to_numpy(), score.to_numpy()))]
 
 
 def by_scores(table: pd.DataFrame, size: float, seed: int, *, balanced: bool = False) -> pd.DataFrame:

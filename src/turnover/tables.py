@@ -84,7 +84,7 @@ SCORE_COLUMNS = {
     "split": (pa.string(), "train or test: where the data set has the example"),
     "label": (pa.int64(), "the class the network was trained on"),
     "true_label": (pa.int64(), "the class in the data set"),
-    "corrupted": (pa.bool_(), "whether the label was replaced by a uniformly random class (it may be the true one)"),
+    "corrupted": (pa.bool_(), "whether the label was replaced (by a random class it may be the true one again)"),
     "score": (pa.float32(), "the estimator's score; of turn-over dropout: flipped_loss - own_loss, in nats"),
     "own_loss": (pa.float32(), "cross-entropy of the example's own sub-network on it, in nats"),
     "flipped_loss": (pa.float32(), "cross-entropy of the example's flipped sub-network on it, in nats"),

@@ -91,7 +91,7 @@ def train_stack(
     inputs = examples.prepare(examples.inputs).flatten(1)  # [n, features]
     count, size = included.shape
     rows = torch.arange(count, device=examples.device)[:, None]
-    buffer = inputs.new_empty(count * min(batch_size, size), inputs.shape[1])
+    buffers: dict[int, _Buffers] = {}  # by the size of a batch: the last one of an epoch may be smaller
     for epoch in range(1, epochs + 1):
         lr = learning_rate(epoch)
         order = torch.stack(
@@ -99,9 +99,11 @@ def train_stack(
         ).to(examples.device)
         for places in order.split(batch_size, dim=1):
             index = included[rows, places]  # [networks, batch]
-            batch = buffer[: index.numel()]
-            torch.index_select(inputs, 0, index.flatten(), out=batch)
-            _step(first, last, batch.view(*index.shape, -1), examples.labels[index], lr, momentum, weight_decay)
+            if index.shape[1] not in buffers:
+                buffers[index.shape[1]] = _Buffers.of(first, last, index.shape[1])
+            buffer = buffers[index.shape[1]]
+            torch.index_select(inputs, 0, index.flatten(), out=buffer.x.view(-1, inputs.shape[1]))
+            _step(first, last, buffer, examples.labels[index], lr, momentum, weight_decay)
             on_step(count)
         if not all(each.isfinite().all() for layer in (first, last) for each in (layer.weight, layer.bias)):
             raise RunFailed(
@@ -115,12 +117,34 @@ def train_stack(
                 pair[place].bias.copy_(bias)
 
 
-def _step(first: _Layer, last: _Layer, x: Tensor, y: Tensor, lr: float, momentum: float, weight_decay: float) -> None:
-    """Forward, backward by hand and update.  # x: [networks, batch, features], y: int64 [networks, batch]"""
-    hidden = torch.baddbmm(first.bias[:, None], x, first.weight.transpose(1, 2)).relu_()  # [networks, batch, units]
+@dataclass(frozen=True)
+class _Buffers:
+    """What a step computes, in memory that all steps share: fresh memory would be slow."""
+
+    x: Tensor  # [networks, batch, features]
+    hidden: Tensor  # [networks, batch, units]
+    below: Tensor  # error of the hidden layer  # [networks, batch, units]
+    logits: Tensor  # [networks, classes, batch]
+    minus: Tensor  # -1  # [networks, 1, batch]
+
+    @classmethod
+    def of(cls, first: _Layer, last: _Layer, batch: int) -> "_Buffers":
+        networks, units, features = first.weight.shape
+        hidden, below = (first.weight.new_empty(networks, batch, units) for _ in range(2))
+        logits = first.weight.new_empty(networks, last.weight.shape[1], batch)
+        return cls(logits.new_empty(networks, batch, features), hidden, below, logits, -torch.ones_like(logits[:, :1]))
+
+
+def _step(
+    first: _Layer, last: _Layer, buffer: _Buffers, y: Tensor, lr: float, momentum: float, weight_decay: float
+) -> None:
+    """Forward, backward by hand and update, from the inputs in `buffer.x`.  # y: int64 [networks, batch]"""
+    x, hidden, below = buffer.x, buffer.hidden, buffer.below
+    torch.baddbmm(first.bias[:, None], x, first.weight.transpose(1, 2), out=hidden).relu_()
     # classes before batch: a softmax over the middle dimension is ten times as fast on a CPU as one over ten columns
-    logits = torch.baddbmm(last.bias[:, :, None], last.weight, hidden.transpose(1, 2))  # [networks, classes, batch]
-    error = logits.softmax(1).scatter_add_(1, y[:, None], torch.full_like(y[:, None], -1, dtype=logits.dtype))
-    below = torch.bmm(error.transpose(1, 2), last.weight).mul_(hidden > 0)  # [networks, batch, units]
+    torch.baddbmm(last.bias[:, :, None], last.weight, hidden.transpose(1, 2), out=buffer.logits)
+    error = buffer.logits.softmax(1).scatter_add_(1, y[:, None], buffer.minus)  # [networks, classes, batch]
+    torch.bmm(error.transpose(1, 2), last.weight, out=below)
+    torch.ops.aten.threshold_backward.grad_input(below, hidden, 0, grad_input=below)  # 0 where the unit was off
     last.step(error, hidden, lr, momentum, weight_decay)
     first.step(below.transpose(1, 2), x, lr, momentum, weight_decay)

@@ -1,0 +1,105 @@
+"""Pictures of influence and of the privacy onion: what is shown and compared, against plain loops."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from digits import digits
+
+from turnover.config import RunConfig
+from turnover.data.datasets import load
+from turnover.ensemble import read_members
+from turnover.experiments import sweep
+from turnover.figures import influence as picture
+from turnover.figures import onion
+from turnover.figures.notes import Source
+from turnover.parts import build
+from turnover.run import execute
+from turnover.scores.influence import influence
+from turnover.scores.membership import log_likelihood_ratios
+from turnover.store import Run
+from turnover.subsets import ranked
+from turnover.tables import read_influences, read_scores
+from turnover.training import checkpoint
+
+
+def test_a_run_stores_the_influences_of_its_last_network() -> None:
+    config = digits("estimator.targets=7", "dataset.limit=150")
+    folder = execute(config)
+    found = read_influences(folder)
+    parts = build(config, torch.device("cpu"))
+    checkpoint.load(folder / "checkpoint.pt", parts.model, parts.optimizer)
+    test = parts.groups["test", "all"]
+    places = torch.searchsorted(test.ids, torch.tensor(found.columns.to_numpy()))
+    inputs, labels, ids = test.batch(places)
+    assert found.columns.tolist() == ids.tolist()
+    assert found.index.tolist() == parts.train.ids.tolist()
+    expected = influence(parts.model, inputs, labels, parts.train.ids)
+    np.testing.assert_allclose(found.to_numpy().T, expected.numpy(), atol=1e-6)
+    assert labels.bincount().max() == 1, "as many of every class as can be"
+
+
+def test_the_targets_differ_most_and_have_different_classes() -> None:
+    config = digits("estimator.targets=20", "dataset.limit=150")
+    test = load(config.dataset, config.corruption).test
+    columns = pd.Index(test.ids[:12].numpy(), name="target")
+    labels = dict(zip(columns, test.labels[:12].tolist(), strict=True))
+    spread = {target: float(number) for number, target in enumerate(columns)}  # the later, the larger
+    mean = pd.DataFrame({target: [-spread[target], 0.0, spread[target]] for target in columns})
+    mean.columns = columns
+    best: dict[int, int] = {}
+    for target in columns:  # the last of each class wins
+        best[labels[target]] = int(target)
+    expected = sorted(sorted(best.values(), key=lambda target: -spread[target])[:4], key=lambda target: labels[target])
+    assert picture.chosen(mean, test, 4) == expected
+
+
+def test_the_most_helpful_and_the_most_harmful_are_shown() -> None:
+    values = pd.Series([0.1, -2.0, 3.0, 0.0, -1.0, 2.0], index=pd.Index([10, 11, 12, 13, 14, 15], name="id"))
+    shown = picture.extremes(values, 99, 2)
+    assert shown["id"].tolist() == [12, 15, 11, 14]
+    assert shown["side"].tolist() == ["helpful", "helpful", "harmful", "harmful"]
+    assert shown["influence"].tolist() == [3.0, 2.0, -2.0, -1.0]
+    assert set(shown["target"]) == {99}
+
+
+def test_seeds_that_agree_and_one_seed() -> None:
+    table = pd.DataFrame({1: [0.0, 1.0, 2.0], 2: [5.0, 4.0, 3.0]})
+    assert picture.agreement_of_seeds([table, table]) == pytest.approx(1)
+    assert picture.agreement_of_seeds([table, -table]) == pytest.approx(-1)
+    assert np.isnan(picture.agreement_of_seeds([table]))
+
+
+def before(configs: list[RunConfig]) -> pd.Series:
+    return read_scores(Run(configs[0].parents[0]).folder)["score"]
+
+
+def test_an_onion_is_peeled_and_compared_on_what_remains_in_both() -> None:
+    configs = sweep(["+experiment=onion", "scale=smoke", "logger=none", "seed=0"])
+    for config in configs:
+        execute(config)
+    numbers = onion._of_seed(0, [Source(config, Run(config).folder) for config in configs], before(configs))
+    removed = {}
+    for config in configs:
+        members = read_members(Run(config).folder)
+        everyone = set(before(configs).index)
+        removed[config.subsets.train_on] = everyone - set(members["ids"].tolist())  # type: ignore[union-attr]
+    table = read_scores(Run(configs[0].parents[0]).folder)
+    assert removed["without_difficult"] == set(ranked(table).index[-20:])
+    assert len(removed["without_random"]) == 20
+    assert not removed["without_random"] & removed["without_difficult"]
+    both = sorted(set(table.index) - removed["without_random"] - removed["without_difficult"])
+    for config in configs:
+        members = read_members(Run(config).folder)
+        n = len(members["ids"])
+        included = torch.from_numpy(members["included"])
+        ratios = log_likelihood_ratios(torch.from_numpy(members["confidence"][:, :n]), included).numpy()
+        exposure = []
+        for id in both:
+            place = members["ids"].tolist().index(id)
+            inside = members["included"][:, place]
+            exposure.append(ratios[inside, place].mean() - ratios[~inside, place].mean())
+        row = numbers[(numbers["side"] == config.subsets.train_on) & (numbers["tenth"] == 0)].iloc[0]  # type: ignore[union-attr]
+        assert row["examples"] == len(both) == 160
+        assert row["exposure"] == pytest.approx(np.mean(exposure))
+    assert set(numbers["tenth"]) == set(range(11))
