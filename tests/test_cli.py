@@ -308,7 +308,7 @@ def refused(entry: str, overrides: Sequence[str], monkeypatch: pytest.MonkeyPatc
         (["epohcs=1"], ["epohcs = 1", "did you mean epochs?"], ""),
         (["optimiser.lr=1"], ["optimiser.lr = 1", "did you mean optimizer.lr"], ""),
         (["corruption.counts=3"], ["corruption.counts = 3", "did you mean corruption.count"], ""),
-        (["qqq=1"], ["qqq = 1", "allowed: batch_size"], ""),
+        (["qqq=1"], ["qqq = 1", "allowed: augmentation"], ""),
         (["dataset=imagenet"], ["dataset/imagenet", "cifar10", "digits", "fashion_mnist", "mnist"], "Config search"),
         (["model=resnet"], ["model/resnet", "mlp"], "Config search"),
         (["schedule=warmup"], ["schedule/warmup", "constant", "multistep", "cosine"], "Config search"),
