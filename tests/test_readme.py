@@ -4,6 +4,7 @@ import json
 import re
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from turnover.store import checkout
@@ -142,3 +143,24 @@ def test_every_number_of_the_early_stopping_study_is_that_of_the_results() -> No
         ]
         for name, each in result["summary"].items()
     }
+
+
+def test_every_number_of_the_ablation_is_that_of_the_results() -> None:
+    table = pd.read_csv(REFERENCE / "laptop" / "ablation.csv").set_index(["variant", "seeds"])
+    [told] = [text for text in README.split("\n\n") if text.startswith("**What makes turn-over scores better**")]
+    told = " ".join(told.split())
+    several = table.index.get_level_values("seeds").max()
+
+    def said(variant: str, seeds: int = several, measure: str = "spearman", places: int = 2) -> str:
+        value = float(table.at[(variant, seeds), measure])  # type: ignore[arg-type]
+        return f"{value:.{places}f}"[1:]
+
+    whole = "as validated"
+    assert f"after 5, 10 and 30 epochs it is {said('5 epochs')}, {said('10 epochs')} and {said(whole)}." in told
+    assert f"(one: {said(whole, 1)})" in told
+    assert f"p = 0.7 ({said('p = 0.7')}; p = 0.3: {said('p = 0.3')})" in told
+    assert f"256 shared masks ({said('256 shared masks')})" in told
+    assert f"does not ({said('lr 0.05')}, {said('lr 0.2')})" in told
+    probability = "own - flipped probability"
+    aurocs = f"AUROC {said(probability, measure='auroc', places=3)} against {said(whole, measure='auroc', places=3)}"
+    assert f"losses ({said(probability)}) but finds fewer wrong labels ({aurocs})" in told

@@ -21,7 +21,10 @@ from turnover.validation.truth import truth
 
 _BASE = "as validated"
 _REPLICATES = 200
-_MEASURES = {"spearman": "Spearman correlation with\nground-truth memorization", "auroc": "AUROC for wrong labels"}
+_MEASURES = {
+    "spearman": ("agreement", "Spearman correlation with\nground-truth memorization"),
+    "auroc": ("wrong labels found", "AUROC for wrong labels"),
+}
 
 
 def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
@@ -39,15 +42,15 @@ def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
     table = pd.DataFrame(rows)
     order = table[table["seeds"] > 1].groupby("variant")["spearman"].max().sort_values()
     picture, panels = plt.subplots(1, 2, figsize=(9, 1.2 + 0.3 * len(order)), layout="constrained", sharey=True)
-    for axes, letter, (name, words) in zip(panels, "ab", _MEASURES.items(), strict=True):
-        panel(axes, letter, "")
+    for axes, letter, (name, (title, words)) in zip(panels, "ab", _MEASURES.items(), strict=True):
+        panel(axes, letter, title)
         axes.set_xlabel(words)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         _dots(axes, table, name, {variant: place for place, variant in enumerate(order.index)})
     panels[0].set_yticks(range(len(order)), order.index)
     for label in panels[0].get_yticklabels():
         label.set_fontweight("bold" if label.get_text() == _BASE else "normal")
-    panels[0].plot([], [], "o", color=COLOURS["own"], fillstyle="none", label="one run")
+    panels[0].plot([], [], "o", color=COLOURS["own"], fillstyle="none", label="one run (95 % interval)")
     panels[0].plot([], [], "o", color=COLOURS["own"], label="mean score of all seeds")
     panels[0].legend(fontsize=7, loc="upper left")
     return Drawn(picture, table)
