@@ -164,3 +164,15 @@ def test_every_number_of_the_ablation_is_that_of_the_results() -> None:
     probability = "own - flipped probability"
     aurocs = f"AUROC {said(probability, measure='auroc', places=3)} against {said(whole, measure='auroc', places=3)}"
     assert f"losses ({said(probability)}) but finds fewer wrong labels ({aurocs})" in told
+
+
+def test_the_speed_of_ensembles_is_that_of_the_benchmark() -> None:
+    table = pd.read_csv(REFERENCE / "laptop" / "bench.csv").set_index(["comparison", "contestant"])["ms"]
+    faster, share = [], []
+    for units in (32, 128, 256):
+        ours = table[f"8 networks 784-{units}-10"]
+        faster.append(f"{ours['one by one'] / ours['at once']:.1f}")
+        share.append(f"{ours['the same arithmetic in large matrix products'] / ours['at once']:.2f}"[1:])
+    told = " ".join(README.split())
+    assert f"{faster[0]}, {faster[1]} and {faster[2]} times as fast as one by one with 32, 128 and 256 units" in told
+    assert f"at {share[0]}, {share[1]} and {share[2]} of what large matrix products reach" in told
