@@ -96,11 +96,10 @@ reproduce: $(FIGURES)  ## every figure and study, then copied to outputs/referen
 	cd $${TURNOVER_OUTPUTS:-outputs}/figures/$(SCALE) && cp $(FIGURES:=.png) $(FIGURES:=.csv) $(FIGURES:=.json) $(CURDIR)/outputs/reference/$(SCALE)
 
 # ground truth, every estimator, wrong labels of two kinds and six amounts; then the table and its pictures
-VALIDATION := truth truth_cifar10 subsampling c_score leave_one_out scores scores_turnover tuned detection \
-  detection_turnover augmented augmented_turnover influence
+VALIDATION := $(sort $(basename $(notdir $(wildcard conf/experiment/validate_*.yaml))))
 validate: .venv/installed  ## which score is right? every estimator against ground truth
 	@for part in $(VALIDATION); do \
-	  $(PY) scripts/train.py -m +experiment=validate_$$part scale=$(SCALE) hydra/launcher=$(LAUNCHER) logger=none || exit $$?; \
+	  $(PY) scripts/train.py -m +experiment=$$part scale=$(SCALE) hydra/launcher=$(LAUNCHER) logger=none || exit $$?; \
 	done
 	$(PY) scripts/validate.py scale=$(SCALE)
 

@@ -18,12 +18,10 @@ from turnover.device import describe, peak_memory
 from turnover.dynamics.accuracy import measure
 from turnover.dynamics.updates import Updates
 from turnover.estimators import (
-    ConfidentLearningEstimator,
-    LeaveOneOutEstimator,
+    EnsembleEstimator,
     NoEstimator,
     OneRunEstimator,
     SecondSplitEstimator,
-    SubsamplingEstimator,
     TurnoverEstimator,
 )
 from turnover.parts import Parts, build
@@ -60,18 +58,16 @@ def work(run: Run, device: torch.device, record: dict[str, Any]) -> None:
         config=config.model_dump(mode="json"),
     )
     with live_dashboard as live:
-        match config.estimator:
-            case SubsamplingEstimator() | LeaveOneOutEstimator() | ConfidentLearningEstimator():
-                tracker = Tracker(live, [])
-                steps = ensemble.planned(parts, config).steps(config.epochs, config.batch_size)
-                with _progress(steps, 0, run.name) as bar:
-                    ensemble.work(parts, config, folder, tracker, bar.update, record)
-            case SecondSplitEstimator():
-                tracker = Tracker(live, [])
-                with _progress(second_split.steps(config, len(parts.train)), 0, run.name) as bar:
-                    second_split.work(parts, config, folder, bar.update, record)
-            case _:
-                tracker = one_network(parts, config, run, live, record)
+        tracker = Tracker(live, [])
+        if isinstance(config.estimator, EnsembleEstimator):
+            steps = ensemble.planned(parts, config).steps(config.epochs, config.batch_size)
+            with _progress(steps, 0, run.name) as bar:
+                ensemble.work(parts, config, folder, tracker, bar.update, record)
+        elif isinstance(config.estimator, SecondSplitEstimator):
+            with _progress(second_split.steps(config, len(parts.train)), 0, run.name) as bar:
+                second_split.work(parts, config, folder, bar.update, record)
+        else:
+            tracker = one_network(parts, config, run, live, record)
         write_metrics(folder / "metrics.parquet", tracker.rows)
         live.summarise({row.key: row.value for row in tracker.rows if row.epoch == config.epochs})
         if not isinstance(config.estimator, NoEstimator):

@@ -8,14 +8,13 @@ import oracles
 import pandas as pd
 import pytest
 import yaml
-from matplotlib.figure import Figure
+from looking import finish_and_look
 from PIL import Image
 
 from turnover.config import RunConfig
 from turnover.errors import RunFailed
 from turnover.experiments import sweep
 from turnover.figures import make as making
-from turnover.figures import style
 from turnover.figures.make import FigureConfig, FigureJob, make
 from turnover.options import NoLogger
 from turnover.run import execute
@@ -56,17 +55,6 @@ def draw(name: str) -> Path:
 
 def runs(experiment: str) -> list[RunConfig]:
     return sweep([f"+experiment={experiment}", "scale=smoke"])
-
-
-def finish_and_look(figure: Figure, title: str, notes: list[str]) -> None:
-    """Nothing is written outside the picture."""
-    style.finish(figure, title, notes)
-    figure.canvas.draw()
-    for text in (*figure.texts, *(one for axes in figure.axes for one in (axes.title, *axes.texts))):
-        box = text.get_window_extent()
-        assert box.x0 >= -1, text
-        assert box.x1 <= figure.bbox.x1 + 1, text
-        assert box.y0 >= -1, text
 
 
 @pytest.mark.parametrize("name", FIGURES)

@@ -8,7 +8,7 @@ import oracles
 import pandas as pd
 import pytest
 import yaml
-from matplotlib.figure import Figure
+from looking import finish_and_look
 from PIL import Image
 from scipy.stats import spearmanr
 
@@ -17,7 +17,7 @@ from turnover.ensemble import read_members
 from turnover.errors import RunFailed
 from turnover.estimators import SubsamplingEstimator, TurnoverEstimator
 from turnover.experiments import sweep
-from turnover.figures import style, validate
+from turnover.figures import validate
 from turnover.figures.validate import ValidateJob, make
 from turnover.run import execute
 from turnover.store import Run, checkout
@@ -42,17 +42,6 @@ def configs(names: list[str]) -> list[RunConfig]:
 
 def everything() -> list[RunConfig]:
     return configs([*job().truth, *job().estimates, *job().influence])
-
-
-def finish_and_look(figure: Figure, title: str, notes: list[str]) -> None:
-    """Nothing is written outside the picture."""
-    style.finish(figure, title, notes)
-    figure.canvas.draw()
-    for text in (*figure.texts, *(one for axes in figure.axes for one in (axes.title, *axes.texts))):
-        box = text.get_window_extent()
-        assert box.x0 >= -1, text
-        assert box.x1 <= figure.bbox.x1 + 1, text
-        assert box.y0 >= -1, text
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from turnover.agreement import interval, spearman
-from turnover.claims import Statistic, measure
+from turnover.agreement import spearman
+from turnover.claims import Statistic
 from turnover.config import RunConfig
 from turnover.figures.make import Drawn, FigureConfig
 from turnover.figures.notes import Source
@@ -17,10 +17,11 @@ from turnover.figures.style import COLOURS, panel
 from turnover.options import TurnoverConfig
 from turnover.statistics import auroc
 from turnover.tables import read_scores, scores_by_epoch
+from turnover.validation.estimates import turnover_forms
+from turnover.validation.table import with_interval
 from turnover.validation.truth import truth
 
 _BASE = "as validated"
-_REPLICATES = 200
 _MEASURES = {
     "spearman": ("agreement", "Spearman correlation with\nground-truth memorization"),
     "auroc": ("wrong labels found", "AUROC for wrong labels"),
@@ -67,13 +68,13 @@ def _variants(source: Source, base: RunConfig) -> dict[str, pd.Series]:
     changes = _changes(config, base)
     if changes:
         return {changes: table["score"]}
-    epochs = scores_by_epoch(source.folder)
+    forms, epochs = turnover_forms(table), scores_by_epoch(source.folder)
     numbers = [int(epoch) for epoch in epochs.columns]
     late = [epoch for epoch in numbers if epoch >= 2 * config.epochs / 3]
     return {
-        _BASE: table["score"],
-        "own - flipped probability": np.exp(-table["own_loss"]) - np.exp(-table["flipped_loss"]),
-        "flipped loss alone": table["flipped_loss"],
+        _BASE: forms["turnover"],
+        "own - flipped probability": forms["turnover_probability"],
+        "flipped loss alone": forms["turnover_flipped"],
         "own loss alone": table["own_loss"],
         f"mean over epochs {late[0]} to {late[-1]}": epochs[late].mean(axis=1),
         f"mean over epochs {numbers[0]} to {numbers[-1]}": epochs.mean(axis=1),
@@ -110,12 +111,7 @@ def _rows(name: str, runs: Sequence[pd.Series], real: pd.DataFrame) -> list[dict
             "auroc": [auroc(each, wrong) for each in scores],
         }
         for kind, statistics in kinds.items():
-            if together == 1:
-                found = measure(kind, statistics, len(ids), replicates=_REPLICATES)
-                value, (low, high) = found.effect, found.interval or (np.nan, np.nan)
-            else:
-                value, low, high = interval(statistics, len(ids), _REPLICATES)
-            row |= {kind: value, f"{kind}_low": low, f"{kind}_high": high}
+            row |= with_interval(kind, statistics, len(ids))
         rows.append(row)
     return rows
 

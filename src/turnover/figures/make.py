@@ -7,7 +7,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 from pydantic import Field, model_validator
@@ -15,7 +14,7 @@ from pydantic import Field, model_validator
 from turnover.claims import Claim
 from turnover.experiments import sweep, varied
 from turnover.figures.notes import SMOKE, Source, notes
-from turnover.figures.style import finish, style
+from turnover.figures.style import finish, save, style
 from turnover.options import Group, NoLogger, WandbLogger
 from turnover.store import Run, now, outputs_root, provenance, replacing, require, write_json
 from turnover.tracking import dashboard
@@ -96,10 +95,7 @@ def make(job: FigureJob) -> Path:
     with style():
         drawn: Drawn = import_module(f"turnover.figures.{figure.name}").draw(figure, sources)
         finish(drawn.picture, _title(figure), under.lines)
-        for kind in ("png", "pdf"):
-            with replacing(paths[kind]) as temporary:
-                drawn.picture.savefig(temporary, format=kind, metadata=_metadata(kind))
-        plt.close(drawn.picture)
+        save(drawn.picture, folder / stem)
     with replacing(paths["csv"]) as temporary:
         drawn.numbers.to_csv(temporary, index=False)
     manifests = {source.folder.name: Run(source.config).manifest for source in sources}
@@ -152,11 +148,6 @@ def _up_to_date(paths: dict[str, Path], inputs: dict[str, Any]) -> bool:
     if not all(path.exists() for path in paths.values()) or not inputs["code"] or inputs["code"].endswith("-dirty"):
         return False
     return bool(json.loads(paths["json"].read_text(encoding="utf-8")).get("inputs") == inputs)
-
-
-def _metadata(kind: str) -> dict[str, Any]:
-    # no time of making in the file: the same numbers give the same bytes
-    return {"CreationDate": None} if kind == "pdf" else {}
 
 
 def _show(job: FigureJob, png: Path, claims: Sequence[Claim]) -> None:

@@ -87,12 +87,10 @@ def pair(config: RunConfig) -> str:
 
 def trained_on(config: RunConfig) -> int:
     """Number of examples that the network of a finished run trained on."""
-    only = getattr(config.subsets, "train_on", "all")
-    if only == "all":
-        return config.train_size + (config.test_size if config.dataset.include_test else 0)
+    if not isinstance(config.subsets, TableSubsets) or config.subsets.train_on == "all":
+        return config.trained_size
     table = read_subsets(Run(config).folder)
-    named = int(((table["split"] == "train") & (table["subset"] == only.removeprefix("without_"))).sum())
-    return config.train_size - named if only.startswith("without_") else named
+    return int(((table["split"] == "train") & (table["subset"] == config.subsets.train_on)).sum())
 
 
 def _setting(config: RunConfig, among: Sequence[RunConfig]) -> list[str]:

@@ -3,12 +3,15 @@
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from turnover.store import replacing
 
 # Okabe and Ito (2008), and a wine red of Tol (2021); the same thing has the same colour in every figure
 COLOURS = {
@@ -59,6 +62,16 @@ def finish(figure: Figure, title: str, notes: list[str]) -> None:
         axes.set_axisbelow(True)
     figure.get_layout_engine().set(rect=(0, space, 1, 1 - space - 0.02))  # type: ignore[union-attr,call-arg]
     figure.text(0.01, 0.06 / height, "\n".join(notes), fontsize=7, color="#444444", va="bottom", linespacing=1.5)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write path.png and path.pdf, each all or nothing, and close the figure."""
+    for kind in ("png", "pdf"):
+        # no time of making in the file: the same numbers give the same bytes
+        metadata: Any = {"CreationDate": None} if kind == "pdf" else {}
+        with replacing(path.with_name(f"{path.name}.{kind}")) as temporary:
+            figure.savefig(temporary, format=kind, metadata=metadata)
+    plt.close(figure)
 
 
 def panel(axes: Axes, letter: str, title: str) -> None:

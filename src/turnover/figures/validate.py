@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from pydantic import Field
 
@@ -13,7 +12,7 @@ from turnover.config import RunConfig
 from turnover.experiments import sweep
 from turnover.facts import FACTS
 from turnover.figures.notes import SMOKE, network
-from turnover.figures.style import finish, style
+from turnover.figures.style import finish, save, style
 from turnover.figures.validate_agreement import agreement
 from turnover.figures.validate_cost import cost
 from turnover.figures.validate_detection import detection
@@ -69,10 +68,7 @@ def make(job: ValidateJob) -> Path:
         }
         for name, (picture, title, own_lines) in pictures.items():
             finish(picture, title, [*own_lines, *lines])
-            for kind in ("png", "pdf"):
-                with replacing(folder / f"{name}.{kind}") as temporary:
-                    picture.savefig(temporary, format=kind, metadata={"CreationDate": None} if kind == "pdf" else {})
-            plt.close(picture)
+            save(picture, folder / name)
     everything = {Run(config).name: config for config in [*of_truth, *of_estimates, *of_influence]}
     manifests = {name: Run(config).manifest for name, config in everything.items()}
     result: dict[str, Any] = {

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -93,17 +92,17 @@ def estimates(config: RunConfig, larger: float) -> Iterator[Estimate]:
             if config.experiment == "validate_tuned":
                 yield estimate("turnover_tuned", table["score"])
                 return
-            yield estimate("turnover", table["score"])
-            yield estimate("turnover_probability", np.exp(-table["own_loss"]) - np.exp(-table["flipped_loss"]))
-            yield estimate("turnover_flipped", table["flipped_loss"])
+            for form, scores in turnover_forms(table).items():
+                yield estimate(form, scores)
         case OneRunEstimator(scores=names):
             passes = {"vog": 2.0, "grand": 1 + 1 / config.epochs}  # a gradient pass over all examples costs an epoch
             for each in names:
                 yield estimate(each, table[each], passes.get(each, 1.0))
         case SubsamplingEstimator(score="memorization"):
+            members = read_members(run.folder)
             for budget in sorted({min(budget, networks) for budget in BUDGETS}):
                 share = budget / networks
-                yield estimate("memorization", first_networks(run.folder, budget), share, budget)
+                yield estimate("memorization", first_networks(members, budget), share, budget)
             for name in ("memorization_loss", "membership"):
                 if name in table:  # membership needs a few networks with and without every example
                     yield estimate(name, table[name], 1.0, networks)
@@ -113,9 +112,17 @@ def estimates(config: RunConfig, larger: float) -> Iterator[Estimate]:
             yield estimate(config.estimator.name, table["score"], 1.0, networks)
 
 
-def first_networks(run: Path, networks: int) -> pd.Series:
+def turnover_forms(table: pd.DataFrame) -> dict[str, pd.Series]:
+    """What the losses of sub-networks can be made into: their difference, that of probabilities, the flipped alone."""
+    return {
+        "turnover": table["score"],
+        "turnover_probability": np.exp(-table["own_loss"]) - np.exp(-table["flipped_loss"]),
+        "turnover_flipped": table["flipped_loss"],
+    }
+
+
+def first_networks(members: dict[str, np.ndarray], networks: int) -> pd.Series:
     """Memorization by so many networks of an ensemble; NaN where all or none of them were trained on an example."""
-    members = read_members(run)
     n = len(members["ids"])
     right, included = (torch.from_numpy(members[name][:networks, :n]) for name in ("right", "included"))
     return pd.Series(memorization(right, included).numpy(), index=pd.Index(members["ids"], name="id"))

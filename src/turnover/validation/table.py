@@ -77,7 +77,7 @@ def _measures(runs: Sequence[Estimate], truth: Truth | None, *, together: int) -
         kinds["precision"] = [precision_at_wrong(each, wrong) for each in scores]
     found: dict[str, float] = {}
     for name, statistics in kinds.items():
-        found |= _with_interval(name, statistics, n)
+        found |= with_interval(name, statistics, n)
     if truth is not None:
         known = truth.table.reindex(ids)
         for part, chosen in (("", np.ones(n, dtype=bool)), ("_clean", ~wrong)):
@@ -85,11 +85,11 @@ def _measures(runs: Sequence[Estimate], truth: Truth | None, *, together: int) -
                 real = known[form].to_numpy()[chosen]
                 for name, correlation in CORRELATIONS.items():
                     statistics = [correlation(each[chosen], real) for each in scores]
-                    found |= _with_interval(name + suffix + part, statistics, int(chosen.sum()))
+                    found |= with_interval(name + suffix + part, statistics, int(chosen.sum()))
     return found
 
 
-def _with_interval(name: str, runs: Sequence[Statistic], examples: int) -> dict[str, float]:
+def with_interval(name: str, runs: Sequence[Statistic], examples: int) -> dict[str, float]:
     """A measure and its 95 % interval: over examples, and if there are several runs over their seeds too."""
     if len(runs) > 1:
         measured = measure(name, runs, examples, replicates=REPLICATES)
