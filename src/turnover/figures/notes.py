@@ -87,10 +87,14 @@ def pair(config: RunConfig) -> str:
 
 def trained_on(config: RunConfig) -> int:
     """Number of examples that the network of a finished run trained on."""
-    if not isinstance(config.subsets, TableSubsets) or config.subsets.train_on == "all":
+    only = getattr(config.subsets, "train_on", "all")
+    if only == "all":
         return config.trained_size
+    left_out = isinstance(config.subsets, ScoreSubsets) and only.startswith("without_")
     table = read_subsets(Run(config).folder)
-    return int(((table["split"] == "train") & (table["subset"] == config.subsets.train_on)).sum())
+    subset = only.removeprefix("without_") if left_out else only
+    named = int(((table["split"] == "train") & (table["subset"] == subset)).sum())
+    return config.train_size - named if left_out else named
 
 
 def _setting(config: RunConfig, among: Sequence[RunConfig]) -> list[str]:
