@@ -110,6 +110,16 @@ def test_costs_are_trainings_of_the_ordinary_network(folder: Path, table: pd.Dat
     assert costs["vog", 1] == pytest.approx(2)
 
 
+def test_seconds_are_those_of_the_runs(table: pd.DataFrame) -> None:
+    """Scores of one run took as long as that run; of an ensemble's networks the first ten took their share."""
+    known = table[(table["seeds"] == 1) & table["spearman"].notna()].set_index(["estimator", "networks"])["seconds"]
+    runs = [
+        Run(config).manifest["seconds"] for config in configs(["validate_scores"]) if config.estimator.name == "one_run"
+    ]
+    assert known["vog", 1] == known["aum", 1] == pytest.approx(np.median(runs), rel=1e-4)
+    assert known["memorization", 10] == pytest.approx(known["memorization", 40] / 4, rel=1e-4)
+
+
 def test_the_ground_truth_is_that_of_its_networks(folder: Path) -> None:
     [config] = configs(["validate_truth"])
     members = read_members(Run(config).folder)

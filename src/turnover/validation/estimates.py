@@ -79,14 +79,17 @@ def estimates(config: RunConfig, larger: float) -> Iterator[Estimate]:
     manifest = run.manifest
     wrong = table["label"] != table["true_label"]
     memory = manifest["peak_memory"]["host"] / 1e6
+    networks = manifest.get("networks", 1)
     trained = manifest.get("examples_trained", config.train_size * config.epochs)
     cost = trained / (config.train_size * config.epochs) * larger
 
-    def estimate(name: str, scores: pd.Series, times: float = 1.0, networks: int = 1) -> Estimate:
+    def estimate(name: str, scores: pd.Series, *, passes: float = 1.0, used: int | None = None) -> Estimate:
         filled = scores.fillna(scores.median())  # of very few networks all or none may have seen an example
-        return Estimate(name, config.seed, networks, filled, wrong, cost * times, manifest["seconds"] * times, memory)
+        count = used or networks
+        share = count / networks  # of the run's networks
+        seconds = manifest["seconds"] * share
+        return Estimate(name, config.seed, count, filled, wrong, cost * passes * share, seconds, memory)
 
-    networks = manifest.get("networks", 1)
     match config.estimator:
         case TurnoverEstimator():
             if config.experiment == "validate_tuned":
@@ -97,19 +100,18 @@ def estimates(config: RunConfig, larger: float) -> Iterator[Estimate]:
         case OneRunEstimator(scores=names):
             passes = {"vog": 2.0, "grand": 1 + 1 / config.epochs}  # a gradient pass over all examples costs an epoch
             for each in names:
-                yield estimate(each, table[each], passes.get(each, 1.0))
+                yield estimate(each, table[each], passes=passes.get(each, 1.0))
         case SubsamplingEstimator(score="memorization"):
             members = read_members(run.folder)
             for budget in sorted({min(budget, networks) for budget in BUDGETS}):
-                share = budget / networks
-                yield estimate("memorization", first_networks(members, budget), share, budget)
+                yield estimate("memorization", first_networks(members, budget), used=budget)
             for name in ("memorization_loss", "membership"):
                 if name in table:  # membership needs a few networks with and without every example
-                    yield estimate(name, table[name], 1.0, networks)
+                    yield estimate(name, table[name])
         case SubsamplingEstimator():
-            yield estimate("inconsistency", table["inconsistency"], 1.0, networks)
+            yield estimate("inconsistency", table["inconsistency"])
         case _:
-            yield estimate(config.estimator.name, table["score"], 1.0, networks)
+            yield estimate(config.estimator.name, table["score"])
 
 
 def turnover_forms(table: pd.DataFrame) -> dict[str, pd.Series]:
