@@ -75,11 +75,11 @@ def within_fractions(values: Table, included: Membership, fractions: Sequence[fl
     return [mean(each) for each in found]
 
 
-def log_likelihood_ratios(confidence: Table, included: Membership, *, pooled: bool) -> np.ndarray:
+def log_likelihood_ratios(confidence: Table, included: Membership, *, enough: float = 8) -> np.ndarray:
     """Two normal densities, each fitted to all other networks of its kind.
 
     Args:
-        pooled: whether the variance is one for all examples, the mean of theirs; of those that have one.
+        enough: networks of either kind for a variance of the example's own, else it is the mean of those of all.
     """
     phi, inside = np.asarray(confidence, dtype=np.float64), np.asarray(included, dtype=bool)
     found = np.empty_like(phi)
@@ -92,8 +92,9 @@ def log_likelihood_ratios(confidence: Table, included: Membership, *, pooled: bo
                 values = [phi[other, example] for other in others if inside[other, example] == kind]
                 middles.append(mean(values))
                 variances.append(np.var(values, ddof=1) if len(values) > 1 else math.nan)
-            if pooled:
-                variances = [np.nanmean(variances)] * len(variances)
+            shared = np.nanmean(variances)
+            counts = np.minimum(inside.sum(0), (~inside).sum(0))
+            variances = [each if n >= enough else shared for each, n in zip(variances, counts, strict=True)]
             log_density.append(norm.logpdf(phi[network], middles, np.sqrt(variances)))
         found[network] = log_density[0] - log_density[1]
     return found

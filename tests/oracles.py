@@ -121,7 +121,8 @@ def cut_out_vgg(model: nn.Sequential, own: Sequence[Tensor], *, flipped: bool, p
                 if before is not None:
                     weight = weight[:, before] * scale
                 has_bias = module.bias is not None
-                small = nn.Conv2d(weight.shape[1], weight.shape[0], 3, padding=1, bias=has_bias, dtype=weight.dtype)
+                sizes = (weight.shape[1], weight.shape[0], 3, module.stride)
+                small = nn.Conv2d(*sizes, padding=1, bias=has_bias, dtype=weight.dtype)
                 small.weight.data = weight
                 if module.bias is not None and small.bias is not None:
                     small.bias.data = module.bias.detach()[kept]

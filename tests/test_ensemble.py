@@ -165,7 +165,7 @@ def test_scores_are_what_the_networks_say(halves: Path) -> None:
         close(table[name], values)
     close(table["memorization_loss"], table["out_loss"] - table["in_loss"])
     close(table["inconsistency"], oracles.inconsistency(right, included, found["fraction"].tolist()))
-    ratios = oracles.log_likelihood_ratios(found["confidence"][:, :120].tolist(), included, pooled=True)
+    ratios = oracles.log_likelihood_ratios(found["confidence"][:, :120].tolist(), included)
     close(table["membership"], oracles.memorization(ratios.tolist(), included), 1e-6)
 
 
@@ -249,7 +249,7 @@ def test_membership_within_fractions() -> None:
     wanted = []
     for rows in (slice(0, 30), slice(30, 60)):
         included = planned.included[rows].tolist()
-        ratios = oracles.log_likelihood_ratios(confidence[rows].tolist(), included, pooled=True)
+        ratios = oracles.log_likelihood_ratios(confidence[rows].tolist(), included)
         wanted.append(oracles.memorization(ratios.tolist(), included))
     close(pd.Series(columns["membership"].numpy()), np.mean(wanted, axis=0), 1e-6)
 

@@ -32,8 +32,8 @@ def confidences(networks: int, examples: int, spread: float = 1.0, seed: int = 0
     return 5 * mean + spread * (0.5 + scale.abs()) * noise
 
 
-def oracle(phi: Tensor, included: Tensor, *, pooled: bool) -> np.ndarray:
-    return oracles.log_likelihood_ratios(phi.tolist(), included.tolist(), pooled=pooled)
+def oracle(phi: Tensor, included: Tensor, *, enough: float = 8) -> np.ndarray:
+    return oracles.log_likelihood_ratios(phi.tolist(), included.tolist(), enough=enough)
 
 
 @settings(max_examples=20)
@@ -42,15 +42,18 @@ def test_few_networks_share_one_variance(networks: int, examples: int, spread: f
     phi, included = confidences(networks, examples, spread, seed), halves(networks, examples, seed)
     found = log_likelihood_ratios(phi, included)
     assert found.dtype == torch.float64
-    np.testing.assert_allclose(found.numpy(), oracle(phi, included, pooled=True), rtol=1e-8, atol=1e-8)
+    np.testing.assert_allclose(found.numpy(), oracle(phi, included), rtol=1e-8, atol=1e-8)
 
 
-def test_from_64_networks_on_every_example_has_its_own_variance() -> None:
-    for networks, pooled in ((63, True), (64, False)):
-        phi, included = confidences(networks, 4), halves(networks, 4)
-        found = log_likelihood_ratios(phi, included).numpy()
-        np.testing.assert_allclose(found, oracle(phi, included, pooled=pooled), rtol=1e-8, atol=1e-8)
-        assert not np.allclose(found, oracle(phi, included, pooled=not pooled))
+def test_eight_networks_of_either_kind_give_an_example_its_own_variance() -> None:
+    included = torch.arange(17)[:, None] < torch.tensor([8, 7, 9, 10])  # so many with, and 9, 10, 8, 7 without
+    phi = confidences(17, 4)
+    found = log_likelihood_ratios(phi, included).numpy()
+    np.testing.assert_allclose(found, oracle(phi, included), rtol=1e-8, atol=1e-8)
+    own, shared = (oracle(phi, included, enough=enough) for enough in (0, math.inf))
+    for example, expected, other in ((0, own, shared), (1, shared, own), (2, own, shared), (3, shared, own)):
+        np.testing.assert_allclose(found[:, example], expected[:, example], rtol=1e-8, atol=1e-8)
+        assert not np.allclose(found[:, example], other[:, example])
 
 
 def test_by_hand() -> None:
@@ -112,7 +115,7 @@ def test_examples_with_too_few_networks_spoil_no_others() -> None:
     included[:, 0] = False  # trained on by none
     included[:, 1] = torch.arange(9) == 0  # by one
     found = log_likelihood_ratios(phi, included)
-    np.testing.assert_allclose(found.numpy(), oracle(phi, included, pooled=True), rtol=1e-8, atol=1e-8)
+    np.testing.assert_allclose(found.numpy(), oracle(phi, included), rtol=1e-8, atol=1e-8)
     assert found.isnan().sum(0).tolist() == [9, 1, 0, 0]
     known = ~found.isnan()
     positive, negative = (found[part & known].tolist() for part in (included, ~included))

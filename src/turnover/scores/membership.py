@@ -12,11 +12,14 @@ from torch import Tensor
 
 from turnover.scores.subsampling import with_and_without
 
-_ENOUGH = 64  # networks for a variance of each example's own (Carlini et al.); with fewer all examples share one
+_ENOUGH = 8  # networks of either kind for a variance of the example's own; with fewer it gets the mean of all
 
 
 def log_likelihood_ratios(confidence: Tensor, included: Tensor) -> Tensor:
     """log N(phi; with) - log N(phi; without), of each network and example, by all *other* networks.
+
+    Variances of few numbers are wild: an example with less than eight networks of either kind takes the mean variance
+    of all examples (Carlini et al. share one below 64 networks; here the smaller kind decides, as fractions differ).
 
     Args:
         confidence: phi.  # [networks, examples]
@@ -27,13 +30,18 @@ def log_likelihood_ratios(confidence: Tensor, included: Tensor) -> Tensor:
         float64; high: the network looks as if it was trained on the example. NaN where there are too few others.
             # [networks, examples]
     """
-    phi, pooled = confidence.double(), len(confidence) < _ENOUGH
-    densities = [_others_density(phi, part, pooled=pooled) for part in (included, ~included)]
+    phi = confidence.double()
+    enough = torch.minimum(included.sum(0), (~included).sum(0)) >= _ENOUGH  # [examples]
+    densities = [_others_density(phi, part, enough) for part in (included, ~included)]
     return densities[0] - densities[1]
 
 
-def _others_density(phi: Tensor, part: Tensor, *, pooled: bool) -> Tensor:
-    """Log density of phi under the normal that fits the networks in `part`, the network itself left out."""
+def _others_density(phi: Tensor, part: Tensor, enough: Tensor) -> Tensor:
+    """Log density of phi under the normal that fits the networks in `part`, the network itself left out.
+
+    Args:
+        enough: examples with a variance of their own.  # bool [examples]
+    """
     weight = part.double()
     n = weight.sum(0) - weight  # [networks, examples]
     middle = (phi * weight).sum(0) / weight.sum(0)  # sums of squares around it lose no digits
@@ -42,8 +50,7 @@ def _others_density(phi: Tensor, part: Tensor, *, pooled: bool) -> Tensor:
     second = (offset.square() * weight).sum(0) - offset.square() * weight
     mean = first / n
     variance = ((second - n * mean.square()) / (n - 1)).clamp(min=1e-12).where(n > 1, torch.nan)
-    if pooled:
-        variance = variance.nanmean(1, keepdim=True)
+    variance = variance.where(enough, variance.nanmean(1, keepdim=True))
     return -0.5 * (variance.log() + (offset - mean).square() / variance)
 
 
