@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -135,3 +136,9 @@ def log_odds(logits: Tensor, labels: Tensor) -> list[float]:
         others = torch.tensor([each for number, each in enumerate(row) if number != label], dtype=torch.float64)
         found.append(row[label] - float(others.logsumexp(0)))
     return found
+
+
+def kept(run: Path) -> dict[str, np.ndarray]:
+    """What members.npz of a run holds, as it is."""
+    with np.load(run / "members.npz", allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}

@@ -121,8 +121,9 @@ def cut_out_vgg(model: nn.Sequential, own: Sequence[Tensor], *, flipped: bool, p
                 if before is not None:
                     weight = weight[:, before] * scale
                 has_bias = module.bias is not None
-                sizes = (weight.shape[1], weight.shape[0], 3, module.stride)
-                small = nn.Conv2d(*sizes, padding=1, bias=has_bias, dtype=weight.dtype)
+                maps, before_maps = weight.shape[:2]
+                [stride, _] = module.stride
+                small = nn.Conv2d(before_maps, maps, 3, stride, padding=1, bias=has_bias, dtype=weight.dtype)
                 small.weight.data = weight
                 if module.bias is not None and small.bias is not None:
                     small.bias.data = module.bias.detach()[kept]

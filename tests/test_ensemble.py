@@ -20,7 +20,6 @@ from torch import Tensor
 from turnover import ensemble, members
 from turnover.config import RunConfig
 from turnover.data.augmentation import augmented
-from turnover.ensemble import read_members
 from turnover.errors import RunFailed
 from turnover.evaluation import full_logits
 from turnover.members import Design, design
@@ -84,7 +83,7 @@ def by_itself(config: RunConfig, network: int, included: np.ndarray) -> tuple[np
 
 def lists(run: Path) -> tuple[list[list[bool]], list[list[float]], list[list[bool]], dict[str, np.ndarray]]:
     """Right, losses and included of the training examples, as plain lists, and the rest."""
-    found = read_members(run)
+    found = oracles.kept(run)
     n = len(found["ids"])
     losses = np.logaddexp(0, -found["confidence"][:, :n].astype(np.float64))
     return found["right"][:, :n].tolist(), losses.tolist(), found["included"].tolist(), found
@@ -139,7 +138,7 @@ def test_columns_of_an_ensemble(halves: Path) -> None:
 
 
 def test_what_is_kept_of_the_networks(halves: Path) -> None:
-    parts, found = build(small(*HALVES), CPU), read_members(halves)
+    parts, found = build(small(*HALVES), CPU), oracles.kept(halves)
     shapes = {name: (str(values.dtype), values.shape) for name, values in found.items()}
     assert shapes == {
         "ids": ("int64", (120,)),
@@ -183,7 +182,7 @@ def test_metrics_of_an_ensemble(halves: Path) -> None:
 
 
 def test_networks_are_those_that_the_loop_trains(halves: Path) -> None:
-    found = read_members(halves)
+    found = oracles.kept(halves)
     for network in (0, 13, 19):  # of each block one
         confidence, right, _ = by_itself(small(*HALVES), network, found["included"][network])
         np.testing.assert_allclose(found["confidence"][network], confidence, rtol=1e-3, atol=1e-3)
@@ -341,8 +340,8 @@ def test_stopped_by_hand_it_goes_on_after_the_last_block(
     assert blocks == [list(range(8))] * len(lost) + [list(range(16, 20))], "no finished block is trained again"
     for name in ("scores.parquet", "metrics.parquet"):
         assert (folder / name).read_bytes() == (halves / name).read_bytes()
-    for name, values in read_members(halves).items():
-        assert np.array_equal(read_members(folder)[name], values)
+    for name, values in oracles.kept(halves).items():
+        assert np.array_equal(oracles.kept(folder)[name], values)
     assert not scratch.exists()
     manifest = Run(config).manifest
     assert (manifest["networks"], manifest["examples_trained"]) == (20, 20 * 60 * 12)
@@ -417,7 +416,7 @@ def test_leave_one_out() -> None:
 def test_confident_learning() -> None:
     config = small("estimator=confident_learning", "estimator.folds=3", "dataset.limit=100")
     folder = execute(config)
-    table, found = read_scores(folder), read_members(folder)
+    table, found = read_scores(folder), oracles.kept(folder)
     assert (~found["included"]).sum(0).tolist() == [1] * 100, "every example is out once"
     assert sorted((~found["included"]).sum(1).tolist()) == [33, 33, 34]
     assert set(table) & set(ESTIMATES) == {"confident_learning"}

@@ -24,11 +24,11 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 # A room is a module or package of src/turnover. It imports only rooms above it.
 ROOMS = """
     errors facts values
-    options estimators config refusals seeding store tables tracking
+    options estimators config_checks config refusals seeding store tables tracking
     masks interception dropout device examples
     data evaluation
     models training dynamics scores subsets
-    choice parts gradient_tracking score_tables watching members ensemble second_split pipeline run
+    choice parts gradient_tracking score_tables watching member_file members ensemble second_split pipeline run
     experiments claims statistics agreement validation
     estimate cli plan
     figures report

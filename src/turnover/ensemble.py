@@ -17,6 +17,7 @@ from turnover.estimators import (
     LeaveOneOutEstimator,
     SubsamplingEstimator,
 )
+from turnover.member_file import Members, write_members
 from turnover.members import Design, Outcomes, design, outcomes
 from turnover.parts import Parts
 from turnover.score_tables import from_columns, known
@@ -24,11 +25,10 @@ from turnover.scores.confident_learning import confident_learning
 from turnover.scores.consistency import inconsistency
 from turnover.scores.membership import log_likelihood_ratios, membership
 from turnover.scores.subsampling import memorization, with_and_without
-from turnover.store import SCRATCH, replacing
+from turnover.store import SCRATCH
 from turnover.tables import write_scores
 from turnover.tracking import Tracker
 
-ESSENCE = "members.npz"  # what is kept of the networks: who was trained on what, and what each said
 _TO_FIT = 3  # networks trained on an example, and as many that are not, for its two densities
 
 
@@ -71,7 +71,7 @@ def work(
     table = from_columns(parts, config, columns, score)
     if isinstance(estimator, LeaveOneOutEstimator):  # only these have a score
         table = table[(~ensemble.included).any(0).numpy()]
-    _write_essence(folder / ESSENCE, parts, ensemble, found)
+    write_members(folder, _kept(parts, ensemble, found))
     write_scores(folder / "scores.parquet", table)
     record["networks"] = len(ensemble.seeds)
     record["examples_trained"] = int(ensemble.included.sum()) * config.epochs
@@ -148,26 +148,15 @@ def _columns(config: RunConfig, found: Outcomes, ensemble: Design, labels: Tenso
     return columns
 
 
-def _write_essence(path: Path, parts: Parts, ensemble: Design, found: Outcomes) -> None:
-    test = parts.groups.get(("test", "all"))
-    arrays: dict[str, Tensor] = {
-        "ids": parts.train.ids,
-        "test_ids": test.ids if test is not None else parts.train.ids[:0],
-        "included": ensemble.included,
-        "fraction": ensemble.fraction,
-        "confidence": found.confidence,
-        "right": found.right,
-    }
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **{name: value.cpu().numpy() for name, value in arrays.items()})  # type: ignore[arg-type]
-
-
-def read_members(run: Path) -> dict[str, np.ndarray]:
-    """What is kept of the networks of a finished run.
-
-    Returns:
-        ids [examples] and test_ids [test examples], int64; included, bool [networks, examples]; fraction, float64
-        [networks]; confidence (log odds of the label), float32, and right, bool [networks, examples + test examples].
-    """
-    with np.load(run / ESSENCE, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+def _kept(parts: Parts, ensemble: Design, found: Outcomes) -> Members:
+    test, n = parts.groups.get(("test", "all")), len(parts.train)
+    return Members(
+        ids=parts.train.ids.cpu().numpy(),
+        test_ids=(test.ids if test is not None else parts.train.ids[:0]).cpu().numpy(),
+        included=ensemble.included,
+        fraction=ensemble.fraction,
+        confidence=found.confidence[:, :n],
+        right=found.right[:, :n],
+        test_confidence=found.confidence[:, n:],
+        test_right=found.right[:, n:],
+    )

@@ -55,8 +55,14 @@ METRICS |= {
 
 # What estimators besides turn-over dropout write; high: memorized, difficult or wrongly labelled
 ESTIMATES = {
-    "memorization": (pa.float64(), "share of networks right about it, trained on it minus not trained on it"),
-    "memorization_loss": (pa.float64(), "mean loss of networks not trained on it minus that of the others, in nats"),
+    "memorization": (
+        pa.float64(),
+        "share of networks right about it, trained on it minus not trained on it; mean over fractions",
+    ),
+    "memorization_loss": (
+        pa.float64(),
+        "mean loss of networks not trained on it minus that of the others, in nats; mean over fractions",
+    ),
     "out_accuracy": (pa.float64(), "share of the networks not trained on it that are right about it"),
     "in_loss": (pa.float64(), "mean loss of networks trained on it, in nats"),
     "out_loss": (pa.float64(), "mean loss of networks not trained on it, in nats"),

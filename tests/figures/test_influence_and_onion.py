@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 import torch
 from digits import digits
+from ensemble_oracles import kept
 
 from turnover.config import RunConfig
 from turnover.data.datasets import load
-from turnover.ensemble import read_members
 from turnover.experiments import sweep
 from turnover.figures import influence as picture
 from turnover.figures import onion
@@ -81,7 +81,7 @@ def test_an_onion_is_peeled_and_compared_on_what_remains_in_both() -> None:
     numbers = onion._of_seed(0, [Source(config, Run(config).folder) for config in configs], before(configs))
     removed = {}
     for config in configs:
-        members = read_members(Run(config).folder)
+        members = kept(Run(config).folder)
         everyone = set(before(configs).index)
         removed[config.subsets.train_on] = everyone - set(members["ids"].tolist())  # type: ignore[union-attr]
     table = read_scores(Run(configs[0].parents[0]).folder)
@@ -90,7 +90,7 @@ def test_an_onion_is_peeled_and_compared_on_what_remains_in_both() -> None:
     assert not removed["without_random"] & removed["without_difficult"]
     both = sorted(set(table.index) - removed["without_random"] - removed["without_difficult"])
     for config in configs:
-        members = read_members(Run(config).folder)
+        members = kept(Run(config).folder)
         n = len(members["ids"])
         included = torch.from_numpy(members["included"])
         ratios = log_likelihood_ratios(torch.from_numpy(members["confidence"][:, :n]), included).numpy()

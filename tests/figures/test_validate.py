@@ -8,12 +8,12 @@ import oracles
 import pandas as pd
 import pytest
 import yaml
+from ensemble_oracles import kept
 from looking import finish_and_look
 from PIL import Image
 from scipy.stats import spearmanr
 
 from turnover.config import RunConfig
-from turnover.ensemble import read_members
 from turnover.errors import RunFailed
 from turnover.estimators import SubsamplingEstimator, TurnoverEstimator
 from turnover.experiments import sweep
@@ -122,7 +122,7 @@ def test_seconds_are_those_of_the_runs(table: pd.DataFrame) -> None:
 
 def test_the_ground_truth_is_that_of_its_networks(folder: Path) -> None:
     [config] = configs(["validate_truth"])
-    members = read_members(Run(config).folder)
+    members = kept(Run(config).folder)
     known = truth(config)
     n = len(members["ids"])
     assert isinstance(config.estimator, SubsamplingEstimator)
@@ -137,7 +137,7 @@ def test_the_ground_truth_is_that_of_its_networks(folder: Path) -> None:
 
 def test_an_ensemble_with_a_budget_is_its_first_networks(folder: Path) -> None:
     [config] = configs(["validate_subsampling"])
-    members = read_members(Run(config).folder)
+    members = kept(Run(config).folder)
     [ten] = [each for each in gather([config])[Condition.of(config)] if each.networks == 10]
     inside = members["included"][:10, 0]
     right = members["right"][:10, 0].astype(float)
@@ -159,7 +159,7 @@ def test_influences_are_held_against_those_of_the_networks(folder: Path) -> None
     """By loops: for each test example, over training examples, means over networks with and without them."""
     [known] = configs(["validate_truth"])
     runs = configs(["validate_influence"])
-    members = read_members(Run(known).folder)
+    members = kept(Run(known).folder)
     n, tests = len(members["ids"]), len(members["test_ids"])
     losses = np.log1p(np.exp(-members["confidence"][:, n:].astype(np.float64)))
     single = []

@@ -11,10 +11,10 @@ import pandas as pd
 import torch
 
 from turnover.claims import decide, measure_seeds
-from turnover.ensemble import read_members
 from turnover.figures.make import Drawn, FigureConfig
 from turnover.figures.notes import Source
 from turnover.figures.style import COLOURS
+from turnover.member_file import read_members
 from turnover.scores.membership import log_likelihood_ratios, membership, true_positive_rate
 from turnover.store import Run
 from turnover.tables import read_scores
@@ -62,19 +62,17 @@ def _of_seed(seed: int, sources: Sequence[Source], before: pd.Series) -> pd.Data
         for source in sources
         if source.config.seed == seed
     }
-    first, second = (each["ids"] for each in members.values())
+    first, second = (each.ids for each in members.values())
     both = np.intersect1d(first, second)
     ranked = before.reindex(both).sort_values(kind="stable").index.to_numpy()
     rows = []
     for side, each in members.items():
-        n = len(each["ids"])
-        places = pd.Series(np.arange(n), index=each["ids"])
-        included = torch.from_numpy(each["included"])
-        ratios = log_likelihood_ratios(torch.from_numpy(each["confidence"][:, :n]), included)
-        exposure = membership(ratios, included)
+        places = pd.Series(np.arange(len(each.ids)), index=each.ids)
+        ratios = log_likelihood_ratios(each.confidence, each.included)
+        exposure = membership(ratios, each.included)
         for tenth, ids in enumerate([ranked, *np.array_split(ranked, 10)]):
             among = torch.tensor(places[ids].to_numpy())
-            found = float(true_positive_rate(ratios, included, _RATE, among))
+            found = float(true_positive_rate(ratios, each.included, _RATE, among))
             mean = float(exposure[among].mean())
             rows.append(
                 {"seed": seed, "side": side, "tenth": tenth, "examples": len(ids), "exposure": mean, "found": found}

@@ -2,7 +2,9 @@
 
 mem(z_i) = P(right about z_i | trained on all) - P(right about z_i | trained on all but z_i), the definition of label
 memorization (Feldman, 2020) without subsampling. Networks that leave out another example stand for those trained on
-all, so that the same formula holds (`subsampling.memorization`).
+all, so that the same formula holds (`subsampling.memorization`). Of each seed there is one network for every example
+that is left out, with the same initial weights; which examples meet in a batch differs. All examples are judged by the
+same networks, so their errors are not independent.
 """
 
 import torch

@@ -8,9 +8,9 @@ import pandas as pd
 import torch
 
 from turnover.config import RunConfig
-from turnover.ensemble import read_members
 from turnover.estimators import OneRunEstimator, SubsamplingEstimator, TurnoverEstimator
 from turnover.facts import FACTS
+from turnover.member_file import Members, read_members
 from turnover.models import build as build_model
 from turnover.scores.subsampling import memorization
 from turnover.store import Run
@@ -123,11 +123,10 @@ def turnover_forms(table: pd.DataFrame) -> dict[str, pd.Series]:
     }
 
 
-def first_networks(members: dict[str, np.ndarray], networks: int) -> pd.Series:
+def first_networks(members: Members, networks: int) -> pd.Series:
     """Memorization by so many networks of an ensemble; NaN where all or none of them were trained on an example."""
-    n = len(members["ids"])
-    right, included = (torch.from_numpy(members[name][:networks, :n]) for name in ("right", "included"))
-    return pd.Series(memorization(right, included).numpy(), index=pd.Index(members["ids"], name="id"))
+    found = memorization(members.right[:networks], members.included[:networks])
+    return pd.Series(found.numpy(), index=pd.Index(members.ids, name="id"))
 
 
 def gather(configs: Sequence[RunConfig]) -> dict[Condition, list[Estimate]]:

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 
 from turnover.agreement import ceiling
 from turnover.config import RunConfig
-from turnover.ensemble import read_members
+from turnover.member_file import read_members
 from turnover.scores.subsampling import influence
 from turnover.store import Run
 from turnover.tables import read_influences
@@ -26,14 +25,11 @@ def influence_agreement(truth: RunConfig, estimates: Sequence[RunConfig]) -> dic
         reliability: of the ground truth (split halves, Spearman-Brown); ceiling: the most that can be expected.
     """
     members = read_members(Run(truth).folder)
-    n = len(members["ids"])
-    included = torch.from_numpy(members["included"])
-    losses = F.softplus(-torch.from_numpy(members["confidence"][:, n:]).double())  # [networks, test examples]
+    included, losses = members.included, F.softplus(-members.test_confidence.double())  # [networks, test examples]
     real = -influence(losses, included).numpy()
     first, second = (-influence(losses[start::2], included[start::2]).numpy() for start in (0, 1))
     found = [
-        read_influences(Run(config).folder).loc[members["ids"], members["test_ids"]].to_numpy().T
-        for config in estimates
+        read_influences(Run(config).folder).loc[members.ids, members.test_ids].to_numpy().T for config in estimates
     ]
     halves = mean_correlation(first, second)
     reliability = 2 * halves / (1 + halves)

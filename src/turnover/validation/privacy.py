@@ -5,7 +5,7 @@ import pandas as pd
 import torch
 
 from turnover.config import RunConfig
-from turnover.ensemble import read_members
+from turnover.member_file import read_members
 from turnover.scores.membership import log_likelihood_ratios, true_positive_rate
 from turnover.store import Run
 from turnover.validation.truth import Truth
@@ -24,12 +24,11 @@ def exposure(config: RunConfig, truth: Truth) -> pd.DataFrame:
         positive rate the share of members found.
     """
     members = read_members(Run(config).folder)
-    n = len(members["ids"])
-    included, confidence = torch.from_numpy(members["included"]), torch.from_numpy(members["confidence"][:, :n])
+    included = members.included
     enough = torch.minimum(included.sum(0), (~included).sum(0)) >= 3  # networks; of a large ensemble always
     included = included[:, enough]
-    ratios = log_likelihood_ratios(confidence[:, enough], included)
-    known = truth.table.reindex(members["ids"][enough.numpy()])
+    ratios = log_likelihood_ratios(members.confidence[:, enough], included)
+    known = truth.table.reindex(members.ids[enough.numpy()])
     n = len(known)
     order = np.lexsort((known["loss"].to_numpy(), known["probability"].to_numpy()))
     parts = {0: np.arange(n), **{number + 1: part for number, part in enumerate(np.array_split(order, 10))}}

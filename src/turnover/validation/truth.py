@@ -5,13 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from turnover.agreement import Correlation, ceiling, pearson, reliability, spearman
 from turnover.config import RunConfig
-from turnover.ensemble import read_members
+from turnover.member_file import read_members
 from turnover.scores.subsampling import memorization, with_and_without
 from turnover.store import Run
 from turnover.tables import read_scores
@@ -37,15 +36,13 @@ def truth(config: RunConfig) -> Truth:
     run = Run(config)
     table = read_scores(run.folder)
     members = read_members(run.folder)
-    n = len(members["ids"])
-    included = torch.from_numpy(members["included"])
-    right, confidence = (torch.from_numpy(members[name][:, :n]) for name in ("right", "confidence"))
+    right, confidence, included = members.right, members.confidence, members.included
     halves = [_forms(right[start::2], confidence[start::2], included[start::2]) for start in (0, 1)]
     wrong = (table["label"] != table["true_label"]).to_numpy()
     found = {}
     for name, correlation in CORRELATIONS.items():
         for form in halves[0]:
-            for part, chosen in (("all", np.ones(n, dtype=bool)), ("clean", ~wrong)):
+            for part, chosen in (("all", np.ones(len(table), dtype=bool)), ("clean", ~wrong)):
                 both = chosen & np.isfinite(halves[0][form]) & np.isfinite(halves[1][form])
                 first, second = (half[form][both] for half in halves)
                 found[f"{name}/{form}/{part}"] = reliability(first, second, correlation)
