@@ -76,7 +76,7 @@ def within_fractions(values: Table, included: Membership, fractions: Sequence[fl
     return [mean(each) for each in found]
 
 
-def log_likelihood_ratios(confidence: Table, included: Membership, *, enough: float = 8) -> np.ndarray:
+def log_likelihood_ratios(confidence: Table, included: Membership, *, enough: float = 32) -> np.ndarray:
     """Two normal densities, each fitted to all other networks of its kind.
 
     Args:

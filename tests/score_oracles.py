@@ -70,6 +70,8 @@ def variance_of_gradients(
         for network in checkpoints:
             one = each.clone().requires_grad_()
             [gradient] = torch.autograd.grad(network(one[None])[0, label], [one])
+            if gradient.dim() == 3:  # channels, height, width
+                gradient = torch.stack([*gradient]).sum(0) / len(gradient)
             gradients.append(gradient.flatten().tolist())
         pixels = []
         for of_pixel in zip(*gradients, strict=True):

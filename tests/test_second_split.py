@@ -28,6 +28,7 @@ from turnover.second_split import halves, steps
 from turnover.seeding import seeded, stream, torch_generator
 from turnover.store import Run
 from turnover.tables import read_metrics, read_scores
+from turnover.tracking import Dashboard, Tracker
 
 SMALL = (
     *("turnover=off", "estimator=second_split", "dataset.limit=101", "model.hidden=[16]", "batch_size=25"),
@@ -90,10 +91,14 @@ def trained_epochs(
         yield
 
 
-def by_hand(config: RunConfig, second_epochs: int) -> list[int]:
-    """Both trainings, twice; then each example by itself."""
+def tracker() -> Tracker:
+    return Tracker(Dashboard(), [])
+
+
+def by_hand(config: RunConfig, second_epochs: int) -> tuple[list[int], float]:
+    """Both trainings, twice; then each example by itself. Scores, and the share learnt by the first training."""
     parts = build(config, torch.device("cpu"))
-    scores = [-1] * len(parts.train)
+    scores, learnt = [-1] * len(parts.train), 0
     two = halves(config, len(parts.train))
     for number, (first, second) in enumerate((two, two[::-1])):
         model = network_of(config, number)
@@ -106,9 +111,10 @@ def by_hand(config: RunConfig, second_epochs: int) -> list[int]:
             for _ in trained_epochs(model, some, velocity, config, epochs, seed):
                 with torch.no_grad():
                     right.append((model(images).argmax(1) == labels).tolist())
+        learnt += sum(right[config.epochs - 1])
         for i, position in enumerate(first.tolist()):
             scores[position] = oracles.second_split_forgetting([each[i] for each in right[config.epochs :]])
-    return scores
+    return scores, learnt / len(scores)
 
 
 @pytest.mark.parametrize("augmentation", ["none", "crop"])
@@ -116,10 +122,13 @@ def test_scores_are_those_of_two_trainings_by_hand(augmentation: str) -> None:
     config = config_of("schedule=cosine", f"augmentation={augmentation}")
     folder = execute(config)
     table = read_scores(folder)
-    expected = by_hand(config, second_epochs=6)
+    expected, learnt = by_hand(config, second_epochs=6)
     assert table["second_split"].tolist() == expected
     assert table["score"].tolist() == expected
     assert len(set(expected)) > 3, "they tell examples apart"
+    metrics = read_metrics(folder).set_index(["epoch", "split", "metric"])["value"].to_dict()
+    assert metrics == pytest.approx({(config.epochs, "train", "in_accuracy"): learnt})
+    assert 0 < learnt < 1
     data = build(config, torch.device("cpu")).dataset.train
     assert table.index.tolist() == data.ids.tolist()
     assert table["label"].tolist() == data.labels.tolist()
@@ -133,7 +142,7 @@ def test_what_the_run_records() -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["examples_trained"] == 10 * 101
     assert "leakage" not in manifest
-    assert len(read_metrics(folder)) == 0
+    assert read_metrics(folder)["metric"].tolist() == ["in_accuracy"]
     assert {path.name for path in folder.iterdir()} >= {"config.yaml", "scores.parquet", "metrics.parquet", "DONE"}
     assert not (folder / "scratch").exists()
 
@@ -178,16 +187,16 @@ def test_after_the_first_half_it_goes_on_and_so_does_the_progress_bar(
 
     told: list[int] = []
     folders = [tmp_path / name for name in ("whole", "stopped")]
-    second_split.work(parts, config, folders[0], told.append, {})
+    second_split.work(parts, config, folders[0], tracker(), told.append, {})
     assert sum(told) == total
     with monkeypatch.context() as patch:
         patch.setattr(second_split, "make_model", make(stop=1))
         with pytest.raises(Stop):
-            second_split.work(parts, config, folders[1], lambda steps: None, {})
+            second_split.work(parts, config, folders[1], tracker(), lambda steps: None, {})
     assert [path.name for path in (folders[1] / "scratch").iterdir()] == ["half-0.npz"]
     monkeypatch.setattr(second_split, "make_model", make(stop=None))
     told.clear()
-    second_split.work(parts, config, folders[1], told.append, {})
+    second_split.work(parts, config, folders[1], tracker(), told.append, {})
     assert sum(told) == total
     assert made == [stream(config.seed, "member", number) for number in range(2)], "each network once"
     once, again = ((folder / "scores.parquet").read_bytes() for folder in folders)

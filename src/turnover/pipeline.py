@@ -65,7 +65,7 @@ def work(run: Run, device: torch.device, record: dict[str, Any]) -> None:
                 ensemble.work(parts, config, folder, tracker, bar.update, record)
         elif isinstance(config.estimator, SecondSplitEstimator):
             with _progress(second_split.steps(config, len(parts.train)), 0, run.name) as bar:
-                second_split.work(parts, config, folder, bar.update, record)
+                second_split.work(parts, config, folder, tracker, bar.update, record)
         else:
             tracker = one_network(parts, config, run, live, record)
         write_metrics(folder / "metrics.parquet", tracker.rows)

@@ -21,6 +21,7 @@ from turnover.scores.second_split import second_split_forgetting
 from turnover.seeding import numpy_generator, stream
 from turnover.store import SCRATCH, replacing
 from turnover.tables import write_scores
+from turnover.tracking import Tracker
 from turnover.training.loop import steps_per_epoch, train
 from turnover.training.optimizers import build as build_optimizer
 from turnover.training.schedules import learning_rate
@@ -45,11 +46,16 @@ def _steps(config: RunConfig, first: int, examples: int) -> int:
 
 
 def work(
-    parts: Parts, config: RunConfig, folder: Path, on_step: Callable[[int], object], record: dict[str, Any]
+    parts: Parts,
+    config: RunConfig,
+    folder: Path,
+    tracker: Tracker,
+    on_step: Callable[[int], object],
+    record: dict[str, Any],
 ) -> None:
     """Train twice, going on after the first time if that is done, and write scores.parquet."""
     two = halves(config, len(parts.train))
-    scores = torch.zeros(len(parts.train))
+    scores, learnt = torch.zeros(len(parts.train)), torch.zeros(len(parts.train), dtype=torch.bool)
     for number in range(2):
         path = folder / SCRATCH / f"half-{number}.npz"
         first, second = two[number], two[1 - number]
@@ -60,7 +66,10 @@ def work(
             with replacing(path) as temporary, temporary.open("wb") as file:
                 np.savez(file, correct=correct.cpu().numpy())
         with np.load(path, allow_pickle=False) as file:
-            scores[first] = second_split_forgetting(torch.from_numpy(file["correct"]))
+            correct = torch.from_numpy(file["correct"])
+        learnt[first] = correct[0]
+        scores[first] = second_split_forgetting(correct[1:])
+    tracker.log(config.epochs, "train", {"in_accuracy": float(learnt.double().mean())})
     write_scores(folder / "scores.parquet", from_columns(parts, config, {"second_split": scores}, "second_split"))
     assert isinstance(config.estimator, SecondSplitEstimator)
     record["examples_trained"] = (config.epochs + config.estimator.epochs) * len(parts.train)
@@ -69,7 +78,9 @@ def work(
 def _forgotten(
     parts: Parts, config: RunConfig, number: int, first: Tensor, second: Tensor, on_step: Callable[[int], object]
 ) -> Tensor:
-    """Whether the network is right about examples of the first half, after each epoch on the second.  # [epochs, n]"""
+    """Whether the network is right about examples of the first half, after the training on it, then after each epoch on
+    the second.  # bool [1 + epochs, n]
+    """
     assert isinstance(config.estimator, SecondSplitEstimator)
     device = parts.train.device
     model = make_model(config, device, stream(config.seed, "member", number))
@@ -77,7 +88,7 @@ def _forgotten(
     of_first = parts.train.select(first.to(device))
     correct = []
     for place, (half, epochs) in enumerate(((first, config.epochs), (second, config.estimator.epochs))):
-        for _ in train(
+        for epoch in train(
             model,
             augmented(parts.train.select(half.to(device)), config.augmentation),
             optimizer,
@@ -88,7 +99,7 @@ def _forgotten(
             precision=config.precision,
             on_step=lambda: on_step(1),
         ):
-            if place == 1:
+            if place == 1 or epoch.number == epochs:
                 [outcome] = evaluate(model, of_first)
                 correct.append(outcome.prediction == of_first.labels)
     return torch.stack(correct)

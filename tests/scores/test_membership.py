@@ -32,7 +32,7 @@ def confidences(networks: int, examples: int, spread: float = 1.0, seed: int = 0
     return 5 * mean + spread * (0.5 + scale.abs()) * noise
 
 
-def oracle(phi: Tensor, included: Tensor, *, enough: float = 8) -> np.ndarray:
+def oracle(phi: Tensor, included: Tensor, *, enough: float = 32) -> np.ndarray:
     return oracles.log_likelihood_ratios(phi.tolist(), included.tolist(), enough=enough)
 
 
@@ -45,9 +45,9 @@ def test_few_networks_share_one_variance(networks: int, examples: int, spread: f
     np.testing.assert_allclose(found.numpy(), oracle(phi, included), rtol=1e-8, atol=1e-8)
 
 
-def test_eight_networks_of_either_kind_give_an_example_its_own_variance() -> None:
-    included = torch.arange(17)[:, None] < torch.tensor([8, 7, 9, 10])  # so many with, and 9, 10, 8, 7 without
-    phi = confidences(17, 4)
+def test_32_networks_of_either_kind_give_an_example_its_own_variance() -> None:
+    included = torch.arange(65)[:, None] < torch.tensor([32, 31, 33, 34])  # so many with, and 33, 34, 32, 31 without
+    phi = confidences(65, 4)
     found = log_likelihood_ratios(phi, included).numpy()
     np.testing.assert_allclose(found, oracle(phi, included), rtol=1e-8, atol=1e-8)
     own, shared = (oracle(phi, included, enough=enough) for enough in (0, math.inf))
@@ -93,7 +93,7 @@ def test_equal_confidences_tell_nothing() -> None:
     assert torch.equal(log_likelihood_ratios(phi, included), torch.zeros(8, 3, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("networks", [10, 70])
+@pytest.mark.parametrize("networks", [10, 140])
 def test_order_of_networks_and_examples_is_of_no_account(networks: int) -> None:
     phi, included = confidences(networks, 5), halves(networks, 5)
     rows, places = torch.randperm(networks), torch.randperm(5)
@@ -102,7 +102,7 @@ def test_order_of_networks_and_examples_is_of_no_account(networks: int) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("networks", [10, 70])
+@pytest.mark.parametrize("networks", [10, 140])
 def test_scale_and_origin_of_confidence_are_of_no_account(networks: int) -> None:
     phi, included = confidences(networks, 5), halves(networks, 5)
     expected = log_likelihood_ratios(phi, included)
@@ -127,18 +127,18 @@ def test_examples_with_too_few_networks_spoil_no_others() -> None:
 # --- what it finds ---
 
 
-@pytest.mark.parametrize("networks", [16, 80])
+@pytest.mark.parametrize("networks", [16, 160])
 def test_networks_that_were_trained_on_an_example_are_found(networks: int) -> None:
     included = halves(networks, 60, least=networks // 4)
     phi = confidences(networks, 60) + 8.0 * included
     ratios = log_likelihood_ratios(phi, included)
     assert float(ratios[included].median()) > 5
     assert float(ratios[~included].median()) < -5
-    assert float(membership(ratios, included).min()) > 5
+    assert float(membership(ratios, included).min()) > 3
     assert float(true_positive_rate(ratios, included, 0.01)) > 0.9
 
 
-@pytest.mark.parametrize("networks", [16, 80])
+@pytest.mark.parametrize("networks", [16, 160])
 def test_where_there_is_nothing_to_find_nothing_is_found(networks: int) -> None:
     included = halves(networks, 200, least=networks // 4)
     ratios = log_likelihood_ratios(confidences(networks, 200), included)

@@ -12,14 +12,14 @@ from torch import Tensor
 
 from turnover.scores.subsampling import with_and_without
 
-_ENOUGH = 8  # networks of either kind for a variance of the example's own; with fewer it gets the mean of all
+_ENOUGH = 32  # networks of either kind for a variance of the example's own; with fewer it gets the mean of all
 
 
 def log_likelihood_ratios(confidence: Tensor, included: Tensor) -> Tensor:
     """log N(phi; with) - log N(phi; without), of each network and example, by all *other* networks.
 
-    Variances of few numbers are wild: an example with less than eight networks of either kind takes the mean variance
-    of all examples (Carlini et al. share one below 64 networks; here the smaller kind decides, as fractions differ).
+    Variances of few numbers are wild: an example with less than 32 networks of either kind takes the mean variance of
+    all examples. (Carlini et al. share one below 64 networks, of which half are trained on an example.)
 
     Args:
         confidence: phi.  # [networks, examples]

@@ -12,7 +12,8 @@ class GradientVariance:
     """VoG of n examples, from one network at several checkpoints of its training.
 
     S_t is the gradient of the label's logit with respect to the prepared input at checkpoint t of K, and μ its mean
-    over checkpoints, by pixel. Only sums are kept, two numbers of float32 for each pixel of each example.
+    over checkpoints, by pixel. Of images, inputs of [channels, height, width], it is first averaged over channels, as
+    in the authors' code. Only sums are kept, two numbers of float32 for each pixel of each example.
     """
 
     def __init__(self, n: int) -> None:
@@ -37,7 +38,7 @@ class GradientVariance:
             # Welford's update: a difference of large sums of squares would lose what changes little
             for index, mean, square in zip(*parts, strict=True):
                 x, y, _ = examples.batch(index)
-                gradient = _of_label(model, x, y).float()
+                gradient = _by_pixel(_of_label(model, x, y).float())
                 change = gradient - mean
                 mean.add_(change / count)
                 square.addcmul_(change, gradient - mean)
@@ -92,11 +93,11 @@ class GradientVariance:
         one = examples.prepare(examples.inputs[:1])
         if not one.is_floating_point():
             raise RefusedInput(f"the variance of gradients needs inputs with a gradient, floats; got {one.dtype}")
-        shape = (self._n, *one.shape[1:])
+        shape = (self._n, *_by_pixel(one).shape[1:])
         if self._mean is None or self._squares is None:
             self._mean, self._squares = (torch.zeros(shape, device=examples.device) for _ in range(2))
         if self._mean.shape != shape:
-            raise RefusedInput(f"inputs had shape {tuple(self._mean.shape)} at earlier checkpoints, now {shape}")
+            raise RefusedInput(f"pixels had shape {tuple(self._mean.shape)} at earlier checkpoints, now {shape}")
         self._mean, self._squares = self._mean.to(examples.device), self._squares.to(examples.device)
         return self._mean, self._squares
 
@@ -125,6 +126,11 @@ def standardised(values: Tensor, labels: Tensor) -> Tensor:
     centred = values - mean(values)
     deviation = mean(centred.square()).sqrt()
     return torch.where(deviation > 0, centred / deviation, 0).float()
+
+
+def _by_pixel(gradient: Tensor) -> Tensor:
+    """Mean over the channels of images; other inputs as they are.  # [batch, channels, height, width] or any other"""
+    return gradient.mean(1) if gradient.dim() == 4 else gradient
 
 
 def _of_label(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
