@@ -1,6 +1,8 @@
 """Agreement of scores, against SciPy and against the drawn sample written out, and what follows from its definition."""
 
+import itertools
 import math
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +13,16 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnover.agreement import ceiling, interval, pearson, precision_at_wrong, reliability, spearman, split_half
+from turnover.agreement import (
+    ceiling,
+    interval,
+    pearson,
+    precision_at_wrong,
+    reliability,
+    spearman,
+    split_half,
+    tie_bound,
+)
 from turnover.claims import REPLICATES, Statistic, bootstrap
 from turnover.statistics import auroc
 
@@ -281,6 +292,27 @@ def test_a_reliability_is_of_ranks_unless_told_otherwise() -> None:
 
 def test_the_ceiling_by_hand() -> None:
     assert [ceiling(each) for each in (1.0, 0.25, 0.0, -0.5, -math.inf)] == [1.0, 0.5, 0.0, 0.0, 0.0]
+
+
+@given(st.lists(tied_value, min_size=2, max_size=7), st.randoms())
+def test_the_bound_of_ties_is_the_best_that_a_score_without_ties_can_do(
+    values: list[float], order: random.Random
+) -> None:
+    shuffled = [*values]
+    order.shuffle(shuffled)
+    truth = np.array(shuffled)
+    if len(set(values)) == 1:
+        assert tie_bound(truth) == 0.0
+        return
+    best = max(scipy.stats.spearmanr(each, truth).statistic for each in itertools.permutations(range(len(truth))))
+    assert tie_bound(truth) == exactly(best)
+
+
+def test_the_bound_of_many_ties_by_hand() -> None:
+    assert tie_bound(np.arange(5.0)) == 1.0
+    assert tie_bound(np.array([0.0] * 400 + [*range(1, 601)])) == exactly(
+        math.sqrt(1 - (400**3 - 400) / (1000**3 - 1000))
+    )
 
 
 @pytest.mark.parametrize(("noise", "slack"), [(0.3, 0.005), (1.0, 0.01), (3.0, 0.02)])

@@ -176,3 +176,28 @@ def test_the_speed_of_ensembles_is_that_of_the_benchmark() -> None:
     told = " ".join(README.split())
     assert f"{faster[0]}, {faster[1]} and {faster[2]} times as fast as one by one with 32, 128 and 256 units" in told
     assert f"at {share[0]}, {share[1]} and {share[2]} of what large matrix products reach" in told
+
+
+DATASETS = ("mnist", "fashion_mnist", "cifar10")
+
+
+def two_places(value: float) -> str:
+    return f"{value:.2f}".replace("0.", ".", 1)
+
+
+def test_every_number_of_which_score_to_use_is_that_of_the_validation() -> None:
+    table = pd.read_csv(REFERENCE / "laptop" / "validate" / "table.csv")
+    table = table[(table["noise"] == "symmetric") & (table["wrong"] == 300) & (table["augmentation"] == "none")]
+    told = rows("score")
+    assert len(told) > 12
+    for cells in told:
+        name, _, networks = cells[0].partition("`, ")
+        mine = table[table["estimator"] == name.strip("`")]
+        if networks:
+            mine = mine[mine["networks"] == int(networks.split()[0])]
+        one = mine[mine["seeds"] == 1].set_index("dataset")
+        assert cells[1] == f"{one.loc['mnist', 'cost']:.1f}"
+        for cell, dataset in zip(cells[2:5], DATASETS, strict=True):
+            agreement = mine[mine["dataset"] == dataset].sort_values("seeds")["spearman"]
+            assert cell == " → ".join(map(two_places, agreement)), (cells[0], dataset)
+        assert cells[5] == " / ".join(two_places(one.loc[dataset, "precision"]) for dataset in DATASETS)

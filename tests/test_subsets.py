@@ -108,6 +108,19 @@ def test_all_subsets_have_one_size_and_do_not_overlap(rows: list[Row]) -> None:
         assert max(scores[id] for id in found["random"]) <= min(scores[id] for id in found["difficult"])
 
 
+def test_a_random_choice_of_all_holds_easy_and_difficult_ones_too() -> None:
+    rows = [(id, id % 3, float(id), 1.0) for id in range(60)]
+    table = score_table(rows)
+    drawn: set[int] = set()
+    for seed in range(20):
+        found, others = (ids_of(by_scores(table, 10, seed, of_all=each)) for each in (True, False))
+        assert (found["easy"], found["difficult"]) == (others["easy"], others["difficult"])
+        assert len(set(found["random"])) == 10
+        assert not set(others["random"]) & {*others["easy"], *others["difficult"]}
+        drawn |= set(found["random"])
+    assert drawn == set(range(60))
+
+
 def test_labels_and_scores_stay_with_their_ids_and_the_extremes_come_first() -> None:
     scores = {5: (1, 0.3), 9: (0, 0.0), 2: (1, 4.0), 7: (2, 0.1), 1: (0, 2.0), 4: (3, 0.5)}
     rows = [(id, label, score, 1.0) for id, (label, score) in scores.items()]

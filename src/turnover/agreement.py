@@ -117,6 +117,21 @@ def ceiling(reliability: float) -> float:
     return math.sqrt(max(reliability, 0.0))
 
 
+def tie_bound(values: np.ndarray) -> float:
+    """Highest Spearman correlation that a score without ties can have with these values: √(1 - Σ(t³ - t) / (n³ - n)).
+
+    t are the sizes of the groups of equal values; 1 if all differ, 0 if none does. Follows from the variance of ranks
+    with ties (Kendall, 1945): a score in the same order, with ties broken anyhow, reaches it.
+
+    Args:
+        values: at least two numbers, none of them NaN.  # [n]
+    """
+    n = len(values)
+    _, sizes = np.unique(values, return_counts=True)
+    t = sizes.astype(np.float64)
+    return math.sqrt(max(1 - float((t**3 - t).sum()) / (float(n) ** 3 - n), 0.0))
+
+
 def interval(runs: Sequence[Statistic], examples: int, replicates: int = REPLICATES) -> tuple[float, float, float]:
     """The mean of a statistic over runs, and the ends of its 95 % percentile bootstrap interval over examples.
 

@@ -10,6 +10,7 @@ from turnover.data.datasets import Dataset, Split
 from turnover.errors import RefusedInput
 from turnover.options import LabelSubsets, NoSubsets, TableSubsets
 from turnover.scores.average import average
+from turnover.seeding import stream
 from turnover.store import Run, require
 from turnover.subsets import by_labels, by_scores
 from turnover.tables import read_scores
@@ -37,7 +38,9 @@ def choose(config: RunConfig, dataset: Dataset) -> pd.DataFrame | None:
                 rows = scores[(scores["split"] == split) & scores.index.isin(part.ids.cpu().numpy())]
                 if len(rows):  # not every score run knows the test examples
                     _same_labels(rows, _labels(part))
-                    chosen = by_scores(rows, subsets.size, config.dataset.seed, balanced=subsets.balanced)
+                    anew = subsets.random_of == "all"
+                    seed = stream(config.seed, "random subset") if anew else config.dataset.seed
+                    chosen = by_scores(rows, subsets.size, seed, balanced=subsets.balanced, of_all=anew)
                     parts.append(chosen.assign(split=split))
             return pd.concat(parts, ignore_index=True)
         case TableSubsets(path=path):

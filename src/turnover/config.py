@@ -38,6 +38,7 @@ class ScoreSubsets(Group):
     name: Literal["scores"]  # easy: the lowest memorization scores; difficult: the highest; random: of the others
     size: Size  # of each subset
     balanced: bool  # equal counts of every class
+    random_of: Literal["others", "all"]  # random: of the others, the same for all seeds; of all, by the run's seed
     train_on: Literal["all", "easy", "difficult", "random", "without_difficult", "without_random"]
     runs: Annotated[list["RunConfig"], Field(min_length=1)]  # score runs, whose scores are averaged
 
@@ -119,7 +120,12 @@ NOT_SCIENCE = ("device", "logger", "experiment", "scale")
 
 # Options that were added when runs existed already. With these values they change nothing, so they are left out of the
 # identity, and the runs that were made before them are still found.
-LATER = {"augmentation": {"name": "none"}, "corruption.kind": "random", "estimator.targets": 0}
+LATER = {
+    "augmentation": {"name": "none"},
+    "corruption.kind": "random",
+    "estimator.targets": 0,
+    "subsets.random_of": "others",
+}
 
 STAGE_VERSION = 2  # raise by hand when the same science would give other numbers than before
 

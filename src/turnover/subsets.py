@@ -27,7 +27,9 @@ def ranked(table: pd.DataFrame) -> pd.DataFrame:
     return table.iloc[np.lexsort((table.index.to_numpy(), loss.to_numpy(), score.to_numpy()))]
 
 
-def by_scores(table: pd.DataFrame, size: float, seed: int, *, balanced: bool = False) -> pd.DataFrame:
+def by_scores(
+    table: pd.DataFrame, size: float, seed: int, *, balanced: bool = False, of_all: bool = False
+) -> pd.DataFrame:
     """The easiest and the most difficult examples, and a random choice of the others, as many of each.
 
     Args:
@@ -36,19 +38,21 @@ def by_scores(table: pd.DataFrame, size: float, seed: int, *, balanced: bool = F
         size: of each subset: a count (int), or a fraction of the table (float).
         seed: of the random choice.
         balanced: equal counts of every class, as far as they divide.
+        of_all: the random choice is one of all examples, so that it may hold easy and difficult ones too.
 
     Returns:
         A row for each chosen example: id, subset ("easy", "difficult" or "random"), label, score; in the order of
         `ranked` from the end that the subset is taken from, random ones in random order.
 
     Raises:
-        RefusedInput: the three would overlap, or a class has too few examples.
+        RefusedInput: the three together are more than all examples, or a class has too few examples.
     """
     count = _count(size, len(table), len(NAMES))
     rows = ranked(table).reset_index()[["id", "label", "score"]]
     ends = {"easy": rows, "difficult": rows[::-1]}
     chosen = {name: (_in_turn(part) if balanced else part).head(count) for name, part in ends.items()}
-    rest = rows[~rows["id"].isin([*chosen["easy"]["id"], *chosen["difficult"]["id"]])].sort_values("id")
+    taken = [] if of_all else [*chosen["easy"]["id"], *chosen["difficult"]["id"]]
+    rest = rows[~rows["id"].isin(taken)].sort_values("id")
     rest = rest.iloc[numpy_generator(seed, "random subset").permutation(len(rest))]
     chosen["random"] = (_in_turn(rest) if balanced else rest).head(count)
     return _together(chosen, table["label"] if balanced else None)
@@ -110,6 +114,6 @@ def _together(parts: dict[str, pd.DataFrame], labels: pd.Series | None) -> pd.Da
                 f"subset, others have {counts.max()}; choose a smaller subsets.size"
             )
     table = pd.concat([part.assign(subset=name) for name, part in parts.items()])
-    if table["id"].duplicated().any():
+    if table.loc[table["subset"] != "random", "id"].duplicated().any():
         raise RefusedInput("subsets.size: the easy and the difficult subset overlap; choose a smaller one")
     return table[["id", "subset", "label", "score"]].reset_index(drop=True)

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 import torch
 from digits import digits
-from ensemble_oracles import kept
+from ensemble_oracles import kept, log_likelihood_ratios
 
-from turnover.config import RunConfig
+from turnover.choice import choose
 from turnover.data.datasets import load
 from turnover.experiments import sweep
 from turnover.figures import influence as picture
@@ -16,7 +16,6 @@ from turnover.figures.notes import Source
 from turnover.parts import build
 from turnover.run import execute
 from turnover.scores.influence import influence
-from turnover.scores.membership import log_likelihood_ratios
 from turnover.store import Run
 from turnover.subsets import ranked
 from turnover.tables import read_influences, read_scores
@@ -70,36 +69,48 @@ def test_seeds_that_agree_and_one_seed() -> None:
     assert np.isnan(picture.agreement_of_seeds([table]))
 
 
-def before(configs: list[RunConfig]) -> pd.Series:
-    return read_scores(Run(configs[0].parents[0]).folder)["score"]
-
-
 def test_an_onion_is_peeled_and_compared_on_what_remains_in_both() -> None:
     configs = sweep(["+experiment=onion", "scale=smoke", "logger=none", "seed=0"])
     for config in configs:
         execute(config)
-    numbers = onion._of_seed(0, [Source(config, Run(config).folder) for config in configs], before(configs))
-    removed = {}
-    for config in configs:
-        members = kept(Run(config).folder)
-        everyone = set(before(configs).index)
-        removed[config.subsets.train_on] = everyone - set(members["ids"].tolist())  # type: ignore[union-attr]
     table = read_scores(Run(configs[0].parents[0]).folder)
+    sources = [Source(config, Run(config).folder) for config in configs]
+    numbers, more_exposed = onion._of_seed(0, sources, table["score"])
+    members = {config.subsets.train_on: kept(Run(config).folder) for config in configs}  # type: ignore[union-attr]
+    removed = {side: set(table.index) - set(each["ids"].tolist()) for side, each in members.items()}
     assert removed["without_difficult"] == set(ranked(table).index[-20:])
     assert len(removed["without_random"]) == 20
-    assert not removed["without_random"] & removed["without_difficult"]
-    both = sorted(set(table.index) - removed["without_random"] - removed["without_difficult"])
-    for config in configs:
-        members = kept(Run(config).folder)
-        n = len(members["ids"])
-        included = torch.from_numpy(members["included"])
-        ratios = log_likelihood_ratios(torch.from_numpy(members["confidence"][:, :n]), included).numpy()
-        exposure = []
-        for id in both:
-            place = members["ids"].tolist().index(id)
-            inside = members["included"][:, place]
-            exposure.append(ratios[inside, place].mean() - ratios[~inside, place].mean())
-        row = numbers[(numbers["side"] == config.subsets.train_on) & (numbers["tenth"] == 0)].iloc[0]  # type: ignore[union-attr]
-        assert row["examples"] == len(both) == 160
-        assert row["exposure"] == pytest.approx(np.mean(exposure))
+    both = [id for id in table["score"].sort_values(kind="stable").index if id not in set.union(*removed.values())]
+    exposures = {}
+    for side, each in members.items():
+        places = [each["ids"].tolist().index(id) for id in both]
+        included = each["included"][:, places]
+        ratios = np.array(log_likelihood_ratios(each["confidence"][:, places].tolist(), included.tolist()))
+        exposures[side] = np.array(
+            [ratios[inside, i].mean() - ratios[~inside, i].mean() for i, inside in enumerate(included.T)]
+        )
+        tenths = [list(range(len(both))), *(list(part) for part in np.array_split(range(len(both)), 10))]
+        for tenth, part in enumerate(tenths):
+            row = numbers[(numbers["side"] == side) & (numbers["tenth"] == tenth)].iloc[0]
+            assert row["examples"] == len(part)
+            assert row["exposure"] == pytest.approx(exposures[side][part].mean())
+            positive = [ratios[n, i] for n in range(len(ratios)) for i in part if included[n, i]]
+            limit = sorted(ratios[~included], reverse=True)[int(0.01 * (~included).sum())]
+            assert row["found"] == pytest.approx(np.mean(np.array(positive) > limit))
+    assert more_exposed == pytest.approx(np.mean(exposures["without_difficult"] > exposures["without_random"]))
     assert set(numbers["tenth"]) == set(range(11))
+
+
+def test_the_control_of_an_onion_is_any_tenth_and_another_for_each_seed() -> None:
+    left_out = []
+    for seed in (0, 1):
+        configs = sweep(["+experiment=onion", "scale=smoke", "logger=none", f"seed={seed}"])
+        for config in configs:
+            for parent in config.parents:
+                execute(parent)
+            chosen = choose(config, load(config.dataset, config.corruption))
+            assert chosen is not None
+            of_train = chosen[chosen["split"] == "train"]
+        left_out.append(set(of_train["id"][of_train["subset"] == "random"]))
+        assert left_out[-1] & set(of_train["id"][of_train["subset"] != "random"]), "it may hold exposed ones"
+    assert left_out[0] != left_out[1]

@@ -7,8 +7,9 @@ import numpy as np
 import oracles
 import pandas as pd
 import pytest
+import torch
 import yaml
-from ensemble_oracles import kept
+from ensemble_oracles import kept, log_likelihood_ratios
 from looking import finish_and_look
 from PIL import Image
 from scipy.stats import spearmanr
@@ -19,11 +20,13 @@ from turnover.estimators import SubsamplingEstimator, TurnoverEstimator
 from turnover.experiments import sweep
 from turnover.figures import validate
 from turnover.figures.validate import ValidateJob, make
+from turnover.member_file import Members
 from turnover.run import execute
 from turnover.store import Run, checkout
 from turnover.tables import read_influences, read_scores
 from turnover.validation.estimates import TITLES, Condition, gather
 from turnover.validation.influence import influence_agreement
+from turnover.validation.leave_one_out import split_seeds
 from turnover.validation.table import COLUMNS
 from turnover.validation.truth import truth
 
@@ -32,7 +35,7 @@ PICTURES = ("agreement", "detection", "cost", "exposure")
 
 def job() -> ValidateJob:
     values = yaml.safe_load((checkout() / "conf" / "validate.yaml").read_text())
-    names = {name: values[name] for name in ("truth", "estimates", "influence")}
+    names = {name: values[name] for name in ("truth", "estimates", "leave_one_out", "influence")}
     return ValidateJob(**names, scale="smoke")
 
 
@@ -41,7 +44,7 @@ def configs(names: list[str]) -> list[RunConfig]:
 
 
 def everything() -> list[RunConfig]:
-    return configs([*job().truth, *job().estimates, *job().influence])
+    return configs([*job().truth, *job().estimates, *job().leave_one_out, *job().influence])
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +111,8 @@ def test_costs_are_trainings_of_the_ordinary_network(folder: Path, table: pd.Dat
     assert costs["memorization", 10] == pytest.approx(7)
     assert costs["memorization", 40] == pytest.approx(28)
     assert costs["vog", 1] == pytest.approx(2)
+    assert costs["el2n", 1] == pytest.approx(1 / 3), "known after the first of three epochs"
+    assert costs["grand", 1] == pytest.approx(2 / 3), "with a gradient pass"
 
 
 def test_seconds_are_those_of_the_runs(table: pd.DataFrame) -> None:
@@ -135,13 +140,86 @@ def test_the_ground_truth_is_that_of_its_networks(folder: Path) -> None:
     assert all(0 <= known.ceiling(*key.split("/")) <= 1 for key in known.reliability)
 
 
-def test_an_ensemble_with_a_budget_is_its_first_networks(folder: Path) -> None:
+def test_small_ensembles_are_disjoint_parts_of_one(folder: Path, table: pd.DataFrame) -> None:
     [config] = configs(["validate_subsampling"])
     members = kept(Run(config).folder)
-    [ten] = [each for each in gather([config])[Condition.of(config)] if each.networks == 10]
-    inside = members["included"][:10, 0]
-    right = members["right"][:10, 0].astype(float)
-    assert ten.scores.iloc[0] == pytest.approx(right[inside].mean() - right[~inside].mean())
+    parts = [each for each in gather([config])[Condition.of(config)] if each.networks == 10]
+    assert len(parts) == 4
+    for number, part in enumerate(parts):
+        rows = slice(10 * number, 10 * number + 10)
+        included, right = members["included"][rows], members["right"][rows].astype(float)
+        known = (included.sum(0) > 0) & (included.sum(0) < 10)
+        first = np.flatnonzero(known)[0]
+        inside = included[:, first]
+        assert part.scores.iloc[first] == pytest.approx(right[inside, first].mean() - right[~inside, first].mean())
+        assert part.scored == known.sum() < len(known), "some examples are in all ten or in none"
+        assert (part.scores[~known] == part.scores[known].median()).all()
+    row = table[(table["estimator"] == "memorization") & (table["networks"] == 10)]
+    assert row[["seeds", "runs"]].to_numpy().tolist() == [[1, 4]]
+    assert row["scored"].item() == round(np.mean([part.scored for part in parts]))
+
+
+def test_ranks_against_the_error_of_networks_without_the_example(folder: Path, table: pd.DataFrame) -> None:
+    [config] = configs(["validate_c_score"])
+    [known] = configs(["validate_truth"])
+    scores, real = (read_scores(Run(each).folder) for each in (config, known))
+    expected = spearmanr(scores["inconsistency"], 1 - real["out_accuracy"]).statistic
+    found = table[(table["estimator"] == "inconsistency") & table["spearman"].notna()]["spearman_error"].item()
+    assert found == pytest.approx(expected, abs=1e-4)
+
+
+def test_leave_one_out_is_held_against_every_estimator(folder: Path, table: pd.DataFrame) -> None:
+    found = pd.read_csv(folder / "leave_one_out.csv")
+    [config] = configs(["validate_leave_one_out"])
+    exact = read_scores(Run(config).folder)
+    assert set(found["estimator"]) == {*TITLES, "truth"}
+    assert set(found["examples"]) == {len(exact)} == {4}
+    assert set(found["wrong"]) == {2}
+    runs = configs(["validate_scores_turnover"])
+    mean = np.mean([read_scores(Run(each).folder)["score"].reindex(exact.index) for each in runs], axis=0)
+    mine = found[(found["estimator"] == "turnover") & (found["seeds"] == 2)].iloc[0]
+    assert mine["pearson"] == pytest.approx(np.corrcoef(mean, exact["memorization"])[0, 1], abs=1e-4)
+    [known] = configs(["validate_truth"])
+    real = read_scores(Run(known).folder)["memorization"].reindex(exact.index)
+    assert found.set_index("estimator").loc["truth", "pearson_loss"] == pytest.approx(
+        np.corrcoef(real, exact["memorization_loss"])[0, 1], abs=1e-4
+    )
+    said = json.loads((folder / "validate.json").read_text())["leave_one_out"]["mnist"]
+    assert said["reliability"] == pytest.approx(split_seeds(config))
+
+
+def test_the_reliability_of_leave_one_out_is_that_of_its_seeds(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Three examples left out by six seeds; of each seed one network an example, in the order of the examples."""
+    draw = np.random.default_rng(0)
+    left = np.array([4, 0, 7])
+    right = draw.random((18, 9)) < 0.6
+    included = np.ones((18, 9), dtype=bool)
+    included[np.arange(18), np.tile(left, 6)] = False
+    halves = []
+    for parity in (0, 1):
+        rows = [row for row in range(18) if row // 3 % 2 == parity]
+        halves.append(
+            [
+                right[[row for row in rows if included[row, i]], i].mean()
+                - right[[row for row in rows if not included[row, i]], i].mean()
+                for i in sorted(left)
+            ]
+        )
+    r = spearmanr(*halves).statistic
+    nothing = torch.zeros(18, 0)
+    members = Members(
+        np.arange(9),
+        np.arange(0),
+        torch.from_numpy(included),
+        torch.from_numpy(included.mean(1)),
+        nothing,
+        torch.from_numpy(right),
+        nothing,
+        nothing,
+    )
+    monkeypatch.setattr("turnover.validation.leave_one_out.read_members", lambda run: members)
+    [config] = configs(["validate_leave_one_out"])
+    assert split_seeds(config) == pytest.approx(2 * r / (1 + r))
 
 
 def test_the_forms_of_turn_over_scores(folder: Path) -> None:
@@ -181,12 +259,29 @@ def test_influences_are_held_against_those_of_the_networks(folder: Path) -> None
 
 def test_exposure_is_told_for_every_tenth(folder: Path) -> None:
     exposed = pd.read_csv(folder / "exposure.csv")
+    [config] = [each for each in configs(["validate_truth"]) if each.dataset.name == "mnist"]
+    members = kept(Run(config).folder)
+    included = members["included"]
+    ratios = np.array(
+        log_likelihood_ratios(members["confidence"][:, : len(members["ids"])].tolist(), included.tolist())
+    )
+    scores = read_scores(Run(config).folder)
+    order = np.lexsort((scores["memorization_loss"], scores["memorization"]))
+    wrong = (scores["label"] != scores["true_label"]).to_numpy()
     for _, part in exposed.groupby("dataset"):
         assert list(part["tenth"]) == list(range(11))
         tenths = part[part["tenth"] > 0]
         assert tenths["examples"].sum() == part["examples"].iloc[0]
         assert tenths["memorization"].is_monotonic_increasing
-        assert part[["found_at_0.001", "found_at_0.01"]].apply(lambda column: column.between(0, 1).all()).all()
+        assert part["mistaken_at_0.01"].iloc[0] <= 0.01 + 1e-6
+        assert part["mistaken_at_0.001"].iloc[0] <= 0.001 + 1e-6
+    mine = exposed[exposed["dataset"] == "mnist"].set_index("tenth")
+    limit = sorted(ratios[~included], reverse=True)[int(0.01 * (~included).sum())]
+    for tenth, places in enumerate([order, *np.array_split(order, 10)]):
+        inside, above = included[:, places], ratios[:, places] > limit
+        assert mine.loc[tenth, "found_at_0.01"] == pytest.approx(above[inside].mean(), abs=1e-4)
+        assert mine.loc[tenth, "mistaken_at_0.01"] == pytest.approx(above[~inside].mean(), abs=1e-4)
+        assert mine.loc[tenth, "wrong"] == pytest.approx(wrong[places].mean(), abs=1e-4)
 
 
 @pytest.mark.parametrize("name", PICTURES)

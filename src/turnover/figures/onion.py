@@ -31,7 +31,8 @@ def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
     [parent] = sources[0].config.parents
     before = read_scores(Run(parent).folder)["score"]
     seeds = sorted({source.config.seed for source in sources})
-    numbers = pd.concat([_of_seed(seed, sources, before) for seed in seeds], ignore_index=True)
+    tables, shares = zip(*[_of_seed(seed, sources, before) for seed in seeds], strict=True)
+    numbers = pd.concat(tables, ignore_index=True)
     picture, axes = plt.subplots(figsize=(6.5, 3.8), layout="constrained")
     for side, (words, colour) in _SIDES.items():
         mine = numbers[(numbers["side"] == side) & (numbers["tenth"] > 0)]
@@ -50,13 +51,18 @@ def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
         "gain": _gain(wide, "exposure", 0),
         "next_tenth_gain": _gain(wide, "exposure", 10),
         "found_gain": _gain(wide, "found", 0),
+        "more_exposed": shares,
     }
     measures = [measure_seeds(name, gains[name], **side.model_dump()) for name, side in config.measures.items()]
     return Drawn(picture, numbers, [decide("onion", config.text, measures)])
 
 
-def _of_seed(seed: int, sources: Sequence[Source], before: pd.Series) -> pd.DataFrame:
-    """Rows of one seed: side, tenth (0: all that remain), examples, exposure (mean, nats), found (share at 1 %)."""
+def _of_seed(seed: int, sources: Sequence[Source], before: pd.Series) -> tuple[pd.DataFrame, float]:
+    """Rows of one seed: side, tenth (0: all that remain), examples, exposure (mean, nats), found (share at 1 %).
+
+    And the share of the examples that are more exposed without the most exposed ones. Thresholds are set by the
+    examples that remain in both alone: those that were not left out would set one for themselves.
+    """
     members = {
         source.config.subsets.train_on: read_members(source.folder)  # type: ignore[union-attr]
         for source in sources
@@ -65,19 +71,23 @@ def _of_seed(seed: int, sources: Sequence[Source], before: pd.Series) -> pd.Data
     first, second = (each.ids for each in members.values())
     both = np.intersect1d(first, second)
     ranked = before.reindex(both).sort_values(kind="stable").index.to_numpy()
-    rows = []
+    rows, by_side = [], {}
     for side, each in members.items():
         places = pd.Series(np.arange(len(each.ids)), index=each.ids)
-        ratios = log_likelihood_ratios(each.confidence, each.included)
-        exposure = membership(ratios, each.included)
-        for tenth, ids in enumerate([ranked, *np.array_split(ranked, 10)]):
-            among = torch.tensor(places[ids].to_numpy())
-            found = float(true_positive_rate(ratios, each.included, _RATE, among))
+        remaining = torch.tensor(places[ranked].to_numpy())
+        included = each.included[:, remaining]
+        ratios = log_likelihood_ratios(each.confidence[:, remaining], included)
+        exposure = by_side[side] = membership(ratios, included)
+        everywhere = np.arange(len(ranked))
+        for tenth, positions in enumerate([everywhere, *np.array_split(everywhere, 10)]):
+            among = torch.from_numpy(positions)
+            found = float(true_positive_rate(ratios, included, _RATE, among))
             mean = float(exposure[among].mean())
             rows.append(
-                {"seed": seed, "side": side, "tenth": tenth, "examples": len(ids), "exposure": mean, "found": found}
+                {"seed": seed, "side": side, "tenth": tenth, "examples": len(among), "exposure": mean, "found": found}
             )
-    return pd.DataFrame(rows)
+    more = by_side["without_difficult"] > by_side["without_random"]
+    return pd.DataFrame(rows), float(more.double().mean())
 
 
 def _gain(wide: pd.DataFrame, value: str, tenth: int) -> list[float]:

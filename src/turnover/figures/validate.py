@@ -21,6 +21,7 @@ from turnover.options import Group
 from turnover.store import Run, now, outputs_root, provenance, replacing, require, write_json
 from turnover.validation.estimates import Condition, gather
 from turnover.validation.influence import influence_agreement
+from turnover.validation.leave_one_out import against_leave_one_out, split_seeds
 from turnover.validation.privacy import exposure
 from turnover.validation.table import COLUMNS, REPLICATES, ordered, rows
 from turnover.validation.truth import Truth, truth
@@ -35,26 +36,34 @@ class ValidateJob(Group):
 
     truth: Experiments  # whose runs say what is memorized
     estimates: Experiments  # whose scores are held against them
+    leave_one_out: Experiments  # what is memorized by definition, of some examples
     influence: Experiments  # whose influences on test examples are held against those of the same networks
     scale: Literal["smoke", "laptop", "paper"]
 
 
 def make(job: ValidateJob) -> Path:
-    """Write table.csv, exposure.csv, four pictures and validate.json; returns the table's path.
+    """Write table.csv, exposure.csv, leave_one_out.csv, four pictures and validate.json; returns the table's path.
 
     Raises:
         RunFailed: a run is missing; names the command that makes it.
     """
     folder = outputs_root() / "validate" / job.scale
-    of_truth, of_estimates, of_influence = (
-        _finished(names, job.scale) for names in (job.truth, job.estimates, job.influence)
+    of_truth, of_estimates, left_out, of_influence = (
+        _finished(names, job.scale) for names in (job.truth, job.estimates, job.leave_one_out, job.influence)
     )
     truths = {Condition.of(config): (config, truth(config)) for config in of_truth}
     log.info("%d finished runs; bootstrap of every measure, about a minute", len(of_truth) + len(of_estimates))
     found = gather(of_estimates)
     table = ordered(pd.DataFrame(rows(found, {condition: known for condition, (_, known) in truths.items()})))
     exposed = pd.concat([exposure(config, known) for config, known in truths.values()], ignore_index=True)
-    for name, numbers in (("table", table), ("exposure", exposed)):
+    exact = pd.concat(
+        [
+            against_leave_one_out(config, found[Condition.of(config)], truths[Condition.of(config)][1])
+            for config in left_out
+        ],
+        ignore_index=True,
+    )
+    for name, numbers in (("table", table), ("exposure", exposed), ("leave_one_out", exact)):
         with replacing(folder / f"{name}.csv") as temporary:
             numbers.to_csv(temporary, index=False, float_format="%.5g")
     known_truths = {condition.dataset: known for condition, (_, known) in truths.items()}
@@ -69,7 +78,7 @@ def make(job: ValidateJob) -> Path:
         for name, (picture, title, own_lines) in pictures.items():
             finish(picture, title, [*own_lines, *lines])
             save(picture, folder / name)
-    everything = {Run(config).name: config for config in [*of_truth, *of_estimates, *of_influence]}
+    everything = {Run(config).name: config for config in [*of_truth, *of_estimates, *left_out, *of_influence]}
     manifests = {name: Run(config).manifest for name, config in everything.items()}
     result: dict[str, Any] = {
         "scale": job.scale,
@@ -83,6 +92,7 @@ def make(job: ValidateJob) -> Path:
             }
             for name, known in known_truths.items()
         },
+        "leave_one_out": {config.dataset.name: {"reliability": split_seeds(config)} for config in left_out},
         "influence": _influence(of_truth, of_influence),
         "settings": lines,
         "runs": len(manifests),

@@ -46,7 +46,6 @@ def agreement(table: pd.DataFrame, truths: Mapping[str, Truth]) -> tuple[Figure,
                 one.plot(values[0], place, "o", color=colour, markersize=4.5, fillstyle="none" if single else "full")
             limit = truths[dataset].ceiling("spearman", "probability", part)
             one.axvline(limit, color=colour, linestyle="--", linewidth=0.9)
-        one.set_xlim(-0.25, 1.02)
         one.set_xlabel("Spearman correlation with\nground-truth memorization")
     axes[0, 0].set_yticks(range(len(best)), best.index)
     for part, (_, colour, _) in _PARTS.items():
@@ -58,7 +57,8 @@ def agreement(table: pd.DataFrame, truths: Mapping[str, Truth]) -> tuple[Figure,
     picture.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
     runs = int(known["runs"].max())
     lines = [
-        f"Of up to {runs} runs. Lines: 95 % intervals, over examples and, for one run, over seeds too. Ground "
-        "truth: share of networks right about an example, trained on it minus not trained on it. Leave-one-out: a few.",
+        f"Of up to {runs} runs, or disjoint parts of one ensemble. Lines: 95 % intervals, over examples and, for one "
+        "run, over seeds too. Ground truth: share of networks right about an example, trained on it minus not trained "
+        "on it. Ensembles train the ground truth's own networks on 70 % of the examples, the others train on all.",
     ]
     return picture, "Which score agrees with memorization as it is measured by many networks?", lines

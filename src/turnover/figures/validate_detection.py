@@ -15,6 +15,8 @@ def detection(table: pd.DataFrame) -> tuple[Figure, str, list[str]]:
     """A row of panels for each kind of noise, a column for each data set; title and notes with it."""
     plain = table[(table["augmentation"] == "none") & (table["seeds"] == 1) & (table["networks"] <= 5)]
     plain = plain[plain["estimator"].isin(LOOKS)]
+    costs = plain.groupby("estimator")["cost"].agg(["min", "max"])
+    names = {name: f"{LOOKS[str(name)].name} ({_between(low, high)})" for name, low, high in costs.itertuples()}
     datasets, kinds = dataset_names(plain), [kind for kind in _KINDS if kind in set(plain["noise"])]
     picture, axes = plt.subplots(
         len(kinds),
@@ -34,7 +36,7 @@ def detection(table: pd.DataFrame) -> tuple[Figure, str, list[str]]:
                 mine = here[here["estimator"] == name].sort_values("wrong")
                 if len(mine):
                     x = 100 * mine["wrong"] / mine["examples"]
-                    one.plot(x, mine["precision"], color=look.colour, marker=look.mark, markersize=4, label=look.name)
+                    one.plot(x, mine["precision"], color=look.colour, marker=look.mark, markersize=4, label=names[name])
                     one.fill_between(
                         x, mine["precision_low"], mine["precision_high"], color=look.colour, alpha=0.12, linewidth=0
                     )
@@ -52,7 +54,12 @@ def detection(table: pd.DataFrame) -> tuple[Figure, str, list[str]]:
     }
     picture.legend(handles.values(), handles.keys(), loc="outside right center", fontsize=8)
     lines = [
-        "Found: wrong labels among as many highest scores as there are wrong labels. Single runs (confident learning: "
-        "five networks each): mean over seeds, band: 95 % interval over seeds and examples.",
+        "Found: wrong labels among as many highest scores as there are wrong labels. Single runs: mean over seeds, "
+        "band: 95 % interval over seeds and examples. In brackets: cost, in trainings of the ordinary network.",
     ]
     return picture, "Who finds wrong labels?", lines
+
+
+def _between(low: float, high: float) -> str:
+    texts = [f"{value:.1f}".removesuffix(".0") for value in (low, high)]
+    return texts[0] if texts[0] == texts[1] else " to ".join(texts)

@@ -76,10 +76,19 @@ def true_positive_rate(
     Returns:
         A number between 0 and 1, on the device; pairs without a ratio (NaN) are left out.
     """
-    known = ~ratios.isnan()
-    negative = ratios[~included & known].sort(descending=True).values
-    allowed = math.floor(false_positive_rate * len(negative))
-    threshold = negative[allowed] if allowed < len(negative) else -math.inf  # so many lie above it, or all
+    limit = threshold(ratios, included, false_positive_rate)
     if among is not None:
-        ratios, included, known = ratios[:, among], included[:, among], known[:, among]
-    return (ratios[included & known] > threshold).double().mean()
+        ratios, included = ratios[:, among], included[:, among]
+    return share_above(ratios, included, limit)
+
+
+def threshold(ratios: Tensor, included: Tensor, false_positive_rate: float) -> Tensor:
+    """The lowest threshold with at most that share of the pairs (network, example not trained on) above it."""
+    negative = ratios[~included & ~ratios.isnan()].sort(descending=True).values
+    allowed = math.floor(false_positive_rate * len(negative))
+    return negative[allowed] if allowed < len(negative) else ratios.new_tensor(-math.inf)
+
+
+def share_above(ratios: Tensor, chosen: Tensor, limit: Tensor) -> Tensor:
+    """Share of the chosen pairs (network, example) above a threshold; those without a ratio (NaN) are left out."""
+    return (ratios[chosen & ~ratios.isnan()] > limit).double().mean()

@@ -36,7 +36,6 @@ TITLES = {
     "memorization": "subsampling ensemble",
     "memorization_loss": "subsampling ensemble: loss",
     "membership": "membership (LiRA)",
-    "leave_one_out": "leave-one-out",
 }
 BUDGETS = (10, 20, 40, 80)  # networks of a small ensemble
 
@@ -65,10 +64,11 @@ class Estimate:
     name: str  # a key of TITLES
     seed: int
     networks: int
-    scores: pd.Series  # index "id"; high: memorized or wrong
+    scores: pd.Series  # index "id"; high: memorized or wrong; those without a score have the median
+    scored: int  # examples that have one
     wrong: pd.Series  # bool, index "id"
     cost: float  # arithmetic of training, in trainings of the ordinary network on all examples
-    seconds: float
+    seconds: float  # of the run, which may give other scores too
     memory: float  # peak resident memory of the process, in MB; of all that it did
 
 
@@ -88,7 +88,8 @@ def estimates(config: RunConfig, larger: float) -> Iterator[Estimate]:
         count = used or networks
         share = count / networks  # of the run's networks
         seconds = manifest["seconds"] * share
-        return Estimate(name, config.seed, count, filled, wrong, cost * passes * share, seconds, memory)
+        scored = int(scores.notna().sum())
+        return Estimate(name, config.seed, count, filled, scored, wrong, cost * passes * share, seconds, memory)
 
     match config.estimator:
         case TurnoverEstimator():
@@ -97,14 +98,17 @@ def estimates(config: RunConfig, larger: float) -> Iterator[Estimate]:
                 return
             for form, scores in turnover_forms(table).items():
                 yield estimate(form, scores)
-        case OneRunEstimator(scores=names):
-            passes = {"vog": 2.0, "grand": 1 + 1 / config.epochs}  # a gradient pass over all examples costs an epoch
+        case OneRunEstimator(scores=names, early=early):
+            # el2n and grand are known early; a gradient pass over all examples costs an epoch
+            passes = {"vog": 2.0, "el2n": early / config.epochs, "grand": (early + 1) / config.epochs}
             for each in names:
                 yield estimate(each, table[each], passes=passes.get(each, 1.0))
         case SubsamplingEstimator(score="memorization"):
             members = read_members(run.folder)
             for budget in sorted({min(budget, networks) for budget in BUDGETS}):
-                yield estimate("memorization", first_networks(members, budget), used=budget)
+                for start in range(0, networks - budget + 1, budget):
+                    chosen = slice(start, start + budget)
+                    yield estimate("memorization", by_networks(members, chosen), used=budget)
             for name in ("memorization_loss", "membership"):
                 if name in table:  # membership needs a few networks with and without every example
                     yield estimate(name, table[name])
@@ -123,9 +127,9 @@ def turnover_forms(table: pd.DataFrame) -> dict[str, pd.Series]:
     }
 
 
-def first_networks(members: Members, networks: int) -> pd.Series:
-    """Memorization by so many networks of an ensemble; NaN where all or none of them were trained on an example."""
-    found = memorization(members.right[:networks], members.included[:networks])
+def by_networks(members: Members, chosen: slice) -> pd.Series:
+    """Memorization by some networks of an ensemble; NaN where all or none of them were trained on an example."""
+    found = memorization(members.right[chosen], members.included[chosen])
     return pd.Series(found.numpy(), index=pd.Index(members.ids, name="id"))
 
 

@@ -6,7 +6,7 @@ import torch
 
 from turnover.config import RunConfig
 from turnover.member_file import read_members
-from turnover.scores.membership import log_likelihood_ratios, true_positive_rate
+from turnover.scores.membership import log_likelihood_ratios, share_above, threshold
 from turnover.store import Run
 from turnover.validation.truth import Truth
 
@@ -16,12 +16,13 @@ RATES = (0.001, 0.01)  # of false positives
 def exposure(config: RunConfig, truth: Truth) -> pd.DataFrame:
     """True-positive rate of LiRA against each network of an ensemble, the others being the attacker's own.
 
-    The threshold is one for all examples, set by the false positives among all of them. Tenths are of the examples
-    ranked by memorization (probability form, ties by the loss form).
+    The threshold is one for all examples, set by the false positives among all of them, so that every tenth has a
+    false-positive rate of its own. Tenths are of the examples ranked by memorization (probability form, ties by the
+    loss form).
 
     Returns:
-        dataset, tenth (0: all; 1: least memorized, 10: most), examples, memorization (mean), and for each false
-        positive rate the share of members found.
+        dataset, tenth (0: all; 1: least memorized, 10: most), examples, wrong (share of wrong labels), memorization
+        (mean), and for each false-positive rate the share of members found and that of others taken for members.
     """
     members = read_members(Run(config).folder)
     included = members.included
@@ -32,16 +33,19 @@ def exposure(config: RunConfig, truth: Truth) -> pd.DataFrame:
     n = len(known)
     order = np.lexsort((known["loss"].to_numpy(), known["probability"].to_numpy()))
     parts = {0: np.arange(n), **{number + 1: part for number, part in enumerate(np.array_split(order, 10))}}
+    limits = {rate: threshold(ratios, included, rate) for rate in RATES}
     rows = []
     for tenth, positions in parts.items():
         row = {
             "dataset": config.dataset.name,
             "tenth": tenth,
             "examples": len(positions),
+            "wrong": float(known["wrong"].iloc[positions].mean()),
             "memorization": float(known["probability"].iloc[positions].mean()),
         }
-        for rate in RATES:
-            found = true_positive_rate(ratios, included, rate, torch.from_numpy(positions))
-            row[f"found_at_{rate:g}"] = float(found)
+        of_tenth, inside = ratios[:, positions], included[:, positions]
+        for rate, limit in limits.items():
+            row[f"found_at_{rate:g}"] = float(share_above(of_tenth, inside, limit))
+            row[f"mistaken_at_{rate:g}"] = float(share_above(of_tenth, ~inside, limit))
         rows.append(row)
     return pd.DataFrame(rows)

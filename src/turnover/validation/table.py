@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from turnover.agreement import interval, precision_at_wrong
+from turnover.agreement import interval, precision_at_wrong, spearman
 from turnover.claims import Statistic, measure
 from turnover.statistics import auroc
 from turnover.validation.estimates import Condition, Estimate
@@ -23,9 +23,9 @@ COLUMNS = {
     "augmentation": "of the images in training",
     "estimator": "who gives the score",
     "seeds": "runs whose scores are averaged; 1: mean over runs of what each run's own scores reach",
-    "runs": "finished runs behind the row",
+    "runs": "finished runs behind the row; of small ensembles: disjoint parts of one run's networks",
     "networks": "networks that a run trains; 1 if not an ensemble",
-    "scored": "examples that have a score",
+    "scored": "examples that have a score; the others get the median",
     "spearman": "rank correlation with memorization by the ground truth (difference of shares of right networks)",
     "pearson": "Pearson's correlation with the same",
     "spearman_loss": "rank correlation with the ground truth's loss form (difference of mean losses)",
@@ -34,10 +34,12 @@ COLUMNS = {
     "pearson_clean": "as pearson, over examples with right labels alone",
     "spearman_loss_clean": "as spearman_loss, over examples with right labels alone",
     "pearson_loss_clean": "as pearson_loss, over examples with right labels alone",
+    "spearman_error": "rank correlation with the share of networks not trained on an example that are wrong about it, "
+    "by the ground truth: how difficult it is, memorized or not",
     "auroc": "how often a wrong label scores higher than a right one",
     "precision": "share of wrong labels among as many highest scores as there are wrong labels",
     "cost": "arithmetic of training, in trainings of the ordinary network on all examples",
-    "seconds": "wall-clock seconds of the runs, with all that they measured, on the machine named in validate.json",
+    "seconds": "wall-clock seconds of the runs, which may give other scores too, on the machine named in validate.json",
     "memory": "peak resident memory of the process, in MB",
 }  # a measure's 95 % interval stands in <measure>_low and <measure>_high
 
@@ -48,14 +50,15 @@ def rows(found: Mapping[Condition, Sequence[Estimate]], truths: Mapping[Conditio
         kinds = sorted(estimates, key=lambda each: (each.name, each.networks))
         for (name, networks), group in groupby(kinds, key=lambda each: (each.name, each.networks)):
             runs = list(group)
-            for together in sorted({1, len(runs)}):
+            parts = name == "memorization"  # of one ensemble: their mean is that of a larger one, which has its own row
+            for together in (1,) if parts else sorted({1, len(runs)}):
                 yield {
                     **vars(condition),
                     "estimator": name,
                     "seeds": together,
                     "runs": len(runs),
                     "networks": networks,
-                    "scored": len(runs[0].scores),
+                    "scored": round(float(np.mean([run.scored for run in runs]))),
                     **_measures(runs, truths.get(condition), together=together),
                     "cost": float(np.mean([run.cost for run in runs])) * together,
                     "seconds": float(np.median([run.seconds for run in runs])) * together,
@@ -86,6 +89,8 @@ def _measures(runs: Sequence[Estimate], truth: Truth | None, *, together: int) -
                 for name, correlation in CORRELATIONS.items():
                     statistics = [correlation(each[chosen], real) for each in scores]
                     found |= with_interval(name + suffix + part, statistics, int(chosen.sum()))
+        error = known["error"].to_numpy()
+        found |= with_interval("spearman_error", [spearman(each, error) for each in scores], n)
     return found
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 import torch.nn.functional as F
 from torch import Tensor
 
-from turnover.agreement import Correlation, ceiling, pearson, reliability, spearman
+from turnover.agreement import Correlation, ceiling, pearson, reliability, spearman, tie_bound
 from turnover.config import RunConfig
 from turnover.member_file import read_members
 from turnover.scores.subsampling import memorization, with_and_without
@@ -22,13 +22,21 @@ CORRELATIONS: Mapping[str, Correlation] = {"spearman": spearman, "pearson": pear
 class Truth:
     """What a thousand networks, or a few hundred, say of every example."""
 
-    table: pd.DataFrame  # index "id": probability and loss, two forms of memorization; wrong, bool
+    table: (
+        pd.DataFrame
+    )  # index "id": probability and loss, two forms of memorization; error, of networks without it; wrong
     reliability: dict[str, float]  # by correlation, form and "all" or "clean", of the whole ensemble
     networks: int
 
     def ceiling(self, correlation: str, form: str, part: str) -> float:
-        """The highest correlation that a perfect score can be expected to have with this truth."""
-        return ceiling(self.reliability[f"{correlation}/{form}/{part}"])
+        """The highest correlation that a perfect score without ties can be expected to have with this truth.
+
+        A rank correlation is limited by the truth's ties too: nothing is memorized of many examples, whose order is
+        arbitrary. Halves of the networks agree about such ties, so reliability does not know of them.
+        """
+        found = ceiling(self.reliability[f"{correlation}/{form}/{part}"])
+        known = self.table if part == "all" else self.table[~self.table["wrong"]]
+        return found * tie_bound(known[form].to_numpy()) if correlation == "spearman" else found
 
 
 def truth(config: RunConfig) -> Truth:
@@ -46,8 +54,18 @@ def truth(config: RunConfig) -> Truth:
                 both = chosen & np.isfinite(halves[0][form]) & np.isfinite(halves[1][form])
                 first, second = (half[form][both] for half in halves)
                 found[f"{name}/{form}/{part}"] = reliability(first, second, correlation)
-    forms = {"probability": table["memorization"], "loss": table["memorization_loss"], "wrong": wrong}
-    return Truth(pd.DataFrame(forms, index=table.index), found, len(included))
+    return Truth(known(table), found, len(included))
+
+
+def known(scores: pd.DataFrame) -> pd.DataFrame:
+    """What an ensemble's score table says of memorization: the columns of `Truth.table`."""
+    columns = {
+        "probability": scores["memorization"],
+        "loss": scores["memorization_loss"],
+        "error": 1 - scores["out_accuracy"],
+        "wrong": scores["label"] != scores["true_label"],
+    }
+    return pd.DataFrame(columns)
 
 
 def _forms(right: Tensor, confidence: Tensor, included: Tensor) -> dict[str, np.ndarray]:
