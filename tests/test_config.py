@@ -141,7 +141,7 @@ def test_every_experiment_of_the_validation_composes_at_every_scale(scale: str) 
 
     composed = compose("validate", overrides=[f"scale={scale}"])
     job = parse(ValidateJob, OmegaConf.to_container(composed, resolve=True))  # type: ignore[arg-type]
-    named = {*job.truth, *job.estimates, *job.influence}
+    named = {*job.truth, *job.estimates, *job.leave_one_out, *job.influence}
     assert named == {name for name in options("experiment") if name.startswith("validate_")}
 
 
@@ -361,7 +361,8 @@ def other_values(config: RunConfig, field: str) -> Iterator[RunConfig]:
 
 
 def test_every_field_of_the_science_changes_the_identity() -> None:
-    bases = [run_config(*FULL), *(on_digits(choice) for choice in choices()[::-1])]
+    any_random = run_config("dataset=digits", "scale=smoke", *SCORED_BY_DIGITS, "subsets.random_of=all")
+    bases = [run_config(*FULL), any_random, *(on_digits(choice) for choice in choices()[::-1])]
     tried = set()
     for base in bases:
         for field in flatten(base.science()):
@@ -393,7 +394,7 @@ def test_the_options_of_a_group_are_different_runs(group: str) -> None:
 
 @pytest.mark.parametrize("field", LATER)
 def test_an_option_that_came_later_changes_no_identity_at_the_value_that_does_nothing(field: str) -> None:
-    config = on_digits("estimator=turnover", *(SCORED_BY_DIGITS if field.startswith("subsets") else ()))
+    config = on_digits("subsets=scores" if field.startswith("subsets") else "estimator=turnover")
     group, _, name = field.partition(".")
     values = config.model_dump()
     assert LATER[field] == (values[group][name] if name else values[group])
@@ -740,7 +741,7 @@ def test_fields_of_one_group() -> None:
     assert fields(TurnoverOff) == ["name"]
     names = ["include_test", "limit", "name", "normalization", "seed", "test_limit"]
     assert fields(DatasetConfig, "d.") == [f"d.{name}" for name in names]
-    assert fields(ScoreSubsets) == ["balanced", "name", "runs", "size", "train_on"]
+    assert fields(ScoreSubsets) == ["balanced", "name", "random_of", "runs", "size", "train_on"]
 
 
 def test_no_group_of_the_schema_is_forgotten() -> None:

@@ -112,7 +112,7 @@ def test_a_random_choice_of_all_holds_easy_and_difficult_ones_too() -> None:
     rows = [(id, id % 3, float(id), 1.0) for id in range(60)]
     table = score_table(rows)
     drawn: set[int] = set()
-    for seed in range(20):
+    for seed in range(100):
         found, others = (ids_of(by_scores(table, 10, seed, of_all=each)) for each in (True, False))
         assert (found["easy"], found["difficult"]) == (others["easy"], others["difficult"])
         assert len(set(found["random"])) == 10

@@ -111,8 +111,8 @@ def test_costs_are_trainings_of_the_ordinary_network(folder: Path, table: pd.Dat
     assert costs["memorization", 10] == pytest.approx(7)
     assert costs["memorization", 40] == pytest.approx(28)
     assert costs["vog", 1] == pytest.approx(2)
-    assert costs["el2n", 1] == pytest.approx(1 / 3), "known after the first of three epochs"
-    assert costs["grand", 1] == pytest.approx(2 / 3), "with a gradient pass"
+    assert costs["el2n", 1] == pytest.approx(1 / 3, abs=1e-4), "known after the first of three epochs"
+    assert costs["grand", 1] == pytest.approx(2 / 3, abs=1e-4), "with a gradient pass"
 
 
 def test_seconds_are_those_of_the_runs(table: pd.DataFrame) -> None:

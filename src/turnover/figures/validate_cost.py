@@ -17,7 +17,7 @@ def cost(table: pd.DataFrame, truths: Mapping[str, Truth]) -> tuple[Figure, str,
     known = table[table["spearman"].notna() & table["estimator"].isin(LOOKS)]
     datasets = dataset_names(known)
     picture, axes = plt.subplots(
-        1, len(datasets), figsize=(2.2 + 2.9 * len(datasets), 3.6), sharey=True, layout="constrained", squeeze=False
+        1, len(datasets), figsize=(2.2 + 2.9 * len(datasets), 5.0), sharey=True, layout="constrained", squeeze=False
     )
     for number, (one, dataset) in enumerate(zip(axes[0], datasets, strict=True)):
         panel(one, "abc"[number], FACTS[dataset].title)

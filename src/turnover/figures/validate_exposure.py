@@ -15,7 +15,7 @@ _COLOURS = dict(zip(FACTS, (COLOURS["easy"], COLOURS["difficult"], COLOURS["own"
 
 def exposure(table: pd.DataFrame) -> tuple[Figure, str, list[str]]:
     """A panel for each false-positive rate, a line for each data set; title and notes with it."""
-    picture, axes = plt.subplots(1, len(RATES), figsize=(8.5, 3.4), sharey=True, layout="constrained")
+    picture, axes = plt.subplots(1, len(RATES), figsize=(10.5, 4.6), sharey=True, layout="constrained")
     for number, (one, rate) in enumerate(zip(axes, RATES, strict=True)):
         panel(one, "ab"[number], f"threshold of {rate:.1%} false positives")
         for dataset in dataset_names(table):
@@ -39,7 +39,7 @@ def exposure(table: pd.DataFrame) -> tuple[Figure, str, list[str]]:
     styles = (("o-", "members"), ("--", "others (false positives)"), (":", "members, all examples"))
     for look, words in styles:
         axes[0].plot([], [], look, color=COLOURS["muted"], markersize=4, linewidth=1, label=words)
-    axes[0].legend(fontsize=7)
+    picture.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
     most = table[table["tenth"] == 10]
     wrong = ", ".join(f"{row['wrong']:.0%} ({FACTS[row['dataset']].title})" for row in most.to_dict("records"))
     lines = [
