@@ -201,3 +201,37 @@ def test_every_number_of_which_score_to_use_is_that_of_the_validation() -> None:
             agreement = mine[mine["dataset"] == dataset].sort_values("seeds")["spearman"]
             assert cell == " → ".join(map(two_places, agreement)), (cells[0], dataset)
         assert cells[5] == " / ".join(two_places(one.loc[dataset, "precision"]) for dataset in DATASETS)
+
+
+def test_every_number_of_the_advice_is_that_of_the_validation() -> None:
+    folder = REFERENCE / "laptop" / "validate"
+    table = pd.read_csv(folder / "table.csv")
+    at = table[(table["noise"] == "symmetric") & (table["wrong"] == 300) & (table["augmentation"] == "none")]
+    ten = at[at["seeds"] == 10].set_index(["estimator", "dataset"])
+    exact = pd.read_csv(folder / "leave_one_out.csv").set_index("estimator")
+    result = json.loads((folder / "validate.json").read_text(encoding="utf-8"))
+    told = " ".join(README[README.index("## Which score should I use?") :].split())
+
+    def of(estimator: str, dataset: str, measure: str = "spearman") -> str:
+        return two_places(float(ten[measure][estimator, dataset]))
+
+    tuned, base = "turnover_tuned", "turnover"
+    assert f"memorization (Pearson {of(base, 'mnist', 'pearson_loss')})" in told
+    assert f"(AUROC {float(ten['auroc'][base, 'mnist']):.3f})".replace("0.", ".") in told
+    csl = "cumulative_loss"
+    error, agreement = of(csl, "fashion_mnist", "spearman_error"), of(csl, "fashion_mnist")
+    assert f"more with that error ({error}) than with memorization ({agreement})" in told
+    assert f"({of(tuned, 'fashion_mnist')} against {of(base, 'fashion_mnist')}) but not on CIFAR-10" in told
+    assert f"CIFAR-10 ({of(tuned, 'cifar10')} against {of(base, 'cifar10')})" in told
+    one = at[at["seeds"] == 1].set_index(["estimator", "dataset"])["spearman"]
+    for dataset in DATASETS:
+        assert one[tuned, dataset] < one[base, dataset]
+        for measure in ("spearman", "precision"):
+            ours, theirs = (at[(at["estimator"] == name) & (at["dataset"] == dataset)] for name in (csl, base))
+            assert (ours[measure].to_numpy() > theirs[measure].to_numpy()).all(), "one run and ten"
+    limits = [two_places(result["truth"][name]["ceiling"]["spearman/probability/all"]) for name in DATASETS]
+    assert f"any score to {limits[0]} (MNIST), {limits[1]} (Fashion-MNIST) and {limits[2]} (CIFAR-10)" in told
+    assert f"(Pearson {two_places(float(exact['pearson']['truth']))}, [table]" in told
+    influence = result["influence"]["mnist"]
+    assert f"(reliability {two_places(influence['reliability'])})" in told
+    assert f"correlate with it at {two_places(influence['all_runs'])}." in told
