@@ -195,7 +195,7 @@ def test_every_number_of_which_score_to_use_is_that_of_the_validation() -> None:
         mine = table[table["estimator"] == name.strip("`")]
         if networks:
             mine = mine[mine["networks"] == int(networks.split()[0])]
-        one = mine[mine["seeds"] == 1].set_index("dataset")
+        one: Any = mine[mine["seeds"] == 1].set_index("dataset")
         assert cells[1] == f"{one.loc['mnist', 'cost']:.1f}"
         for cell, dataset in zip(cells[2:5], DATASETS, strict=True):
             agreement = mine[mine["dataset"] == dataset].sort_values("seeds")["spearman"]
@@ -207,8 +207,8 @@ def test_every_number_of_the_advice_is_that_of_the_validation() -> None:
     folder = REFERENCE / "laptop" / "validate"
     table = pd.read_csv(folder / "table.csv")
     at = table[(table["noise"] == "symmetric") & (table["wrong"] == 300) & (table["augmentation"] == "none")]
-    ten = at[at["seeds"] == 10].set_index(["estimator", "dataset"])
-    exact = pd.read_csv(folder / "leave_one_out.csv").set_index("estimator")
+    ten: Any = at[at["seeds"] == 10].set_index(["estimator", "dataset"])
+    exact: Any = pd.read_csv(folder / "leave_one_out.csv").set_index("estimator")
     result = json.loads((folder / "validate.json").read_text(encoding="utf-8"))
     told = " ".join(README[README.index("## Which score should I use?") :].split())
 
