@@ -217,7 +217,19 @@ def test_every_number_of_the_advice_is_that_of_the_validation() -> None:
 
     tuned, base = "turnover_tuned", "turnover"
     assert f"memorization (Pearson {of(base, 'mnist', 'pearson_loss')})" in told
-    assert f"(AUROC {float(ten['auroc'][base, 'mnist']):.3f})".replace("0.", ".") in told
+    assert f"AUROC for wrong labels there is {float(ten['auroc'][base, 'mnist']):.3f}".replace(" 0.", " .") in told
+    for name in DATASETS[:2]:
+        small, large = (
+            at[(at["estimator"] == "memorization") & (at["dataset"] == name) & (at["networks"] == count)][
+                "spearman"
+            ].item()
+            for count in (20, 40)
+        )
+        assert small < ten["spearman"][base, name] < large
+    one_run = ten["pearson_loss"].xs("mnist", level="dataset").drop([base, "turnover_flipped", tuned])
+    assert ten["pearson_loss"][base, "mnist"] > one_run.max()
+    reached = f"reach {of('el2n', 'mnist')} and {of('el2n', 'fashion_mnist')} on MNIST and Fashion-MNIST, "
+    assert f"{reached}but {of('el2n', 'cifar10')} on CIFAR-10" in told
     csl = "cumulative_loss"
     error, agreement = of(csl, "fashion_mnist", "spearman_error"), of(csl, "fashion_mnist")
     assert f"more with that error ({error}) than with memorization ({agreement})" in told

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from turnover.config_checks import disagreements, share
+from turnover.config_checks import disagreements
 from turnover.estimators import Estimator
 from turnover.facts import FACTS
 from turnover.options import (
@@ -32,6 +32,7 @@ from turnover.options import (
     TurnoverOff,
     WandbLogger,
 )
+from turnover.values import counted
 
 
 class ScoreSubsets(Group):
@@ -79,7 +80,7 @@ class RunConfig(Group):
     @property
     def subset_size(self) -> int:
         """Number of examples of the easy, and of the difficult, subset of the training split; 0 if there are none."""
-        return share(getattr(self.subsets, "size", 0), self.train_size)
+        return counted(getattr(self.subsets, "size", 0), self.train_size)
 
     @property
     def trained_size(self) -> int:

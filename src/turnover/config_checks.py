@@ -15,6 +15,7 @@ from turnover.estimators import (
 )
 from turnover.facts import FACTS
 from turnover.options import GradientTracking, LabelSubsets, NoSubsets, TurnoverConfig
+from turnover.values import counted
 
 if TYPE_CHECKING:
     from turnover.config import RunConfig
@@ -31,11 +32,6 @@ def disagreements(config: "RunConfig") -> list[str]:
     if not wrong and ", " in given:
         wrong.append(f"subsets.runs: the score runs give different scores, {given}; choose one of them")
     return list(dict.fromkeys(wrong))
-
-
-def share(size: float, examples: int) -> int:
-    """A number of examples: a whole number as it is, another one as a share of them."""
-    return size if isinstance(size, int) else round(size * examples)
 
 
 def _too_large(config: "RunConfig") -> list[str]:
@@ -77,7 +73,7 @@ def _subset_sizes(config: "RunConfig") -> list[tuple[int, int, str]]:
         case _ if config.parents:
             room = [(size, train // 3, "a third of the training examples")]
             if any(run.dataset.include_test for run in config.parents):
-                of_test = share(getattr(config.subsets, "size", 0), config.test_size)
+                of_test = counted(getattr(config.subsets, "size", 0), config.test_size)
                 room.append((of_test, config.test_size // 3, "a third of the test examples"))
             return room
         case _:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from turnover.errors import RefusedInput
 from turnover.seeding import numpy_generator
+from turnover.values import counted
 
 NAMES = ("easy", "difficult", "random")
 
@@ -87,7 +88,7 @@ def by_labels(table: pd.DataFrame, size: float, seed: int, *, balanced: bool = F
 
 
 def _count(size: float, n: int, parts: int) -> int:
-    count = size if isinstance(size, int) else round(size * n)
+    count = counted(size, n)
     if not 1 <= count <= n // parts:
         raise RefusedInput(
             f"subsets.size = {size}: {parts} subsets of {count} examples are needed of {n}; "

@@ -11,6 +11,11 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def counted(size: float, of: int) -> int:
+    """A number of examples: a whole number as it is, another one as a share of them."""
+    return size if isinstance(size, int) else round(size * of)
+
+
 def clock(seconds: float) -> str:
     """A duration as people say it."""
     if seconds < 90:

@@ -15,7 +15,7 @@ from turnover.figures.make import Drawn, FigureConfig
 from turnover.figures.notes import Source
 from turnover.figures.style import COLOURS
 from turnover.member_file import read_members
-from turnover.scores.membership import log_likelihood_ratios, membership, true_positive_rate
+from turnover.scores.membership import log_likelihood_ratios, membership, share_above, threshold
 from turnover.store import Run
 from turnover.tables import read_scores
 
@@ -78,10 +78,11 @@ def _of_seed(seed: int, sources: Sequence[Source], before: pd.Series) -> tuple[p
         included = each.included[:, remaining]
         ratios = log_likelihood_ratios(each.confidence[:, remaining], included)
         exposure = by_side[side] = membership(ratios, included)
+        limit = threshold(ratios, included, _RATE)
         everywhere = np.arange(len(ranked))
         for tenth, positions in enumerate([everywhere, *np.array_split(everywhere, 10)]):
             among = torch.from_numpy(positions)
-            found = float(true_positive_rate(ratios, included, _RATE, among))
+            found = float(share_above(ratios[:, among], included[:, among], limit))
             mean = float(exposure[among].mean())
             rows.append(
                 {"seed": seed, "side": side, "tenth": tenth, "examples": len(among), "exposure": mean, "found": found}

@@ -63,32 +63,30 @@ def membership(ratios: Tensor, included: Tensor) -> Tensor:
     return with_it - without
 
 
-def true_positive_rate(
-    ratios: Tensor, included: Tensor, false_positive_rate: float, among: Tensor | None = None
-) -> Tensor:
-    """Share of the pairs (network, example trained on) found by the threshold that as many false alarms allow.
+def threshold(ratios: Tensor, included: Tensor, false_positive_rate: float) -> Tensor:
+    """The lowest threshold with at most that share of the pairs (network, example not trained on) above it.
 
     Args:
-        ratios, included: of some networks and examples, as above.
-        false_positive_rate: share of the pairs (network, example not trained on) above the threshold, at most.
-        among: positions of the examples whose pairs are counted; the threshold is always that of all. None: all.
+        ratios, included: of some networks and examples, as above; pairs without a ratio (NaN) are left out.
 
     Returns:
-        A number between 0 and 1, on the device; pairs without a ratio (NaN) are left out.
+        One number, on the device.
     """
-    limit = threshold(ratios, included, false_positive_rate)
-    if among is not None:
-        ratios, included = ratios[:, among], included[:, among]
-    return share_above(ratios, included, limit)
-
-
-def threshold(ratios: Tensor, included: Tensor, false_positive_rate: float) -> Tensor:
-    """The lowest threshold with at most that share of the pairs (network, example not trained on) above it."""
     negative = ratios[~included & ~ratios.isnan()].sort(descending=True).values
     allowed = math.floor(false_positive_rate * len(negative))
     return negative[allowed] if allowed < len(negative) else ratios.new_tensor(-math.inf)
 
 
 def share_above(ratios: Tensor, chosen: Tensor, limit: Tensor) -> Tensor:
-    """Share of the chosen pairs (network, example) above a threshold; those without a ratio (NaN) are left out."""
+    """Share of the chosen pairs (network, example) above a threshold; those without a ratio (NaN) are left out.
+
+    Of the pairs trained on it is the true-positive rate, of the others the false-positive rate.
+
+    Args:
+        ratios: float  # [networks, examples]
+        chosen: bool  # [networks, examples]
+
+    Returns:
+        A number between 0 and 1, on the device.
+    """
     return (ratios[chosen & ~ratios.isnan()] > limit).double().mean()

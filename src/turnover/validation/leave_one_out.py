@@ -9,11 +9,9 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from torch import Tensor
 
 from turnover.agreement import reliability, spearman
 from turnover.config import RunConfig
-from turnover.estimators import LeaveOneOutEstimator
 from turnover.member_file import read_members
 from turnover.scores.subsampling import memorization
 from turnover.store import Run
@@ -55,8 +53,7 @@ def against_leave_one_out(config: RunConfig, estimates: Sequence[Estimate], trut
 def split_seeds(config: RunConfig) -> float:
     """Reliability (Spearman) of leave-one-out memorization: even against odd seeds, by the Spearman-Brown formula."""
     members = read_members(Run(config).folder)
-    assert isinstance(config.estimator, LeaveOneOutEstimator)
-    left: Tensor = ~members.included
+    left = ~members.included
     places = left.any(0)  # bool [examples]
     seed = np.arange(len(left)) // int(places.sum())  # the networks of one seed follow one another
     halves = [

@@ -38,7 +38,7 @@ COLUMNS = {
     "by the ground truth: how difficult it is, memorized or not",
     "auroc": "how often a wrong label scores higher than a right one",
     "precision": "share of wrong labels among as many highest scores as there are wrong labels",
-    "cost": "arithmetic of training, in trainings of the ordinary network on all examples",
+    "cost": "arithmetic of training until the score is known, in trainings of the ordinary network on all examples",
     "seconds": "wall-clock seconds of the runs, which may give other scores too, on the machine named in validate.json",
     "memory": "peak resident memory of the process, in MB",
 }  # a measure's 95 % interval stands in <measure>_low and <measure>_high
@@ -50,8 +50,8 @@ def rows(found: Mapping[Condition, Sequence[Estimate]], truths: Mapping[Conditio
         kinds = sorted(estimates, key=lambda each: (each.name, each.networks))
         for (name, networks), group in groupby(kinds, key=lambda each: (each.name, each.networks)):
             runs = list(group)
-            parts = name == "memorization"  # of one ensemble: their mean is that of a larger one, which has its own row
-            for together in (1,) if parts else sorted({1, len(runs)}):
+            seeds = {run.seed for run in runs}  # parts of an ensemble have one: their mean is a larger ensemble
+            for together in sorted({1, len(seeds)}):
                 yield {
                     **vars(condition),
                     "estimator": name,

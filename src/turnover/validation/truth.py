@@ -22,9 +22,7 @@ CORRELATIONS: Mapping[str, Correlation] = {"spearman": spearman, "pearson": pear
 class Truth:
     """What a thousand networks, or a few hundred, say of every example."""
 
-    table: (
-        pd.DataFrame
-    )  # index "id": probability and loss, two forms of memorization; error, of networks without it; wrong
+    table: pd.DataFrame  # index "id": the columns of `known`
     reliability: dict[str, float]  # by correlation, form and "all" or "clean", of the whole ensemble
     networks: int
 
@@ -42,11 +40,11 @@ class Truth:
 def truth(config: RunConfig) -> Truth:
     """The ground truth of a finished run with estimator=subsampling."""
     run = Run(config)
-    table = read_scores(run.folder)
+    table = known(read_scores(run.folder))
     members = read_members(run.folder)
     right, confidence, included = members.right, members.confidence, members.included
     halves = [_forms(right[start::2], confidence[start::2], included[start::2]) for start in (0, 1)]
-    wrong = (table["label"] != table["true_label"]).to_numpy()
+    wrong = table["wrong"].to_numpy()
     found = {}
     for name, correlation in CORRELATIONS.items():
         for form in halves[0]:
@@ -54,11 +52,13 @@ def truth(config: RunConfig) -> Truth:
                 both = chosen & np.isfinite(halves[0][form]) & np.isfinite(halves[1][form])
                 first, second = (half[form][both] for half in halves)
                 found[f"{name}/{form}/{part}"] = reliability(first, second, correlation)
-    return Truth(known(table), found, len(included))
+    return Truth(table, found, len(included))
 
 
 def known(scores: pd.DataFrame) -> pd.DataFrame:
-    """What an ensemble's score table says of memorization: the columns of `Truth.table`."""
+    """What an ensemble's score table says of memorization, in both of its forms; error: share of the networks not
+    trained on an example that are wrong about it; wrong: whether its label is.
+    """
     columns = {
         "probability": scores["memorization"],
         "loss": scores["memorization_loss"],
