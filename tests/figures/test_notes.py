@@ -28,3 +28,15 @@ def test_score_runs_with_other_masks_than_the_papers_say_so() -> None:
     assert f"score runs' {told}" in lines("fig5", "paper", "setting=cifar10_vgg11")[-1]
     assert not any("not as in the paper" in line for line in lines("scores_cifar10", "laptop"))
     assert told not in lines("scores_cifar10_paper", "paper")[-1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [("random", "labels random"), ("symmetric", "labels wrong"), ("pair", "labels wrong (the next class)")],
+)
+def test_wrong_labels_of_all_runs_are_told(kind: str, told: str) -> None:
+    first = lines("influence", "laptop", f"corruption.kind={kind}", "corruption.count=3000")[0]
+    assert first.startswith(f"MNIST, 60,000 training examples, 3,000 of 60,000 {told}; MLP")
+    assert "labels" not in lines("influence", "laptop")[0]
+    assert "labels" not in lines("influence", "laptop", "corruption.count=0,3000")[0], "the picture itself tells it"
+    assert "labels" not in lines("fig3", "laptop")[0], "the subsets tell it"

@@ -68,6 +68,7 @@ class Drawn:
     numbers: pd.DataFrame  # what is plotted, one row a point or bar
     claims: list[Claim] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)  # single findings that are no claims
+    notes: list[str] = field(default_factory=list)  # lines under the picture, before those on runs
 
 
 def make(job: FigureJob) -> Path:
@@ -94,7 +95,7 @@ def make(job: FigureJob) -> Path:
     under = notes(sources, scale, job.overrides)
     with style():
         drawn: Drawn = import_module(f"turnover.figures.{figure.name}").draw(figure, sources)
-        finish(drawn.picture, _title(figure), under.lines)
+        finish(drawn.picture, _title(figure), [*drawn.notes, *under.lines])
         save(drawn.picture, folder / stem)
     with replacing(paths["csv"]) as temporary:
         drawn.numbers.to_csv(temporary, index=False)

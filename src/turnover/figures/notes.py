@@ -106,13 +106,23 @@ def _setting(config: RunConfig, among: Sequence[RunConfig]) -> list[str]:
     epochs = ", ".join(str(number) for number in sorted({other.epochs for other in alike}))
     included = " (test examples among them)" if config.dataset.include_test else ""
     lines = [
-        f"{FACTS[config.dataset.name].title}, {sizes} training examples{included}; "
+        f"{FACTS[config.dataset.name].title}, {sizes} training examples{included}{_wrong_labels(alike)}; "
         f"{network(config)}; SGD lr {rates} {schedules}, momentum {config.optimizer.momentum:g}, "
         f"batch {config.batch_size}, {epochs} epochs; seed{'s' if ',' in seeds else ''} {seeds}."
     ]
     if isinstance(config.turnover, TurnoverConfig) and set(varied(alike)[0]) <= {"seed"}:
         lines.append(f"{pair(config)}: {masks(config)}; {_judged(alike)}.")
     return lines
+
+
+def _wrong_labels(runs: Sequence[RunConfig]) -> str:
+    """How many labels of all these runs are not the real ones; nothing where runs differ in that or subsets tell it."""
+    first = runs[0]
+    alike = all(run.corruption == first.corruption and run.train_size == first.train_size for run in runs)
+    if not alike or not first.corruption.count or isinstance(first.subsets, LabelSubsets):
+        return ""
+    kind = {"random": "random", "symmetric": "wrong", "pair": "wrong (the next class)"}[first.corruption.kind]
+    return f", {first.corruption.count:,} of {first.train_size:,} labels {kind}"
 
 
 def _judged(runs: Sequence[RunConfig]) -> str:
@@ -140,7 +150,7 @@ def _subsets(config: RunConfig) -> str:
             classes = ", as many of every class" if config.subsets.balanced else ""
             how = f"{masks(first)}, {first.epochs} epochs; {_judged(runs)}"
             if not isinstance(first.turnover, TurnoverConfig):
-                how = f"estimator {first.estimator.name}, {first.epochs} epochs"
+                how = f"{getattr(first.estimator, 'score', first.estimator.name)}, {first.epochs} epochs"
             return (
                 f"{name}: easy and difficult are the {size} lowest and highest scores{classes}, "
                 f"the mean of {len(runs)} score runs ({how})."

@@ -9,11 +9,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.axes import Axes
 
 from turnover.claims import decide, measure_seeds
 from turnover.figures.make import Drawn, FigureConfig
 from turnover.figures.notes import Source
-from turnover.figures.style import COLOURS
+from turnover.figures.style import COLOURS, panel
 from turnover.member_file import read_members
 from turnover.scores.membership import log_likelihood_ratios, membership, share_above, threshold
 from turnover.store import Run
@@ -24,6 +25,10 @@ _SIDES = {
     "without_difficult": ("without the most exposed tenth", "easy"),
     "without_random": ("without a random tenth", "muted"),
 }
+_SHOWN = {
+    "exposure": ("mean exposure", "log likelihood ratio (nats)"),
+    "found": (f"found by an attacker at {_RATE:.0%} false positives", "share of examples trained on"),
+}
 
 
 def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
@@ -33,18 +38,13 @@ def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
     seeds = sorted({source.config.seed for source in sources})
     tables, shares = zip(*[_of_seed(seed, sources, before) for seed in seeds], strict=True)
     numbers = pd.concat(tables, ignore_index=True)
-    picture, axes = plt.subplots(figsize=(6.5, 3.8), layout="constrained")
-    for side, (words, colour) in _SIDES.items():
-        mine = numbers[(numbers["side"] == side) & (numbers["tenth"] > 0)]
-        by_tenth = mine.groupby("tenth")["exposure"]
-        axes.plot(by_tenth.mean(), color=COLOURS[colour], marker="o", markersize=4, label=words)
-        axes.fill_between(
-            by_tenth.min().index, by_tenth.min(), by_tenth.max(), color=COLOURS[colour], alpha=0.25, linewidth=0
-        )
-    axes.set_xticks(range(1, 11))
-    axes.set_xlabel("tenth of the remaining examples, by their exposure when all were there")
-    axes.set_ylabel("exposure (nats)")
-    axes.legend(title="mean and range over seeds", title_fontsize=7, fontsize=8)
+    picture, panels = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
+    for axes, letter, (value, (title, unit)) in zip(panels, "ab", _SHOWN.items(), strict=True):
+        panel(axes, letter, title)
+        _by_tenth(axes, numbers[numbers["tenth"] > 0], value)
+        axes.set_xlabel("tenth of the rest, by exposure when all were there")
+        axes.set_ylabel(unit)
+    panels[0].legend(title="mean and range over seeds", title_fontsize=7, fontsize=8, alignment="left")
     config = figure.claims["onion"]
     wide = numbers.pivot(index=["seed", "tenth"], columns="side", values=["exposure", "found"])
     gains = {
@@ -89,6 +89,15 @@ def _of_seed(seed: int, sources: Sequence[Source], before: pd.Series) -> tuple[p
             )
     more = by_side["without_difficult"] > by_side["without_random"]
     return pd.DataFrame(rows), float(more.double().mean())
+
+
+def _by_tenth(axes: Axes, numbers: pd.DataFrame, value: str) -> None:
+    for side, (words, colour) in _SIDES.items():
+        by_tenth = numbers[numbers["side"] == side].groupby("tenth")[value]
+        axes.plot(by_tenth.mean(), color=COLOURS[colour], marker="o", markersize=4, label=words)
+        low, high = by_tenth.min(), by_tenth.max()
+        axes.fill_between(low.index, low, high, color=COLOURS[colour], alpha=0.25, linewidth=0)
+    axes.set_xticks(range(1, 11))
 
 
 def _gain(wide: pd.DataFrame, value: str, tenth: int) -> list[float]:
