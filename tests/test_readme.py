@@ -247,3 +247,15 @@ def test_every_number_of_the_advice_is_that_of_the_validation() -> None:
     influence = result["influence"]["mnist"]
     assert f"(reliability {two_places(influence['reliability'])})" in told
     assert f"correlate with it at {two_places(influence['all_runs'])}." in told
+
+
+def test_what_the_readme_says_of_influence_and_of_the_onion() -> None:
+    agreement = results()["influence"]["summary"]["agreement_of_seeds"]
+    assert f"Spearman correlation {agreement:.3f})".replace("0.", ".") in README.replace("\n", " ")
+    found = pd.read_csv(REFERENCE / "laptop" / "onion.csv").query("tenth == 0").groupby("side")["found"].mean() * 100
+    assert f"({found['without_difficult']:.1f} against {found['without_random']:.1f} %)" in README
+    for name in ("influence", "onion"):
+        result = results()[name]
+        told = re.search(rf"`make {name}`.*?(\d+)\s+minutes", README, re.DOTALL)
+        assert told is not None
+        assert int(told[1]) == round(minutes(result["runs"]) + minutes(result["score_runs"]))
