@@ -70,7 +70,7 @@ def epochs(masked: bool, examples: Examples) -> Callable[[], object]:
 
 def ensembles(units: int) -> dict[str, Callable[[], object]]:
     """Networks of an ensemble, each on its own 2,100 of 3,000 examples: one after another, and all at once."""
-    count, passes = STACK, 10
+    count, passes = STACK, 30  # epochs as in the validation
     data = Examples(
         torch.randint(256, (3000, 784), dtype=torch.uint8), torch.randint(10, (3000,)), torch.arange(3000), unit
     )

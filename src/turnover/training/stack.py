@@ -90,22 +90,25 @@ def train_stack(
     # normalised once: every example is used in every epoch of every network
     inputs = examples.prepare(examples.inputs).flatten(1)  # [n, features]
     count, size = included.shape
-    rows = torch.arange(count, device=examples.device)[:, None]
     buffers: dict[int, _Buffers] = {}  # by the size of a batch: the last one of an epoch may be smaller
     for epoch in range(1, epochs + 1):
         lr = learning_rate(epoch)
         order = torch.stack(
             [torch.randperm(size, generator=torch_generator(seed, "order", epoch)) for seed in seeds]
         ).to(examples.device)
-        for places in order.split(batch_size, dim=1):
-            index = included[rows, places]  # [networks, batch]
-            if index.shape[1] not in buffers:
-                buffers[index.shape[1]] = _Buffers.of(first, last, index.shape[1])
-            buffer = buffers[index.shape[1]]
-            torch.index_select(inputs, 0, index.flatten(), out=buffer.x.view(-1, inputs.shape[1]))
-            _step(first, last, buffer, examples.labels[index], lr, momentum, weight_decay)
+        index = included.gather(1, order)  # [networks, k]
+        labels = examples.labels[index]
+        for start in range(0, size, batch_size):
+            batch = slice(start, min(start + batch_size, size))
+            length = batch.stop - start
+            if length not in buffers:
+                buffers[length] = _Buffers.of(first, last, length)
+            buffer = buffers[length]
+            torch.index_select(inputs, 0, index[:, batch].flatten(), out=buffer.x.view(-1, inputs.shape[1]))
+            _step(first, last, buffer, labels[:, batch], lr, momentum, weight_decay)
             on_step(count)
-        if not all(each.isfinite().all() for layer in (first, last) for each in (layer.weight, layer.bias)):
+        # a sum is finite only if all that it adds is
+        if not all(each.sum().isfinite() for layer in (first, last) for each in (layer.weight, layer.bias)):
             raise RunFailed(
                 f"weights are no longer finite in epoch {epoch}, at learning rate {lr:g}: "
                 "a smaller learning rate usually helps (optimizer.lr)"
