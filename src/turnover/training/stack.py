@@ -50,12 +50,15 @@ class _Layer:
         """
         mean = 1 / inputs.shape[1]
         if self.velocity is None:
-            self.weight.mul_(1 - lr * weight_decay).baddbmm_(error, inputs, alpha=-lr * mean)
+            self.weight.baddbmm_(error, inputs, beta=1 - lr * weight_decay, alpha=-lr * mean)
             self.bias.mul_(1 - lr * weight_decay).sub_(error.sum(2), alpha=lr * mean)
             return
         weight, bias = self.velocity
-        weight.baddbmm_(error, inputs, beta=momentum, alpha=mean).add_(self.weight, alpha=weight_decay)
-        bias.mul_(momentum).add_(error.sum(2), alpha=mean).add_(self.bias, alpha=weight_decay)
+        weight.baddbmm_(error, inputs, beta=momentum, alpha=mean)
+        bias.mul_(momentum).add_(error.sum(2), alpha=mean)
+        if weight_decay:
+            weight.add_(self.weight, alpha=weight_decay)
+            bias.add_(self.bias, alpha=weight_decay)
         self.weight.sub_(weight, alpha=lr)
         self.bias.sub_(bias, alpha=lr)
 
