@@ -231,6 +231,11 @@ def test_every_number_of_the_advice_is_that_of_the_validation() -> None:
     reached = f"reach {of('el2n', 'mnist')} and {of('el2n', 'fashion_mnist')} on MNIST and Fashion-MNIST, "
     assert f"{reached}but {of('el2n', 'cifar10')} on CIFAR-10" in told
     csl = "cumulative_loss"
+    found = [of("el2n", name, "precision") for name in DATASETS]
+    assert f"they find {found[0]} on MNIST, {found[1]} on Fashion-MNIST and {found[2]} on CIFAR-10" in told
+    single = at[(at["estimator"] == csl) & (at["seeds"] == 1)].set_index("dataset")["precision"]
+    found = [two_places(float(single[name])) for name in DATASETS]
+    assert f"one of cumulative loss {found[0]}, {found[1]} and {found[2]}." in told
     error, agreement = of(csl, "fashion_mnist", "spearman_error"), of(csl, "fashion_mnist")
     assert f"more with that error ({error}) than with memorization ({agreement})" in told
     assert f"({of(tuned, 'fashion_mnist')} against {of(base, 'fashion_mnist')}) but not on CIFAR-10" in told

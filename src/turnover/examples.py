@@ -70,6 +70,8 @@ def user_examples(x: Any, y: Any, ids: Any, *, device: torch.device, dtype: torc
         inputs = inputs.to(dtype)
     if labels.is_floating_point() or labels.dtype == torch.bool or (len(labels) and int(labels.min()) < 0):
         raise RefusedInput(f"y must hold class numbers, integers from 0: got dtype {labels.dtype}, or negative labels")
+    if inputs.is_floating_point() and not inputs.isfinite().all():
+        raise RefusedInput(f"x has {int((~inputs.isfinite()).sum())} values that are NaN or infinite")
     positions = torch.arange(len(inputs), device=device) if ids is None else torch.as_tensor(ids, device=device)
     if len(positions.unique()) < len(positions):
         raise RefusedInput("ids must differ: examples with one id would share their masks")

@@ -1,5 +1,7 @@
 """The leakage verdict, and the probe that swaps images, against one image at a time."""
 
+from contextlib import nullcontext
+
 import oracles
 import pytest
 import torch
@@ -54,6 +56,42 @@ def test_a_small_sample_needs_more_to_be_above_chance() -> None:
     assert leakage(0.2, 0.15, 0.1, 60, swap).verdict == "not fitted"
     for swaps, verdict in ((2000, "partial leakage"), (200, "none"), (0, "none")):
         assert leakage(0.9, 0.5, 0.1, 10_000, Swap(0.1, 0.5, 0.05, swaps)).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("own", "flipped", "flipped_alone", "expected"),
+    [
+        (0.9, 0.8, 0, "none"),
+        (0.9, 0.9, 0, "none"),  # all alike: nothing is memorized, and nothing is wrong
+        (0.9, 0.8, 50, "none"),  # 150 against 50: a difference of 100, and 3 standard errors are 42
+        (0.9, 0.8, 600, "no difference"),  # 700 against 600: 3 standard errors are 108
+        (0.8, 0.9, 100, "no difference"),
+        (0.101, 0.101, 10, "not fitted"),
+    ],
+)
+def test_own_sub_networks_must_know_more(own: float, flipped: float, flipped_alone: int, expected: str) -> None:
+    found = leakage(own, flipped, 0.1, 1000, Swap(0.05, 0.5, 0.05, 2000), flipped_alone=flipped_alone)
+    assert found.verdict == expected
+
+
+@pytest.mark.parametrize("ids", ["none", "of the batch"])
+def test_training_outside_own_is_noticed(ids: str) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(600, 16)
+    y = (x[:, :4].argmax(1) + (torch.rand(600) < 0.2) * torch.randint(1, 4, (600,))) % 4
+    model = turnover.attach(nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 4)), p=0.5, seed=0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.2)
+    for _ in range(30):
+        for batch in torch.randperm(600).split(64):
+            around = turnover.own(model, torch.arange(len(batch))) if ids == "of the batch" else nullcontext()
+            with around:
+                loss = nn.functional.cross_entropy(model(x[batch]), y[batch])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    table = turnover.score(model, x, y, torch.arange(600))
+    assert table.attrs["leakage"]["verdict"] == "no difference"
+    assert "turnover.own" in table.attrs["leakage"]["message"]
 
 
 def test_a_network_that_only_guesses_the_frequent_label_does_not_look_sound() -> None:

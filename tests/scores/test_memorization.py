@@ -68,6 +68,7 @@ def test_ids_move_masks_with_their_examples() -> None:
         ({"y": torch.zeros(3, dtype=torch.int64)}, "one length"),
         ({"y": torch.zeros(1000)}, "class numbers"),
         ({"y": torch.full((1000,), -100)}, "class numbers"),
+        ({"x": torch.full((1000, 64), torch.nan)}, "64000 values that are NaN or infinite"),
         ({"ids": torch.zeros(1000, dtype=torch.int64)}, "ids must differ"),
         ({"device": "cuda:99"}, "CUDA devices"),
     ],

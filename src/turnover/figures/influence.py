@@ -18,7 +18,7 @@ from turnover.figures.style import COLOURS
 from turnover.tables import read_influences
 
 _TARGETS, _SHOWN = 6, 6  # test images, and training images on either side of each
-_SIDES = {"helpful": ("helped most", "easy"), "harmful": ("harmed most", "difficult")}
+_SIDES = {"helpful": ("highest influence", "easy"), "harmful": ("lowest influence", "difficult")}
 
 
 def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:

@@ -18,7 +18,7 @@ from turnover.device import Precision
 from turnover.evaluation import BATCH, evaluate, own
 from turnover.examples import Examples
 
-Verdict = Literal["none", "partial leakage", "leakage", "flipped at chance", "not fitted"]
+Verdict = Literal["none", "partial leakage", "leakage", "flipped at chance", "no difference", "not fitted"]
 
 PROBED = 2000  # examples at most; a share of them has a standard error of about 0.01
 
@@ -64,6 +64,11 @@ class Leakage:
                 return f"no sign of mask leakage ({numbers})"
             case "not fitted":
                 return f"NOT FITTED ({numbers}): own accuracy is at chance; train longer before trusting any score"
+            case "no difference":
+                return (
+                    f"NO DIFFERENCE ({numbers}): own sub-networks are not right more often than flipped ones, so the "
+                    "scores are noise: train longer, every example inside turnover.own with its permanent id"
+                )
             case "leakage":
                 return (
                     f"MASK LEAKAGE ({numbers}): the network reads labels from the masks rather than from the images, "
@@ -87,19 +92,25 @@ class Leakage:
         return values | swap | {"message": self.message()}
 
 
-def leakage(own_accuracy: float, flipped_accuracy: float, chance: float, examples: int, swap: Swap) -> Leakage:
+def leakage(
+    own_accuracy: float, flipped_accuracy: float, chance: float, examples: int, swap: Swap, *, flipped_alone: int = 0
+) -> Leakage:
     """The verdict.
 
     not fitted: own accuracy is not above chance by more than three standard errors, 3 √(c (1 - c) / examples), with c
-    the share of the most frequent label. leakage: given the image of another example, own sub-networks predict the
+    the share of the most frequent label. no difference: on some examples only the flipped sub-network is right, and not
+    on fewer than those on which only the own one is, by three standard errors, √(all of these). leakage: given the image of another example, own sub-networks predict the
     label of the mask more often than that of the image. flipped at chance: flipped accuracy is not above chance, in the
     same sense. partial leakage: they predict it more often than a bystander's (`Swap.mask_tells`). `none` is no proof:
     masks may tell less than the probe can see.
     """
     bound = chance + 3 * math.sqrt(chance * (1 - chance) / examples)
+    own_alone = round((own_accuracy - flipped_accuracy) * examples) + flipped_alone
     verdict: Verdict = "none"
     if own_accuracy <= bound:
         verdict = "not fitted"
+    elif flipped_alone and own_alone - flipped_alone <= 3 * math.sqrt(own_alone + flipped_alone):
+        verdict = "no difference"
     elif swap.mask_accuracy > swap.image_accuracy:
         verdict = "leakage"
     elif flipped_accuracy <= bound:
@@ -118,12 +129,14 @@ def judge(
     precision: Precision = "float32",
 ) -> Leakage:
     """The verdict on a network and the score table of the examples that it was trained on."""
+    own_right, flipped_right = (table[f"{kind}_prediction"] == table["label"] for kind in ("own", "flipped"))
     return leakage(
-        own_accuracy=float((table["own_prediction"] == table["label"]).mean()),
-        flipped_accuracy=float((table["flipped_prediction"] == table["label"]).mean()),
+        own_accuracy=float(own_right.mean()),
+        flipped_accuracy=float(flipped_right.mean()),
         chance=float(table["label"].value_counts(normalize=True).max()),
         examples=len(table),
         swap=swap_probe(model, examples, batch_size=batch_size, precision=precision),
+        flipped_alone=int((flipped_right & ~own_right).sum()),
     )
 
 
