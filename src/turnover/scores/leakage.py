@@ -98,11 +98,11 @@ def leakage(
     """The verdict.
 
     not fitted: own accuracy is not above chance by more than three standard errors, 3 √(c (1 - c) / examples), with c
-    the share of the most frequent label. no difference: on some examples only the flipped sub-network is right, and not
-    on fewer than those on which only the own one is, by three standard errors, √(all of these). leakage: given the image of another example, own sub-networks predict the
-    label of the mask more often than that of the image. flipped at chance: flipped accuracy is not above chance, in the
-    same sense. partial leakage: they predict it more often than a bystander's (`Swap.mask_tells`). `none` is no proof:
-    masks may tell less than the probe can see.
+    the share of the most frequent label. no difference: on some examples only the flipped sub-network is right, and on
+    fewer than three standard errors more, √(all of these), only the own one. leakage: given the image of another
+    example, own sub-networks predict the label of the mask more often than that of the image. flipped at chance:
+    flipped accuracy is not above chance, in the same sense. partial leakage: they predict it more often than a
+    bystander's (`Swap.mask_tells`). `none` is no proof: masks may tell less than the probe can see.
     """
     bound = chance + 3 * math.sqrt(chance * (1 - chance) / examples)
     own_alone = round((own_accuracy - flipped_accuracy) * examples) + flipped_alone
