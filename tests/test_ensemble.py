@@ -106,6 +106,7 @@ def halves(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def test_files_of_an_ensemble(halves: Path) -> None:
     assert halves.name.startswith("score-digits-mlp-")
     assert {path.name for path in halves.iterdir() if not path.name.startswith(".")} == {
+        "checksums.txt",
         "config.yaml",
         "manifest.json",
         "metrics.parquet",

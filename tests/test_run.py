@@ -131,7 +131,9 @@ def test_stopped_by_hand_it_goes_on_with_the_same_numbers(tmp_path: Path, monkey
 def test_a_crash_before_or_after_any_write_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = digits("epochs=2", "estimator.epochs=[1]", "dataset.limit=300")
     writes = crashes_that_change_nothing(config, tmp_path, monkeypatch)
-    assert writes == 10, "config, manifest, 2 scores, 2 checkpoints, 2 tables, manifest, DONE"
+    assert writes == 14, (
+        "config, manifest, 2 scores, 2 checkpoints with checksums, one before, 2 tables, manifest, checksums, DONE"
+    )
 
 
 def test_a_diverging_run_is_failed_and_not_finished() -> None:

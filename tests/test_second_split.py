@@ -160,7 +160,7 @@ def test_a_diverging_run_is_failed() -> None:
 
 def test_a_crash_before_or_after_any_write_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writes = crashes_that_change_nothing(config_of("dataset.limit=41"), tmp_path, monkeypatch)
-    assert writes == 8, "config, manifest, 2 halves, 2 tables, manifest, DONE"
+    assert writes == 9, "config, manifest, 2 halves, 2 tables, manifest, checksums, DONE"
 
 
 class Stop(Exception):

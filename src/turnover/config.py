@@ -1,5 +1,6 @@
 """One run, typed, and the identity that its science gives it."""
 
+import copy
 import hashlib
 import json
 from pathlib import Path
@@ -127,6 +128,26 @@ LATER = {
     "estimator.targets": 0,
     "subsets.random_of": "others",
 }
+_LATER_OF = {"estimator.targets": "turnover", "subsets.random_of": "scores"}  # of one choice of their group
+
+
+def recorded(values: dict[str, Any]) -> RunConfig:
+    """The run whose config.yaml says this, perhaps before some options were there.
+
+    Raises:
+        pydantic.ValidationError: no such run is allowed by the code as it is.
+    """
+    values = copy.deepcopy(values)
+    for field, neutral in LATER.items():
+        group, _, name = field.partition(".")
+        if not name:
+            values.setdefault(group, neutral)
+        elif field not in _LATER_OF or values[group]["name"] == _LATER_OF[field]:
+            values[group].setdefault(name, neutral)
+    if isinstance(values["subsets"].get("runs"), list):
+        values["subsets"]["runs"] = [recorded(each) for each in values["subsets"]["runs"]]
+    return RunConfig.model_validate(values)
+
 
 STAGE_VERSION = 2  # raise by hand when the same science would give other numbers than before
 

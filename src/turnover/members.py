@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -24,8 +23,8 @@ from turnover.parts import Parts, make_model
 from turnover.scores.final import log_odds_against
 from turnover.scores.leave_one_out import all_but, left_out
 from turnover.scores.subsampling import random_parts
+from turnover.scratch import keep, kept
 from turnover.seeding import numpy_generator, stream
-from turnover.store import replacing
 from turnover.training.loop import steps_per_epoch, train
 from turnover.training.optimizers import build as build_optimizer
 from turnover.training.schedules import learning_rate
@@ -93,27 +92,19 @@ def outcomes(
     on_step: Callable[[int], object],
 ) -> Outcomes:
     """Train all networks, block after block, and collect what they say; blocks found in `folder` are not done again."""
-    blocks = ensemble.blocks()
-    for number, block in enumerate(blocks):
+    together: dict[str, list[Tensor]] = {}
+    for number, block in enumerate(ensemble.blocks()):
         path = folder / f"{number:05d}.npz"
-        if path.exists():
-            on_step(_steps(config, ensemble, block))
-            continue
-        with replacing(path) as temporary, temporary.open("wb") as file:
+        found = kept(path)
+        if found is None:
             found = _observed(parts, config, train_block(parts, config, ensemble, block, on_step))
-            np.savez(file, **{name: value.cpu().numpy() for name, value in found.items()})  # type: ignore[arg-type]
-    return read(folder, len(blocks))
-
-
-def read(folder: Path, blocks: int) -> Outcomes:
-    """The outcomes of all blocks."""
-    together: dict[str, list[np.ndarray]] = {}
-    for number in range(blocks):
-        with np.load(folder / f"{number:05d}.npz", allow_pickle=False) as block:
-            for name in block.files:
-                together.setdefault(name, []).append(block[name])
-    tensors = {name: torch.from_numpy(np.concatenate(values)) for name, values in together.items()}
-    return Outcomes(tensors["confidence"], tensors["right"], tensors.get("logits"))
+            keep(path, **found)
+        else:
+            on_step(_steps(config, ensemble, block))
+        for name, value in found.items():
+            together.setdefault(name, []).append(value.cpu())
+    all_of_them = {name: torch.cat(values) for name, values in together.items()}
+    return Outcomes(all_of_them["confidence"], all_of_them["right"], all_of_them.get("logits"))
 
 
 def _steps(config: RunConfig, ensemble: Design, block: list[int]) -> int:

@@ -2,6 +2,8 @@
 
 import logging
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from turnover import ensemble, gradient_tracking, second_split
+from turnover import ensemble, gradient_tracking, second_split, stopping
 from turnover.config import RunConfig
 from turnover.data.augmentation import augmented
 from turnover.data.datasets import balanced_subset
@@ -33,7 +35,7 @@ from turnover.store import SCRATCH, Run
 from turnover.tables import read_scores, write_influences, write_metrics, write_scores, write_subsets
 from turnover.tracking import Dashboard, Tracker, dashboard
 from turnover.training import checkpoint
-from turnover.training.loop import Epoch, steps_per_epoch, train
+from turnover.training.loop import Epoch, Partial, StoppedInEpoch, steps_per_epoch, train
 from turnover.training.schedules import learning_rate
 from turnover.watching import Watch
 
@@ -62,10 +64,10 @@ def work(run: Run, device: torch.device, record: dict[str, Any]) -> None:
         if isinstance(config.estimator, EnsembleEstimator):
             steps = ensemble.planned(parts, config).steps(config.epochs, config.batch_size)
             with _progress(steps, 0, run.name) as bar:
-                ensemble.work(parts, config, folder, tracker, bar.update, record)
+                ensemble.work(parts, config, folder, tracker, _stopping(bar), record)
         elif isinstance(config.estimator, SecondSplitEstimator):
             with _progress(second_split.steps(config, len(parts.train)), 0, run.name) as bar:
-                second_split.work(parts, config, folder, tracker, bar.update, record)
+                second_split.work(parts, config, folder, tracker, _stopping(bar), record)
         else:
             tracker = one_network(parts, config, run, live, record)
         write_metrics(folder / "metrics.parquet", tracker.rows)
@@ -83,20 +85,33 @@ def one_network(parts: Parts, config: RunConfig, run: Run, live: Dashboard, reco
     folder, estimator = run.folder, config.estimator
     restored = checkpoint.load(folder / "checkpoint.pt", parts.model, parts.optimizer)
     first = restored.epoch + 1 if restored else 1
+    partial = restored.partial if restored else None
     if restored:
-        log.info("%s goes on after epoch %d of %d", run.name, restored.epoch, config.epochs)
+        middle = f", in the middle of the next ({len(partial.losses)} examples)" if partial else ""
+        log.info("%s goes on after epoch %d of %d%s", run.name, restored.epoch, config.epochs, middle)
     scored_epochs: list[int] = []
     if isinstance(estimator, TurnoverEstimator):
         scored_epochs = sorted({*estimator.epochs, config.epochs})
     steps = steps_per_epoch(len(parts.train), config.batch_size)
     updates = gradient_tracking.updates(parts, config)
     watch = Watch(parts, config, folder / SCRATCH) if isinstance(estimator, OneRunEstimator) else None
+    observers = [observer for observer in (updates, watch) if observer is not None]
     tracker = Tracker(live, restored.metrics if restored else [])
-    with _progress(config.epochs * steps, (first - 1) * steps, run.name) as bar:
+    done = (first - 1) * steps + (steps_per_epoch(len(partial.losses), config.batch_size) if partial else 0)
+
+    def save(epoch: int, partial: Partial | None = None) -> None:
+        states = [observer.state() for observer in observers] if partial else []
+        progress = checkpoint.Progress(epoch, tracker.rows, partial, states)
+        checkpoint.save(folder / "checkpoint.pt", parts.model, parts.optimizer, progress)
+
+    with _progress(config.epochs * steps, done, run.name) as bar, _saved_when_stopped(save):
         if not restored:
             track(parts, config, tracker, epoch=0)
         elif watch is not None:
             watch.resume(restored.epoch)
+        if restored and partial:
+            for observer, state in zip(observers, restored.observers, strict=True):
+                observer.load(state)
         for epoch in train(
             parts.model,
             augmented(parts.train, config.augmentation),
@@ -106,10 +121,12 @@ def one_network(parts: Parts, config: RunConfig, run: Run, live: Dashboard, reco
             batch_size=config.batch_size,
             seed=config.seed,
             first_epoch=first,
+            partial=partial,
             plain_epochs=getattr(config.turnover, "plain_epochs", 0),
             precision=config.precision,
             on_step=bar.update,
-            observers=[observer for observer in (updates, watch) if observer is not None],
+            observers=observers,
+            stop=stopping.asked,
         ):
             log_epoch(parts, tracker, epoch)
             if updates is not None:
@@ -120,8 +137,10 @@ def one_network(parts: Parts, config: RunConfig, run: Run, live: Dashboard, reco
                 track(parts, config, tracker, epoch.number)
             if epoch.number in scored_epochs:
                 write_scores(_scores_path(folder, epoch.number), scores(parts, config, epoch.number))
-            progress = checkpoint.Progress(epoch.number, tracker.rows)
-            checkpoint.save(folder / "checkpoint.pt", parts.model, parts.optimizer, progress)
+            save(epoch.number)
+            if epoch.number < config.epochs:
+                stopping.stop_if_asked()
+    checkpoint.forget_earlier(folder / "checkpoint.pt")
     record["examples_trained"] = config.epochs * len(parts.train)
     if scored_epochs:
         tables = [pd.read_parquet(_scores_path(folder, epoch)) for epoch in scored_epochs]
@@ -186,6 +205,25 @@ def influences(parts: Parts, config: RunConfig, targets: int) -> tuple[np.ndarra
 def _scores_path(folder: Path, epoch: int) -> Path:
     # one file for each scored epoch, written before that epoch's checkpoint, so that a killed run finds them all
     return folder / "scored" / f"epoch-{epoch:05d}.parquet"
+
+
+@contextmanager
+def _saved_when_stopped(save: Callable[[int, Partial], None]) -> Iterator[None]:
+    try:
+        yield
+    except StoppedInEpoch as stopped:
+        save(stopped.partial.epoch - 1, stopped.partial)
+        raise
+
+
+def _stopping(bar: "tqdm[Any]") -> Callable[[int], None]:
+    """Moves the bar; stops if that is asked for, where only networks that are not finished are lost."""
+
+    def on_step(steps: int) -> None:
+        bar.update(steps)
+        stopping.stop_if_asked()
+
+    return on_step
 
 
 def _progress(total: int, done: int, name: str) -> "tqdm[Any]":

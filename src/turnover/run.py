@@ -1,14 +1,16 @@
 """Doing a run: at once if it is cached, from its last checkpoint if it was killed, once if two processes ask for it."""
 
 import logging
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import yaml
 
 from turnover.config import RunConfig
-from turnover.store import Run, provenance, write_text
+from turnover.stopping import stoppable
+from turnover.store import Run, provenance, require, write_text
 
 log = logging.getLogger("turnover")
 
@@ -21,15 +23,19 @@ def execute(config: RunConfig) -> Path:
 
     Raises:
         RefusedInput: the machine cannot do it, for example it has no such device.
-        RunFailed: the loss is no longer finite, or the data cannot be fetched; the run is marked failed.
+        RunFailed: the loss is no longer finite, or the data cannot be fetched; the run is marked failed. Or it is
+            finished, and its files are damaged.
     """
     run = Run(config)
     if run.finished:
+        require(run, "the same command")
         log.info("cached: %s", run.name)
         run.remove_scratch()
         return run.folder
     for parent in config.parents:
-        if not Run(parent).finished:
+        if Run(parent).finished:
+            require(Run(parent), "the same command")
+        else:
             execute(parent)
     # Imported here, so that a cached run or a refused config does not wait for PyTorch
     from turnover.device import resolve
@@ -39,14 +45,22 @@ def execute(config: RunConfig) -> Path:
     with run.lock():
         if not run.finished:
             write_text(run.folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
-            with _log_file(run.folder / "log.txt"), run.working(provenance()) as record:
+            with stoppable(), _log_file(run.folder / "log.txt"), run.working(provenance()) as record:
                 work(run, device, record)
     return run.folder
 
 
+class _LogFile(logging.FileHandler):
+    """A log that cannot be written, because the disk is full, stops nothing: the run itself will say so."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, logging's own name
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+
 @contextmanager
 def _log_file(path: Path) -> Iterator[None]:
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _LogFile(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     level = log.level
@@ -56,4 +70,5 @@ def _log_file(path: Path) -> Iterator[None]:
     finally:
         log.setLevel(level)
         log.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):
+            handler.close()

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,8 +17,9 @@ from turnover.evaluation import evaluate
 from turnover.parts import Parts, make_model
 from turnover.score_tables import from_columns
 from turnover.scores.second_split import second_split_forgetting
+from turnover.scratch import keep, kept
 from turnover.seeding import numpy_generator, stream
-from turnover.store import SCRATCH, replacing
+from turnover.store import SCRATCH
 from turnover.tables import write_scores
 from turnover.tracking import Tracker
 from turnover.training.loop import steps_per_epoch, train
@@ -59,14 +59,13 @@ def work(
     for number in range(2):
         path = folder / SCRATCH / f"half-{number}.npz"
         first, second = two[number], two[1 - number]
-        if path.exists():
-            on_step(_steps(config, len(first), len(parts.train)))
+        found = kept(path)
+        if found is None:
+            found = {"correct": _forgotten(parts, config, number, first, second, on_step).cpu()}
+            keep(path, **found)
         else:
-            correct = _forgotten(parts, config, number, first, second, on_step)
-            with replacing(path) as temporary, temporary.open("wb") as file:
-                np.savez(file, correct=correct.cpu().numpy())
-        with np.load(path, allow_pickle=False) as file:
-            correct = torch.from_numpy(file["correct"])
+            on_step(_steps(config, len(first), len(parts.train)))
+        correct = found["correct"]
         learnt[first] = correct[0]
         scores[first] = second_split_forgetting(correct[1:])
     tracker.log(config.epochs, "train", {"in_accuracy": float(learnt.double().mean())})

@@ -4,6 +4,7 @@ A folder holds config.yaml, manifest.json, log.txt, checkpoint.pt, metrics.parqu
 is written beside its place and then moved there, so that a reader never sees half of one, whenever a process dies.
 """
 
+import errno
 import json
 import logging
 import os
@@ -12,7 +13,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,12 +21,15 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from turnover.config import RunConfig, identity
+from turnover import integrity
+from turnover.config import STAGE_VERSION, RunConfig, identity
 from turnover.errors import RefusedInput, RunFailed
 from turnover.estimators import NoEstimator
 
 log = logging.getLogger("turnover")
 
+LOCK = ".lock"  # in a run's folder: held by the process that works on it
+_NO_ROOM = 1_000_000  # bytes; less than this is left on a full disk
 SCRATCH = "scratch"  # in a run's folder: besides its checkpoint, what a killed run goes on from
 
 
@@ -48,7 +52,12 @@ def replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        yield temporary
+        try:
+            yield temporary
+        except RuntimeError as error:  # PyTorch does not say why it could not write
+            if shutil.disk_usage(path.parent).free < _NO_ROOM:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+            raise
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -85,7 +94,18 @@ class Run:
     def manifest(self) -> dict[str, Any]:
         """What is recorded of the run: status, seconds, versions, commit, device; empty if it was never started."""
         path = self.folder / "manifest.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        if not path.exists():
+            return {}
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            found = None
+        if isinstance(found, dict):
+            return found
+        if self.finished:
+            raise RunFailed(f"{path} is damaged: remove the run with scripts/runs.py gc --damaged and make it again")
+        log.warning("%s is damaged: what it said of earlier starts is lost", path)
+        return {}
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -94,7 +114,7 @@ class Run:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RefusedInput(f"cannot write to {self.folder}: {error.strerror}; set TURNOVER_OUTPUTS") from None
-        lock = FileLock(self.folder / ".lock")
+        lock = FileLock(self.folder / LOCK)
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -122,6 +142,7 @@ class Run:
             "seconds": before.get("seconds", 0.0),
             "starts": before.get("starts", 0) + 1,
             "parents": [],
+            "stage": STAGE_VERSION,
             **provenance,
         }
         extra: dict[str, Any] = {}
@@ -135,13 +156,20 @@ class Run:
 
         try:
             yield extra
-        except KeyboardInterrupt:
-            record("interrupted", "stopped by hand; the same command goes on from the last checkpoint")
-            raise
-        except Exception as error:
-            record("failed", f"{type(error).__name__}: {error}")
+        except (KeyboardInterrupt, Exception) as error:
+            foreseen = isinstance(error, KeyboardInterrupt | RefusedInput | RunFailed)
+            log.debug("%s: %s", type(error).__name__, error, exc_info=not foreseen)
+            with suppress(OSError):  # on a full disk what is told is why the work failed
+                if isinstance(error, KeyboardInterrupt):
+                    record("interrupted", "stopped; the same command goes on from the last checkpoint")
+                else:
+                    record("failed", f"{type(error).__name__}: {error}")
             raise
         record("finished")
+        rows = [
+            (each.relative_to(self.folder).as_posix(), integrity.sha256(each)) for each in integrity.files(self.folder)
+        ]
+        write_text(self.folder / integrity.NAME, integrity.table(rows))
         write_text(self.folder / "DONE", identity(self.config) + "\n")
         self.remove_scratch()  # until DONE is there, it may be needed
 
@@ -151,9 +179,12 @@ class Run:
 
 
 def require(run: Run, command: str) -> Path:
-    """The folder of a finished run, or RunFailed that names the command which makes it."""
+    """The folder of a finished run with undamaged tables, or RunFailed that names the command which makes it."""
     if not run.finished:
         raise RunFailed(f"run {run.name} is not finished: {command}")
+    if wrong := integrity.damaged(run.folder, besides=("checkpoint.pt",)):
+        remedy = f"scripts/runs.py gc {run.name} --damaged --yes, then {command}"
+        raise RunFailed(f"run {run.name} is damaged ({', '.join(wrong)}): {remedy}")
     return run.folder
 
 

@@ -16,6 +16,15 @@ def counted(size: float, of: int) -> int:
     return size if isinstance(size, int) else round(size * of)
 
 
+def size(bytes: float) -> str:
+    """An amount of memory as people say it."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if bytes < 1000 or unit == "GB":
+            return f"{bytes:.0f} {unit}" if unit == "B" or bytes >= 10 else f"{bytes:.1f} {unit}"
+        bytes /= 1000
+    raise AssertionError
+
+
 def clock(seconds: float) -> str:
     """A duration as people say it."""
     if seconds < 90:

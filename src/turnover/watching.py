@@ -7,13 +7,14 @@ and the same network (el2n, grand, vog) takes passes of its own after an epoch.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
 from turnover.config import RunConfig
+from turnover.errors import RunFailed
 from turnover.estimators import OneRunEstimator
 from turnover.evaluation import full_logits
 from turnover.parts import Parts
@@ -26,7 +27,7 @@ from turnover.scores.forgetting import forgetting_events
 from turnover.scores.grand import grand
 from turnover.scores.learning_time import first_learning_epoch
 from turnover.scores.vog import GradientVariance
-from turnover.store import replacing
+from turnover.scratch import keep, kept
 from turnover.training.loop import Epoch
 
 
@@ -49,6 +50,14 @@ class Watch:
         """Note the margins of a mini-batch."""
         self._margins[index] = margin(logits.detach(), labels).to(self._margins.dtype)
 
+    def state(self) -> dict[str, Any]:
+        """What was noted of an epoch that is not complete."""
+        return {"margins": self._margins}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from such a state."""
+        self._margins.copy_(state["margins"])
+
     def after(self, epoch: Epoch) -> None:
         """Note an epoch; written before its checkpoint."""
         found = {"losses": epoch.losses, "margins": self._margins, "correct": epoch.correct}
@@ -57,26 +66,39 @@ class Watch:
                 found["el2n"] = el2n(full_logits(self.parts.model, self.parts.train), self.parts.train.labels)
             if "grand" in self.estimator.scores:
                 found["grand"] = grand(self.parts.model, self.parts.train)
-        with replacing(self._path(epoch.number)) as temporary, temporary.open("wb") as file:
-            np.savez(file, **{name: value.cpu().numpy() for name, value in found.items()})  # type: ignore[arg-type]
+        keep(self._path(epoch.number), **found)
         if self._variance is not None:
             self._variance.update(self.parts.model, self.parts.train)
-            with replacing(self._variances(epoch.number)) as temporary:
-                torch.save(self._variance.state(), temporary)
-            self._variances(epoch.number - 2).unlink(missing_ok=True)  # that of the last checkpoint may be needed yet
+            keep(self._variances(epoch.number), **{k: torch.as_tensor(v) for k, v in self._variance.state().items()})
+            self._variances(epoch.number - 3).unlink(missing_ok=True)  # those of both checkpoints may be needed yet
 
     def resume(self, epoch: int) -> None:
-        """Go on after a checkpoint of `epoch`."""
-        if self._variance is not None:
-            device = self.parts.train.device
-            self._variance.load(torch.load(self._variances(epoch), map_location=device, weights_only=True))
+        """Go on after a checkpoint of `epoch`.
+
+        Raises:
+            RunFailed: what was noted of an epoch is lost.
+        """
+        for number in range(1, epoch + 1):
+            self._noted(self._path(number))
+        if self._variance is not None and epoch:
+            found = self._noted(self._variances(epoch))
+            self._variance.load({name: value.to(self.parts.train.device) for name, value in found.items()})
+
+    def _noted(self, path: Path) -> dict[str, Tensor]:
+        found = kept(path)
+        if found is None:
+            raise RunFailed(
+                f"{path} is missing or damaged, so the run cannot go on: remove it, "
+                f"scripts/runs.py gc {path.parent.parent.name} --failed --yes, and start it again"
+            )
+        return found
 
     def table(self) -> pd.DataFrame:
         """The score table after the last epoch."""
         epochs = range(1, self.config.epochs + 1)
-        files = [np.load(self._path(number), allow_pickle=False) for number in epochs]
+        files = [self._noted(self._path(number)) for number in epochs]
         losses, margins, correct = (
-            torch.from_numpy(np.stack([file[name] for file in files])) for name in ("losses", "margins", "correct")
+            torch.stack([file[name] for file in files]) for name in ("losses", "margins", "correct")
         )  # [epochs, examples] each
         early = files[self.estimator.early - 1]
         labels = self.parts.train.labels
@@ -89,11 +111,9 @@ class Watch:
             "final_loss": final_loss(logits, labels),
             "confidence": unconfidence(logits, labels),
         }
-        columns |= {name: torch.from_numpy(early[name]) for name in ("el2n", "grand") if name in early}
+        columns |= {name: early[name] for name in ("el2n", "grand") if name in early}
         if self._variance is not None:
             columns["vog"] = self._variance.score(labels)
-        for file in files:
-            file.close()
         wanted = self.estimator.scores
         return from_columns(self.parts, self.config, {name: columns[name] for name in wanted}, wanted[0])
 
@@ -101,4 +121,4 @@ class Watch:
         return self.folder / f"epoch-{epoch:05d}.npz"
 
     def _variances(self, epoch: int) -> Path:
-        return self.folder / f"variances-{epoch:05d}.pt"
+        return self.folder / f"variances-{epoch:05d}.npz"

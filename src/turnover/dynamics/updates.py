@@ -8,6 +8,7 @@ length, whatever the others do. Without this self-term, the contribution tells h
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -108,6 +109,14 @@ class Updates:
             known = self._sums.setdefault(name, {})
             for key, value in sums.items():
                 known[key] = known[key] + value if key in known else value
+
+    def state(self) -> dict[str, Any]:
+        """What the mini-batches since the last `means` add up to."""
+        return {"sums": {name: dict(sums) for name, sums in self._sums.items()}}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from such a state."""
+        self._sums = {name: dict(sums) for name, sums in state["sums"].items()}
 
     def means(self) -> dict[str, dict[str, float]]:
         """For each group the metrics of `tables.METRICS` over all updates since the last call.

@@ -1,44 +1,98 @@
-"""The state of a run at the end of an epoch: enough to go on bit for bit.
+"""The state of a run at the end of an epoch, or in the middle of one: enough to go on bit for bit.
 
-Random streams are functions of (seed, purpose, epoch), so weights, optimizer and the metrics so far are all there is.
+Random streams are functions of (seed, purpose, epoch), so weights, optimizer and the metrics so far are all there is at
+the end of an epoch. The checkpoint before the last one is kept, in case the last one is damaged.
 """
 
-from dataclasses import astuple, dataclass
+import logging
+import os
+from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
-from turnover.store import replacing
+from turnover import integrity
+from turnover.store import replacing, write_text
 from turnover.tables import Metric
+from turnover.training.loop import Partial
+
+log = logging.getLogger("turnover")
 
 
 @dataclass(frozen=True)
 class Progress:
     """What a checkpoint holds besides weights and optimizer."""
 
-    epoch: int
+    epoch: int  # the last one that is complete
     metrics: list[Metric]
+    partial: Partial | None = None  # how far the next epoch is, if it was stopped in its middle
+    observers: list[dict[str, Any]] = field(default_factory=list)  # their states then
 
 
 def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
-    """Write a checkpoint, all or nothing."""
+    """Write a checkpoint, all or nothing; the one that was there before stays beside it."""
     state = {
         "epoch": progress.epoch,
         "metrics": [astuple(row) for row in progress.metrics],
+        "partial": asdict(progress.partial) if progress.partial else None,
+        "observers": progress.observers,
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
     }
     with replacing(path) as temporary:
         torch.save(state, temporary)
+        rows = [(path.name, integrity.sha256(temporary))]
+        if path.exists() and _is_known(path):
+            # until the new one is in its place the old one goes by this name, then by the other
+            rows += [(name, integrity.sha256(path)) for name in (path.name, _before(path).name)]
+            _link(path, _before(path))
+        write_text(path.parent / integrity.NAME, integrity.table(rows))
 
 
 def load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress | None:
-    """Put weights and optimizer back and return how far the run was; None if there is no checkpoint."""
-    if not path.exists():
-        return None
-    device = next(model.parameters()).device
-    state = torch.load(path, map_location=device, weights_only=True)
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    return Progress(state["epoch"], [Metric(*row) for row in state["metrics"]])
+    """Put weights and optimizer back and return how far the run was; None if there is no checkpoint to go on from.
+
+    A damaged checkpoint is told, and the one before it taken.
+    """
+    for each in (path, _before(path)):
+        if not each.exists():
+            continue
+        if not _is_known(each):
+            log.warning("%s of %s is damaged: its checksum differs", each.name, path.parent.name)
+            continue
+        device = next(model.parameters()).device
+        state = torch.load(each, map_location=device, weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        metrics = [Metric(*row) for row in state["metrics"]]
+        partial = Partial(**state["partial"]) if state.get("partial") else None
+        return Progress(state["epoch"], metrics, partial, state.get("observers", []))
+    return None
+
+
+def forget_earlier(path: Path) -> None:
+    """Remove the checkpoint before the last one: the run is finished."""
+    _before(path).unlink(missing_ok=True)
+
+
+def _is_known(path: Path) -> bool:
+    """Whether a checkpoint is what was written; one that was made before there were checksums is believed."""
+    digests = {digest for name, digest in integrity.known(path.parent) if name == path.name}
+    return not digests or integrity.sha256(path) in digests
+
+
+def _before(path: Path) -> Path:
+    return path.with_name(f"{path.stem}-before{path.suffix}")
+
+
+def _link(path: Path, other: Path) -> None:
+    """Give a file a second name, so that it stays when the first name gets another file."""
+    temporary = other.with_name(f".{other.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(path, temporary)
+    except OSError:  # a file system without hard links: then the old one lives until the new one is in its place
+        return
+    temporary.replace(other)

@@ -14,6 +14,7 @@ from turnover.dropout import is_attached, own
 from turnover.errors import RunFailed
 from turnover.examples import Examples
 from turnover.seeding import seeded, torch_generator
+from turnover.stopping import Stopped
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,24 @@ class Epoch:
     lr: float
     losses: Tensor  # cross-entropy of every training example at its step, in nats  # [examples]
     correct: Tensor  # whether it was classified correctly then  # bool [examples]
+
+
+@dataclass(frozen=True)
+class Partial:
+    """What is known in the middle of an epoch, besides weights and optimizer: enough to go on with its next step."""
+
+    epoch: int
+    losses: Tensor  # of the examples trained on so far, in the order of the epoch  # [done]
+    correct: Tensor  # bool [done]
+    random: list[Tensor]  # states of PyTorch's global generators: of the CPU, then of each CUDA device
+
+
+class StoppedInEpoch(Stopped):
+    """Asked to stop, after a step that was not the last one of its epoch."""
+
+    def __init__(self, partial: Partial) -> None:
+        super().__init__(f"stopped in epoch {partial.epoch}")
+        self.partial = partial
 
 
 class Observer(Protocol):
@@ -51,10 +70,12 @@ def train(
     batch_size: int,
     seed: int,
     first_epoch: int = 1,
+    partial: Partial | None = None,
     plain_epochs: int = 0,
     precision: Precision = "float32",
     on_step: Callable[[], object] = lambda: None,
     observers: Sequence[Observer] = (),
+    stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Epoch]:
     """Train `model` by mini-batches, yielding after each epoch from `first_epoch` to `epochs`.
 
@@ -63,11 +84,14 @@ def train(
 
     Args:
         learning_rate: epoch, counted from 1 -> learning rate.
+        partial: where the first epoch was stopped; `model` and `optimizer` are as they were then.
         plain_epochs: in so many first epochs the full network is trained, turn-over dropout attached or not.
         on_step: called after every step, for a progress bar.
         observers: of every update; the weights are the same with and without them.
+        stop: asked after every step.
 
     Raises:
+        StoppedInEpoch: `stop` said so.
         RunFailed: a loss is NaN or infinite; names epoch, step and learning rate.
     """
     attached = is_attached(model)
@@ -78,10 +102,11 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = lr
         order = torch.randperm(len(examples), generator=torch_generator(seed, "order", epoch)).to(examples.device)
-        losses: list[Tensor] = []
-        correct: list[Tensor] = []
+        losses, correct = ([], []) if partial is None else ([partial.losses], [partial.correct])
         with seeded(seed, "noise", epoch):  # what the network itself may draw, for example for ordinary dropout
-            for index in order.split(batch_size):
+            if partial is not None:
+                _set_random(partial.random)
+            for index in order[sum(map(len, losses)) :].split(batch_size):
                 x, y, ids = examples.batch(index)
                 optimizer.zero_grad()
                 with ExitStack() as around:  # left in the reverse order, the observers' contexts last
@@ -100,6 +125,9 @@ def train(
                 losses.append(loss.detach())
                 correct.append(logits.detach().argmax(dim=1) == y)
                 on_step()
+                if stop() and sum(map(len, losses)) < len(order):
+                    raise StoppedInEpoch(Partial(epoch, torch.cat(losses), torch.cat(correct), _random()))
+        partial = None
         # back from the order of the epoch to that of the examples
         place = order.argsort()
         result = Epoch(epoch, lr, torch.cat(losses)[place], torch.cat(correct)[place])
@@ -117,3 +145,12 @@ def _refuse_non_finite(epoch: Epoch, order: Tensor, batch_size: int) -> None:
             f"the loss became {epoch.losses[order[first]].item()} in epoch {epoch.number}, step {step} of {steps}, "
             f"at learning rate {epoch.lr:g}: a smaller learning rate usually helps (optimizer.lr)"
         )
+
+
+def _random() -> list[Tensor]:
+    return [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
+
+
+def _set_random(states: list[Tensor]) -> None:
+    torch.set_rng_state(states[0].cpu())
+    torch.cuda.set_rng_state_all([state.cpu() for state in states[1:]])

@@ -1,0 +1,188 @@
+"""Runs asked to stop in the middle of an epoch: they write a checkpoint, pass the signal on, and go on bit for bit."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from digits import digits
+
+from turnover import pipeline, stopping
+from turnover.config import RunConfig
+from turnover.experiments import sweep
+from turnover.run import execute
+from turnover.stopping import Stopped, stoppable
+from turnover.store import Run
+from turnover.training.loop import train
+
+SMALL = ("dataset.limit=101", "model.hidden=[16]", "batch_size=25", "epochs=4", "corruption.count=30")
+KINDS = {
+    "turnover": ("estimator.epochs=[1,3]", "optimizer.momentum=0.9"),
+    "gradients": ("tracking=gradients", "tracking.every=1"),
+    "one_run": ("turnover=off", "estimator=one_run"),
+    "augmented": ("augmentation=crop", "model=cvt"),
+    "second_split": ("turnover=off", "estimator=second_split"),
+    "ensemble": ("turnover=off", "estimator=subsampling", "estimator.models=20"),
+}
+
+
+class Bar:
+    """A progress bar that sends this process a signal at one of its steps."""
+
+    def __init__(self, at: int, number: int) -> None:
+        self.steps, self.at, self.number = 0, at, number
+
+    def update(self, steps: int = 1) -> None:
+        self.steps += steps
+        if self.steps - steps < self.at <= self.steps:
+            signal.raise_signal(self.number)
+
+
+@contextmanager
+def signalled(monkeypatch: pytest.MonkeyPatch, at: int, number: int) -> Iterator[None]:
+    @contextmanager
+    def progress(total: int, done: int, name: str) -> Iterator[Any]:
+        bar = Bar(at, number)
+        bar.steps = done
+        yield bar
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "_progress", progress)
+        yield
+
+
+def config_of(kind: str) -> RunConfig:
+    if kind == "augmented":  # and a network that is no MLP
+        small = [each for each in SMALL if not each.startswith("model")]
+        [config] = sweep(["dataset=digits", "scale=smoke", "logger=none", "device=cpu", *small, *KINDS[kind]], "score")
+        return config
+    return digits(*SMALL, *KINDS[kind])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("at", [1, 7, 8, 16])
+def test_stopped_at_any_step_a_run_goes_on_bit_for_bit(
+    kind: str, at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_of(kind)
+    whole = execute(config)
+    monkeypatch.setenv("TURNOVER_OUTPUTS", str(tmp_path / "stopped"))
+    run = Run(config)
+    with signalled(monkeypatch, at, signal.SIGUSR2), pytest.raises(Stopped, match="SIGUSR2"):
+        execute(config)
+    if not run.finished:  # a signal in the last step comes too late to stop anything
+        assert run.manifest["status"] == "interrupted"
+        execute(config)
+    for name in ("metrics.parquet", "scores.parquet", "config.yaml", "DONE"):
+        assert (run.folder / name).read_bytes() == (whole / name).read_bytes(), name
+    if (whole / "checkpoint.pt").exists():
+        ours, theirs = (torch.load(each / "checkpoint.pt", weights_only=True) for each in (run.folder, whole))
+        assert all(torch.equal(ours["model"][key], value) for key, value in theirs["model"].items())
+    assert not stopping.asked()
+
+
+def test_no_step_of_one_network_is_done_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = config_of("turnover")
+    with signalled(monkeypatch, 8, signal.SIGTERM), pytest.raises(Stopped):
+        execute(config)
+    state = torch.load(Run(config).folder / "checkpoint.pt", weights_only=True)
+    assert state["epoch"] == 1
+    assert state["partial"]["epoch"] == 2
+    assert len(state["partial"]["losses"]) == 75, "8 steps: 5 of the first epoch, then 3 of 25 examples"
+    steps: list[int] = []
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        on_step = options.pop("on_step")
+
+        def both() -> None:
+            steps.append(1)
+            on_step()
+
+        return train(*arguments, on_step=both, **options)
+
+    monkeypatch.setattr(pipeline, "train", counted)
+    execute(config)
+    assert len(steps) == 4 * 5 - 8
+    assert "in the middle of the next (75 examples)" in (Run(config).folder / "log.txt").read_text()
+
+
+def test_whoever_handled_the_signal_gets_it_after_the_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As submitit does, which puts the job back into the queue and leaves."""
+    config, seen = config_of("turnover"), []
+
+    def requeue(number: int, frame: Any) -> None:
+        seen.append((number, (Run(config).folder / "checkpoint.pt").exists(), Run(config).manifest["status"]))
+        raise SystemExit(-1)
+
+    before = signal.signal(signal.SIGUSR2, requeue)
+    try:
+        with signalled(monkeypatch, 3, signal.SIGUSR2), pytest.raises(SystemExit):
+            execute(config)
+        assert seen == [(signal.SIGUSR2, True, "interrupted")]
+        assert signal.getsignal(signal.SIGUSR2) is requeue
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+
+
+def test_who_ignores_sigterm_is_not_stopped_by_it() -> None:
+    seen: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: seen.append(number))
+    try:
+        with stoppable():
+            signal.raise_signal(signal.SIGTERM)
+            assert not stopping.asked()
+        assert seen == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_the_second_time_ctrl_c_interrupts_at_once() -> None:
+    after = []
+
+    def press_twice() -> None:
+        with stoppable():
+            signal.raise_signal(signal.SIGINT)
+            after.append(stopping.asked())
+            signal.raise_signal(signal.SIGINT)
+            after.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        press_twice()
+    assert after == [True]
+    assert not stopping.asked()
+
+
+def test_one_inside_another_is_one() -> None:
+    after = []
+
+    def nested() -> None:
+        with stoppable():
+            with stoppable():
+                signal.raise_signal(signal.SIGUSR2)
+            after.append(stopping.asked())  # the outer one delivers it
+            stopping.stop_if_asked()
+
+    with pytest.raises(Stopped):
+        nested()
+    assert after == [True]
+
+
+def test_in_a_thread_it_does_nothing() -> None:
+    import threading
+
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            with stoppable():
+                stopping.stop_if_asked()
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert not failed
