@@ -3,6 +3,7 @@
 0 done, 2 refused input, 3 failed run, 130 interrupted.
 """
 
+import errno
 import logging
 import os
 import re
@@ -11,9 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
+from turnover import harmless
 from turnover.errors import RefusedInput, RunFailed, TurnOverError
 from turnover.refusals import fields, suggestion
 from turnover.store import outputs_root
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 _known: Callable[[], list[str]] = fields  # the dotted fields of the entry point that runs
 
@@ -28,8 +32,13 @@ def enter(main: Callable[[], Any], known: Callable[[], list[str]] = fields) -> N
     os.environ["TURNOVER_OUTPUTS"] = str(outputs_root().resolve())  # wherever the command was given
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as they are
     set_up_logging()
+    harmless.guard()
     try:
-        main()
+        try:
+            main()
+        finally:
+            if plan := sys.modules.get("turnover.plan"):  # imported by Hydra, if it got so far
+                plan.tell_outcome()
     except KeyboardInterrupt as error:
         leave(error)
     except Exception as error:
@@ -43,6 +52,7 @@ def one_message() -> Iterator[None]:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
+    set_up_logging()  # a job of a sweep may be in another process
     try:
         yield
     except Exception as error:
@@ -61,14 +71,42 @@ def leave(error: BaseException) -> NoReturn:
             code, message = 130, "interrupted: the same command goes on where it stopped"
         case RefusedInput() | TurnOverError():
             code, message = 2, f"refused: {error}"
-        case HydraException() | OmegaConfBaseException():
-            code, message = 2, f"refused: {_composition(str(error))}"
         case RunFailed():
             code, message = 3, f"failed: {error}"
+        case HydraException() | OmegaConfBaseException():
+            code, message = 2, f"refused: {_composition(str(error))}"
+        case RuntimeError() if type(error).__module__.startswith("submitit."):
+            code, message = 3, "failed: a job was cancelled or died, see above; the same command goes on"
+        case MemoryError() | RuntimeError() if _out_of_memory(error):
+            code, message = 3, "failed: not enough memory; a smaller batch_size, network or dataset.limit needs less"
+        case OSError(errno=number) if number in _NO_ROOM:
+            where = f" {error.filename}" if error.filename else ""
+            told = f"cannot write{where}: {os.strerror(number)}"
+            code, message = 3, f"failed: {told}; make room or set TURNOVER_OUTPUTS, the same command goes on"
+        case Exception() if _raised_by_hydra(error):
+            code, message = 2, f"refused: {_composition(str(error))}"
         case _:
             raise error
     print(message, file=sys.stderr, flush=True)
     raise SystemExit(code)
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    words = ("allocate memory", "out of memory", "bad allocation")  # PyTorch's, on a CPU and on a GPU
+    return isinstance(error, MemoryError) or any(each in str(error) for each in words)
+
+
+def _on_one_line(options: re.Match[str]) -> str:
+    return f"; options of {options[1]}: {', '.join(options[2].split())}"
+
+
+def _raised_by_hydra(error: Exception) -> bool:
+    """Whether composing failed with an error of Python's own, for example for a group that is given a number."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    module = trace.tb_frame.f_globals.get("__name__", "") if trace is not None else ""
+    return module.partition(".")[0] in ("hydra", "omegaconf", "antlr4")
 
 
 def set_up_logging() -> None:
@@ -91,6 +129,7 @@ class _AboveTheBar(logging.Handler):
 def _composition(message: str) -> str:
     """Hydra's message without its advice on search paths, and with the names that are allowed."""
     message = re.sub(r"\n*(Config search path|Set the environment variable).*", "", message, flags=re.DOTALL).strip()
+    message = re.sub(r"\n*Available options in '(\S+)':\n((?:\t.*\n?)+)", _on_one_line, message)
     unknown = re.match(r"Could not override '([\w.]+)'", message)
     if unknown:
         name = unknown.group(1)
