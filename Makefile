@@ -8,14 +8,14 @@ PY       := .venv/bin/python
 
 .DEFAULT_GOAL := help
 FIGURES := fig1 fig2 fig3 fig4 fig4_vgg fig5 fig6 fig7 fig8 fig9 fig10 influence ablation onion leakage sensitivity early_stopping
-.PHONY: help data test bench validate reproduce $(FIGURES)
+.PHONY: help data test test-slurm slurm-up slurm-down stress repro-check bench validate reproduce $(FIGURES)
 
 help:  ## list the doors
 	@echo "turnover: which training examples does my network memorize?"
 	@echo
 	@grep -hE '^[a-z0-9_ -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F '\t' '{printf "  make %-15s %s\n", $$1, $$2}'
 	@echo
-	@echo "  SCALE=smoke|laptop|paper (now $(SCALE))   LAUNCHER=basic (now $(LAUNCHER))   PYTHON=$(PYTHON) makes .venv"
+	@echo "  SCALE=smoke|laptop|paper (now $(SCALE))   LAUNCHER=basic|joblib|slurm (now $(LAUNCHER))   PYTHON=$(PYTHON) makes .venv"
 	@echo "  OVERRIDES=\"seed=0 optimizer.lr=0.03\" runs and draws a figure with other values"
 
 .venv/installed: pyproject.toml
@@ -109,6 +109,23 @@ test: .venv/installed  ## all tests, with style and types
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(PY) -m pytest -n 2 --dist loadscope
+
+slurm-up:  ## a real Slurm on this machine, to try LAUNCHER=slurm (Debian, as root)
+	scripts/slurm.sh up
+
+slurm-down:  ## stop it
+	scripts/slurm.sh down
+
+test-slurm: .venv/installed  ## a sweep on that Slurm, preempted and with a failing node (about 4 minutes)
+	scripts/slurm.sh up
+	SLURM_CONF=$${TURNOVER_SLURM:-/var/tmp/turnover-slurm}/slurm.conf $(PY) -m pytest tests/test_slurm.py; \
+	  code=$$?; scripts/slurm.sh down; exit $$code
+
+stress: .venv/installed  ## 200 kills at random moments, 8 processes at once on one store; nothing may be lost
+	$(PY) scripts/stress.py
+
+repro-check: .venv/installed  ## the same run twice, on 1 and on 2 threads: are its tables the same bytes?
+	$(PY) scripts/repro_check.py
 
 bench: .venv/installed  ## measure speed, side by side (about 3 minutes)
 	$(PY) scripts/benchmark.py

@@ -1,5 +1,7 @@
 """Where tensors live and in which precision the network computes."""
 
+import multiprocessing
+import re
 import resource
 from contextlib import AbstractContextManager
 from typing import Literal
@@ -12,19 +14,27 @@ Precision = Literal["float32", "bfloat16"]
 
 
 def resolve(name: str) -> torch.device:
-    """The device of that name; `auto` is the first GPU if there is one, else the CPU.
+    """The device of that name; `auto` is a GPU if there is one, else the CPU.
+
+    Of several GPUs `auto` is the first one, but processes of a joblib sweep take one after another.
 
     Raises:
         RefusedInput: the machine has no such device.
     """
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        name = f"cuda:{_turn() % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise RefusedInput(
             f"device = {name!r}: this machine has {torch.cuda.device_count()} CUDA devices; try auto or cpu"
         )
     return device
+
+
+def _turn() -> int:
+    """The number, from 0, of this process among those of a joblib sweep; 0 outside of one."""
+    found = re.fullmatch(r"LokyProcess-(\d+)", multiprocessing.current_process().name)
+    return int(found[1]) - 1 if found else 0
 
 
 def describe(device: torch.device) -> str:

@@ -1,13 +1,17 @@
 """Before a sweep: refuse what is wrong, fetch the data, and say which runs are cached, to do, and how long it takes."""
 
 import logging
+import sys
+import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
+from tqdm.auto import tqdm
 
 from turnover.cli import leave
 from turnover.config import RunConfig
@@ -16,6 +20,39 @@ from turnover.store import Run
 from turnover.values import clock
 
 log = logging.getLogger("turnover")
+
+
+_WAIT = 5.0  # seconds between looks at runs that other processes do
+
+_planned: list[RunConfig] = []  # of the sweep that this process starts
+_cached: set[str] = set()  # names of those that were finished before
+_watching: list[threading.Thread] = []  # for runs that are done in other processes
+_over = threading.Event()  # the sweep has ended
+
+
+def tell_outcome() -> None:
+    """Say what became of every run of a sweep: done, cached, failed and why, or not made."""
+    _over.set()
+    for thread in _watching:
+        thread.join()  # its bar is closed before the table
+    if len(_planned) < 2:
+        return
+    found: dict[str, list[str]] = {"done": [], "cached": [], "failed": [], "not finished": []}
+    for config in _planned:
+        run = Run(config)
+        if run.finished:
+            found["cached" if run.name in _cached else "done"].append(run.name)
+            continue
+        manifest = run.manifest
+        status = manifest.get("status", "never started")
+        told = f"{run.name}: {manifest['message']}" if manifest.get("message") else f"{run.name}: {status}"
+        where = f"\n      log: {run.folder / 'log.txt'}" if manifest else ""
+        found["failed" if status == "failed" else "not finished"].append(told + where)
+    numbers = ", ".join(f"{len(names)} {state}" for state, names in found.items() if names)
+    log.info("%d runs: %s", len(_planned), numbers)
+    for state in ("failed", "not finished"):
+        for about in found[state]:
+            log.info("  %s: %s", state, about)
 
 
 class AnnouncePlan(Callback):
@@ -27,10 +64,21 @@ class AnnouncePlan(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         try:
-            self.to_do = announce(sweep(list(config.hydra.overrides.task), config.hydra.job.config_name))
+            runs = sweep(list(config.hydra.overrides.task), config.hydra.job.config_name)
+            _cached.update(Run(each).name for each in runs if Run(each).finished)
+            _planned.extend(runs)
+            here = "basic" in str(config.hydra.launcher.get("_target_", "")).lower()
+            to_do = announce(runs, here=here)
         except Exception as error:
             leave(error)  # Hydra itself would turn it into a warning and go on
         self.started = time.monotonic()
+        if here:
+            self.to_do = to_do
+        elif to_do:
+            if "submitit" in config.hydra.launcher._target_:
+                log.info("logs of the jobs: %s", Path(config.hydra.sweep.dir) / ".submitit")
+            _watching.append(threading.Thread(target=_watch, args=(to_do,), daemon=True))
+            _watching[-1].start()
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         left = sum(not Run(each).finished for each in self.to_do)
@@ -40,8 +88,20 @@ class AnnouncePlan(Callback):
             log.info("%d of %d runs done, about %s to go", done, len(self.to_do), clock(elapsed / done * left))
 
 
-def announce(configs: Sequence[RunConfig]) -> list[RunConfig]:
-    """Say what will be done, fetch data that is missing, and return the runs that are to do."""
+def _watch(runs: Sequence[RunConfig]) -> None:
+    """A progress bar of runs that other processes do."""
+    interval = 0.2 if sys.stderr.isatty() else 30.0
+    with tqdm(total=len(runs), desc="runs", unit="run", mininterval=interval) as bar:
+        while bar.n < len(runs) and not _over.wait(_WAIT):
+            bar.update(sum(Run(config).finished for config in runs) - bar.n)
+        bar.update(sum(Run(config).finished for config in runs) - bar.n)
+
+
+def announce(configs: Sequence[RunConfig], *, here: bool = True) -> list[RunConfig]:
+    """Say what will be done, fetch data that is missing, and return the runs that are to do.
+
+    How long they take is told if they are done here, one after another.
+    """
     to_do = [config for config in configs if not Run(config).finished]
     before = {Run(parent).name: parent for config in to_do for parent in config.parents}
     first = [parent for parent in before.values() if not Run(parent).finished]
@@ -54,12 +114,16 @@ def announce(configs: Sequence[RunConfig]) -> list[RunConfig]:
     alike: dict[str, float] = {}  # runs that differ in seed or labels alone take the same time
     total = 0.0
     for config, told in [*_told(first, first), *_told(to_do, configs)]:
+        if not here:
+            log.info("  to do: %s (%s)", Run(config).name, told)
+            continue
         kind = repr({key: value for key, value in config.science().items() if key not in ("seed", "corruption")})
         if kind not in alike:
             alike[kind] = seconds(config)
         total += alike[kind]
         log.info("  to do, about %s: %s (%s)", clock(alike[kind]), Run(config).name, told)
-    log.info("about %s in all, one after another on this machine", clock(total))
+    if here:
+        log.info("about %s in all, one after another on this machine", clock(total))
     return [*first, *to_do]
 
 

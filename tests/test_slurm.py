@@ -1,0 +1,170 @@
+"""A sweep on a real Slurm whose jobs are preempted and whose node fails: every byte as without. `make test-slurm`."""
+
+import getpass
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from test_cli import ROOT
+
+from turnover.experiments import sweep
+from turnover.store import Run
+
+pytestmark = [
+    pytest.mark.skipif("SLURM_CONF" not in os.environ, reason="no Slurm: make slurm-up, or make test-slurm"),
+    pytest.mark.timeout(600),
+]
+
+SWEEP = [
+    "dataset=digits",
+    "scale=smoke",
+    "logger=none",
+    "device=cpu",
+    "corruption=labels",
+    "epochs=150",
+    "model.hidden=[64],[32,32]",
+    "corruption.count=0,100,300",
+    "seed=0,1",
+]
+ON_SLURM = [
+    "hydra/launcher=slurm",
+    "hydra.launcher.cpus_per_task=1",
+    "hydra.launcher.mem_gb=2",
+    "hydra.launcher.partition=normal",
+]
+
+
+def slurm(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+def wait(what: str, true: Callable[[], bool], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, f"{what}: not within {seconds:g} s\n" + slurm("squeue")
+        time.sleep(0.3)
+
+
+def started(outputs: Path, *overrides: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "TURNOVER_OUTPUTS": str(outputs), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(ROOT / "scripts" / "score.py"), "-m", *overrides]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def states() -> dict[str, str]:
+    """State of every task of an array that is not finished."""
+    lines = slurm("squeue", "-h", "-r", "-u", getpass.getuser(), "-o", "%i %T").split("\n")
+    return dict(line.split() for line in lines if "_" in line)
+
+
+def release() -> None:
+    """Slurm holds jobs that were put back for two minutes; here they start at once."""
+    for job, state in states().items():
+        if state == "PENDING":
+            subprocess.run(["scontrol", "update", f"jobid={job}", "StartTime=now"], capture_output=True, check=False)
+
+
+@pytest.fixture
+def queue() -> Iterator[None]:
+    yield
+    subprocess.run(["scancel", "-u", getpass.getuser()], check=False)
+
+
+def in_the_middle(runs: list[Run]) -> list[Run]:
+    """Runs that are at work and have a checkpoint."""
+    at_work = [run for run in runs if run.folder.exists() and not run.finished]
+    return [run for run in at_work if (run.folder / "checkpoint.pt").exists() and run.manifest["status"] == "running"]
+
+
+@pytest.mark.usefixtures("queue")
+def test_a_preempted_sweep_with_a_failing_node_ends_with_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configs = sweep(SWEEP, "score")
+    assert len(configs) == 12
+    monkeypatch.setenv("TURNOVER_OUTPUTS", str(tmp_path / "slurm"))
+    runs = [Run(config) for config in configs]
+    process = started(tmp_path / "slurm", *SWEEP, *ON_SLURM)
+    wait("two jobs at work", lambda: len(in_the_middle(runs)) == 2)
+    victims = in_the_middle(runs)
+    slurm("sbatch", "-p", "urgent", "-n", "1", "-c", "2", "-o", "/dev/null", "--wrap", "sleep 3")
+    wait("both are preempted", lambda: all(run.manifest["status"] == "interrupted" for run in victims))
+    wait("the urgent job is done", lambda: "urgent" not in slurm("squeue", "-h", "-o", "%P"))
+    release()
+    wait("one of them goes on", lambda: any(run.manifest["starts"] > 1 for run in victims))
+    wait("two jobs at work again", lambda: len(in_the_middle(runs)) == 2)
+    lost = in_the_middle(runs)
+    crash_node()
+    wait("their tasks are put back", lambda: list(states().values()).count("RUNNING") < 2 or restarted(lost))
+
+    def over() -> bool:
+        release()
+        return process.poll() is not None
+
+    wait("the sweep ends", over, 300)
+    _, told = process.communicate()
+    assert process.returncode == 0, told
+    assert "12 runs: 12 done" in told
+    assert all(run.manifest["starts"] >= 2 for run in victims)
+    assert any(run.manifest["starts"] >= 2 for run in lost)
+
+    serial = started(tmp_path / "serial", *SWEEP)
+    _, told = serial.communicate(timeout=300)
+    assert serial.returncode == 0, told
+    for run in runs:
+        other = tmp_path / "serial" / "runs" / run.name
+        for name in ("config.yaml", "metrics.parquet", "scores.parquet", "DONE"):
+            assert (run.folder / name).read_bytes() == (other / name).read_bytes(), (run.name, name)
+
+
+def restarted(runs: list[Run]) -> bool:
+    return any(run.manifest["starts"] > 1 or run.finished for run in runs)
+
+
+def crash_node() -> None:
+    """Every process of the node is gone at once, and the node comes back."""
+    for name in ("slurmd", "slurmstepd"):
+        for found in slurm("ps", "-C", name, "-o", "pid=").split():
+            os.kill(int(found), signal.SIGKILL)
+    for found in slurm("pgrep", "-f", "submitit.core._submit").split():
+        os.kill(int(found), signal.SIGKILL)
+    slurmd = shutil.which("slurmd", path=os.environ["PATH"] + ":/usr/sbin")
+    assert slurmd is not None
+    slurm(slurmd)
+
+
+@pytest.mark.usefixtures("queue")
+def test_a_cancelled_job_ends_the_sweep_with_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    overrides = [*SWEEP[:5], "epochs=1000000", "seed=0"]
+    monkeypatch.setenv("TURNOVER_OUTPUTS", str(tmp_path))
+    done = started(tmp_path, *overrides[:5], "epochs=2", "seed=1")
+    assert done.wait(120) == 0
+    process = started(tmp_path, *overrides[:5], "epochs=2", "seed=1,2", *ON_SLURM)
+    _, told = process.communicate(timeout=120)
+    assert "2 runs: 1 done, 1 cached" in told, told
+    process = started(tmp_path, *overrides[:5], "epochs=1000000", "seed=0,1", *ON_SLURM)
+    runs = [Run(config) for config in sweep([*overrides[:5], "epochs=1000000", "seed=0,1"], "score")]
+    wait("they are at work", lambda: len(in_the_middle(runs)) == 2)
+    subprocess.run(["scancel", "-u", getpass.getuser()], check=True)
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 3, told
+    assert "Traceback" not in told
+    assert "2 runs: 2 not finished" in told
+    assert "checkpoint" not in told or "go" in told
+
+
+@pytest.mark.usefixtures("queue")
+def test_a_run_that_fails_is_told_with_its_log(tmp_path: Path) -> None:
+    process = started(tmp_path, *SWEEP[:5], "epochs=2", "seed=0", "optimizer.lr=0.1,1e30", *ON_SLURM)
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 3, told
+    assert "Traceback" not in told
+    assert "2 runs: 1 done, 1 failed" in told
+    assert "the loss became" in told
+    assert "log.txt" in told
