@@ -11,6 +11,7 @@ from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from turnover.config import RunConfig
@@ -53,6 +54,10 @@ def _parents(overrides: list[Any], child: dict[str, Any]) -> list[dict[str, Any]
         runs = _score_runs((*overrides, *inherited))
     except RefusedInput as error:
         raise RefusedInput(f"subsets.runs = {overrides!r}, of a score run: {error}") from None
+    except HydraException as error:
+        told = str(error).partition("\n")[0]
+        example = f'subsets.runs=["dataset={child["dataset"]["name"]}","seed=0,1,2"]'
+        raise RefusedInput(f"subsets.runs = {overrides!r}: {told}; name score runs, for example {example}") from None
     return [parent.model_dump() | {"logger": child["logger"]} for parent in runs]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from turnover.config import RunConfig, ScoreSubsets
+from turnover.errors import RefusedInput
 from turnover.experiments import sweep, varied
 from turnover.facts import FACTS
 from turnover.options import (
@@ -175,7 +176,10 @@ def _reduced(configs: Sequence[RunConfig], overrides: Sequence[str]) -> list[str
     several = len({pair(config) for config in configs}) > 1
     for experiment in dict.fromkeys(config.experiment for config in configs):
         ours = [config for config in configs if config.experiment == experiment]
-        theirs = sweep([f"+experiment={experiment}", "scale=paper", *overrides])
+        try:
+            theirs = sweep([f"+experiment={experiment}", "scale=paper", *overrides])
+        except RefusedInput:  # with these overrides there is no such run at the paper's scale
+            continue
         for here, there in _pairs(ours, theirs):
             prefix = f"{FACTS[here.dataset.name].title} " if several else ""
             found |= dict.fromkeys(prefix + text for text in _differences(here, there))

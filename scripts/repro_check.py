@@ -1,0 +1,39 @@
+"""Make the same runs twice, on 1 and on 2 threads: are their tables the same bytes? make repro-check."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+RUNS = {
+    "score, MLP": "score.py dataset=digits scale=smoke logger=none device=cpu epochs=10",
+    "score, convolutions": "score.py dataset=digits scale=smoke logger=none device=cpu model=conv epochs=3",
+    "gradients": "train.py dataset=digits scale=smoke logger=none device=cpu tracking=gradients",
+    "ensemble": "train.py dataset=digits scale=smoke logger=none device=cpu estimator=subsampling estimator.models=16",
+}
+THREADS = (1, 1, 2, 2)
+
+
+def main() -> int:
+    found = {name: [tables(command, threads) for threads in THREADS] for name, command in RUNS.items()}
+    print(f"{'':22} {'1 thread, twice':18} {'2 threads, twice':18} 1 and 2 threads")
+    for name, (one, one_again, two, two_again) in found.items():
+        told = ["the same" if same else "DIFFERENT" for same in (one == one_again, two == two_again, one == two)]
+        print(f"{name:22} {told[0]:18} {told[1]:18} {told[2].lower()}")
+    # between numbers of threads PyTorch promises nothing: sums are split in another way
+    return int(any(a != b or c != d for a, b, c, d in found.values()))
+
+
+def tables(command: str, threads: int) -> dict[str, bytes]:
+    """Every table of a run made in a store of its own."""
+    script, *overrides = command.split()
+    with tempfile.TemporaryDirectory() as store:
+        environment = {**os.environ, "TURNOVER_OUTPUTS": store, "OMP_NUM_THREADS": str(threads)}
+        path = Path(__file__).with_name(script)
+        subprocess.run([sys.executable, str(path), *overrides], env=environment, check=True, capture_output=True)
+        return {each.name: each.read_bytes() for each in sorted(Path(store).rglob("*.parquet"))}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
