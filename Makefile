@@ -116,7 +116,7 @@ slurm-up:  ## a real Slurm on this machine, to try LAUNCHER=slurm (Debian, as ro
 slurm-down:  ## stop it
 	scripts/slurm.sh down
 
-test-slurm: .venv/installed  ## a sweep on that Slurm, preempted and with a failing node (about 4 minutes)
+test-slurm: .venv/installed  ## a sweep on that Slurm, preempted and with a failing node (about 5 minutes)
 	scripts/slurm.sh up
 	SLURM_CONF=$${TURNOVER_SLURM:-/var/tmp/turnover-slurm}/slurm.conf $(PY) -m pytest tests/test_slurm.py; \
 	  code=$$?; scripts/slurm.sh down; exit $$code

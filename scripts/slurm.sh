@@ -75,6 +75,7 @@ CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 SlurmdTimeout=20
+BatchStartTimeout=2
 SlurmctldParameters=preempt_send_user_signal
 SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1
 StateSaveLocation=$home/state
