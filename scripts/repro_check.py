@@ -10,7 +10,7 @@ RUNS = {
     "score, MLP": "score.py dataset=digits scale=smoke logger=none device=cpu epochs=10",
     "score, convolutions": "score.py dataset=digits scale=smoke logger=none device=cpu model=conv epochs=3",
     "gradients": "train.py dataset=digits scale=smoke logger=none device=cpu tracking=gradients",
-    "ensemble": "train.py dataset=digits scale=smoke logger=none device=cpu estimator=subsampling estimator.models=16",
+    "ensemble": "train.py dataset=digits scale=smoke logger=none device=cpu estimator=subsampling estimator.models=40",
 }
 THREADS = (1, 1, 2, 2)
 
@@ -31,7 +31,9 @@ def tables(command: str, threads: int) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as store:
         environment = {**os.environ, "TURNOVER_OUTPUTS": store, "OMP_NUM_THREADS": str(threads)}
         path = Path(__file__).with_name(script)
-        subprocess.run([sys.executable, str(path), *overrides], env=environment, check=True, capture_output=True)
+        done = subprocess.run([sys.executable, str(path), *overrides], env=environment, capture_output=True, text=True)
+        if done.returncode:
+            sys.exit(done.stderr)
         return {each.name: each.read_bytes() for each in sorted(Path(store).rglob("*.parquet"))}
 
 
