@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from test_cli import ROOT, SMALL, environment
 
@@ -84,17 +85,26 @@ def test_a_sweep_over_such_values_is_refused(tmp_path: Path) -> None:
         ("hydra.launcher.setup", ["rm -rf ~"]),
         ("hydra.launcher.name", "a\nrm -rf ~"),
         ("hydra.launcher.additional_parameters", {"a\nb": "c"}),
+        ("hydra.launcher.additional_parameters", {"a\nb": {"c": "d"}}),
+        ("hydra.launcher.name", "${experiment}"),
+        ("hydra.launcher.comment", "${experiment}${hydra.job.num}"),
         ("hydra.launcher.submitit_folder", "${oc.env:HOME}"),
         ("hydra.launcher._target_", "subprocess.Popen"),
         ("hydra.launcher.more", [{"_target_": "subprocess.Popen"}]),
     ],
 )
 def test_what_would_end_up_in_a_shell_is_refused(field: str, value: object) -> None:
-    config = OmegaConf.create({"hydra": {"launcher": {}}})
+    config = OmegaConf.create({"hydra": {"launcher": {}}, "experiment": "a\nrm -rf ~"})
     refuse_code(config)
     OmegaConf.update(config, field, value)
     with pytest.raises(RefusedInput, match=r"hydra\.launcher\."):
         refuse_code(config)
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib", "slurm"])
+def test_our_own_launchers_are_not_refused(launcher: str) -> None:
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        refuse_code(compose("train", overrides=[f"hydra/launcher={launcher}"], return_hydra_config=True))
 
 
 def test_a_config_file_runs_no_yaml_tags(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from turnover.errors import RefusedInput
 
@@ -61,10 +62,22 @@ def refuse_code(config: DictConfig) -> None:
         for forbidden, instead in _SHELL.items():
             if f"{field}.".startswith(f"{forbidden}.") and value not in (None, _FOLDER):
                 raise RefusedInput(f"{field} = {value}: a config cannot say what to run; {instead}")
-        if field.startswith("hydra.launcher.") and any(mark in f"{name}{value}" for mark in "\n\r"):
-            raise RefusedInput(f"{field} = {value!r}: has more than one line, and would end up in a shell script")
+        if field.startswith("hydra.launcher.") and value != _FOLDER:
+            said = _resolved(config, field, value)
+            if any(mark in f"{field}{said}" for mark in "\n\r"):
+                raise RefusedInput(f"{field} = {said!r}: has more than one line, and would end up in a shell script")
         if group.startswith(tuple(f"{each}." for each in _LOGGING)) or (group in _LOGGING and name not in _SILENT):
             raise RefusedInput(f"{field} = {value}: a config cannot say how to log; every run keeps its own log")
+
+
+def _resolved(config: DictConfig, field: str, value: Any) -> Any:
+    """What a launcher would be given: a value may only point at one that has more than one line."""
+    if not isinstance(value, str) or "${" not in value:
+        return value
+    try:
+        return OmegaConf.select(config, field)
+    except OmegaConfBaseException:
+        raise RefusedInput(f"{field} = {value}: cannot be resolved; write what it stands for") from None
 
 
 def _leaves(values: Any, field: str) -> Iterator[tuple[str, Any]]:
