@@ -127,5 +127,5 @@ stress: .venv/installed  ## 200 kills at random moments, 8 processes at once on 
 repro-check: .venv/installed  ## the same run twice, on 1 and on 2 threads: are its tables the same bytes?
 	$(PY) scripts/repro_check.py
 
-bench: .venv/installed  ## measure speed, side by side (about 3 minutes)
+bench: .venv/installed  ## measure speed, side by side (about 6 minutes)
 	$(PY) scripts/benchmark.py

@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
 from turnover.cli import leave
@@ -278,6 +279,15 @@ def test_exit_codes(error: BaseException, code: int, message: str, capsys: pytes
 def test_what_nobody_foresaw_keeps_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError):
         leave(ZeroDivisionError("a bug"))
+
+
+def test_a_bug_in_a_run_of_another_process_is_not_called_a_refusal() -> None:
+    """Its trace is lost on the way, and Hydra raises it again."""
+    done = JobReturn(status=JobStatus.FAILED, _return_value=IndexError("a bug"))
+    with pytest.raises(IndexError, match="a bug") as caught:
+        _ = done.return_value
+    with pytest.raises(IndexError, match="a bug"):
+        leave(caught.value)
 
 
 @pytest.fixture(scope="module")

@@ -106,7 +106,8 @@ def _raised_by_hydra(error: Exception) -> bool:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     module = trace.tb_frame.f_globals.get("__name__", "") if trace is not None else ""
-    return module.partition(".")[0] in ("hydra", "omegaconf", "antlr4")
+    # not hydra.core.utils, which raises again what a run in another process raised, and there its own trace is lost
+    return module.startswith(("hydra._internal.", "omegaconf.", "antlr4."))
 
 
 def set_up_logging() -> None:
