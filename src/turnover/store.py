@@ -103,7 +103,7 @@ class Run:
         if isinstance(found, dict):
             return found
         if self.finished:
-            raise RunFailed(f"{path} is damaged: remove the run with scripts/runs.py gc --damaged and make it again")
+            raise RunFailed(f"{path} is damaged: {_removal(self.name)} and make it again")
         log.warning("%s is damaged: what it said of earlier starts is lost", path)
         return {}
 
@@ -178,13 +178,16 @@ class Run:
         shutil.rmtree(self.folder / SCRATCH, ignore_errors=True)
 
 
+def _removal(name: str) -> str:
+    return f"scripts/runs.py gc {name} --damaged --yes"
+
+
 def require(run: Run, command: str) -> Path:
     """The folder of a finished run with undamaged tables, or RunFailed that names the command which makes it."""
     if not run.finished:
         raise RunFailed(f"run {run.name} is not finished: {command}")
     if wrong := integrity.damaged(run.folder, besides=("checkpoint.pt",)):
-        remedy = f"scripts/runs.py gc {run.name} --damaged --yes, then {command}"
-        raise RunFailed(f"run {run.name} is damaged ({', '.join(wrong)}): {remedy}")
+        raise RunFailed(f"run {run.name} is damaged ({', '.join(wrong)}): {_removal(run.name)}, then {command}")
     return run.folder
 
 
