@@ -25,7 +25,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 ROOMS = """
     errors facts values
     options estimators config_checks config refusals integrity stopping seeding store scratch tables tracking
-    masks interception dropout device examples
+    products masks masked_relu interception dropout device examples
     data evaluation
     models training dynamics scores subsets
     choice parts gradient_tracking score_tables watching member_file members ensemble second_split pipeline run

@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
 from turnover.errors import TurnOverError
+from turnover.masked_relu import MaskedReLU
 from turnover.masks import MaskRule
 
 _ACTIVATIONS = frozenset(
@@ -26,6 +27,7 @@ _ACTIVATIONS = frozenset(
     for suffix in ("", "_")
     if hasattr(place, name + suffix)
 )
+_RELU = frozenset({F.relu, torch.relu, torch.Tensor.relu})
 _LINEAR = frozenset({F.linear, F.bilinear, torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__, torch.einsum})
 _CONVOLUTIONS = frozenset({F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d})
 
@@ -108,8 +110,26 @@ class TurnOverDropout:
                 "function ran inside it"
             )
 
-    def after(self, function: Any, args: Any, output: Any) -> Any:
-        """The output of one function call in the forward pass, masked if it is an activation to be masked."""
+    def fuses(self, function: Any, args: Any, kwargs: Any) -> bool:
+        """Whether this call is a ReLU whose mask is applied together with it, forward and backward."""
+        return (
+            function in _RELU
+            and self.inside > 0
+            and len(self.branches) == 1
+            and self.branches[0].ids is not None
+            and not kwargs.get("inplace", args[1:] == (True,))
+            and len(args) > 0
+            and args[0].dim() > 1
+            and args[0].requires_grad
+            and torch.is_grad_enabled()
+            and not torch.compiler.is_compiling()
+        )
+
+    def after(self, function: Any, args: Any, output: Any, fused: bool = False) -> Any:
+        """The output of one function call in the forward pass, masked if it is an activation to be masked.
+
+        If `fused`, the output is that of a ReLU without a gradient of its own.
+        """
         if self.stale and any(each is one() for one in self.stale for each in args if isinstance(each, Tensor)):
             raise TurnOverError(
                 f"{self.network} runs an activation in place and drops its result, so its mask would be lost: "
@@ -124,7 +144,7 @@ class TurnOverDropout:
             channel = self._channel(output)
             self.trace = (*self.trace, output.shape[channel])
             if self.inside:
-                masked = self._mask(output, layer, channel)
+                masked = self._mask(output, layer, channel, args[0] if fused else None)
                 if args and output is args[0] and not torch.compiler.is_compiling():
                     self.stale.append(weakref.ref(output))
                 self.masked, self.open = self.masked + 1, True
@@ -146,8 +166,11 @@ class TurnOverDropout:
             f"{tuple(x.shape)}, and the last layer with weights had {width}; choose others in attach(layers=[...])"
         )
 
-    def _mask(self, x: Tensor, layer: int, channel: int) -> Tensor:
-        """x times the multipliers of each branch.  # [batch or branches * batch, ...] -> [branches * batch, ...]"""
+    def _mask(self, x: Tensor, layer: int, channel: int, before: Tensor | None) -> Tensor:
+        """x times the multipliers of each branch.  # [batch or branches * batch, ...] -> [branches * batch, ...]
+
+        `before`: what x is the ReLU of, if the gradient is to go straight there.
+        """
         count = len(self.branches)
         batch = next((len(branch.ids) for branch in self.branches if branch.ids is not None), len(x))
         if len(x) not in (batch, count * batch):
@@ -162,6 +185,9 @@ class TurnOverDropout:
             ids = branch.ids.to(x.device)
             return self.rule.multiplier(ids, units, layer, flipped=branch.flipped, dtype=x.dtype, out=out)
 
+        if before is not None:
+            scale = x.new_full((), self.rule.scale(units, flipped=self.branches[0].flipped))
+            return MaskedReLU.apply(before, x, factor(self.branches[0]).reshape(shape), scale)
         if count == 1 or torch.is_grad_enabled():
             masked = [
                 part * factor(one).reshape(shape if one.ids is not None else ())
@@ -212,5 +238,10 @@ class Interception(TorchFunctionMode):
         self.state = state
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        output = func(*args, **(kwargs or {}))
-        return self.state.after(func, args, output) if self.state.running else output
+        kwargs = kwargs or {}
+        if not self.state.running:
+            return func(*args, **kwargs)
+        fused = self.state.fuses(func, args, kwargs)
+        with torch.set_grad_enabled(not fused and torch.is_grad_enabled()):
+            output = func(*args, **kwargs)
+        return self.state.after(func, args, output, fused)

@@ -91,10 +91,14 @@ class MaskRule:
         p is the exact keep probability, so that the mean multiplier is 1. Written to `out`, a contiguous tensor of
         that shape and dtype, if there is one.  # [batch, units]
         """
-        keep = self.keep(units)
         bits = torch.arange(2, dtype=dtype, device=ids.device)  # made there: copied numbers would make a GPU wait
-        values = (1 - bits) * (1 / (1 - keep)) if flipped else bits * (1 / keep)
+        values = (1 - bits if flipped else bits) * self.scale(units, flipped=flipped)
         return self._choose(ids, units, layer, values, out)
+
+    def scale(self, units: int, *, flipped: bool) -> float:
+        """1/p for own units, 1/(1-p) for flipped ones."""
+        keep = self.keep(units)
+        return 1 / (1 - keep if flipped else keep)
 
     def keep(self, units: int) -> float:
         """The share of a layer's units that an example trains; its exact mean over examples."""
@@ -104,7 +108,7 @@ class MaskRule:
         # values[1] on own units, values[0] on the others
         if self.groups is not None:
             hashes = _mix(ids.long() * _signed(_GAMMA) + _key(self.seed, _GROUPS))
-            ids = _shift_right(hashes, 1) % self.groups
+            ids = _shift_right(hashes, 1, hashes) % self.groups
         rows = _mix(ids.long() * _signed(_GAMMA) + _key(self.seed, layer))  # [batch]
         if self.balance == "bernoulli":
             words = self._words(rows, -(-units // 64))
@@ -174,15 +178,19 @@ def _unpack(words: Tensor, values: Tensor, out: Tensor | None = None) -> Tensor:
 
 
 def _mix(x: Tensor) -> Tensor:
-    """SplitMix64's finaliser, a bijection of 64-bit integers whose every output bit depends on every input bit."""
-    x = (x ^ _shift_right(x, 30)) * _signed(_M1)
-    x = (x ^ _shift_right(x, 27)) * _signed(_M2)
-    return x ^ _shift_right(x, 31)
+    """SplitMix64's finaliser, a bijection of 64-bit integers whose every output bit depends on every input bit.
+
+    In place: the two buffers it needs stay in a CPU's cache.
+    """
+    shifted = torch.empty_like(x)
+    for bits, factor in ((30, _M1), (27, _M2)):
+        x.bitwise_xor_(_shift_right(x, bits, shifted)).mul_(_signed(factor))
+    return x.bitwise_xor_(_shift_right(x, 31, shifted))
 
 
-def _shift_right(x: Tensor, bits: int) -> Tensor:
+def _shift_right(x: Tensor, bits: int, out: Tensor) -> Tensor:
     # int64 shifts copy the sign; the words here have none
-    return (x >> bits) & (_WORD >> bits)
+    return torch.bitwise_right_shift(x, bits, out=out).bitwise_and_(_WORD >> bits)
 
 
 def _key(seed: int, layer: int) -> int:
