@@ -12,6 +12,7 @@ from turnover.device import Precision, autocast
 from turnover.dropout import branches, is_attached
 from turnover.examples import Examples
 from turnover.interception import Branch
+from turnover.products import fast_products
 
 Subnetwork = Callable[[Tensor], Branch]  # ids of a batch -> the sub-network each example is run through
 
@@ -74,7 +75,7 @@ def evaluate(
     positions = torch.arange(len(examples), device=examples.device)
     losses: list[list[Tensor]] = [[] for _ in subnetworks]
     predictions: list[list[Tensor]] = [[] for _ in subnetworks]
-    with evaluation_mode(model), autocast(examples.device, precision):
+    with evaluation_mode(model), fast_products(examples.device), autocast(examples.device, precision):
         run = _shared if _can_share(model, examples.batch(_few(positions)), subnetworks) else _separate
         for index in positions.split(batch_size):
             x, y, ids = examples.batch(index)
@@ -89,7 +90,7 @@ def evaluate(
 def full_logits(model: nn.Module, examples: Examples, *, batch_size: int = BATCH) -> Tensor:
     """Logits of the full network for every example, in evaluation mode.  # [n, classes]"""
     positions = torch.arange(len(examples), device=examples.device)
-    with evaluation_mode(model):
+    with evaluation_mode(model), fast_products(examples.device):
         return torch.cat([model(examples.batch(index)[0]) for index in positions.split(batch_size)])
 
 

@@ -13,6 +13,7 @@ from turnover.device import Precision, autocast
 from turnover.dropout import is_attached, own
 from turnover.errors import RunFailed
 from turnover.examples import Examples
+from turnover.products import fast_products
 from turnover.seeding import seeded, torch_generator
 from turnover.stopping import Stopped
 
@@ -110,6 +111,7 @@ def train(
                 x, y, ids = examples.batch(index)
                 optimizer.zero_grad()
                 with ExitStack() as around:  # left in the reverse order, the observers' contexts last
+                    around.enter_context(fast_products(examples.device))
                     for observer in observers:
                         around.enter_context(observer.forward(epoch, len(index)))
                     if turn_over:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from turnover.errors import RunFailed
 from turnover.examples import Examples
+from turnover.products import add_batched, batched
 from turnover.seeding import torch_generator
 
 STACK = 8  # networks at once: with more, a batch of inputs for each of them no longer fits a CPU's caches
@@ -50,11 +51,11 @@ class _Layer:
         """
         mean = 1 / inputs.shape[1]
         if self.velocity is None:
-            self.weight.baddbmm_(error, inputs, beta=1 - lr * weight_decay, alpha=-lr * mean)
+            add_batched(self.weight, error, inputs, beta=1 - lr * weight_decay, alpha=-lr * mean)
             self.bias.mul_(1 - lr * weight_decay).sub_(error.sum(2), alpha=lr * mean)
             return
         weight, bias = self.velocity
-        weight.baddbmm_(error, inputs, beta=momentum, alpha=mean)
+        add_batched(weight, error, inputs, beta=momentum, alpha=mean)
         bias.mul_(momentum).add_(error.sum(2), alpha=mean)
         if weight_decay:
             weight.add_(self.weight, alpha=weight_decay)
@@ -146,7 +147,7 @@ def _step(
 ) -> None:
     """Forward, backward by hand and update, from the inputs in `buffer.x`.  # y: int64 [networks, batch]"""
     x, hidden, below = buffer.x, buffer.hidden, buffer.below
-    torch.baddbmm(first.bias[:, None], x, first.weight.transpose(1, 2), out=hidden).relu_()
+    batched(x, first.weight, first.bias, hidden).relu_()
     # classes before batch: on a CPU a softmax over the middle dimension is much faster than one over ten columns
     torch.baddbmm(last.bias[:, :, None], last.weight, hidden.transpose(1, 2), out=buffer.logits)
     error = buffer.logits.softmax(1).scatter_add_(1, y[:, None], buffer.minus)  # [networks, classes, batch]
