@@ -1,6 +1,8 @@
 """Time what users wait for, each against its rival, interleaved in one run; medians. Writes outputs/bench/bench.csv.
 
-The machine may be noisy: only ratios of neighbouring measurements mean anything. Network: MLP 784-4096-10, batch 256.
+The machine may be noisy: only ratios of neighbouring measurements mean anything. Where no other network is named it is
+the MLP 784-4096-10, batch 256. "The same arithmetic" is that of the matrix products or convolutions of a training step,
+forward and backward, done in products of matrices of 2048 x 2048 (8192 x 8192 on a GPU): the machine at its best.
 """
 
 import argparse
@@ -8,7 +10,9 @@ import os
 import resource
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from statistics import median
+from unittest.mock import patch
 
 import pandas as pd
 import torch
@@ -17,6 +21,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 import turnover
+from turnover.device import Precision, describe
 from turnover.dynamics import backpack
 from turnover.dynamics.gradients import gradients
 from turnover.dynamics.sets import set_gradients
@@ -24,8 +29,10 @@ from turnover.dynamics.updates import cosines
 from turnover.evaluation import evaluate, flipped, own
 from turnover.examples import Examples
 from turnover.masks import MaskRule
+from turnover.models.cvt import cvt
 from turnover.models.mlp import mlp
 from turnover.models.vgg import vgg11
+from turnover.products import linear
 from turnover.store import outputs_root, provenance, replacing, write_json
 from turnover.training.loop import train
 from turnover.training.stack import STACK, train_stack
@@ -40,6 +47,8 @@ def interleaved(name: str, contestants: dict[str, Callable[[], object]], rounds:
         for contestant, function in contestants.items():
             start = time.perf_counter()
             function()
+            if torch.cuda.is_initialized():
+                torch.cuda.synchronize()
             if number >= 2:  # the first two rounds warm up
                 times[contestant].append(1000 * (time.perf_counter() - start))
     first = times[next(iter(times))]
@@ -55,30 +64,112 @@ def interleaved(name: str, contestants: dict[str, Callable[[], object]], rounds:
     ]
 
 
-def network(masked: bool) -> torch.nn.Module:
-    model = mlp(784, [UNITS], 10)
+# multiply-adds of one example in each layer with weights, and how often the step does them: the first layer has no
+# gradient of its input, the others have
+FIRST, LATER = 2, 3
+MLP_WORK = FIRST * 784 * UNITS + LATER * UNITS * 10
+
+
+def convolution_work(model: torch.nn.Module, image: Tensor) -> int:
+    """Multiply-adds of a training step for one image in convolutions and linear layers (attention is not counted)."""
+    work: list[int] = []
+
+    def add(layer: torch.nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        weight = layer.weight
+        assert isinstance(weight, Tensor)
+        places = output.numel() // len(weight)
+        work.append((LATER if work else FIRST) * places * weight.numel())
+
+    layers = [each for each in model.modules() if isinstance(each, torch.nn.Conv2d | torch.nn.Linear)]
+    handles = [layer.register_forward_hook(add) for layer in layers]
+    with torch.no_grad():
+        model(image)
+    for handle in handles:
+        handle.remove()
+    return sum(work)
+
+
+def at_best(multiply_adds: float, device: torch.device, dtype: torch.dtype) -> dict[str, Callable[[], object]]:
+    """As many multiply-adds in large products, by PyTorch's own product and on a CPU in float32 by oneDNN too."""
+    side = 2048 if device.type == "cpu" else 8192
+    a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
+    count = max(1, round(multiply_adds / side**3))
+    kind = str(dtype).removeprefix("torch.")
+    contestants: dict[str, Callable[[], object]] = {
+        f"the same arithmetic, {kind}": lambda: [a @ b for _ in range(count)],
+    }
+    if device.type == "cpu" and dtype == torch.float32:
+        contestants["the same arithmetic, float32, oneDNN"] = lambda: [linear(a, b) for _ in range(count)]
+    return contestants
+
+
+def image_networks(
+    make: Callable[[], torch.nn.Module], side: int, channels: int, steps: int, device: torch.device
+) -> dict[str, Callable[[], object]]:
+    """Training by the loop: in float32 as PyTorch does by default, and in bfloat16, channels last; masked and plain."""
+    count = steps * BATCH
+    pixels = torch.randint(256, (count, channels, side, side), dtype=torch.uint8, device=device)
+    labels, ids = torch.randint(10, (count,), device=device), torch.arange(count, device=device)
+
+    def contestant(masked: bool, precision: Precision, layout: torch.memory_format) -> Callable[[], object]:
+        model = make().to(device).to(memory_format=layout)  # type: ignore[call-overload]
+        if masked:
+            turnover.attach(model)
+        optimizer = torch.optim.SGD(model.parameters(), 0.001)
+        examples = Examples(pixels, labels, ids, lambda x: x.float().mul_(1 / 255).contiguous(memory_format=layout))
+        options = {"epochs": 1, "batch_size": BATCH, "seed": 0, "precision": precision}
+        return lambda: list(train(model, examples, optimizer, lambda epoch: 0.001, **options))  # type: ignore[arg-type]
+
+    work = count * convolution_work(make(), torch.zeros(1, channels, side, side))
+    return {
+        "plain, float32": contestant(False, "float32", torch.contiguous_format),
+        "turn-over dropout, float32": contestant(True, "float32", torch.contiguous_format),
+        "plain, float32, channels last": contestant(False, "float32", torch.channels_last),
+        "turn-over dropout, float32, channels last": contestant(True, "float32", torch.channels_last),
+        "plain, bfloat16, channels last": contestant(False, "bfloat16", torch.channels_last),
+        "turn-over dropout, bfloat16, channels last": contestant(True, "bfloat16", torch.channels_last),
+        **at_best(work, device, torch.float32),
+        **at_best(work, device, torch.bfloat16),
+    }
+
+
+def by_pytorch(function: Callable[[], object]) -> Callable[[], object]:
+    """The same training with PyTorch's own products in linear layers."""
+
+    def run() -> None:
+        with patch("turnover.training.loop.fast_products", lambda device: nullcontext()):
+            function()
+
+    return run
+
+
+def network(masked: bool, device: torch.device) -> torch.nn.Module:
+    model = mlp(784, [UNITS], 10).to(device)
     return turnover.attach(model) if masked else model
 
 
 def epochs(masked: bool, examples: Examples) -> Callable[[], object]:
     """One pass over the examples by the training loop itself."""
-    model = network(masked)
+    model = network(masked, examples.device)
     optimizer = torch.optim.SGD(model.parameters(), 0.01)
     options = {"epochs": 1, "batch_size": BATCH, "seed": 0}
     return lambda: list(train(model, examples, optimizer, lambda epoch: 0.01, **options))  # type: ignore[arg-type]
 
 
-def ensembles(units: int) -> dict[str, Callable[[], object]]:
+def ensembles(units: int, device: torch.device) -> dict[str, Callable[[], object]]:
     """Networks of an ensemble, each on its own 2,100 of 3,000 examples: one after another, and all at once."""
     count, passes = STACK, 30  # epochs as in the validation
     data = Examples(
-        torch.randint(256, (3000, 784), dtype=torch.uint8), torch.randint(10, (3000,)), torch.arange(3000), unit
+        torch.randint(256, (3000, 784), dtype=torch.uint8, device=device),
+        torch.randint(10, (3000,), device=device),
+        torch.arange(3000, device=device),
+        unit,
     )
-    included = torch.stack([torch.randperm(3000)[:2100] for _ in range(count)])
+    included = torch.stack([torch.randperm(3000, device=device)[:2100] for _ in range(count)])
     options = {"epochs": passes, "batch_size": BATCH}
 
     def networks() -> list[torch.nn.Sequential]:
-        return [mlp(784, [units], 10) for _ in range(count)]
+        return [mlp(784, [units], 10).to(device) for _ in range(count)]
 
     def one_by_one() -> None:
         for model, positions in zip(networks(), included, strict=True):
@@ -88,11 +179,8 @@ def ensembles(units: int) -> dict[str, Callable[[], object]]:
     def at_once() -> None:
         train_stack(networks(), data, included, range(count), lambda epoch: 0.05, **options)  # type: ignore[arg-type]
 
-    a, b, product = (torch.randn(2048, 2048) for _ in range(3))
-    # as many multiply-adds as the matrix products of the training, at the machine's best
-    products = round(count * passes * 2100 * (2 * 784 + 3 * 10) * units / 2048**3)
     return {
-        "the same arithmetic in large matrix products": lambda: [torch.mm(a, b, out=product) for _ in range(products)],
+        **at_best(count * passes * 2100 * (FIRST * 784 + LATER * 10) * units, device, torch.float32),
         "one by one": one_by_one,
         "at once": at_once,
     }
@@ -105,18 +193,18 @@ def unit(pixels: Tensor) -> Tensor:
 
 def sine_masks(ids: Tensor) -> Tensor:
     """Masks as described for the published demo of turn-over dropout: the fraction of a large sine as a float hash."""
-    units = torch.arange(UNITS, dtype=torch.float32)
+    units = torch.arange(UNITS, dtype=torch.float32, device=ids.device)
     return ((torch.sin(ids.float()[:, None] * 12.9898 + units * 78.233) * 43758.5453).frac().abs() < 0.5).float()
 
 
 def packed(rule: MaskRule, ids: Tensor) -> Callable[[], Tensor]:
     """Masks looked up in a table of packed bits that was made beforehand for 60,000 examples."""
-    powers = torch.tensor([1, 2, 4, 8, 16, 32, 64, 128], dtype=torch.uint8)
+    powers = torch.tensor([1, 2, 4, 8, 16, 32, 64, 128], dtype=torch.uint8, device=ids.device)
     table = torch.cat(
         [(rule.own(part, UNITS, 0).view(len(part), -1, 8) * powers).sum(2, dtype=torch.uint8)
-         for part in torch.arange(60_000).split(1000)]
+         for part in torch.arange(60_000, device=ids.device).split(1000)]
     )  # fmt: skip
-    octets = ((torch.arange(256)[:, None] >> torch.arange(8)) & 1).float() * 2
+    octets = (((torch.arange(256)[:, None] >> torch.arange(8)) & 1).float() * 2).to(ids.device)
     return lambda: octets.index_select(0, table[ids].int().view(-1)).view(len(ids), -1)
 
 
@@ -144,18 +232,35 @@ def extra_memory(function: Callable[[], object]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9, help="rounds of each comparison (medians; default 9)")
-    rounds = parser.parse_args().rounds
-    ids = torch.randint(60_000, (BATCH,))
-    pixels = torch.randint(256, (60_000, 1, 28, 28), dtype=torch.uint8)
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"), help="cpu (default) or cuda")
+    parser.add_argument("--only", default="", help="comparisons with this in their name")
+    given = parser.parse_args()
+    rounds, device = given.rounds, given.device
+    torch.manual_seed(0)
+    ids = torch.randint(60_000, (BATCH,), device=device)
+    pixels = torch.randint(256, (60_000, 1, 28, 28), dtype=torch.uint8, device=device)
     normal = pixels.float().div_(255)
-    scale = torch.tensor(1 / 255)
-    labels = torch.randint(10, (60_000,))
-    whole = Examples(pixels, labels, torch.arange(60_000), lambda x: x.float().mul_(scale))
-    data = whole.select(torch.arange(EXAMPLES))
-    rule, hidden = MaskRule(0.5, 0), torch.randn(BATCH, UNITS)
-    masked, plain = network(True), network(False)
+    scale = torch.tensor(1 / 255, device=device)
+    labels = torch.randint(10, (60_000,), device=device)
+    whole = Examples(pixels, labels, torch.arange(60_000, device=device), lambda x: x.float().mul_(scale))
+    data = whole.select(torch.arange(EXAMPLES, device=device))
+    rule, hidden = MaskRule(0.5, 0), torch.randn(BATCH, UNITS, device=device)
+    masked, plain = network(True, device), network(False, device)
+    # a GPU is so much faster that a comparison of its own size would measure nothing but the start of its kernels
+    steps = 2 if device.type == "cpu" else 20
+    vgg = vgg11(3, 10).to(device)
     comparisons: dict[str, dict[str, Callable[[], object]]] = {
-        "training, 50 steps": {"plain": epochs(False, data), "turn-over dropout": epochs(True, data)},
+        "training, 50 steps": {
+            "plain": epochs(False, data),
+            "turn-over dropout": epochs(True, data),
+            "plain, products by PyTorch": by_pytorch(epochs(False, data)),
+            "turn-over dropout, products by PyTorch": by_pytorch(epochs(True, data)),
+            **at_best(EXAMPLES * MLP_WORK, device, torch.float32),
+        },
+        f"training VGG-11, {steps} steps": image_networks(lambda: vgg11(3, 10), 32, 3, steps, device),
+        f"training the transformer, {steps} steps": image_networks(
+            lambda: cvt((1, 28, 28), 10, dim=128, depth=2, heads=2, mlp_ratio=1, convolutions=2), 28, 1, steps, device
+        ),
         "scoring against training, 12,800 examples": {
             "training epoch": epochs(True, data),
             "own + flipped scores": lambda: evaluate(masked, data, (own, flipped)),
@@ -165,30 +270,32 @@ def main() -> None:
             "exact, of the whole set": lambda: set_gradients(plain, whole).cosine(),
         },
         "mean cosine of a batch of 256, MLP": cosines_of(plain, data.inputs[:BATCH].float() / 255, labels[:BATCH]),
-        "mean cosine of a batch of 64, VGG-11": cosines_of(vgg11(3, 10), torch.randn(64, 3, 32, 32), labels[:64]),
+        "mean cosine of a batch of 64, VGG-11": cosines_of(vgg, torch.randn(64, 3, 32, 32, device=device), labels[:64]),
         "masks of a batch": {
             "hash on the fly": lambda: rule.multiplier(ids, UNITS, 0, flipped=False, dtype=torch.float32),
             "packed table of 60,000": packed(rule, ids),
             "sine of a float": lambda: sine_masks(ids),
             "F.dropout": lambda: F.dropout(hidden, 0.5),
         },
-        **{f"{STACK} networks 784-{units}-10": ensembles(units) for units in (32, 128, 256)},
+        **{f"{STACK} networks 784-{units}-10": ensembles(units, device) for units in (32, 128, 256)},
         "a batch of inputs": {
             "uint8, normalised in the step": lambda: pixels[ids].float().mul_(scale),
             "float32, normalised once": lambda: normal[ids],
         },
     }
-    rows = []
+    rows: list[dict[str, object]] = []
     for name, contestants in comparisons.items():
+        if given.only not in name:
+            continue
         slow, training = name.startswith("mean cosine"), "training" in name or "networks" in name
         rows += interleaved(name, contestants, max(1, rounds // 3) if slow else rounds if training else 20 * rounds)
-        if slow:
+        if slow and device.type == "cpu":
             rows[-2]["peak_mb"], rows[-1]["peak_mb"] = (extra_memory(each) for each in contestants.values())
     table = pd.DataFrame(rows)
     folder = outputs_root() / "bench"
     with replacing(folder / "bench.csv") as temporary:
         table.to_csv(temporary, index=False)
-    write_json(folder / "machine.json", provenance() | {"threads": torch.get_num_threads()})
+    write_json(folder / "machine.json", provenance() | {"threads": torch.get_num_threads(), "device": describe(device)})
     print(table.to_string(index=False))
     print(folder / "bench.csv")
 
