@@ -128,7 +128,7 @@ repro-check: .venv/installed  ## the same run twice, on 1 and on 2 threads: are 
 	$(PY) scripts/repro_check.py
 
 docs: .venv/installed  ## build the documentation into outputs/docs; nothing is fetched
-	$(PY) -m mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --quiet
 	@echo "open outputs/docs/index.html"
 
 readme: .venv/installed  ## write the README's tables anew from outputs/reference

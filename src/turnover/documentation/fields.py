@@ -35,7 +35,7 @@ def _kind(info: dict[str, Any], definitions: dict[str, Any]) -> str:
             least = " of at least one" if info.get("minItems") else ""
             return f"list{least}: {_kind(info['items'], definitions)}"
         case "string":
-            return f"text that matches `{info['pattern'].replace('|', chr(92) + '|')}`" if "pattern" in info else "text"
+            return f"text that matches `{info['pattern']}`" if "pattern" in info else "text"
         case "integer" | "number" as kind:
             return kind + _bounds(info)
         case kind:

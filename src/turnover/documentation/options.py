@@ -115,6 +115,8 @@ def _table(schema: type[BaseModel], names: list[str], defaults: dict[str, Values
 
 
 def _default(name: str, defaults: dict[str, Values]) -> str:
+    if [defaults[scale].get(name) for scale in SCALES] == [*SCALES]:  # it is the scale itself
+        return "`laptop`"
     values = [_told(defaults[scale].get(name)) for scale in SCALES]
     if len(set(values)) == 1:
         return "must be given" if values[0] == "`???`" else values[0]
