@@ -49,8 +49,8 @@ def clean_python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     python = folder / "bin" / "python"
     asked = "import site; print(site.getsitepackages()[0])"
     site = Path(subprocess.run([python, "-c", asked], capture_output=True, text=True, check=True).stdout.strip())
-    install = [sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", "--quiet", wheel]
-    subprocess.run(install, check=True, capture_output=True)
+    pip = [sys.executable, "-m", "pip", "--python", str(python)]
+    subprocess.run([*pip, "install", "--no-deps", "--no-index", "--quiet", str(wheel)], check=True, capture_output=True)
     for name in required(PROJECT["project"]["dependencies"]):
         for top in tops(name):
             if not (site / top.name).exists():

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from readings import ROOT, page, results
@@ -56,6 +57,11 @@ def test_every_page_is_built(site: Path) -> None:
     assert {path.with_suffix(".html").name for path in map(Path, PAGES)} <= {path.name for path in site.glob("*.html")}
 
 
+def test_a_page_on_scale_is_shown_once_it_is_written(site: Path) -> None:
+    shown = 'href="scale.html"' in (site / "index.html").read_text(encoding="utf-8")
+    assert shown == (ROOT / "docs" / "scale.md").is_file()
+
+
 def test_pages_and_styles_load_nothing_from_elsewhere(site: Path) -> None:
     for path in site.glob("*.html"):
         parser = _Requests()
@@ -89,7 +95,7 @@ def test_every_claim_and_figure_is_shown_with_its_verdict(site: Path) -> None:
     text = (site / "figures.html").read_text(encoding="utf-8") + (site / "studies.html").read_text(encoding="utf-8")
     for scale in ("laptop", "paper"):
         for name, result in results(scale).items():
-            assert f'src="pictures/{scale}/{name}.png"' in text, name
+            assert f'src="pictures/{scale}/{quote(name)}.png"' in text, name
             for id, claim in result["claims"].items():
                 shown = re.search(rf"<td><strong>{id}</strong>.*?</tr>", text, flags=re.DOTALL)
                 assert shown is not None

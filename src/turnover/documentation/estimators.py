@@ -22,8 +22,9 @@ def recommended() -> str:
     table = _main()
     table = table[table["estimator"].isin(_SHOWN)]
     of_mnist = table[(table["dataset"] == "mnist") & (table["seeds"] == 1)]
-    for row in of_mnist.sort_values("spearman", ascending=False).itertuples():
-        rows.append(_row(table, str(row.estimator), int(row.networks)))  # type: ignore[arg-type]
+    of_mnist = of_mnist.sort_values("spearman", ascending=False)
+    for name, networks in zip(of_mnist["estimator"], of_mnist["networks"], strict=True):
+        rows.append(_row(table, name, networks))
     return markdown_table(rows)
 
 
@@ -33,14 +34,14 @@ def of_estimator(name: str) -> str:
     mine = table[table["estimator"] == name].sort_values(["networks", "seeds"])
     if mine.empty:
         return "Not part of the validation."
-    heading = ["data set", "runs averaged", "Spearman with memorization", "wrong labels: AUROC", "found", "cost"]
-    several = mine["networks"].nunique() > 1 or mine["networks"].iloc[0] > 1
-    rows = [[*heading[:1], "networks", *heading[2:]] if several else heading]
+    ensemble = mine["networks"].max() > 1
+    rows = [["data set", *(["networks"] if ensemble else []), "runs averaged", "Spearman with memorization"]]
+    rows[0] += ["wrong labels: AUROC", "found", "cost"]
     for dataset in DATASETS:
         for _, row in mine[mine["dataset"] == dataset].iterrows():
+            counts = [str(row[name]) for name in (["networks", "seeds"] if ensemble else ["seeds"])]
             measured = [_interval(row, measure) for measure in ("spearman", "auroc", "precision")]
-            count = row["networks"] if several else row["seeds"]
-            rows.append([FACTS[dataset].title, int(count), *measured, f"{row['cost']:.1f}"])
+            rows.append([FACTS[dataset].title, *counts, *measured, f"{row['cost']:.1f}"])
     return markdown_table(rows)
 
 

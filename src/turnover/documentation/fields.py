@@ -66,7 +66,8 @@ def meanings(schema: type[BaseModel]) -> dict[str, str]:
     for node in tree.body:
         if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
             continue
-        above, line = [], node.lineno - 1
+        above: list[str] = []
+        line = node.lineno - 1
         while comments.get(line, ("", False))[1]:
             above.insert(0, comments[line][0])
             line -= 1

@@ -9,16 +9,13 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from pydantic import BaseModel
 
-from turnover import experiments  # registers the resolvers of conf/
 from turnover.config import NOT_SCIENCE, RunConfig
 from turnover.documentation.claims import markdown_table
 from turnover.documentation.fields import field_types, meanings
-from turnover.figures.make import FigureJob
+from turnover.figures.make import FigureJob  # with it come the resolvers of conf/
 from turnover.figures.validate import ValidateJob
 from turnover.options import Group
 from turnover.store import checkout
-
-assert experiments.at_scale
 
 SCALES = ("smoke", "laptop", "paper")
 
@@ -33,7 +30,8 @@ def reference() -> str:
         if found := members(group):
             parts.append(f"## `{group}`")
             parts += [text for member in found for text in _option(group, member, alone=len(found) == 1)]
-    for script, job in {"figure": FigureJob, "validate": ValidateJob}.items():
+    jobs: dict[str, type[Group]] = {"figure": FigureJob, "validate": ValidateJob}
+    for script, job in jobs.items():
         parts += [f"## `scripts/{script}.py`", _table(job, list(job.model_fields), {})]
     return "\n\n".join(parts)
 
