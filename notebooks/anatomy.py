@@ -131,6 +131,7 @@ for chosen, name, colour in ((~is_wrong, "right labels", "#0072b2"), (is_wrong, 
 axes.axline((1, 1), slope=1, color="gray", linewidth=1)
 axes.set(xlabel="own loss (nats)", ylabel="flipped loss (nats)", title="above the line: memorized")
 axes.legend()
+plt.show()
 
 # %% [markdown]
 # ## Influence (equation 5)

@@ -40,6 +40,7 @@ for group, colour in (("uncorrupted", BLUE), ("corrupted", ORANGE)):
     axes.stairs(mean["examples"], [*mean["bin_low"], mean["bin_high"].iloc[-1]], label=group, color=colour)
 axes.set(yscale="log", xlabel="memorization score (nats)", ylabel="examples per bin")
 axes.legend()
+plt.show()
 
 # %% [markdown]
 # One label in ten that is replaced by a random class stays what it was: the second peak of the corrupted ones, at 0.
@@ -91,7 +92,7 @@ figure.tight_layout()
 # %% [markdown]
 # ## Who finds wrong labels?
 #
-# Share of the wrong labels among as many highest scores, by how many labels are wrong: one run, the mean over three.
+# Share of the wrong labels among as many highest scores, by how many labels are wrong: of one run, the mean over runs.
 
 # %%
 found = table[(table["noise"] == "symmetric") & (table["augmentation"] == "none") & (table["seeds"] == 1)]
