@@ -8,7 +8,7 @@ PY       := .venv/bin/python
 
 .DEFAULT_GOAL := help
 FIGURES := fig1 fig2 fig3 fig4 fig4_vgg fig5 fig6 fig7 fig8 fig9 fig10 influence ablation onion leakage sensitivity early_stopping
-.PHONY: help data test test-slurm slurm-up slurm-down stress repro-check bench validate reproduce $(FIGURES)
+.PHONY: help data test test-slurm slurm-up slurm-down stress repro-check bench validate reproduce docs readme notebooks $(FIGURES)
 
 help:  ## list the doors
 	@echo "turnover: which training examples does my network memorize?"
@@ -22,7 +22,7 @@ help:  ## list the doors
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"turnover needs Python 3.11 or newer, {sys.executable} is {sys.version.split()[0]}; try make PYTHON=python3.12")'
 	@echo "making .venv with the versions pinned in pyproject.toml (about 6 GB, a few minutes the first time)"
 	$(PYTHON) -m venv .venv
-	$(PY) -m pip install --disable-pip-version-check -e '.[experiments,dev]'
+	$(PY) -m pip install --disable-pip-version-check -e '.[experiments,wandb,docs,notebooks,dev]'
 	@touch $@
 
 data: .venv/installed  ## fetch DATASET=mnist|fashion_mnist|cifar10, checksums verified
@@ -126,6 +126,16 @@ stress: .venv/installed  ## 200 kills at random moments, 8 processes at once on 
 
 repro-check: .venv/installed  ## the same run twice, on 1 and on 2 threads: are its tables the same bytes?
 	$(PY) scripts/repro_check.py
+
+docs: .venv/installed  ## build the documentation into outputs/docs; nothing is fetched
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --quiet
+	@echo "open outputs/docs/index.html"
+
+readme: .venv/installed  ## write the README's tables anew from outputs/reference
+	$(PY) scripts/readme.py
+
+notebooks: .venv/installed  ## make notebooks/*.ipynb anew from the scripts of the same names, without outputs
+	$(PY) scripts/notebooks.py
 
 bench: .venv/installed  ## measure speed, side by side (about 6 minutes)
 	$(PY) scripts/benchmark.py

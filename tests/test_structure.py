@@ -32,7 +32,7 @@ ROOMS = """
     housekeeping
     experiments claims statistics agreement validation
     estimate harmless cli plan
-    figures report
+    figures report documentation
 """.split()
 
 

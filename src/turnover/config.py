@@ -38,10 +38,10 @@ from turnover.values import counted
 
 class ScoreSubsets(Group):
     name: Literal["scores"]  # easy: the lowest memorization scores; difficult: the highest; random: of the others
-    size: Size  # of each subset
+    size: Size  # of each subset: a count, or a fraction of the split
     balanced: bool  # equal counts of every class
     random_of: Literal["others", "all"]  # random: of the others, the same for all seeds; of all, by the run's seed
-    train_on: Literal["all", "easy", "difficult", "random", "without_difficult", "without_random"]
+    train_on: Literal["all", "easy", "difficult", "random", "without_difficult", "without_random"]  # the examples
     runs: Annotated[list["RunConfig"], Field(min_length=1)]  # score runs, whose scores are averaged
 
 
@@ -49,9 +49,9 @@ class RunConfig(Group):
     """Everything that decides one run. `science()` is the part that decides its numbers."""
 
     seed: Seed  # of initial weights, order of examples and masks
-    epochs: Positive
-    batch_size: Positive
-    precision: Literal["float32", "bfloat16"]
+    epochs: Positive  # passes over the examples
+    batch_size: Positive  # examples of one step; the last of an epoch may be smaller
+    precision: Literal["float32", "bfloat16"]  # of training, the latter by autocast; scores are always float32
     dataset: DatasetConfig
     corruption: CorruptionConfig
     augmentation: Annotated[NoAugmentation | CropAugmentation, Field(discriminator="name")]
@@ -63,10 +63,10 @@ class RunConfig(Group):
     subsets: Annotated[NoSubsets | LabelSubsets | ScoreSubsets | TableSubsets, Field(discriminator="name")]
     tracking: Annotated[AccuracyTracking | GradientTracking, Field(discriminator="name")]
     # not science
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]  # auto: a GPU if there is one
     logger: Annotated[NoLogger | WandbLogger, Field(discriminator="name")]
     experiment: str | None  # the name under which runs are grouped
-    scale: Literal["smoke", "laptop", "paper"]
+    scale: Literal["smoke", "laptop", "paper"]  # seconds, minutes, or the paper's own size: chooses defaults
 
     @property
     def train_size(self) -> int:

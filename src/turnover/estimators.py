@@ -46,7 +46,7 @@ class SubsamplingEstimator(Group):
     name: Literal["subsampling"]  # many networks, each trained on a random share of the examples
     models: Positive  # for each of the fractions
     fractions: Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(min_length=1)]  # of examples trained on
-    score: Literal["memorization", "memorization_loss", "inconsistency", "membership"]
+    score: Literal["memorization", "memorization_loss", "inconsistency", "membership"]  # which one is the score
 
 
 class LeaveOneOutEstimator(Group):
@@ -57,7 +57,7 @@ class LeaveOneOutEstimator(Group):
 
 class ConfidentLearningEstimator(Group):
     name: Literal["confident_learning"]  # by predictions for examples that were not trained on (cross-validation)
-    folds: Annotated[int, Field(ge=2)]
+    folds: Annotated[int, Field(ge=2)]  # so many networks, each trained on all folds but one
 
 
 EnsembleEstimator = SubsamplingEstimator | LeaveOneOutEstimator | ConfidentLearningEstimator

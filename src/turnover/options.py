@@ -64,7 +64,7 @@ class CvTConfig(Group):
     name: Literal["cvt"]
     dim: Positive  # channels of a token
     depth: Positive  # transformer blocks
-    heads: Positive
+    heads: Positive  # of the attention; must divide dim
     mlp_ratio: Positive  # hidden units of a block's MLP for each channel
     convolutions: Positive  # of the tokenizer, each followed by a max-pool that halves the image
     channels_last: bool  # memory layout; faster on CPUs and GPUs, equal up to rounding
@@ -87,9 +87,9 @@ ModelConfig = Annotated[MLPConfig | VGG11Config | CvTConfig | ConvConfig, Field(
 
 class OptimizerConfig(Group):
     name: Literal["sgd"]
-    lr: PositiveFloat
-    momentum: Annotated[float, Field(ge=0, lt=1)]
-    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    lr: PositiveFloat  # learning rate before any schedule
+    momentum: Annotated[float, Field(ge=0, lt=1)]  # PyTorch's, without dampening; 0: none
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)]  # of all parameters; 0: none
 
 
 class ConstantSchedule(Group):
@@ -99,7 +99,7 @@ class ConstantSchedule(Group):
 class MultistepSchedule(Group):
     name: Literal["multistep"]
     milestones: Annotated[list[Positive], Field(min_length=1)]  # the rate falls after this many whole epochs
-    gamma: PositiveFloat
+    gamma: PositiveFloat  # the rate is multiplied by this at every milestone
 
     @field_validator("milestones")
     @classmethod
@@ -124,7 +124,7 @@ class TurnoverConfig(Group):
     name: Literal["all_layers"]
     p: Annotated[float, Field(gt=0, lt=1)]  # share of the units that an example trains
     groups: Positive | None  # examples share this many masks; null: a mask of its own for every example
-    balance: Literal["bernoulli", "exact"]
+    balance: Literal["bernoulli", "exact"]  # every unit by itself, or exactly a share p of a layer's units
     layers: list[str] | None  # names of modules whose activations are masked; null: every hidden activation
     plain_epochs: Count  # epochs in which the full network trains, before turn-over dropout starts
 
@@ -153,9 +153,9 @@ class NoSubsets(Group):
 
 class LabelSubsets(Group):
     name: Literal["labels"]  # easy: a random choice of examples with real labels; difficult: with random ones
-    size: Size  # of each subset
+    size: Size  # of each subset: a count, or a fraction of the split
     balanced: bool  # equal counts of every class
-    train_on: Literal["all", "easy", "difficult"]
+    train_on: Literal["all", "easy", "difficult"]  # what the network trains on
 
 
 class TableSubsets(Group):
@@ -181,9 +181,9 @@ class AccuracyTracking(Group):
 class GradientTracking(Group):
     name: Literal["gradients"]  # as accuracy, and what the gradients of single examples have in common
     every: Positive  # epochs; the updates of every such epoch, of the first and of the last are watched
-    examples: Positive | None
-    fresh_masks: Positive
-    backend: Literal["exact", "backpack"]
+    examples: Positive | None  # at most this many training examples, class-balanced; null: all
+    fresh_masks: Positive  # masks of never-trained ids over which fresh-mask accuracy is averaged
+    backend: Literal["exact", "backpack"]  # formulas; or BackPACK, a slow reference (Dangel et al., 2020)
     layers: bool  # mean cosines for every parameter too
 
 
@@ -193,6 +193,6 @@ class NoLogger(Group):
 
 class WandbLogger(Group):
     name: Literal["wandb"]
-    mode: Literal["offline", "online"]
-    project: str
-    entity: str | None
+    mode: Literal["offline", "online"]  # kept beside the run, to be synced later; or sent while it runs
+    project: str  # of wandb
+    entity: str | None  # user or team of wandb; null: your default

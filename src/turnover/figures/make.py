@@ -54,10 +54,10 @@ class FigureConfig(Group):
 class FigureJob(Group):
     """conf/figure.yaml, typed."""
 
-    figure: FigureConfig
-    scale: Literal["smoke", "laptop", "paper"]
+    figure: FigureConfig  # an option of conf/figure
+    scale: Literal["smoke", "laptop", "paper"]  # which runs are drawn
     overrides: list[str]  # of the experiment's runs; empty: as the experiment says
-    logger: Annotated[NoLogger | WandbLogger, Field(discriminator="name")]
+    logger: Annotated[NoLogger | WandbLogger, Field(discriminator="name")]  # as of a run
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class ValidateJob(Group):
     estimates: Experiments  # whose scores are held against them
     leave_one_out: Experiments  # what is memorized by definition, of some examples
     influence: Experiments  # whose influences on test examples are held against those of the same networks
-    scale: Literal["smoke", "laptop", "paper"]
+    scale: Literal["smoke", "laptop", "paper"]  # which runs are compared
 
 
 def make(job: ValidateJob) -> Path:

@@ -1,0 +1,101 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Quickstart: digits, scores, wrong labels
+#
+# In three minutes from a data set to the examples whose labels look wrong. The data are the 1,797 handwritten digits of
+# 8 x 8 pixels that come with scikit-learn (`pip install '.[experiments,notebooks]'`); nothing is fetched.
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+from sklearn.metrics import roc_auc_score
+from torch import nn
+
+import turnover
+
+# %% [markdown]
+# ## Data, with wrong labels of our making
+#
+# Inputs and class numbers are all that is needed. To see whether wrong labels are found, 5 % of them get another class.
+
+# %%
+digits = load_digits()
+x = torch.tensor(digits.images, dtype=torch.float32)
+x = (x - x.mean()) / x.std()
+y = torch.tensor(digits.target)
+
+generator = torch.Generator().manual_seed(0)
+wrong = torch.randperm(len(y), generator=generator)[:90]
+y[wrong] = (y[wrong] + torch.randint(1, 10, (90,), generator=generator)) % 10
+is_wrong = np.isin(np.arange(len(y)), wrong)
+
+# %% [markdown]
+# ## Scores
+#
+# `turnover.memorization` trains the network once for each seed with turn-over dropout, and averages over seeds
+#
+# $$\text{score}(z) = \ell(\text{flipped sub-network}, z) - \ell(\text{own sub-network}, z)$$
+#
+# in nats: how much worse the units that never trained on $z$ do on $z$ than the units that did.
+
+
+# %%
+def make_model() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 512), nn.ReLU(), nn.Linear(512, 10))
+
+
+table = turnover.memorization(make_model, x, y, epochs=30, lr=0.1, batch_size=64, seeds=5, progress=False)
+table.nlargest(5, "score")
+
+# %% [markdown]
+# Can they be trusted? The verdict tells whether the network has learnt labels from its masks.
+
+# %%
+print(table.attrs["leakage"]["message"])
+
+# %% [markdown]
+# ## Wrong labels score high
+
+# %%
+score = table["score"].to_numpy()
+figure, axes = plt.subplots(figsize=(6, 3))
+bins = np.linspace(score.min(), score.max(), 60)
+axes.hist(score[~is_wrong], bins, label="right labels", color="#0072b2", alpha=0.7)
+axes.hist(score[is_wrong], bins, label="wrong labels", color="#d55e00", alpha=0.7)
+axes.set(yscale="log", xlabel="memorization score (nats)", ylabel="examples")
+axes.legend()
+
+suspects = table.nlargest(90, "score")
+found = is_wrong[suspects.index].mean()
+auroc = roc_auc_score(is_wrong, score)
+print(f"of the 90 highest scores {found:.0%} have a wrong label; AUROC {auroc:.3f}")
+
+# %% [markdown]
+# ## Look at them
+#
+# Over each image its label and, behind the arrow, what the network says that never trained on it. Wrong labels of our
+# making are orange; what is left are digits that are hard to read.
+
+# %%
+figure, panels = plt.subplots(3, 10, figsize=(10, 4))
+for panel, (id, row) in zip(panels.flat, suspects.iloc[60:].iterrows(), strict=True):
+    panel.imshow(digits.images[id], cmap="gray_r")
+    colour = "#d55e00" if is_wrong[id] else "black"
+    panel.set_title(f"{row['label']:.0f} → {row['flipped_prediction']:.0f}", fontsize=9, color=colour)
+    panel.axis("off")
+figure.tight_layout()
+
+# %% [markdown]
+# Where to go on: `own_model_and_data` for data and networks of your own, `anatomy` for how it works, `exploring_scores`
+# for what was found on MNIST, Fashion-MNIST and CIFAR-10.

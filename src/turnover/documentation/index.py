@@ -1,0 +1,33 @@
+"""The index of figures: picture, command, time and verdicts, from the committed results."""
+
+from turnover.documentation.claims import in_order, markdown_table, verdicts
+from turnover.documentation.reference import Result, minutes, of_figure, results
+
+
+def index(pictures: str) -> str:
+    """A row for each figure and study that is committed; `pictures` is the folder that the links go to."""
+    rows = [["figure", "command", "laptop scale, 2 cores", "claims at laptop scale", "claims at paper scale"]]
+    for name in in_order():
+        result = results()[name]
+        paper = [
+            f"[{verdicts(there) or 'picture'}]({pictures}/paper/{stem.replace('=', '%3D')}.png)"
+            + (f" ({', '.join(there['overrides'])})" if there["overrides"] else "")
+            for stem, there in of_figure(name, "paper").items()
+        ]
+        link = f"[{title(name, result)}]({pictures}/laptop/{name}.png)"
+        rows.append([link, f"`make {name}`", time(result), verdicts(result) or "none", " ".join(paper)])
+    return markdown_table(rows)
+
+
+def title(name: str, result: Result) -> str:
+    """Its title, with the paper's number if it has one."""
+    number = name.removeprefix("fig")
+    return f"{number}: {result['title']}" if number.isdigit() else str(result["title"])
+
+
+def time(result: Result) -> str:
+    """How long its runs took on the machine that made them, score runs told apart."""
+    if not result.get("runs"):
+        return "seconds"
+    scores = minutes(result.get("score_runs", {}))
+    return f"{minutes(result['runs']):.0f} min" + (f" + {scores:.0f} min of score runs" if scores else "")

@@ -1,0 +1,73 @@
+"""What stands in the documentation in place of <!-- turnover: WHAT ARGUMENT -->: made when it is built, never typed."""
+
+import re
+from collections.abc import Callable
+
+from turnover.documentation import claims, estimators, index, options
+from turnover.documentation.reference import of_figure
+from turnover.documentation.source import source
+from turnover.errors import RunFailed
+from turnover.tables import METRICS, SCORE_COLUMNS
+
+_MARK = re.compile(r"<!-- turnover: (\w+) ?(.*?) -->")
+
+
+def figure(name: str) -> str:
+    """Title, picture, command, time and claims of a committed figure or study."""
+    laptop, paper = (of_figure(name, scale) for scale in ("laptop", "paper"))
+    parts = []
+    for scale, found in (("laptop", laptop), ("paper", paper)):
+        for stem, result in found.items():
+            reduced = "; ".join(result["reduced"])
+            said = result["title"] + (f"; {scale} scale, {_seeds(result['seeds'])}" if result["seeds"] else "")
+            parts.append(f"![{said}](pictures/{scale}/{stem}.png)")
+            parts.append(f"*{said}.*" + (f" Reduced: {reduced}." if reduced else ""))
+    times = [index.time(result) for result in laptop.values()]
+    parts.append(f"`make {name}`" + (f": {times[0]} on 2 cores at laptop scale." if times else ""))
+    if any(result["claims"] for result in laptop.values()):
+        parts.append(claims.by_figure(name))
+    return "\n\n".join(parts)
+
+
+def _seeds(seeds: list[int]) -> str:
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+
+
+def columns() -> str:
+    """The columns of a score table."""
+    rows = [["column", "type", "meaning"], *([f"`{name}`", *column] for name, column in SCORE_COLUMNS.items())]
+    return claims.markdown_table(rows)
+
+
+def metrics() -> str:
+    """The metrics of a run."""
+    return claims.markdown_table([["metric", "meaning"], *([f"`{name}`", said] for name, said in METRICS.items())])
+
+
+MAKERS: dict[str, Callable[[str], str]] = {
+    "claims": lambda _: claims.every_claim(),
+    "figures": lambda _: index.index("pictures"),
+    "figure": figure,
+    "options": lambda _: options.reference(),
+    "scores": lambda _: estimators.recommended(),
+    "estimator": estimators.of_estimator,
+    "source": source,
+    "columns": lambda _: columns(),
+    "metrics": lambda _: metrics(),
+}
+
+
+def filled(text: str) -> str:
+    """A page with everything generated in its place.
+
+    Raises:
+        RunFailed: a page asks for something that nothing makes.
+    """
+
+    def made(found: re.Match[str]) -> str:
+        what, argument = found.groups()
+        if what not in MAKERS:
+            raise RunFailed(f"{found[0]}: nothing makes {what!r}; there are {', '.join(MAKERS)}")
+        return MAKERS[what](argument)
+
+    return _MARK.sub(made, text)

@@ -1,0 +1,95 @@
+"""The pages on adding a model, a data set and an estimator: a test does what they say, in a copy of the repository."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from readings import ROOT, page
+
+_BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', flags=re.MULTILINE | re.DOTALL)
+
+
+def copy(folder: Path) -> Path:
+    """What of the repository is needed to work with it."""
+    for part in ("src", "conf", "scripts"):
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    return folder
+
+
+def changed(text: str, diff: str) -> str:
+    """Text with the lines of a diff changed; they must stand in it once, together."""
+    lines = [(line[:1] or " ", line[1:]) for line in diff.splitlines()]
+    before = "".join(f"{line}\n" for sign, line in lines if sign in " -")
+    after = "".join(f"{line}\n" for sign, line in lines if sign in " +")
+    assert text.count(before) == 1, f"these lines must be there once:\n{before}"
+    return text.replace(before, after)
+
+
+def follow(name: str, here: Path) -> Path:
+    """Do what a page says, in this copy; returns the folder of the run that it makes in the end."""
+    printed, files = "", []
+    for kind, title, body in _BLOCK.findall(page(name)):
+        if kind == "diff":
+            path = here / title
+            path.write_text(changed(path.read_text(encoding="utf-8"), body), encoding="utf-8")
+        elif kind == "sh":
+            for command in body.splitlines():
+                arguments = shlex.split(command.replace(".venv/bin/python", shlex.quote(sys.executable)))
+                done = subprocess.run(
+                    arguments,
+                    cwd=here,
+                    env=os.environ | {"PYTHONPATH": str(here / "src"), "TURNOVER_DATA": str(here / "data")},
+                    capture_output=True,
+                    text=True,
+                )
+                assert done.returncode == 0, f"{command}\n{done.stderr}"
+                printed = done.stdout
+            continue
+        else:
+            assert title, f"docs/{name}: a block of {kind} does not say where it belongs"
+            (here / title).write_text(body, encoding="utf-8")
+        files += [title] if title.endswith(".py") else []
+    for check in (["check"], ["format", "--check"]):
+        ruff = [sys.executable, "-m", "ruff", *check, *sorted(set(files))]
+        done = subprocess.run(ruff, cwd=here, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    return Path(printed.splitlines()[-1])
+
+
+def test_lines_of_a_diff_must_be_there() -> None:
+    assert changed("a\nb\nc\n", " a\n-b\n+d\n") == "a\nd\nc\n"
+    with pytest.raises(AssertionError, match="must be there once"):
+        changed("a\nc\n", " a\n-b\n+d\n")
+
+
+def test_a_model_is_added_as_the_page_says(tmp_path: Path) -> None:
+    run = follow("adding-a-model.md", copy(tmp_path))
+    assert run.name.startswith("score-digits-residual-")
+    table = pd.read_parquet(run / "scores.parquet")
+    assert table["score"].notna().all()
+    assert "depth: 3" in (run / "config.yaml").read_text(encoding="utf-8")
+
+
+def test_a_data_set_is_added_as_the_page_says(tmp_path: Path) -> None:
+    run = follow("adding-a-dataset.md", copy(tmp_path))
+    assert run.name.startswith("score-mydata-mlp-")
+    table = pd.read_parquet(run / "scores.parquet").query("epoch == epoch.max()")
+    assert len(table) == 1200
+    assert table["corrupted"].sum() == 120
+    means = table.groupby("corrupted")["score"].mean()
+    assert means[True] > means[False] + 0.1
+
+
+def test_an_estimator_is_added_as_the_page_says(tmp_path: Path) -> None:
+    run = follow("adding-an-estimator.md", copy(tmp_path))
+    table = pd.read_parquet(run / "scores.parquet")
+    assert table["variability"].between(0, 0.5).all()
+    assert table["variability"].nunique() > 100
+    assert (table["score"] - table["variability"]).abs().max() < 1e-6

@@ -1,0 +1,169 @@
+"""What pages of docs/ say in prose and in tables of their own is what the committed results say."""
+
+import json
+import re
+from typing import Any
+
+import pandas as pd
+import pytest
+from readings import REFERENCE, minutes, page, prose, results, rows
+
+STUDIES, FIGURES = page("studies.md"), page("figures.md")
+
+VARIANTS = {  # of the leakage study: what the README calls them, and the results
+    "base: masks in all layers, as in the paper": "base: masks in all layers",
+    "**masks in the last block only**": "masks in block5 only",
+    "2,000 images": "2,000 examples",
+    "all 50,000 images": "50,000 examples",
+}
+
+
+def test_every_number_of_the_leakage_study_is_that_of_the_results() -> None:
+    result = json.loads((REFERENCE / "laptop" / "leakage.json").read_text(encoding="utf-8"))
+    known = {each["variant"]: each for each in result["summary"]["variants"]}
+    told = rows(STUDIES, "one change from the base")
+    assert {VARIANTS.get(cells[0], cells[0]) for cells in told} == set(known)
+    for cells in told:
+        variant = known[VARIANTS.get(cells[0], cells[0])]
+        names = ["own, train", "flipped, all training examples", "full network, test", "own, constant image"]
+        names += [f"swapped image: label of {whom}" for whom in ("the mask", "the image", "a bystander")]
+        numbers = [float(text) for cell in cells[1:6] for text in cell.replace("*", "").split("/")]
+        assert numbers == pytest.approx([variant[name] for name in names], abs=0.00051), cells[0]
+        if variant["spearman_between_seeds"] is not None:
+            assert float(cells[6]) == pytest.approx(variant["spearman_between_seeds"], abs=0.0051)
+        assert [cells[7]] == variant["verdicts"]
+
+
+def test_every_peak_of_the_sensitivity_study_is_that_of_the_results() -> None:
+    result = json.loads((REFERENCE / "paper" / "sensitivity.json").read_text(encoding="utf-8"))
+    peaks = result["summary"]["peaks"]
+    lines = [text.strip() for text in FIGURES.splitlines()]
+    for kind, title in {"standard": "inputs of mean 0, variance 1", "unit": "inputs in [0, 1]"}.items():
+        of_kind = sorted((each for each in peaks if each["normalization"] == kind), key=lambda each: each["lr"])
+        cells = [f"{each['peak_accuracy']:.3f}"[1:] + f" at {each['peak_epoch']}" for each in of_kind]
+        assert f"| {title} | {' | '.join(cells)} |" in lines
+
+
+def test_every_number_of_the_early_stopping_study_is_that_of_the_results() -> None:
+    result = json.loads((REFERENCE / "laptop" / "early_stopping.json").read_text(encoding="utf-8"))
+    told = {cells[0]: cells[1:] for cells in rows(STUDIES, "setting")}
+    assert told == {
+        name: [
+            f"{each['epoch_0.8']} / {each['epoch_0.9']}",
+            str(each["last_epoch"]),
+            f"{each['between_seeds']:.2f}"[1:],
+            f"{each['means_of_seeds']:.2f}"[1:],
+        ]
+        for name, each in result["summary"].items()
+    }
+
+
+def test_every_number_of_the_ablation_is_that_of_the_results() -> None:
+    table = pd.read_csv(REFERENCE / "laptop" / "ablation.csv").set_index(["variant", "seeds"])
+    [told] = [text for text in STUDIES.split("\n\n") if text.startswith("**What makes turn-over scores better**")]
+    told = " ".join(told.split())
+    several = table.index.get_level_values("seeds").max()
+
+    def said(variant: str, seeds: int = several, measure: str = "spearman", places: int = 2) -> str:
+        value = float(table.at[(variant, seeds), measure])  # type: ignore[arg-type]
+        return f"{value:.{places}f}"[1:]
+
+    whole = "as validated"
+    assert f"after 5, 10 and 30 epochs it is {said('5 epochs')}, {said('10 epochs')} and {said(whole)}." in told
+    assert f"(one: {said(whole, 1)})" in told
+    assert f"p = 0.7 ({said('p = 0.7')}; p = 0.3: {said('p = 0.3')})" in told
+    assert f"256 shared masks ({said('256 shared masks')})" in told
+    assert f"does not ({said('lr 0.05')}, {said('lr 0.2')})" in told
+    probability = "own - flipped probability"
+    aurocs = f"AUROC {said(probability, measure='auroc', places=3)} against {said(whole, measure='auroc', places=3)}"
+    assert f"losses ({said(probability)}) but finds fewer wrong labels ({aurocs})" in told
+
+
+def test_the_speed_of_ensembles_is_that_of_the_benchmark() -> None:
+    table = pd.read_csv(REFERENCE / "laptop" / "bench.csv").set_index(["comparison", "contestant"])["ms"]
+    faster, share = [], []
+    for units in (32, 128, 256):
+        ours = table[f"8 networks 784-{units}-10"]
+        faster.append(f"{ours['one by one'] / ours['at once']:.1f}")
+        share.append(f"{ours['the same arithmetic in large matrix products'] / ours['at once']:.2f}"[1:])
+    told = prose(STUDIES)
+    assert f"{faster[0]}, {faster[1]} and {faster[2]} times as fast as one by one with 32, 128 and 256 units" in told
+    assert f"at {share[0]}, {share[1]} and {share[2]} of what large matrix products reach" in told
+
+
+DATASETS = ("mnist", "fashion_mnist", "cifar10")
+
+
+def two_places(value: float) -> str:
+    return f"{value:.2f}".replace("0.", ".", 1)
+
+
+def test_every_number_of_the_advice_is_that_of_the_validation() -> None:
+    folder = REFERENCE / "laptop" / "validate"
+    table = pd.read_csv(folder / "table.csv")
+    at = table[(table["noise"] == "symmetric") & (table["wrong"] == 300) & (table["augmentation"] == "none")]
+    ten: Any = at[at["seeds"] == 10].set_index(["estimator", "dataset"])
+    exact: Any = pd.read_csv(folder / "leave_one_out.csv").set_index("estimator")
+    result = json.loads((folder / "validate.json").read_text(encoding="utf-8"))
+    told = prose(page("estimators.md"))
+
+    def of(estimator: str, dataset: str, measure: str = "spearman") -> str:
+        return two_places(float(ten[measure][estimator, dataset]))
+
+    tuned, base = "turnover_tuned", "turnover"
+    assert f"memorization (Pearson {of(base, 'mnist', 'pearson_loss')})" in told
+    assert f"AUROC for wrong labels there is {float(ten['auroc'][base, 'mnist']):.3f}".replace(" 0.", " .") in told
+    for name in DATASETS[:2]:
+        small, large = (
+            at[(at["estimator"] == "memorization") & (at["dataset"] == name) & (at["networks"] == count)][
+                "spearman"
+            ].item()
+            for count in (20, 40)
+        )
+        assert small < ten["spearman"][base, name] < large
+    one_run = ten["pearson_loss"].xs("mnist", level="dataset").drop([base, "turnover_flipped", tuned])
+    assert ten["pearson_loss"][base, "mnist"] > one_run.max()
+    reached = f"reach {of('el2n', 'mnist')} and {of('el2n', 'fashion_mnist')} on MNIST and Fashion-MNIST, "
+    assert f"{reached}but {of('el2n', 'cifar10')} on CIFAR-10" in told
+    csl = "cumulative_loss"
+    found = [of("el2n", name, "precision") for name in DATASETS]
+    assert f"they find {found[0]} on MNIST, {found[1]} on Fashion-MNIST and {found[2]} on CIFAR-10" in told
+    single = at[(at["estimator"] == csl) & (at["seeds"] == 1)].set_index("dataset")["precision"]
+    found = [two_places(float(single[name])) for name in DATASETS]
+    assert f"one of cumulative loss {found[0]}, {found[1]} and {found[2]}." in told
+    error, agreement = of(csl, "fashion_mnist", "spearman_error"), of(csl, "fashion_mnist")
+    assert f"more with that error ({error}) than with memorization ({agreement})" in told
+    assert f"({of(tuned, 'fashion_mnist')} against {of(base, 'fashion_mnist')}) but not on CIFAR-10" in told
+    assert f"CIFAR-10 ({of(tuned, 'cifar10')} against {of(base, 'cifar10')})" in told
+    one = at[at["seeds"] == 1].set_index(["estimator", "dataset"])["spearman"]
+    for dataset in DATASETS:
+        assert one[tuned, dataset] < one[base, dataset]
+        for measure in ("spearman", "precision"):
+            ours, theirs = (at[(at["estimator"] == name) & (at["dataset"] == dataset)] for name in (csl, base))
+            assert (ours[measure].to_numpy() > theirs[measure].to_numpy()).all(), "one run and ten"
+    limits = [two_places(result["truth"][name]["ceiling"]["spearman/probability/all"]) for name in DATASETS]
+    assert f"any score to {limits[0]} (MNIST), {limits[1]} (Fashion-MNIST) and {limits[2]} (CIFAR-10)" in told
+    assert f"(Pearson {two_places(float(exact['pearson']['truth']))}, `outputs/" in told
+    influence = result["influence"]["mnist"]
+    assert f"(reliability {two_places(influence['reliability'])})" in told
+    assert f"correlate with it at {two_places(influence['all_runs'])}." in told
+
+
+def test_the_advice_of_the_readme_is_that_of_the_documentation() -> None:
+    start, end = "- **To rank examples by memorization", "Every estimator with its equation"
+    readme = page("README.md")
+    advice = prose(readme[readme.index(start) : readme.index(end)])
+    assert len(advice) > 1000
+    assert advice in prose(page("estimators.md"))
+
+
+def test_what_is_said_of_influence_and_of_the_onion() -> None:
+    agreement = results()["influence"]["summary"]["agreement_of_seeds"]
+    assert f"Spearman correlation {agreement:.3f})".replace("0.", ".") in STUDIES.replace("\n", " ")
+    found = pd.read_csv(REFERENCE / "laptop" / "onion.csv").query("tenth == 0").groupby("side")["found"].mean() * 100
+    assert f"({found['without_difficult']:.1f} against {found['without_random']:.1f} %)" in STUDIES
+    for name in ("influence", "onion"):
+        result = results()[name]
+        told = re.search(rf"`make {name}`(?: draws|\s+\().*?(\d+)\s+minutes", STUDIES, re.DOTALL)
+        assert told is not None
+        assert int(told[1]) == round(minutes(result["runs"]) + minutes(result["score_runs"]))

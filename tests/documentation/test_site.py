@@ -1,0 +1,172 @@
+"""The documentation builds in strict mode without a connection, and what it shows is what the repository has."""
+
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from readings import ROOT, page, results
+
+from turnover.config import RunConfig
+from turnover.documentation.fields import field_types, meanings
+from turnover.documentation.options import members, reference
+from turnover.documentation.pages import filled
+from turnover.documentation.source import source
+from turnover.errors import RunFailed
+
+PAGES = sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+
+# mkdocs in a process of its own, in which any connection is an error
+BUILD = """
+import socket, sys
+def refuse(*_, **__):
+    raise RuntimeError("the build asked for a connection")
+socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
+from mkdocs.__main__ import cli
+cli(["build", "--strict", "--quiet", "--site-dir", sys.argv[1]])
+"""
+
+
+class _Requests(HTMLParser):
+    """What a browser loads by itself to show a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        given = dict(attributes)
+        if tag in ("script", "img", "iframe", "source", "video", "audio", "embed"):
+            self.found.append(given.get("src") or "")
+        if tag == "link" and given.get("rel") not in ("canonical", "next", "prev"):
+            self.found.append(given.get("href") or "")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    done = subprocess.run([sys.executable, "-c", BUILD, str(folder)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def test_every_page_is_built(site: Path) -> None:
+    assert {path.with_suffix(".html").name for path in map(Path, PAGES)} <= {path.name for path in site.glob("*.html")}
+
+
+def test_a_page_on_scale_is_shown_once_it_is_written(site: Path) -> None:
+    shown = 'href="scale.html"' in (site / "index.html").read_text(encoding="utf-8")
+    assert shown == (ROOT / "docs" / "scale.md").is_file()
+
+
+def test_pages_and_styles_load_nothing_from_elsewhere(site: Path) -> None:
+    for path in site.glob("*.html"):
+        parser = _Requests()
+        parser.feed(path.read_text(encoding="utf-8"))
+        assert parser.found
+        assert [each for each in parser.found if re.match(r"(https?:)?//", each)] == [], path.name
+    for path in site.rglob("*.css"):
+        assert not re.search(r"(?:url\(|@import)\s*['\"]?(?:https?:)?//", path.read_text(encoding="utf-8")), path.name
+
+
+def test_nothing_generated_is_left_out(site: Path) -> None:
+    for path in site.glob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        assert "<!-- turnover:" not in text, path.name
+        assert "--8&lt;--" not in text, path.name
+    assert (site / "pictures" / "laptop" / "fig2.png").stat().st_size > 10_000
+    concepts = (site / "concepts.html").read_text(encoding="utf-8")
+    assert concepts.count("<math") > 8
+    assert "#!math" not in concepts
+
+
+def test_every_public_name_is_documented(site: Path) -> None:
+    import turnover
+
+    text = (site / "api.html").read_text(encoding="utf-8")
+    for name in turnover.__all__:
+        assert f'id="turnover.{name}"' in text, name
+
+
+def test_every_claim_and_figure_is_shown_with_its_verdict(site: Path) -> None:
+    text = (site / "figures.html").read_text(encoding="utf-8") + (site / "studies.html").read_text(encoding="utf-8")
+    for scale in ("laptop", "paper"):
+        for name, result in results(scale).items():
+            assert f'src="pictures/{scale}/{quote(name)}.png"' in text, name
+            for id, claim in result["claims"].items():
+                shown = re.search(rf"<td><strong>{id}</strong>.*?</tr>", text, flags=re.DOTALL)
+                assert shown is not None
+                assert f"<strong>{claim['verdict']}</strong>" in shown[0], id
+
+
+def test_every_estimator_has_its_section() -> None:
+    sections = set(re.findall(r"^##+ (\w+)$", page("estimators.md"), flags=re.MULTILINE))
+    options = {path.stem for path in (ROOT / "conf" / "estimator").glob("*.yaml")} - {"none"}
+    assert options <= sections
+
+
+def test_every_path_that_is_named_is_there() -> None:
+    made = {"src/turnover/models/residual.py", "src/turnover/scores/variability.py"}  # by a reader
+    made |= {"conf/model/residual.yaml", "conf/dataset/mydata.yaml", "conf/estimator/variability.yaml"}
+    for name in PAGES:
+        for path in re.findall(r"(?:src|conf|tests|scripts|outputs)/[\w/.-]*\w/?", page(name)):
+            if not path.startswith(("outputs/docs", "outputs/figures")) and path not in made:
+                assert (ROOT / path).exists(), f"docs/{name}: {path}"
+
+
+# --- the configuration reference ---
+
+
+def test_every_field_of_the_schema_is_in_the_reference_with_a_meaning() -> None:
+    text = reference()
+    for group in RunConfig.model_fields:
+        for member in members(group):
+            types, said = field_types(member), meanings(member)
+            for field in set(member.model_fields) - {"name"}:
+                assert said[field], f"{member.__name__}.{field} has no comment that says what it means"
+                row = rf"^\| `{field}` \| {re.escape(types[field])} \| .*{re.escape(said[field])}"
+                assert re.search(row, text, flags=re.MULTILINE), f"{group}: {field}"
+
+
+def test_types_bounds_and_defaults_are_those_of_schema_and_conf() -> None:
+    text = reference()
+    assert "| `p` | number > 0, < 1 | `0.5` | share of the units that an example trains |" in text
+    assert "| `epochs` | integer ≥ 1 | `3` (smoke), `20` (laptop), `200` (paper) | passes over the examples |" in text
+    assert "| `path` | text | must be given |" in text
+    assert "`estimator=vog`: Variance over epochs" in text
+    assert "- `corruption=labels`: count `500` (smoke), `20000` (laptop), `20000` (paper)" in text
+    assert "a RunConfig" in text
+
+
+def test_a_comment_above_or_behind_a_field_is_its_meaning() -> None:
+    from turnover.options import CorruptionConfig, WandbLogger
+
+    assert meanings(CorruptionConfig)["count"] == "how many training labels are replaced"
+    assert meanings(CorruptionConfig)["kind"].startswith("random: by a uniformly random class, which may be the true")
+    assert set(meanings(WandbLogger)) == set(WandbLogger.model_fields)
+
+
+# --- what pages may ask for ---
+
+
+def test_code_is_shown_as_it_stands_without_its_docstring() -> None:
+    shown = source("turnover/masks.py:MaskRule.keep")
+    assert shown.startswith(
+        '```python title="src/turnover/masks.py"\ndef keep(self, units: int) -> float:\n    return '
+    )
+    assert "exact mean over examples" not in shown
+
+
+@pytest.mark.parametrize(
+    ("mark", "message"),
+    [
+        ("<!-- turnover: weather -->", "nothing makes 'weather'"),
+        ("<!-- turnover: source turnover/masks.py:gone -->", "has no gone"),
+    ],
+)
+def test_a_page_that_asks_for_what_is_not_there_is_refused(mark: str, message: str) -> None:
+    with pytest.raises(RunFailed, match=message):
+        filled(mark)
