@@ -32,7 +32,7 @@ ROOMS = """
     named_estimators own_data pipeline run
     housekeeping
     experiments claims statistics agreement validation
-    estimate harmless cli plan
+    estimate harmless cli plan audit
     figures report
 """.split()
 

@@ -37,11 +37,17 @@ OmegaConf.register_new_resolver("share_of_epochs", share_of_epochs, replace=True
 
 def resolved(config: DictConfig) -> RunConfig:
     """A composed config as a checked run."""
-    values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    values = plain(config)
     subsets = values.get("subsets")
     if isinstance(subsets, dict) and isinstance(subsets.get("runs"), list):
         subsets["runs"] = _parents(subsets["runs"], values)
     return parse(RunConfig, values)
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """A composed config as plain values, with what follows from scale and epochs filled in."""
+    values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    return values
 
 
 def _parents(overrides: list[Any], child: dict[str, Any]) -> list[dict[str, Any]]:
