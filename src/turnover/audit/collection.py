@@ -115,6 +115,7 @@ def _npz(path: Path) -> Collection:
             "holds Python objects, which are not read as they could run code" if "pickle" in str(error) else str(error)
         )
         raise RefusedInput(f"data = {path}: {told}; save plain arrays: x.astype('uint8'), y.astype(str)") from None
+    arrays = {name: array for name, array in arrays.items() if isinstance(array, np.ndarray)}  # else raw bytes
     if not {"x", "y"} <= set(arrays):
         raise RefusedInput(f"data = {path}: needs arrays x and y, and may have ids; it has {there or 'none'}")
     x, y = arrays["x"], arrays["y"]

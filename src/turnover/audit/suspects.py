@@ -11,6 +11,7 @@ from torch import nn
 from turnover.audit.collection import Collection
 from turnover.audit.options import AuditConfig
 from turnover.errors import RefusedInput
+from turnover.estimators import OneRunEstimator, score_of
 from turnover.models import build
 from turnover.own_data import memorization
 from turnover.store import replacing
@@ -39,9 +40,11 @@ def scored(found: Collection, config: AuditConfig, *, progress: bool = True, **o
         "seeds": config.seeds,
         "precision": config.precision,
         "device": config.device,
-        "estimator": config.estimator,
+        "estimator": score_of(config.estimator),
     }
-    options = {"predictions": True, "progress": progress}
+    options: dict[str, Any] = {"predictions": True, "progress": progress}
+    if isinstance(config.estimator, OneRunEstimator):
+        options["options"] = config.estimator.model_dump(exclude={"name"})
     return memorization(lambda: network(found, config), found.inputs(), found.labels, **given | options | other)
 
 
@@ -71,6 +74,8 @@ def seconds(found: Collection, config: AuditConfig) -> float:
     size = min(len(found), _STEPS * config.batch_size)
     few = Collection(found.values[:size], found.labels[:size], found.classes, found.names[:size])
     taken = []
+    if isinstance(config.estimator, OneRunEstimator):
+        config = config.model_copy(update={"estimator": config.estimator.model_copy(update={"early": 1})})
     for epochs in (1, 1, 3):  # the first warms up, the second is what comes once
         start = time.perf_counter()
         scored(few, config, progress=False, epochs=epochs, seeds=1)

@@ -10,6 +10,7 @@ from turnover.audit.page import page
 from turnover.audit.suspects import network, scored, seconds, suspects, write_csv
 from turnover.device import describe, resolve
 from turnover.errors import RefusedInput
+from turnover.estimators import score_of
 from turnover.store import checkout, commit, now, outputs_root, write_text
 from turnover.values import clock
 
@@ -28,19 +29,19 @@ def audit(config: AuditConfig) -> Path:
     network(found, config)  # refused before anything is timed
     if config.k > len(found):
         raise RefusedInput(f"k = {config.k}: there are {len(found)} examples")
-    known = expectations(validated(checkout() / "outputs" / "reference"), config.estimator, config.seeds)
+    known = expectations(validated(checkout() / "outputs" / "reference"), score_of(config.estimator), config.seeds)
     expected = nearest(known, config.k / len(found))
     shape, model = " x ".join(map(str, found.values.shape[1:])), config.model.name
     log.info("%d examples of %s in %d classes", len(found), shape, len(found.classes))
     log.info(
         "to do: %s of %s for %d epochs, estimator %s, about %s",
         f"{config.seeds} trainings" if config.seeds > 1 else "one training",
-        *(model, config.epochs, config.estimator, clock(seconds(found, config))),
+        *(model, config.epochs, score_of(config.estimator), clock(seconds(found, config))),
     )
     table = suspects(found, scored(found, config), config.k)
     settings = {
         "data": f"{len(found):,} examples of {shape}, {len(found.classes)} classes",
-        "estimator": config.estimator,
+        "estimator": score_of(config.estimator),
         "model": " ".join(f"{name}={value}" for name, value in config.model.model_dump().items()),
         "training": f"{config.epochs} epochs, batch {config.batch_size}, lr {config.optimizer.lr:g}, "
         f"momentum {config.optimizer.momentum:g}, seeds 0 to {config.seeds - 1}",
