@@ -1,10 +1,7 @@
 """The config group `estimator`: every option runs and writes its score, and what cannot be is refused in one line."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,10 +11,10 @@ import pytest
 from digits import digits
 from hydra import compose, initialize_config_dir
 
-from turnover.config import RunConfig
+from turnover.config import RunConfig, identity
 from turnover.errors import RefusedInput
 from turnover.estimators import NoEstimator, TurnoverEstimator, score_of
-from turnover.experiments import resolved
+from turnover.experiments import resolved, sweep
 from turnover.run import execute
 from turnover.tables import SCORE_COLUMNS, read_scores
 
@@ -216,14 +213,24 @@ def test_scores_of_several_estimators_are_not_averaged() -> None:
     config_of(*SCORED, scored_by("turnover=off", "estimator=aum", "seed=0,1"))
 
 
-# --- score.py ---
+# --- which networks an estimator scores ---
 
 
-def test_score_py_says_what_an_estimator_of_ordinary_networks_needs(tmp_path: Path) -> None:
-    """conf/score.yaml turns turn-over dropout on; with turnover=off every option runs, as above."""
-    command = [sys.executable, str(ROOT / "scripts" / "score.py"), "dataset=digits", "scale=smoke", "estimator=aum"]
-    environment = os.environ | {"TURNOVER_OUTPUTS": str(tmp_path / "outputs")}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=120)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "refused: estimator.name = 'one_run' scores ordinary networks: set turnover=off\n"
-    assert not list(tmp_path.iterdir())
+@pytest.mark.parametrize("entry", ["train", "score"])
+@pytest.mark.parametrize("name", [name for name in OPTIONS if name != "none"])
+def test_an_estimator_brings_the_networks_that_it_scores(name: str, entry: str) -> None:
+    """With scripts/train.py and scripts/score.py alike, and as if turn-over dropout had been asked for by name."""
+    masks = "turnover=all_layers" if name.startswith("turnover") else "turnover=off"
+    [config] = sweep([f"estimator={name}"], entry)
+    [asked] = sweep([masks, f"estimator={name}"], "train")
+    assert config == asked
+    assert identity(config) == identity(asked)
+
+
+def test_options_of_turn_over_dropout_go_with_its_estimator() -> None:
+    [config] = sweep(["estimator=turnover", "turnover.p=0.3"], "train")
+    assert (config.turnover.name, config.turnover.p) == ("all_layers", 0.3)  # type: ignore[union-attr]
+    both = sweep(["dataset=digits", "estimator=turnover,aum"], "train")
+    assert [each.turnover.name for each in both] == ["all_layers", "off"], "in one sweep"
+    [plain] = sweep([], "train")
+    assert plain.turnover.name == "off"

@@ -2,7 +2,8 @@
 
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from turnover.config import RunConfig
 from turnover.data.augmentation import augmented
 from turnover.errors import RunFailed
 from turnover.examples import Examples
-from turnover.parts import build, make_model
+from turnover.parts import Parts, build
 from turnover.run import execute
 from turnover.second_split import halves, steps
 from turnover.seeding import seeded, stream, torch_generator
@@ -170,33 +171,30 @@ class Stop(Exception):
 @pytest.mark.parametrize("limit", [100, 101])
 @pytest.mark.parametrize("batch_size", [25, 50])
 def test_after_the_first_half_it_goes_on_and_so_does_the_progress_bar(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int, batch_size: int
+    tmp_path: Path, limit: int, batch_size: int
 ) -> None:
     config = config_of(f"dataset.limit={limit}", f"batch_size={batch_size}")
     parts, total = build(config, torch.device("cpu")), steps(config, limit)
     made: list[int] = []
 
-    def make(stop: int | None) -> Callable[..., torch.nn.Module]:
-        def made_or_stopped(config: RunConfig, device: torch.device, seed: int) -> torch.nn.Module:
+    def make(stop: int | None) -> Parts:
+        def made_or_stopped(seed: int) -> torch.nn.Module:
             if len(made) == stop:
                 raise Stop
             made.append(seed)
-            return make_model(config, device, seed)
+            return parts.make_model(seed)
 
-        return made_or_stopped
+        return replace(parts, make_model=made_or_stopped)
 
     told: list[int] = []
     folders = [tmp_path / name for name in ("whole", "stopped")]
     second_split.work(parts, config, folders[0], tracker(), told.append, {})
     assert sum(told) == total
-    with monkeypatch.context() as patch:
-        patch.setattr(second_split, "make_model", make(stop=1))
-        with pytest.raises(Stop):
-            second_split.work(parts, config, folders[1], tracker(), lambda steps: None, {})
+    with pytest.raises(Stop):
+        second_split.work(make(stop=1), config, folders[1], tracker(), lambda steps: None, {})
     assert [path.name for path in (folders[1] / "scratch").iterdir()] == ["half-0.npz"]
-    monkeypatch.setattr(second_split, "make_model", make(stop=None))
     told.clear()
-    second_split.work(parts, config, folders[1], tracker(), told.append, {})
+    second_split.work(make(stop=None), config, folders[1], tracker(), told.append, {})
     assert sum(told) == total
     assert made == [stream(config.seed, "member", number) for number in range(2)], "each network once"
     once, again = ((folder / "scores.parquet").read_bytes() for folder in folders)

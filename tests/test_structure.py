@@ -26,12 +26,13 @@ ROOMS = """
     errors facts values
     options estimators config_checks config refusals integrity stopping seeding store scratch tables tracking
     products masks masked_relu interception dropout device examples
-    data evaluation
+    data evaluation user_data user_network
     models training dynamics scores subsets
-    choice parts gradient_tracking score_tables watching member_file members ensemble second_split pipeline run
+    material choice parts gradient_tracking score_tables watching member_file members ensemble second_split
+    named_estimators own_data pipeline run
     housekeeping
     experiments claims statistics agreement validation
-    estimate harmless cli plan
+    estimate harmless cli plan audit
     figures report documentation
 """.split()
 

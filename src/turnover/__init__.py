@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from turnover.dropout import attach, detach, flipped, own
     from turnover.masks import mask
+    from turnover.own_data import memorization
     from turnover.scores.influence import influence
-    from turnover.scores.memorization import memorization
     from turnover.scores.turnover import score
 
 _HOME = {
@@ -21,7 +21,7 @@ _HOME = {
     "mask": "turnover.masks",
     "score": "turnover.scores.turnover",
     "influence": "turnover.scores.influence",
-    "memorization": "turnover.scores.memorization",
+    "memorization": "turnover.own_data",
 }
 
 __all__ = ["attach", "detach", "flipped", "influence", "mask", "memorization", "own", "score"]

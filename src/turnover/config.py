@@ -36,6 +36,19 @@ from turnover.options import (
 from turnover.values import counted
 
 
+class Training(Group):
+    """How networks are trained and examples scored, whatever the data and the network."""
+
+    seed: Seed  # of initial weights, order of examples and masks
+    epochs: Positive  # passes over the examples
+    batch_size: Positive  # examples of one step; the last of an epoch may be smaller
+    precision: Literal["float32", "bfloat16"]  # of training, the latter by autocast; scores are always float32
+    augmentation: Annotated[NoAugmentation | CropAugmentation, Field(discriminator="name")]
+    optimizer: OptimizerConfig
+    schedule: ScheduleConfig
+    estimator: Estimator
+
+
 class ScoreSubsets(Group):
     name: Literal["scores"]  # easy: the lowest memorization scores; difficult: the highest; random: of the others
     size: Size  # of each subset: a count, or a fraction of the split
@@ -45,21 +58,13 @@ class ScoreSubsets(Group):
     runs: Annotated[list["RunConfig"], Field(min_length=1)]  # score runs, whose scores are averaged
 
 
-class RunConfig(Group):
+class RunConfig(Training):
     """Everything that decides one run. `science()` is the part that decides its numbers."""
 
-    seed: Seed  # of initial weights, order of examples and masks
-    epochs: Positive  # passes over the examples
-    batch_size: Positive  # examples of one step; the last of an epoch may be smaller
-    precision: Literal["float32", "bfloat16"]  # of training, the latter by autocast; scores are always float32
     dataset: DatasetConfig
     corruption: CorruptionConfig
-    augmentation: Annotated[NoAugmentation | CropAugmentation, Field(discriminator="name")]
     model: ModelConfig
-    optimizer: OptimizerConfig
-    schedule: ScheduleConfig
     turnover: Annotated[TurnoverOff | TurnoverConfig, Field(discriminator="name")]
-    estimator: Estimator
     subsets: Annotated[NoSubsets | LabelSubsets | ScoreSubsets | TableSubsets, Field(discriminator="name")]
     tracking: Annotated[AccuracyTracking | GradientTracking, Field(discriminator="name")]
     # not science

@@ -18,7 +18,7 @@ from turnover.options import GradientTracking, LabelSubsets, NoSubsets, Turnover
 from turnover.values import counted
 
 if TYPE_CHECKING:
-    from turnover.config import RunConfig
+    from turnover.config import RunConfig, Training
 
 
 def disagreements(config: "RunConfig") -> list[str]:
@@ -34,9 +34,41 @@ def disagreements(config: "RunConfig") -> list[str]:
     return list(dict.fromkeys(wrong))
 
 
+def estimator_disagreements(config: "Training", trained: int) -> list[str]:
+    """The same for what the estimator needs of epochs and of so many examples that are trained on."""
+    estimator, wrong = config.estimator, list[str]()
+    at_most: list[Bound] = []
+    if isinstance(estimator, OneRunEstimator):
+        at_most.append(("estimator.early", estimator.early, config.epochs, "the number of epochs"))
+    if isinstance(estimator, LeaveOneOutEstimator):
+        at_most.append(("estimator.examples", estimator.examples, trained, "the examples trained on"))
+    if isinstance(estimator, ConfidentLearningEstimator):
+        at_most.append(("estimator.folds", estimator.folds, trained, "the examples trained on"))
+    if isinstance(estimator, SubsamplingEstimator):
+        for fraction in estimator.fractions:
+            if not 1 <= round(fraction * trained) < trained:
+                wrong.append(f"estimator.fractions = {fraction}: none or all of {trained} examples; take another share")
+        if estimator.models * len(estimator.fractions) < 2:
+            wrong.append("estimator.models = 1: at least 2 networks are needed, one with and one without an example")
+    if isinstance(estimator, SecondSplitEstimator) and trained < 2:
+        wrong.append("estimator.name = 'second_split' trains on halves: at least 2 examples are needed, there is 1")
+    return [*_above(at_most), *wrong]
+
+
+Bound = tuple[str, int | None, int, str]  # a field, its value, what it may be at most, and what that is
+
+
+def _above(bounds: list[Bound]) -> list[str]:
+    return [
+        f"{field} = {value} is too large: at most {bound}, {meaning}"
+        for field, value, bound, meaning in bounds
+        if value is not None and value > bound
+    ]
+
+
 def _too_large(config: "RunConfig") -> list[str]:
-    name, facts, trained = config.dataset.name, FACTS[config.dataset.name], config.trained_size
-    at_most = [
+    name, facts = config.dataset.name, FACTS[config.dataset.name]
+    at_most: list[Bound] = [
         ("dataset.limit", config.dataset.limit, facts.train, f"the {facts.train} training examples of {name}"),
         ("dataset.test_limit", config.dataset.test_limit, facts.test, f"the {facts.test} test examples of {name}"),
         ("corruption.count", config.corruption.count, config.train_size, "the training examples of this run"),
@@ -45,21 +77,11 @@ def _too_large(config: "RunConfig") -> list[str]:
         last = max(config.estimator.epochs, default=0)
         at_most.append(("estimator.epochs", last, config.epochs, "the number of epochs"))
         at_most.append(("estimator.targets", config.estimator.targets, config.test_size, "the test examples"))
-    if isinstance(config.estimator, OneRunEstimator):
-        at_most.append(("estimator.early", config.estimator.early, config.epochs, "the number of epochs"))
-    if isinstance(config.estimator, LeaveOneOutEstimator):
-        at_most.append(("estimator.examples", config.estimator.examples, trained, "the examples trained on"))
-    if isinstance(config.estimator, ConfidentLearningEstimator):
-        at_most.append(("estimator.folds", config.estimator.folds, trained, "the examples trained on"))
     if isinstance(config.turnover, TurnoverConfig):
         plain = config.turnover.plain_epochs
         at_most.append(("turnover.plain_epochs", plain, config.epochs - 1, "one epoch less than epochs"))
     at_most += [("subsets.size", *one) for one in _subset_sizes(config)]
-    return [
-        f"{field} = {value} is too large: at most {bound}, {meaning}"
-        for field, value, bound, meaning in at_most
-        if value is not None and value > bound
-    ]
+    return _above(at_most)
 
 
 def _subset_sizes(config: "RunConfig") -> list[tuple[int, int, str]]:
@@ -81,7 +103,7 @@ def _subset_sizes(config: "RunConfig") -> list[tuple[int, int, str]]:
 
 
 def _contradictions(config: "RunConfig") -> list[str]:
-    wrong, trained = [], config.trained_size
+    wrong: list[str] = []
     estimator, masked = config.estimator, isinstance(config.turnover, TurnoverConfig)
     if isinstance(estimator, TurnoverEstimator) and not masked:
         wrong.append("estimator=turnover needs turn-over dropout: set turnover=all_layers")
@@ -92,14 +114,7 @@ def _contradictions(config: "RunConfig") -> list[str]:
     several = isinstance(estimator, EnsembleEstimator | SecondSplitEstimator)
     if several and isinstance(config.tracking, GradientTracking):
         wrong.append(f"estimator.name = {estimator.name!r} trains several networks: set tracking=accuracy")
-    if isinstance(estimator, SubsamplingEstimator):
-        for fraction in estimator.fractions:
-            if not 1 <= round(fraction * trained) < trained:
-                wrong.append(f"estimator.fractions = {fraction}: none or all of {trained} examples; take another share")
-        if estimator.models * len(estimator.fractions) < 2:
-            wrong.append("estimator.models = 1: at least 2 networks are needed, one with and one without an example")
-    if isinstance(estimator, SecondSplitEstimator) and trained < 2:
-        wrong.append("estimator.name = 'second_split' trains on halves: at least 2 examples are needed, there is 1")
+    wrong += estimator_disagreements(config, config.trained_size)
     if isinstance(config.subsets, LabelSubsets) and not config.corruption.count:
         wrong.append("subsets=labels needs random labels: set corruption=labels")
     size = getattr(config.subsets, "size", None)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from turnover.config import RunConfig
+from turnover.config import RunConfig, Training
 from turnover.errors import RunFailed
 from turnover.estimators import (
     ConfidentLearningEstimator,
@@ -17,6 +17,7 @@ from turnover.estimators import (
     LeaveOneOutEstimator,
     SubsamplingEstimator,
 )
+from turnover.material import Material
 from turnover.member_file import Members, write_members
 from turnover.members import Design, Outcomes, design, outcomes
 from turnover.parts import Parts
@@ -52,9 +53,7 @@ def work(
         RunFailed: some examples would have no score, which is told before any network is trained.
     """
     ensemble = planned(parts, config)
-    if isinstance(config.estimator, SubsamplingEstimator):
-        _refuse_unscored(ensemble, config.estimator.score)
-    found = outcomes(parts, config, ensemble, folder / SCRATCH, on_step)
+    found, columns = estimates(parts, config, ensemble, folder / SCRATCH, on_step)
     n = len(parts.train)
     train, test = found.right[:, :n], found.right[:, n:]
     with_it, without = with_and_without(train, ensemble.included)
@@ -62,7 +61,6 @@ def work(
     tracker.log(config.epochs, "train", accuracy)
     if test.numel():
         tracker.log(config.epochs, "test", {"full_accuracy": float(test.double().mean())})
-    columns = _columns(config, found, ensemble, parts.train.labels.cpu())
     estimator = config.estimator
     assert isinstance(estimator, EnsembleEstimator)
     score = getattr(estimator, "score", "memorization")
@@ -75,6 +73,22 @@ def work(
     write_scores(folder / "scores.parquet", table)
     record["networks"] = len(ensemble.seeds)
     record["examples_trained"] = int(ensemble.included.sum()) * config.epochs
+
+
+def estimates(
+    parts: Material, config: Training, ensemble: Design, folder: Path, on_step: Callable[[int], object]
+) -> tuple[Outcomes, dict[str, Tensor]]:
+    """What the networks say, and the estimates that follow, by their names in `tables.ESTIMATES`.  # [examples] each
+
+    Finished blocks of networks are kept in `folder`, and not trained again.
+
+    Raises:
+        RunFailed: some examples would have no score, which is told before any network is trained.
+    """
+    if isinstance(config.estimator, SubsamplingEstimator):
+        _refuse_unscored(ensemble, config.estimator.score)
+    found = outcomes(parts, config, ensemble, folder, on_step)
+    return found, _columns(config, found, ensemble, parts.train.labels.cpu())
 
 
 def _refuse_unscored(ensemble: Design, score: str) -> None:
@@ -123,7 +137,7 @@ def _membership(confidence: Tensor, included: Tensor) -> Tensor:
     return membership(log_likelihood_ratios(confidence, included), included)
 
 
-def _columns(config: RunConfig, found: Outcomes, ensemble: Design, labels: Tensor) -> dict[str, Tensor]:
+def _columns(config: Training, found: Outcomes, ensemble: Design, labels: Tensor) -> dict[str, Tensor]:
     """The estimates that these networks allow, by their names in `tables.ESTIMATES`.  # [examples] each"""
     included = ensemble.included
     n = included.shape[1]

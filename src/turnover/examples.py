@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -57,22 +56,3 @@ class Examples:
         """The same labels and ids, with inputs that are all 1: nothing tells the examples apart but their masks."""
         blank = torch.ones_like(self.prepare(self.inputs[:1]))  # expanded, so that it takes the memory of one
         return Examples(blank.expand(len(self), *blank.shape[1:]), self.labels, self.ids)
-
-
-def user_examples(x: Any, y: Any, ids: Any, *, device: torch.device, dtype: torch.dtype) -> Examples:
-    """Tensors or arrays of a user as examples; inputs that are floats get the network's dtype.
-
-    Raises:
-        RefusedInput: lengths differ, labels are no class numbers from 0, or an id occurs twice.
-    """
-    inputs, labels = torch.as_tensor(x, device=device), torch.as_tensor(y, device=device)
-    if inputs.is_floating_point():
-        inputs = inputs.to(dtype)
-    if labels.is_floating_point() or labels.dtype == torch.bool or (len(labels) and int(labels.min()) < 0):
-        raise RefusedInput(f"y must hold class numbers, integers from 0: got dtype {labels.dtype}, or negative labels")
-    if inputs.is_floating_point() and not inputs.isfinite().all():
-        raise RefusedInput(f"x has {int((~inputs.isfinite()).sum())} values that are NaN or infinite")
-    positions = torch.arange(len(inputs), device=device) if ids is None else torch.as_tensor(ids, device=device)
-    if len(positions.unique()) < len(positions):
-        raise RefusedInput("ids must differ: examples with one id would share their masks")
-    return Examples(inputs, labels.long(), positions)

@@ -37,11 +37,37 @@ OmegaConf.register_new_resolver("share_of_epochs", share_of_epochs, replace=True
 
 def resolved(config: DictConfig) -> RunConfig:
     """A composed config as a checked run."""
-    values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    values = plain(config)
+    _settle_masks(values)
     subsets = values.get("subsets")
     if isinstance(subsets, dict) and isinstance(subsets.get("runs"), list):
         subsets["runs"] = _parents(subsets["runs"], values)
     return parse(RunConfig, values)
+
+
+def _settle_masks(values: dict[str, Any]) -> None:
+    """In place of `turnover=auto`, which no run knows, what the estimator needs."""
+    turnover, estimator = values.get("turnover"), values.get("estimator")
+    if not isinstance(turnover, dict) or not isinstance(estimator, dict) or turnover.get("name") != "auto":
+        return
+    if estimator.get("name") == "turnover":
+        values["turnover"] = turnover | {"name": "all_layers"}
+        return
+    usual = OmegaConf.to_container(OmegaConf.load(checkout() / "conf" / "turnover" / "all_layers.yaml"))
+    assert isinstance(usual, dict)
+    for name, value in turnover.items():
+        if name != "name" and (name not in usual or usual[name] != value):
+            raise RefusedInput(
+                f"turnover.{name} = {value!r}: there is no turn-over dropout without estimator=turnover; choose that, "
+                "or set turnover=all_layers"
+            )
+    values["turnover"] = {"name": "off"}
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """A composed config as plain values, with what follows from scale and epochs filled in."""
+    values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    return values
 
 
 def _parents(overrides: list[Any], child: dict[str, Any]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from turnover.config import RunConfig
+from turnover.config import RunConfig, Training
 from turnover.data.augmentation import augmented
 from turnover.estimators import (
     ConfidentLearningEstimator,
@@ -18,8 +18,8 @@ from turnover.estimators import (
 )
 from turnover.evaluation import full_logits
 from turnover.examples import Examples
+from turnover.material import Material
 from turnover.options import NoAugmentation
-from turnover.parts import Parts, make_model
 from turnover.scores.final import log_odds_against
 from turnover.scores.leave_one_out import all_but, left_out
 from turnover.scores.subsampling import random_parts
@@ -50,7 +50,7 @@ class Design:
         return epochs * sum(steps_per_epoch(size, batch_size) for size in self.included.sum(1).tolist())
 
 
-def design(config: RunConfig, examples: Examples, wrong: Tensor) -> Design:
+def design(config: Training, examples: Examples, wrong: Tensor) -> Design:
     """The ensemble that the estimator of `config` asks for.  # wrong: bool [examples], whether a label is wrong"""
     n, estimator = len(examples), config.estimator
     assert isinstance(estimator, EnsembleEstimator)
@@ -63,6 +63,7 @@ def design(config: RunConfig, examples: Examples, wrong: Tensor) -> Design:
             included = torch.cat(parts)
             numbers = list(range(len(included)))
         case LeaveOneOutEstimator(examples=count, seeds=seeds):
+            assert isinstance(config, RunConfig)  # own data have no labels that are known to be wrong
             once = all_but(left_out(wrong.cpu(), count, config.dataset.seed), n)
             included = once.repeat(seeds, 1)
             numbers = [number for number in range(seeds) for _ in once]
@@ -85,8 +86,8 @@ class Outcomes:
 
 
 def outcomes(
-    parts: Parts,
-    config: RunConfig,
+    parts: Material,
+    config: Training,
     ensemble: Design,
     folder: Path,
     on_step: Callable[[int], object],
@@ -107,18 +108,18 @@ def outcomes(
     return Outcomes(all_of_them["confidence"], all_of_them["right"], all_of_them.get("logits"))
 
 
-def _steps(config: RunConfig, ensemble: Design, block: list[int]) -> int:
+def _steps(config: Training, ensemble: Design, block: list[int]) -> int:
     size = int(ensemble.included[block[0]].sum())
     return len(block) * config.epochs * steps_per_epoch(size, config.batch_size)
 
 
 def train_block(
-    parts: Parts, config: RunConfig, ensemble: Design, block: list[int], on_step: Callable[[int], object]
+    parts: Material, config: Training, ensemble: Design, block: list[int], on_step: Callable[[int], object]
 ) -> list[nn.Module]:
     """The networks of a block: at once if they are small enough to be stacked, else one after another."""
     device = parts.train.device
     seeds = [ensemble.seeds[number] for number in block]
-    models = [make_model(config, device, seed) for seed in seeds]
+    models = [parts.make_model(seed) for seed in seeds]
     included = torch.stack([ensemble.included[number].nonzero()[:, 0] for number in block]).to(device)
 
     def rate(epoch: int) -> float:
@@ -157,7 +158,7 @@ def train_block(
     return models
 
 
-def _observed(parts: Parts, config: RunConfig, models: list[nn.Module]) -> dict[str, Tensor]:
+def _observed(parts: Material, config: Training, models: list[nn.Module]) -> dict[str, Tensor]:
     # in float32 whatever the training, as all scores
     asked = list(_examples(parts))
     rows: dict[str, list[Tensor]] = {"confidence": [], "right": []}
@@ -171,7 +172,7 @@ def _observed(parts: Parts, config: RunConfig, models: list[nn.Module]) -> dict[
     return {name: torch.stack(values) for name, values in rows.items()}
 
 
-def _examples(parts: Parts) -> Iterator[Examples]:
+def _examples(parts: Material) -> Iterator[Examples]:
     yield parts.train
     if ("test", "all") in parts.groups:
         yield parts.groups["test", "all"]

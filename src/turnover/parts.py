@@ -1,6 +1,7 @@
 """From a config to what a run works with: data, subsets, network with turn-over dropout, optimizer."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from turnover.dynamics.accuracy import Name
 from turnover.errors import RefusedInput
 from turnover.examples import Examples
 from turnover.facts import FACTS
+from turnover.material import Material
 from turnover.models import build as build_model
 from turnover.options import LabelSubsets, TurnoverConfig
 from turnover.seeding import numpy_generator, seeded
@@ -22,15 +24,12 @@ from turnover.training.optimizers import build as build_optimizer
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What a run works with, all on its device."""
+class Parts(Material):
+    """What a run from a config works with, all on its device."""
 
     dataset: Dataset
-    train: Examples  # what the network trains on
-    groups: dict[Name, Examples]  # what is evaluated at the end of an epoch
     subsets: pd.DataFrame | None  # columns of `tables.SUBSET_COLUMNS`
     trained_subsets: dict[str, Tensor]  # positions in `train` of each subset that is trained on
-    model: nn.Module
     optimizer: torch.optim.Optimizer
 
 
@@ -71,7 +70,16 @@ def build(config: RunConfig, device: torch.device) -> Parts:
     if isinstance(config.turnover, TurnoverConfig):
         attach(model, seed=config.seed, **config.turnover.model_dump(exclude={"name", "plain_epochs"}))
     optimizer = build_optimizer(config.optimizer, model)
-    return Parts(dataset, train, groups, chosen, trained, model, optimizer)
+    return Parts(
+        train=train,
+        groups=groups,
+        model=model,
+        make_model=partial(make_model, config, device),
+        dataset=dataset,
+        subsets=chosen,
+        trained_subsets=trained,
+        optimizer=optimizer,
+    )
 
 
 def make_model(config: RunConfig, device: torch.device, seed: int) -> nn.Module:

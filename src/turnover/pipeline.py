@@ -25,9 +25,10 @@ from turnover.estimators import (
     OneRunEstimator,
     SecondSplitEstimator,
     TurnoverEstimator,
+    score_of,
 )
 from turnover.parts import Parts, build
-from turnover.score_tables import stored
+from turnover.score_tables import from_columns, stored
 from turnover.scores.influence import influence
 from turnover.scores.leakage import judge
 from turnover.scores.turnover import score_examples
@@ -148,7 +149,8 @@ def one_network(parts: Parts, config: RunConfig, run: Run, live: Dashboard, reco
     if isinstance(estimator, TurnoverEstimator) and estimator.targets:
         write_influences(folder, *influences(parts, config, estimator.targets))
     if watch is not None:
-        write_scores(folder / "scores.parquet", watch.table())
+        table = from_columns(parts, config, watch.columns(), score_of(estimator))
+        write_scores(folder / "scores.parquet", table)
     return tracker
 
 

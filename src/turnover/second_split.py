@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from turnover.config import RunConfig
+from turnover.config import RunConfig, Training
 from turnover.data.augmentation import augmented
 from turnover.estimators import SecondSplitEstimator
 from turnover.evaluation import evaluate
-from turnover.parts import Parts, make_model
+from turnover.material import Material
+from turnover.parts import Parts
 from turnover.score_tables import from_columns
 from turnover.scores.second_split import second_split_forgetting
 from turnover.scratch import keep, kept
@@ -27,18 +28,18 @@ from turnover.training.optimizers import build as build_optimizer
 from turnover.training.schedules import learning_rate
 
 
-def halves(config: RunConfig, examples: int) -> tuple[Tensor, Tensor]:
+def halves(config: Training, examples: int) -> tuple[Tensor, Tensor]:
     """Two random halves of the examples.  # int64 positions, sorted"""
     order = torch.from_numpy(numpy_generator(config.seed, "halves").permutation(examples))
     return order[: examples // 2].sort().values, order[examples // 2 :].sort().values
 
 
-def steps(config: RunConfig, examples: int) -> int:
+def steps(config: Training, examples: int) -> int:
     """Steps of all four trainings together."""
     return sum(_steps(config, len(half), examples) for half in halves(config, examples))
 
 
-def _steps(config: RunConfig, first: int, examples: int) -> int:
+def _steps(config: Training, first: int, examples: int) -> int:
     """Steps of a training on `first` examples and then on the others."""
     assert isinstance(config.estimator, SecondSplitEstimator)
     after = config.estimator.epochs * steps_per_epoch(examples - first, config.batch_size)
@@ -54,10 +55,22 @@ def work(
     record: dict[str, Any],
 ) -> None:
     """Train twice, going on after the first time if that is done, and write scores.parquet."""
+    score, learnt = scores(parts, config, folder / SCRATCH, on_step)
+    tracker.log(config.epochs, "train", {"in_accuracy": float(learnt.double().mean())})
+    write_scores(folder / "scores.parquet", from_columns(parts, config, {"second_split": score}, "second_split"))
+    assert isinstance(config.estimator, SecondSplitEstimator)
+    record["examples_trained"] = (config.epochs + config.estimator.epochs) * len(parts.train)
+
+
+def scores(parts: Material, config: Training, folder: Path, on_step: Callable[[int], object]) -> tuple[Tensor, Tensor]:
+    """Scores, and whether an example was learnt by the training on its half.  # float32 [examples], bool [examples]
+
+    What the first training ends with is kept in `folder`, and not done again.
+    """
     two = halves(config, len(parts.train))
-    scores, learnt = torch.zeros(len(parts.train)), torch.zeros(len(parts.train), dtype=torch.bool)
+    result, learnt = torch.zeros(len(parts.train)), torch.zeros(len(parts.train), dtype=torch.bool)
     for number in range(2):
-        path = folder / SCRATCH / f"half-{number}.npz"
+        path = folder / f"half-{number}.npz"
         first, second = two[number], two[1 - number]
         found = kept(path)
         if found is None:
@@ -67,22 +80,19 @@ def work(
             on_step(_steps(config, len(first), len(parts.train)))
         correct = found["correct"]
         learnt[first] = correct[0]
-        scores[first] = second_split_forgetting(correct[1:])
-    tracker.log(config.epochs, "train", {"in_accuracy": float(learnt.double().mean())})
-    write_scores(folder / "scores.parquet", from_columns(parts, config, {"second_split": scores}, "second_split"))
-    assert isinstance(config.estimator, SecondSplitEstimator)
-    record["examples_trained"] = (config.epochs + config.estimator.epochs) * len(parts.train)
+        result[first] = second_split_forgetting(correct[1:])
+    return result, learnt
 
 
 def _forgotten(
-    parts: Parts, config: RunConfig, number: int, first: Tensor, second: Tensor, on_step: Callable[[int], object]
+    parts: Material, config: Training, number: int, first: Tensor, second: Tensor, on_step: Callable[[int], object]
 ) -> Tensor:
     """Whether the network is right about examples of the first half, after the training on it, then after each epoch on
     the second.  # bool [1 + epochs, n]
     """
     assert isinstance(config.estimator, SecondSplitEstimator)
     device = parts.train.device
-    model = make_model(config, device, stream(config.seed, "member", number))
+    model = parts.make_model(stream(config.seed, "member", number))
     optimizer = build_optimizer(config.optimizer, model)
     of_first = parts.train.select(first.to(device))
     correct = []

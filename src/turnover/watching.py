@@ -9,16 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 from torch import Tensor
 
-from turnover.config import RunConfig
+from turnover.config import Training
 from turnover.errors import RunFailed
 from turnover.estimators import OneRunEstimator
 from turnover.evaluation import full_logits
-from turnover.parts import Parts
-from turnover.score_tables import from_columns
+from turnover.material import Material
 from turnover.scores.aum import margin, negative_aum
 from turnover.scores.cumulative_loss import cumulative_loss
 from turnover.scores.el2n import el2n
@@ -34,7 +32,7 @@ from turnover.training.loop import Epoch
 class Watch:
     """Observes every update of a run, and keeps what it saw in a folder, so that a killed run goes on with it."""
 
-    def __init__(self, parts: Parts, config: RunConfig, folder: Path) -> None:
+    def __init__(self, parts: Material, config: Training, folder: Path) -> None:
         assert isinstance(config.estimator, OneRunEstimator)
         self.parts, self.config, self.folder, self.estimator = parts, config, folder, config.estimator
         n = len(parts.train)
@@ -93,8 +91,8 @@ class Watch:
             )
         return found
 
-    def table(self) -> pd.DataFrame:
-        """The score table after the last epoch."""
+    def columns(self) -> dict[str, Tensor]:
+        """The scores asked for, after the last epoch, by their names in `tables.ESTIMATES`.  # [examples] each"""
         epochs = range(1, self.config.epochs + 1)
         files = [self._noted(self._path(number)) for number in epochs]
         losses, margins, correct = (
@@ -114,8 +112,7 @@ class Watch:
         columns |= {name: early[name] for name in ("el2n", "grand") if name in early}
         if self._variance is not None:
             columns["vog"] = self._variance.score(labels)
-        wanted = self.estimator.scores
-        return from_columns(self.parts, self.config, {name: columns[name] for name in wanted}, wanted[0])
+        return {name: columns[name] for name in self.estimator.scores}
 
     def _path(self, epoch: int) -> Path:
         return self.folder / f"epoch-{epoch:05d}.npz"

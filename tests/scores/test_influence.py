@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 import turnover
 from turnover.errors import RefusedInput, TurnOverError
-from turnover.examples import user_examples
 from turnover.masks import Balance
 from turnover.models.mlp import mlp
 from turnover.scores import influence as module
+from turnover.user_data import user_examples
 
 
 def trained(hidden: list[int], steps: int = 40) -> tuple[nn.Sequential, Tensor, Tensor, Tensor]:

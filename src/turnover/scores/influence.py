@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from turnover.dropout import attached
 from turnover.evaluation import evaluate, evaluation_mode, flipped, own
-from turnover.examples import Examples, user_examples
+from turnover.examples import Examples
 from turnover.masks import check_ids
+from turnover.user_data import user_examples
 
 _PAIRS = 1 << 14  # of a training and another example, whose losses are computed at once
 _MASKS = 1 << 24  # units of all masks that exist at once

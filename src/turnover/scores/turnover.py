@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from turnover.device import Precision
 from turnover.errors import RunFailed
 from turnover.evaluation import BATCH, evaluate, flipped, own
-from turnover.examples import Examples, user_examples
+from turnover.examples import Examples
 from turnover.scores.leakage import judge
+from turnover.user_data import refuse_unsuited, user_examples
 
 
 def score(
@@ -38,6 +39,7 @@ def score(
     """
     parameter = next(model.parameters())
     examples = user_examples(x, y, ids, device=parameter.device, dtype=parameter.dtype)
+    refuse_unsuited(model, examples)
     table = score_examples(model, examples, batch_size=batch_size, precision=precision)
     table.attrs["leakage"] = judge(model, examples, table, batch_size=batch_size, precision=precision).as_dict()
     return table

@@ -62,7 +62,8 @@ def test_ids_move_masks_with_their_examples() -> None:
     [
         ({"epochs": 0}, "epochs = 0"),
         ({"seeds": 0}, "seeds = 0"),
-        ({"seeds": []}, "seeds = 0"),
+        ({"seeds": []}, r"seeds = \[\]"),
+        ({"seeds": [3, 3]}, r"seeds = \[3, 3\]"),
         ({"lr": float("nan")}, "lr = nan"),
         ({"batch_size": 0}, "batch_size = 0"),
         ({"y": torch.zeros(3, dtype=torch.int64)}, "one length"),

@@ -1,0 +1,33 @@
+"""Find wrong labels in your own images: `python scripts/audit.py data=PATH`. Prints the folder of the results.
+
+PATH is a folder with a subfolder of images for each class, or an npz file with x, y and perhaps ids; its options are
+explained in conf/audit.yaml.
+"""
+
+import hydra
+from omegaconf import DictConfig
+
+from turnover.cli import enter, one_message
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="audit")
+def main(config: DictConfig) -> None:
+    from turnover.audit.options import AuditConfig
+    from turnover.audit.work import audit
+    from turnover.experiments import plain
+    from turnover.refusals import parse
+
+    with one_message():
+        print(audit(parse(AuditConfig, plain(config))), flush=True)
+
+
+def known() -> list[str]:
+    """The fields of this entry point's config."""
+    from turnover.audit.options import AuditConfig
+    from turnover.refusals import fields
+
+    return fields(AuditConfig)
+
+
+if __name__ == "__main__":
+    enter(main, known)

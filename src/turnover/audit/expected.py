@@ -1,0 +1,72 @@
+"""How many of the suspects are wrong indeed: what the committed validation table lets one expect."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from turnover.facts import FACTS
+
+_DATASETS = ("mnist", "fashion_mnist", "cifar10")
+_KINDS = [
+    "dataset",
+    "noise",
+    "wrong",
+    "examples",
+    "augmentation",
+    "estimator",
+    "seeds",
+    "networks",
+    "precision",
+    "cost",
+]
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """Precision, as measured where it is known which labels are wrong."""
+
+    share: float  # of the labels that were wrong there; as many examples were looked at
+    seeds: int  # whose scores were averaged there
+    precision: dict[str, float]  # title of the data set -> share of wrong labels among those looked at
+
+    def sentence(self) -> str:
+        """What a reader must know of it."""
+        told = ", ".join(f"{100 * value:.0f} % on {title}" for title, value in self.precision.items())
+        scores = "scores of one training" if self.seeds == 1 else f"mean scores of {self.seeds} trainings"
+        return (
+            f"where {100 * self.share:.0f} % of the labels were wrong, a random other class, and as many examples were "
+            f"looked at, so many of these were wrong: {told} (3,000 images of each, {scores}). This may not hold for "
+            "your data, and cannot if fewer labels are wrong than are looked at."
+        )
+
+
+def validated(reference: Path) -> pd.DataFrame:
+    """The rows of the committed table that tell who finds wrong labels: symmetric noise, images as they are."""
+    table = pd.read_csv(reference / "laptop" / "validate" / "table.csv", usecols=_KINDS)
+    alike = (table["noise"] == "symmetric") & (table["augmentation"] == "none") & (table["networks"] == 1)
+    return table[alike & table["dataset"].isin(_DATASETS) & table["precision"].notna()]
+
+
+def recommended(table: pd.DataFrame) -> str:
+    """The estimator that finds most of 10 % wrong labels, mean of the data sets, for one ordinary training."""
+    one = table[(table["seeds"] == 1) & (table["wrong"] * 10 == table["examples"]) & (table["cost"] <= 1)]
+    means = one.groupby("estimator")["precision"].agg(["mean", "size"])
+    return str(means[means["size"] == len(_DATASETS)]["mean"].idxmax())
+
+
+def expectations(table: pd.DataFrame, estimator: str, seeds: int) -> list[Expectation]:
+    """What was measured of an estimator with at most so many seeds, for each share of wrong labels, rising."""
+    rows = table[(table["estimator"] == estimator) & (table["seeds"] <= seeds)]
+    found = []
+    for (wrong, examples), alike in rows.groupby(["wrong", "examples"]):
+        most = int(alike["seeds"].max())
+        known = alike[alike["seeds"] == most].set_index("dataset")["precision"].to_dict()
+        titles = {FACTS[name].title: float(known[name]) for name in _DATASETS if name in known}
+        found.append(Expectation(float(wrong) / float(examples), most, titles))  # type: ignore[arg-type]
+    return sorted(found, key=lambda each: each.share)
+
+
+def nearest(found: list[Expectation], share: float) -> Expectation:
+    """The one that is measured at the share of wrong labels nearest to `share`, by ratio."""
+    return min(found, key=lambda each: max(each.share / share, share / each.share))

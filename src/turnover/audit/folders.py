@@ -1,0 +1,84 @@
+"""A folder of images, a subfolder for each class, read with care: it may be from anyone."""
+
+import logging
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from turnover.errors import RefusedInput
+
+log = logging.getLogger("turnover")
+
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+MOST_PIXELS = 50_000_000  # of one image, unpacked; a small file may hold far more, to fill the memory
+
+
+def files_of(folder: Path) -> list[Path]:
+    """Every image of every subfolder, sorted; hidden files are passed over, and what is no image is told.
+
+    Raises:
+        RefusedInput: there are no subfolders or no images, a subfolder has folders of its own, or a link leads out.
+    """
+    root = folder.resolve()
+    classes = sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
+    files, others = [], Counter[str]()
+    for kind in classes:
+        _refuse_outside(kind, root)
+        for each in sorted(kind.iterdir()):
+            if each.name.startswith("."):
+                continue
+            _refuse_outside(each, root)
+            if each.is_dir():
+                raise RefusedInput(
+                    f"data = {folder}: {each.relative_to(folder)} is a folder within a class; "
+                    "put the images themselves into one folder for each class"
+                )
+            if each.suffix.lower() in FORMATS:
+                files.append(each)
+            else:
+                others[each.suffix.lower() or "no suffix"] += 1
+    if not files:
+        raise RefusedInput(
+            f"data = {folder}: has no images; put those of each class into a subfolder named like the class, "
+            f"as {', '.join(FORMATS)}"
+        )
+    if others:
+        told = ", ".join(f"{count} of {suffix}" for suffix, count in sorted(others.items()))
+        log.warning("%d files are no %s and are left out: %s", others.total(), "/".join(FORMATS), told)
+    return files
+
+
+def read_image(path: Path, size: int | None) -> np.ndarray | str:
+    """Its pixels, 1 channel if it is grey and 3 if not, or a line that says why it cannot be used.
+
+    Args:
+        size: resize it to size * size pixels, averaged where it becomes smaller.
+
+    Returns:
+        uint8 [channels, height, width]
+    """
+    name = f"{path.parent.name}/{path.name}"
+    try:
+        with Image.open(path, formats=sorted(set(FORMATS.values()))) as image:  # reads the size, not yet the pixels
+            width, height = image.size
+            if width * height > MOST_PIXELS:
+                return f"{name}: {width} x {height} pixels are more than {MOST_PIXELS:,}; make it smaller"
+            if image.mode.startswith(("I", "F")):
+                return f"{name}: has more than 8 bits for each pixel; save it with 8"
+            grey = image.mode in ("1", "L", "LA")
+            turned = ImageOps.exif_transpose(image).convert("L" if grey else "RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return f"{name}: {error}".replace(str(path), "it")
+    if size is not None:
+        turned = turned.resize(
+            (size, size), Image.Resampling.BOX if min(turned.size) > size else Image.Resampling.BICUBIC
+        )
+    pixels = np.asarray(turned, dtype=np.uint8)
+    return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _refuse_outside(path: Path, root: Path) -> None:
+    if path.is_symlink() and not path.resolve().is_relative_to(root):
+        raise RefusedInput(f"data: {path} is a link that leads out of the folder; copy what it leads to, or remove it")

@@ -1,0 +1,56 @@
+"""An audit from its options to its two files: plan, training, the most suspicious examples as csv and as a page."""
+
+import logging
+from pathlib import Path
+
+from turnover.audit.collection import collect
+from turnover.audit.expected import expectations, nearest, validated
+from turnover.audit.options import AuditConfig
+from turnover.audit.page import page
+from turnover.audit.suspects import network, scored, seconds, suspects, write_csv
+from turnover.device import describe, resolve
+from turnover.errors import RefusedInput
+from turnover.estimators import score_of
+from turnover.store import checkout, commit, now, outputs_root, write_text
+from turnover.values import clock
+
+log = logging.getLogger("turnover")
+
+
+def audit(config: AuditConfig) -> Path:
+    """Find the most suspicious labels of `config.data`; returns the folder with suspects.csv and gallery.html.
+
+    Raises:
+        RefusedInput: the data cannot be used, or the options do not suit them. Says what to do; nothing is written.
+        RunFailed: the training diverged.
+    """
+    path = Path(config.data).expanduser()
+    found = collect(path, config.size)
+    network(found, config)  # refused before anything is timed
+    if config.k > len(found):
+        raise RefusedInput(f"k = {config.k}: there are {len(found)} examples")
+    known = expectations(validated(checkout() / "outputs" / "reference"), score_of(config.estimator), config.seeds)
+    expected = nearest(known, config.k / len(found))
+    shape, model = " x ".join(map(str, found.values.shape[1:])), config.model.name
+    log.info("%d examples of %s in %d classes", len(found), shape, len(found.classes))
+    log.info(
+        "to do: %s of %s for %d epochs, estimator %s, about %s",
+        f"{config.seeds} trainings" if config.seeds > 1 else "one training",
+        *(model, config.epochs, score_of(config.estimator), clock(seconds(found, config))),
+    )
+    table = suspects(found, scored(found, config), config.k)
+    settings = {
+        "data": f"{len(found):,} examples of {shape}, {len(found.classes)} classes",
+        "estimator": score_of(config.estimator),
+        "model": " ".join(f"{name}={value}" for name, value in config.model.model_dump().items()),
+        "training": f"{config.epochs} epochs, batch {config.batch_size}, lr {config.optimizer.lr:g}, "
+        f"momentum {config.optimizer.momentum:g}, seeds 0 to {config.seeds - 1}",
+        "device": describe(resolve(config.device)),
+        "made": f"{now()}, commit {commit() or 'unknown'}",
+    }
+    folder = Path(config.output) if config.output else outputs_root() / "audit" / path.resolve().name
+    write_csv(folder / "suspects.csv", table)
+    text = page(found, table, title=path.resolve().name, expected=expected, all_expected=known, settings=settings)
+    write_text(folder / "gallery.html", text)
+    log.info("expect: %s", expected.sentence())
+    return folder

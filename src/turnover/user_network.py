@@ -1,0 +1,52 @@
+"""New networks from a user's function, which must really make new ones."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from turnover.errors import RefusedInput
+from turnover.seeding import seeded
+
+
+def new_network(make_model: Callable[[], nn.Module], seed: int, device: torch.device | str = "cpu") -> nn.Module:
+    """What `make_model()` gives with PyTorch's generator seeded, moved to the device.
+
+    Raises:
+        RefusedInput: it is no function of no arguments that gives a network with parameters.
+    """
+    given: Any = make_model
+    if isinstance(given, nn.Module):
+        kind = type(given).__name__
+        raise RefusedInput(
+            f"make_model is a network ({kind}): every seed needs a new one, so give a function that makes one, "
+            f"def make_model(): return {kind}(...)"
+        )
+    if not callable(given):
+        raise RefusedInput(f"make_model = {given!r}: must be a function that makes a new network")
+    with seeded(seed, "init"):
+        try:
+            model = given()
+        except TypeError as error:
+            if "argument" not in str(error):
+                raise
+            raise RefusedInput(f"make_model must need no arguments; called without any, it says: {error}") from error
+    if not isinstance(model, nn.Module) or not any(True for _ in model.parameters()):
+        raise RefusedInput(f"make_model() gives a {type(model).__name__}: must be an nn.Module with parameters")
+    return model.to(device)
+
+
+def refuse_shared(one: nn.Module, other: nn.Module) -> None:
+    """Refuse two networks of the same function that have parameters in common.
+
+    Raises:
+        RefusedInput: they have, so training one would train the other.
+    """
+    shared = {id(each) for each in one.parameters()} & {id(each) for each in other.parameters()}
+    if shared:
+        raise RefusedInput(
+            f"make_model() gives the same network again, or one with {len(shared)} of the same parameters: every seed "
+            "must start from weights of its own, so make the layers inside the function, and copy.deepcopy what is "
+            "pretrained"
+        )

@@ -1,0 +1,310 @@
+"""An audit of digits with 5 % wrong labels, from end to end: files, numbers, the page in a real browser."""
+
+import html
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+from sklearn.datasets import load_digits
+
+import turnover
+from turnover.audit.collection import Collection, collect
+from turnover.audit.expected import expectations, nearest, recommended, validated
+from turnover.audit.options import AuditConfig
+from turnover.audit.page import page
+from turnover.audit.suspects import COLUMNS, network, scored, seconds, suspects
+from turnover.audit.work import audit
+from turnover.errors import RefusedInput, RunFailed
+from turnover.experiments import _hydra, plain
+from turnover.named_estimators import ONE_RUN
+from turnover.refusals import parse
+
+WRONG = 90  # 5 % of 1,797
+
+
+def config_of(data: Path, *overrides: str) -> AuditConfig:
+    from hydra import compose
+
+    with _hydra():
+        return parse(AuditConfig, plain(compose("audit", overrides=[f'data="{data}"', "device=cpu", *overrides])))
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, set[int]]:
+    """A folder and an npz file of the same images, and which of them have wrong labels."""
+    folder = tmp_path_factory.mktemp("own")
+    data, random = load_digits(), np.random.default_rng(0)
+    x, y = (data.images * 255 / 16).astype(np.uint8), data.target.copy()
+    wrong = random.permutation(len(y))[:WRONG]
+    y[wrong] = (y[wrong] + 1 + random.integers(9, size=WRONG)) % 10
+    np.savez(folder / "digits.npz", x=x, y=y)
+    for number, (image, label) in enumerate(zip(x, y, strict=True)):
+        kind = folder / "digits" / f"digit {label}"
+        kind.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(kind / f"{number:04d}.png")
+    return folder, set(wrong.tolist())
+
+
+@pytest.fixture(scope="module")
+def audited(digits: tuple[Path, set[int]]) -> Path:
+    folder, _ = digits
+    return audit(config_of(folder / "digits", f"k={WRONG}", f'output="{folder / "out"}"'))
+
+
+# --- from end to end ---
+
+
+def number(example: Any) -> int:
+    return int(Path(str(example)).stem)
+
+
+def test_the_suspects_are_wrong_as_often_as_expected(audited: Path, digits: tuple[Path, set[int]], root: Path) -> None:
+    table = pd.read_csv(audited / "suspects.csv")
+    share = table["example"].map(number).isin(digits[1]).mean()
+    expected = nearest(expectations(validated(root / "outputs" / "reference"), "cumulative_loss", 1), 0.05)
+    assert expected.share == 0.05
+    assert min(expected.precision.values()) < 0.5 < 0.8 < max(expected.precision.values())
+    assert share >= 0.9 > max(expected.precision.values()), "digits are easier than all three; chance is 0.05"
+
+
+def test_the_table_says_what_it_should(audited: Path, digits: tuple[Path, set[int]]) -> None:
+    table = pd.read_csv(audited / "suspects.csv")
+    assert list(table.columns) == list(COLUMNS)
+    assert table["rank"].tolist() == list(range(1, WRONG + 1))
+    assert table["score"].is_monotonic_decreasing
+    assert ((table["probability"] > 0.1) & (table["probability"] <= 1)).all()
+    assert (table["example"].map(lambda name: Path(name).parent.as_posix()) == table["label"]).all()
+    assert all((digits[0] / "digits" / name).is_file() for name in table["example"])
+    right = load_digits().target[table["example"].map(number)]
+    given_right = table["prediction"] == [f"digit {label}" for label in right]
+    assert given_right[table["example"].map(number).isin(digits[1])].mean() > 0.9, "it names the true class"
+
+
+def test_scores_are_those_of_the_api(digits: tuple[Path, set[int]]) -> None:
+    config = config_of(digits[0] / "digits.npz", "epochs=2", "seeds=2", "estimator=el2n", "optimizer.weight_decay=0.01")
+    found = collect(Path(config.data), None)
+    with np.load(config.data) as file:
+        x = (file["x"] - file["x"].mean()) / file["x"].std()
+        given: dict[str, Any] = {"epochs": 2, "lr": 0.05, "batch_size": 128, "seeds": 2, "momentum": 0.9}
+        expected = turnover.memorization(
+            partial(network, found, config),
+            x[:, None],
+            file["y"],
+            **given,
+            weight_decay=0.01,
+            estimator="el2n",
+            device="cpu",
+            progress=False,
+        )
+    table = scored(found, config, progress=False)
+    np.testing.assert_allclose(table["score"], expected["score"], rtol=1e-3, atol=1e-4)
+    chosen = suspects(found, table, 5)
+    assert chosen.index.tolist() == expected["score"].nlargest(5).index.tolist()
+    assert chosen["example"].tolist() == [str(each) for each in chosen.index]
+
+
+def test_equal_scores_keep_the_order_of_the_examples() -> None:
+    found = Collection(np.zeros((4, 2)), np.array([0, 1, 1, 0]), ("a", "b"), ("p", "q", "r", "s"))
+    table = pd.DataFrame(
+        {"score": [1.0, 2, 1, 2], "label": found.labels, "prediction": [1, 0, 1, 0], "probability": 0.5}
+    )
+    chosen = suspects(found, table, 3)
+    assert chosen[["example", "label", "prediction"]].to_numpy().tolist() == [
+        ["q", "b", "a"],
+        ["s", "a", "a"],
+        ["p", "a", "b"],
+    ]
+
+
+@pytest.mark.parametrize("estimator", ["turnover", *ONE_RUN])
+def test_every_estimator_that_is_offered_works_and_has_been_measured(
+    estimator: str, digits: tuple[Path, set[int]], root: Path
+) -> None:
+    known = expectations(validated(root / "outputs" / "reference"), estimator, 1)
+    assert [each.share for each in known] == [0.01, 0.02, 0.05, 0.1, 0.2, 0.4]
+    assert all(len(each.precision) == 3 for each in known)
+    config = config_of(digits[0] / "digits.npz", "epochs=1", f"estimator={estimator}", "model=mlp", "model.hidden=[8]")
+    table = suspects(
+        collect(Path(config.data), None), scored(collect(Path(config.data), None), config, progress=False), 3
+    )
+    assert np.isfinite(table["score"]).all()
+
+
+def test_vectors_are_audited_too(tmp_path: Path) -> None:
+    data = load_digits()
+    np.savez(tmp_path / "own.npz", x=data.data, y=data.target)
+    config = config_of(tmp_path / "own.npz", "epochs=1", "k=3", "model=mlp", "model.hidden=[8]")
+    text = (audit(config) / "gallery.html").read_text()
+    assert "<img" not in text
+    with pytest.raises(RefusedInput, match="x holds vectors, no images; set model=mlp"):
+        audit(config_of(tmp_path / "own.npz"))
+
+
+# --- what to expect ---
+
+
+def test_the_default_is_what_the_committed_table_recommends(root: Path) -> None:
+    default = yaml.safe_load((root / "conf" / "audit.yaml").read_text())["defaults"][1]["estimator"]
+    assert default == recommended(validated(root / "outputs" / "reference")) == "cumulative_loss"
+
+
+def test_expectations_are_rows_of_the_committed_table(root: Path) -> None:
+    table = pd.read_csv(root / "outputs" / "reference" / "laptop" / "validate" / "table.csv")
+    alike = (table["noise"] == "symmetric") & (table["augmentation"] == "none") & (table["estimator"] == "el2n")
+    known = expectations(validated(root / "outputs" / "reference"), "el2n", 12)
+    for each in known:
+        rows = table[alike & (table["wrong"] == round(3000 * each.share)) & (table["seeds"] == each.seeds)]
+        assert each.seeds == (10 if each.share == 0.1 else 3)
+        assert sorted(each.precision.values()) == sorted(rows["precision"].tolist())
+    assert nearest(known, 0.06).share == 0.05
+    assert nearest(known, 0.9).share == 0.4
+    assert nearest(known, 0.0001).share == 0.01
+    assert "mean scores of 3 trainings" in nearest(known, 0.05).sentence()
+    assert "scores of one training" in expectations(validated(root / "outputs" / "reference"), "aum", 1)[0].sentence()
+
+
+def test_the_time_is_foretold(digits: tuple[Path, set[int]]) -> None:
+    config = config_of(digits[0] / "digits.npz")
+    assert 0.1 < seconds(collect(Path(config.data), None), config) < 300
+
+
+# --- refusals ---
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("k=1798", "k = 1798: there are 1797 examples"),
+        ("k=0", "k = 0: should be greater"),
+        ("model=vgg11", "images of 8 x 8 pixels are too small"),
+        ("estimator=subsampling", "estimator.name = 'subsampling': allowed: 'one_run', 'turnover'"),
+        ("size=1000", "size = 1000"),
+        ("estimator=turnover estimator.targets=3", "estimator.targets are for runs"),
+        ("estimator=el2n estimator.early=21", "estimator.early = 21 is too large"),
+        ("device=tpu", "device = 'tpu': allowed"),
+    ],
+)
+def test_options_that_do_not_suit(digits: tuple[Path, set[int]], override: str, told: str) -> None:
+    with pytest.raises(RefusedInput, match=told):
+        audit(config_of(digits[0] / "digits", *override.split()))
+
+
+def test_images_that_are_not_square(tmp_path: Path) -> None:
+    np.savez(tmp_path / "own.npz", x=np.random.default_rng(0).random((20, 6, 9)), y=np.arange(20) % 2)
+    with pytest.raises(RefusedInput, match="takes square images, these are 9 x 6 pixels"):
+        audit(config_of(tmp_path / "own.npz", "k=2"))
+    assert audit(config_of(tmp_path / "own.npz", "k=2", "model=mlp", "model.hidden=[4]", "epochs=1")).is_dir()
+
+
+def test_a_diverging_training_leaves_the_last_results(audited: Path, digits: tuple[Path, set[int]]) -> None:
+    before = {path.name: path.read_bytes() for path in audited.iterdir()}
+    with pytest.raises(RunFailed):
+        audit(config_of(digits[0] / "digits", f'output="{audited}"', "optimizer.lr=1e30", "epochs=2"))
+    assert {path.name: path.read_bytes() for path in audited.iterdir()} == before
+    assert set(before) == {"suspects.csv", "gallery.html"}
+
+
+# --- the script and the door ---
+
+
+def script(root: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(root / "scripts" / "audit.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ | environment, timeout=200)
+
+
+def test_the_script_tells_plan_and_results(digits: tuple[Path, set[int]], root: Path, tmp_path: Path) -> None:
+    options = ("k=5", "epochs=1", "device=cpu")
+    done = script(root, f"data={digits[0] / 'digits.npz'}", *options, TURNOVER_OUTPUTS=str(tmp_path / "results"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == str(tmp_path / "results" / "audit" / "digits.npz")
+    assert "1797 examples of 1 x 8 x 8 in 10 classes" in done.stderr
+    assert re.search(r"to do: one training of conv for 1 epochs, estimator cumulative_loss, about \d+ s", done.stderr)
+    assert "This may not hold for your data" in done.stderr
+    refused = script(root, f"data={tmp_path / 'nothing'}")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith("refused: data = ")
+    unnamed = script(root)
+    assert unnamed.returncode == 2
+    assert "data" in unnamed.stderr
+
+
+def test_the_door_asks_for_data(root: Path) -> None:
+    done = subprocess.run(["make", "-o", ".venv/installed", "audit"], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "make audit DATA=path" in done.stdout
+
+
+# --- the page ---
+
+
+def test_the_page_holds_every_suspect_and_nothing_from_elsewhere(audited: Path) -> None:
+    text, table = (audited / "gallery.html").read_text(), pd.read_csv(audited / "suspects.csv")
+    assert re.findall(r'(?:src|href)="(?!data:)[^"]*"', text) == []
+    assert "http" not in text.replace("http-equiv", "")
+    assert text.count("<img ") == len(table)
+    for example in table["example"]:
+        assert f'<span class="name">{example}</span>' in text
+    assert "87 % on MNIST, 73 % on Fashion-MNIST, 40 % on CIFAR-10" in text
+
+
+def test_names_cannot_become_code(root: Path) -> None:
+    evil = '"><script>alert(1)</script>'
+    found = Collection(np.zeros((2, 1, 4, 4), dtype=np.uint8), np.array([0, 1]), (evil, "b"), (evil, "q"))
+    scores = pd.DataFrame({"score": [2.0, 1], "label": [0, 1], "prediction": [1, 0], "probability": 0.5})
+    known = expectations(validated(root / "outputs" / "reference"), "aum", 1)
+    options: dict[str, Any] = {"expected": known[0], "all_expected": known, "settings": {"estimator": evil}}
+    text = page(found, suspects(found, scores, 2), title=evil, **options)
+    assert "<script>alert" not in text
+    assert html.escape(evil, quote=False)[2:30] in text.replace("&#34;", '"')
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_the_page_in_a_browser(audited: Path, tmp_path: Path) -> None:
+    from playwright.sync_api import sync_playwright
+
+    table = pd.read_csv(audited / "suspects.csv")
+    trouble: list[str] = []
+    asked: list[str] = []
+    with sync_playwright() as browsers:
+        browser = browsers.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        for width, scheme in ((1200, "light"), (360, "dark")):
+            context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True)  # type: ignore[arg-type]
+            shown = context.new_page()
+            shown.on("console", lambda message: trouble.append(message.text))
+            shown.on("pageerror", lambda error: trouble.append(str(error)))
+            shown.on("requestfailed", lambda request: trouble.append(request.url))
+            shown.on("request", lambda request: asked.append(request.url))
+            shown.goto((audited / "gallery.html").as_uri())
+            assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+            cards = shown.locator("#suspects li:visible")
+            assert cards.count() == len(table)
+            assert shown.evaluate("[...document.images].every(image => image.complete && image.naturalWidth === 8)")
+            assert shown.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing is cut off"
+            dark = shown.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
+            assert dark == (scheme == "dark")
+            label = str(table["label"][0])
+            shown.select_option("#given", label)
+            alike = table[table["label"] == label]
+            assert cards.count() == len(alike)
+            assert shown.locator("#count").inner_text() == f"{len(alike)} shown"
+            cards.first.focus()
+            shown.keyboard.press("ArrowRight")
+            focused = json.loads(shown.evaluate("JSON.stringify(document.activeElement.innerText)"))
+            assert str(alike["example"].iloc[1]) in focused
+            context.close()
+        browser.close()
+    assert trouble == []

@@ -1,0 +1,264 @@
+"""The one-line API with every estimator: the numbers of a run from a config, the options of `conf/`, and refusals."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import score_oracles
+import torch
+from digits import digits
+from torch import Tensor, nn
+
+import turnover
+from turnover.config import RunConfig
+from turnover.errors import RefusedInput, RunFailed, TurnOverError
+from turnover.evaluation import full_logits
+from turnover.examples import Examples
+from turnover.named_estimators import NAMES, by_name
+from turnover.parts import build
+from turnover.run import execute
+from turnover.seeding import seeded, torch_generator
+from turnover.tables import read_scores
+from turnover.training.predictions import Predictions
+
+SMALL = (
+    *("dataset.limit=120", "dataset.test_limit=40", "model.hidden=[16]", "batch_size=32", "corruption.count=30"),
+    *("optimizer.lr=0.1", "optimizer.momentum=0.9", "epochs=4", "seed=3"),
+)
+FEWER = {"subsampling": {"models": 30}, "c_score": {"models": 12}, "membership": {"models": 40}}  # trainings
+
+
+def network() -> nn.Module:
+    """That of `model=mlp model.hidden=[16]` for digits."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 10))
+
+
+def run(estimator: str, *overrides: str) -> RunConfig:
+    masks = "turnover=all_layers" if estimator == "turnover" else "turnover=off"
+    fewer = [f"estimator.{name}={value}" for name, value in FEWER.get(estimator, {}).items()]
+    return digits(*SMALL, masks, f"estimator={estimator}", *fewer, *overrides)
+
+
+def data_of(config: RunConfig) -> tuple[Tensor, Tensor, Tensor]:
+    """Inputs, labels and ids of its training examples."""
+    parts = build(config, torch.device("cpu"))
+    return parts.dataset.inputs(parts.train.inputs), parts.train.labels, parts.train.ids
+
+
+def own(config: RunConfig, estimator: str, **changes: Any) -> pd.DataFrame:
+    x, y, ids = data_of(config)
+    given: dict[str, Any] = {
+        "epochs": config.epochs,
+        "lr": config.optimizer.lr,
+        "momentum": config.optimizer.momentum,
+        "batch_size": config.batch_size,
+        "seeds": [config.seed],
+        "ids": ids,
+        "device": "cpu",
+        "progress": False,
+        "estimator": estimator,
+        "options": FEWER.get(estimator),
+    }
+    return turnover.memorization(network, x, y, **given | changes)
+
+
+# --- the same numbers as a run from a config ---
+
+
+@pytest.mark.parametrize("estimator", NAMES)
+def test_scores_are_those_of_a_run_from_a_config(estimator: str) -> None:
+    config = run(estimator)
+    expected = read_scores(execute(config)).drop(columns=["split", "true_label", "corrupted"])
+    found = own(config, estimator)
+    assert found.index.name == "id"
+    assert list(found.columns) == [*[name for name in expected.columns if name != "label"], "label"]
+    assert found.index.tolist() == expected.index.tolist()
+    for name in expected.columns:
+        assert found[name].astype(expected[name].dtype).tolist() == expected[name].tolist(), name
+    assert found["score"].nunique() > 2, "it tells examples apart"
+    assert found.attrs["seeds"] == [3]
+    assert ("leakage" in found.attrs) == (estimator == "turnover")
+
+
+def test_it_names_the_score_and_averages_over_seeds() -> None:
+    config = run("one_run")
+    both = own(config, "one_run", seeds=[3, 5])
+    single = [own(config, "one_run", seeds=[seed]) for seed in (3, 5)]
+    assert both.attrs["estimator"] == "cumulative_loss"
+    for name in both.columns.drop("label"):
+        np.testing.assert_allclose(both[name], (single[0][name] + single[1][name]) / 2, rtol=1e-12, err_msg=name)
+    assert not np.allclose(single[0]["score"], single[1]["score"])
+    assert both["score"].tolist() == both["cumulative_loss"].tolist()
+
+
+def test_ten_seeds_unless_each_is_an_ensemble() -> None:
+    config = run("el2n")
+    assert own(config, "el2n", seeds=None, epochs=1).attrs["seeds"] == list(range(10))
+    assert own(config, "confident_learning", seeds=None, epochs=1).attrs["seeds"] == [0]
+
+
+def test_options_are_those_of_the_config() -> None:
+    fields = {"models": 9, "fractions": [0.4, 0.6], "score": "inconsistency"}
+    changed = [f"estimator.{name}={str(value).replace(' ', '')}" for name, value in fields.items()]
+    config = digits(*SMALL, "turnover=off", "estimator=subsampling", *changed)
+    found = own(config, "subsampling", options=fields)
+    assert found["score"].astype(np.float32).tolist() == read_scores(execute(config))["score"].tolist()
+    assert found.attrs["estimator"] == "inconsistency"
+
+
+def test_nothing_of_it_is_left_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    own(run("vog"), "vog")
+    with pytest.raises(RunFailed):
+        own(run("aum"), "aum", lr=1e30)
+    assert [path.name for path in tmp_path.iterdir()] == []
+
+
+# --- options ---
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("epochs", [1, 20, 35])
+def test_the_options_of_an_estimator_are_those_of_its_file(name: str, epochs: int) -> None:
+    masks = "turnover=all_layers" if name == "turnover" else "turnover=off"
+    config = digits("scale=laptop", masks, f"estimator={name}", f"epochs={epochs}")
+    assert by_name(name, epochs, {}) == config.estimator.model_dump()
+
+
+def test_every_estimator_of_the_configs_can_be_had_or_says_why_not(root: Path) -> None:
+    files = {path.stem for path in (root / "conf" / "estimator").glob("*.yaml")} - {"none"}
+    assert set(NAMES) <= files
+    for name in files - set(NAMES):
+        with pytest.raises(RefusedInput, match=rf"estimator = '{name}'.*(give|take) "):
+            by_name(name, 10, {})
+
+
+# --- predictions ---
+
+
+def test_predictions_are_the_mean_of_what_the_networks_said_before_they_learnt() -> None:
+    config = run("aum")
+    x, y, ids = data_of(config)
+    seen = np.zeros((len(x), 10))
+    for seed in (3, 5):
+        with seeded(seed, "init"):
+            model = network()
+        optimizer = torch.optim.SGD(model.parameters(), 0.1, 0.9)
+        for epoch in range(1, 5):
+            for index in torch.randperm(len(x), generator=torch_generator(seed, "order", epoch)).split(32):
+                logits = full_logits(model, Examples(x[index], y[index], ids[index]))
+                for position, row in zip(index.tolist(), logits.tolist(), strict=True):
+                    seen[position] += score_oracles.softmax(row)
+                optimizer.zero_grad()
+                nn.functional.cross_entropy(model(x[index]), y[index]).backward()
+                optimizer.step()
+    seen /= 2 * 4
+    table = own(config, "aum", seeds=[3, 5], predictions=True)
+    assert list(table.columns) == ["score", "aum", "label", "prediction", "probability"]
+    assert table["prediction"].tolist() == seen.argmax(1).tolist()
+    np.testing.assert_allclose(table["probability"], seen.max(1), rtol=1e-5)
+    assert table["score"].tolist() == own(config, "aum", seeds=[3, 5])["score"].tolist(), "it changes nothing"
+
+
+def test_predictions_of_examples_that_are_seen_less_often() -> None:
+    examples = Examples(torch.zeros(2, 1), torch.tensor([0, 1]), torch.arange(2))
+    seen = Predictions(examples)
+    seen.update(torch.tensor([[2.0, 0.0], [0.0, 1.0]]), examples.labels, torch.tensor([1, 0]))
+    seen.update(torch.tensor([[0.0, 4.0]]), examples.labels[1:], torch.tensor([1]))
+    prediction, probability = seen.most_probable()
+    second = np.mean([score_oracles.softmax([2, 0]), score_oracles.softmax([0, 4])], axis=0)
+    assert prediction.tolist() == [1, 1]
+    np.testing.assert_allclose(probability, [score_oracles.softmax([0, 1])[1], second[1]], rtol=1e-6)
+
+
+# --- what is refused, and what to do ---
+
+X, Y = np.zeros((20, 64), dtype=np.float32), np.arange(20) % 10
+SHARED, LAYER = network(), nn.Linear(64, 16)
+
+
+def wide(value: float) -> np.ndarray:
+    x = X.copy()
+    x[7, 3] = value
+    return x
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"make_model": network()}, r"make_model is a network \(Sequential\).* def make_model\(\): return Sequential"),
+        ({"make_model": lambda: SHARED}, "the same network again.*deepcopy"),
+        ({"make_model": lambda: nn.Sequential(LAYER, nn.ReLU(), nn.Linear(16, 10))}, "2 of the same parameters"),
+        ({"make_model": lambda size: network()}, "must need no arguments.*missing 1 required positional argument"),
+        ({"make_model": lambda: None}, "gives a NoneType: must be an nn.Module with parameters"),
+        ({"make_model": nn.ReLU}, "gives a ReLU: must be an nn.Module with parameters"),
+        ({"make_model": "mlp"}, "make_model = 'mlp': must be a function"),
+        ({"make_model": lambda: nn.Linear(63, 10)}, r"cannot take x\[:2\] of shape \(2, 64\), torch.float32: Runtime"),
+        ({"make_model": lambda: nn.Linear(64, 1)}, r"logits \[batch, classes\] with two classes.* it gives \(2, 1\)"),
+        ({"make_model": lambda: nn.Sequential(nn.Linear(64, 9), nn.Flatten(0))}, r"it gives \(18,\)"),
+        ({"make_model": lambda: nn.Linear(64, 9)}, "class 9, but the network gives 9 logits.*last layer give 10.*uniq"),
+        ({"x": X.astype(np.uint8)}, r"torch.uint8: .*if it needs floats, give x.astype\('float32'\)"),
+        ({"x": pd.DataFrame(X)}, r"x is a DataFrame: .*to_numpy\(dtype='float32'\)"),
+        ({"x": np.full((20, 64), "a")}, "x must be an array or tensor of numbers, got ndarray"),
+        ({"x": X + 0j}, "x must hold real numbers, got torch.complex64"),
+        ({"x": wide(np.nan)}, "x has 1 values that are NaN or infinite, in 1 rows, the first of them 7: remove"),
+        ({"x": wide(np.inf)}, "1 values that are NaN or infinite"),
+        ({"x": X[:19]}, "x and y must be of one length: x has 19 rows and y 20"),
+        ({"x": np.float32(3)}, "got a single number"),
+        ({"x": X[:0], "y": Y[:0]}, "the data set is empty"),
+        ({"y": np.array(list("abcdefghij") * 2)}, r"it holds \['a', 'b', 'c'\].*return_inverse=True"),
+        ({"y": pd.Series(["cat", "dog"] * 10)}, r"it holds \['cat', 'dog', 'cat'\].*return_inverse=True"),
+        ({"y": pd.DataFrame({"label": Y})}, r"y is a DataFrame: .*y\['label'\].to_numpy\(\)"),
+        ({"y": Y.astype(float)}, r"dtype is torch.float64: give y.astype\('int64'\)"),
+        ({"y": Y + 0.5}, "targets that are no classes have no cross-entropy"),
+        ({"y": Y > 4}, r"dtype is torch.bool: give y.astype\('int64'\)"),
+        ({"y": np.eye(10)[Y]}, r"shape \(20, 10\): for one-hot rows give y.argmax\(1\)"),
+        ({"y": Y[:, None]}, r"shape \(20, 1\): give y.ravel\(\)"),
+        ({"y": Y - 1}, "it holds -1: number the classes"),
+        ({"y": Y + 100}, "class 109, but the network gives 10 logits"),
+        ({"ids": [0, 1, 1, *range(2, 19)]}, "ids must differ.*: 1 come more than once; leave ids out"),
+        ({"ids": range(19)}, r"ids must be of one length with x: x has 20 rows, ids has shape \(19,\)"),
+        ({"ids": np.arange(20) - 1}, "ids"),
+        ({"ids": np.arange(20) / 2}, "ids"),
+        ({"estimator": "cumulativ_loss"}, "estimator = 'cumulativ_loss': did you mean cumulative_loss"),
+        ({"estimator": "none"}, "estimator = 'none': "),
+        ({"estimator": "aum", "options": {"models": 3}}, "'aum' has no option 'models'; allowed: scores, early"),
+        ({"estimator": "aum", "p": 0.7}, "p, layers and groups belong to estimator='turnover'"),
+        ({"options": {"epochs": [1]}}, "arguments for them: p, layers, groups"),
+        ({"estimator": "subsampling", "options": {"models": 0}}, "estimator.models = 0: should be greater"),
+        ({"estimator": "subsampling", "options": {"score": "best"}}, "estimator.score = 'best'"),
+        ({"estimator": "subsampling", "options": {"fractions": [0.01]}}, "none or all of 20 examples"),
+        (
+            {"estimator": "confident_learning", "options": {"folds": 21}},
+            "estimator.folds = 21 is too large: at most 20",
+        ),
+        ({"estimator": "el2n", "options": {"early": 3}}, "estimator.early = 3 is too large: at most 1"),
+        ({"estimator": "subsampling", "predictions": True}, "predictions = True.*several networks"),
+        ({"precision": "float16"}, "precision = 'float16'"),
+        ({"epochs": 1.5}, "epochs = 1.5: should be a valid integer"),
+        ({"seeds": -1}, "seeds = -1"),
+        ({"seeds": [-1]}, "seed = -1"),
+    ],
+)
+def test_it_says_what_is_wrong_and_what_to_do(change: dict[str, Any], told: str) -> None:
+    given: dict[str, Any] = {"make_model": network, "x": X, "y": Y, "epochs": 1, "lr": 0.1, "seeds": 1} | change
+    with pytest.raises((RefusedInput, TurnOverError), match=told):
+        turnover.memorization(**given, progress=False)
+
+
+def test_numbers_of_other_types_are_taken() -> None:
+    plain = {"epochs": 1, "lr": 0.1, "batch_size": 8, "seeds": [1], "progress": False}
+    noise = np.random.default_rng(0).normal(size=(20, 64))
+    y = pd.Series(Y, dtype="uint8")
+    expected = turnover.memorization(network, noise.tolist(), Y.tolist(), **plain)  # type: ignore[arg-type]
+    other = {"epochs": np.int64(1), "lr": np.float64(0.1), "batch_size": np.int32(8), "seeds": np.array([1])}
+    found = turnover.memorization(network, pd.DataFrame(noise).to_numpy(), y, **plain | other)  # type: ignore[arg-type]
+    assert found["score"].tolist() == expected["score"].tolist()
+
+
+def test_a_network_trained_by_hand_is_checked_too() -> None:
+    model = turnover.attach(network(), seed=0)
+    with pytest.raises(RefusedInput, match="class 10, but the network gives 10 logits"):
+        turnover.score(model, X, Y + 1)
