@@ -94,7 +94,7 @@ space := $(subst ,, )
 reproduce: $(FIGURES) validate  ## every figure, study and the validation, then copied to outputs/reference
 	mkdir -p outputs/reference/$(SCALE)/validate
 	cd $${TURNOVER_OUTPUTS:-outputs}/figures/$(SCALE) && cp $(FIGURES:=.png) $(FIGURES:=.csv) $(FIGURES:=.json) $(CURDIR)/outputs/reference/$(SCALE)
-	cd $${TURNOVER_OUTPUTS:-outputs}/validate/$(SCALE) && cp *.png *.csv *.json $(CURDIR)/outputs/reference/$(SCALE)/validate
+	cd $${TURNOVER_OUTPUTS:-outputs}/validate/$(SCALE) && cp *.png *.csv *.json *.parquet $(CURDIR)/outputs/reference/$(SCALE)/validate
 
 # ground truth, every estimator, wrong labels of two kinds and six amounts; then the table and its pictures
 VALIDATION := $(sort $(basename $(notdir $(wildcard conf/experiment/validate_*.yaml))))
