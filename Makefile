@@ -8,7 +8,7 @@ PY       := .venv/bin/python
 
 .DEFAULT_GOAL := help
 FIGURES := fig1 fig2 fig3 fig4 fig4_vgg fig5 fig6 fig7 fig8 fig9 fig10 influence ablation onion leakage sensitivity early_stopping
-.PHONY: help data test test-slurm slurm-up slurm-down stress repro-check bench validate reproduce $(FIGURES)
+.PHONY: help data test test-slurm slurm-up slurm-down stress repro-check bench validate report reproduce $(FIGURES)
 
 help:  ## list the doors
 	@echo "turnover: which training examples does my network memorize?"
@@ -103,6 +103,9 @@ validate: .venv/installed  ## which score is right? every estimator against grou
 	  $(PY) scripts/train.py -m +experiment=$$part scale=$(SCALE) hydra/launcher=$(LAUNCHER) logger=none || exit $$?; \
 	done
 	$(PY) scripts/validate.py scale=$(SCALE)
+
+report: .venv/installed  ## one page of all results that opens offline: outputs/report/index.html
+	$(PY) scripts/report.py scale=$(SCALE)
 
 test: .venv/installed  ## all tests, with style and types
 	$(PY) -m ruff check .
