@@ -69,8 +69,8 @@ def make(job: ValidateJob) -> Path:
         with replacing(folder / f"{name}.csv") as temporary:
             numbers.to_csv(temporary, index=False, float_format="%.5g")
     for condition, (_, known) in truths.items():
-        every = examples(sub_network_runs(condition, of_estimates), found[condition], known)
-        write_examples(folder / file_name(condition.dataset), every)
+        if masked := sub_network_runs(condition, of_estimates):  # at smoke scale not of every data set
+            write_examples(folder / file_name(condition.dataset), examples(masked, found[condition], known))
     known_truths = {condition.dataset: known for condition, (_, known) in truths.items()}
     lines = _lines(job.scale, of_truth, of_estimates, known_truths)
     with style():
