@@ -8,7 +8,7 @@ PY       := .venv/bin/python
 
 .DEFAULT_GOAL := help
 FIGURES := fig1 fig2 fig3 fig4 fig4_vgg fig5 fig6 fig7 fig8 fig9 fig10 influence ablation onion leakage sensitivity early_stopping
-.PHONY: help data test test-slurm slurm-up slurm-down stress repro-check bench validate reproduce audit docs readme notebooks $(FIGURES)
+.PHONY: help data test test-slurm slurm-up slurm-down stress repro-check bench validate report reproduce audit docs readme notebooks $(FIGURES)
 
 help:  ## list the doors
 	@echo "turnover: which training examples does my network memorize?"
@@ -94,7 +94,7 @@ space := $(subst ,, )
 reproduce: $(FIGURES) validate  ## every figure, study and the validation, then copied to outputs/reference
 	mkdir -p outputs/reference/$(SCALE)/validate
 	cd $${TURNOVER_OUTPUTS:-outputs}/figures/$(SCALE) && cp $(FIGURES:=.png) $(FIGURES:=.csv) $(FIGURES:=.json) $(CURDIR)/outputs/reference/$(SCALE)
-	cd $${TURNOVER_OUTPUTS:-outputs}/validate/$(SCALE) && cp *.png *.csv *.json $(CURDIR)/outputs/reference/$(SCALE)/validate
+	cd $${TURNOVER_OUTPUTS:-outputs}/validate/$(SCALE) && cp *.png *.csv *.json *.parquet $(CURDIR)/outputs/reference/$(SCALE)/validate
 
 # ground truth, every estimator, wrong labels of two kinds and six amounts; then the table and its pictures
 VALIDATION := $(sort $(basename $(notdir $(wildcard conf/experiment/validate_*.yaml))))
@@ -107,6 +107,9 @@ validate: .venv/installed  ## which score is right? every estimator against grou
 audit: .venv/installed  ## wrong labels in your own images: DATA=folder or file.npz
 	@$(if $(DATA),,echo "make audit DATA=path: a folder with a subfolder of images for each class, or an npz file with x and y"; exit 2)
 	$(PY) scripts/audit.py 'data="$(DATA)"' $(OVERRIDES)
+
+report: .venv/installed  ## one page of all results that opens offline: outputs/report/index.html
+	$(PY) scripts/report.py scale=$(SCALE)
 
 test: .venv/installed  ## all tests, with style and types
 	$(PY) -m ruff check .

@@ -25,6 +25,7 @@ from turnover.run import execute
 from turnover.store import Run, checkout
 from turnover.tables import read_influences, read_scores
 from turnover.validation.estimates import TITLES, Condition, gather
+from turnover.validation.examples import read_examples
 from turnover.validation.influence import influence_agreement
 from turnover.validation.leave_one_out import split_seeds
 from turnover.validation.table import COLUMNS
@@ -100,6 +101,15 @@ def test_a_row_is_what_its_runs_say(folder: Path, table: pd.DataFrame) -> None:
     assert mine.loc[2, "spearman_clean"] == pytest.approx(spearmanr(mean[~wrong], real[~wrong]).statistic, abs=1e-4)
     assert mine.loc[2, "auroc"] == pytest.approx(oracles.auroc(mean, wrong), abs=1e-4)
     assert mine.loc[2, "pearson"] == pytest.approx(np.corrcoef(mean, real)[0, 1], abs=1e-4)
+
+
+def test_every_example_is_kept_with_its_scores(folder: Path) -> None:
+    examples = read_examples(folder / "examples_mnist.parquet")
+    tables = [read_scores(Run(config).folder) for config in configs(["validate_scores_turnover"])]
+    mean = np.mean([each["score"].to_numpy(dtype=float) for each in tables], axis=0)
+    np.testing.assert_allclose(examples["turnover"], mean, rtol=1e-5, atol=1e-6)
+    real = read_scores(Run(configs(["validate_truth"])[0]).folder)
+    np.testing.assert_allclose(examples["true_memorization"], real["memorization"], atol=1e-6)
 
 
 def test_costs_are_trainings_of_the_ordinary_network(folder: Path, table: pd.DataFrame) -> None:

@@ -42,6 +42,14 @@ def ensure(name: str, root: Path | None = None) -> Contents:
     return obtain(COLLECTIONS[name], data_root() if root is None else root)
 
 
+def at_hand(name: str) -> bool:
+    """Whether the files of dataset `name` lie below `data_root()`, or it has none; without a look at checksums."""
+    if name not in COLLECTIONS:
+        return True
+    folder = data_root() / COLLECTIONS[name].folder
+    return all((folder / each).is_file() for each in COLLECTIONS[name].files)
+
+
 def obtain(collection: Collection, root: Path) -> Contents:
     """The verified files of a collection below `root`, fetched first if need be. Safe in several processes at once."""
     try:

@@ -20,6 +20,7 @@ from turnover.figures.validate_exposure import exposure as draw_exposure
 from turnover.options import Group
 from turnover.store import Run, now, outputs_root, provenance, replacing, require, write_json
 from turnover.validation.estimates import Condition, gather
+from turnover.validation.examples import examples, file_name, sub_network_runs, write_examples
 from turnover.validation.influence import influence_agreement
 from turnover.validation.leave_one_out import against_leave_one_out, split_seeds
 from turnover.validation.privacy import exposure
@@ -42,7 +43,8 @@ class ValidateJob(Group):
 
 
 def make(job: ValidateJob) -> Path:
-    """Write table.csv, exposure.csv, leave_one_out.csv, four pictures and validate.json; returns the table's path.
+    """Write table.csv, exposure.csv, leave_one_out.csv, all examples of each data set with their scores, four pictures
+    and validate.json; returns the table's path.
 
     Raises:
         RunFailed: a run is missing; names the command that makes it.
@@ -66,6 +68,9 @@ def make(job: ValidateJob) -> Path:
     for name, numbers in (("table", table), ("exposure", exposed), ("leave_one_out", exact)):
         with replacing(folder / f"{name}.csv") as temporary:
             numbers.to_csv(temporary, index=False, float_format="%.5g")
+    for condition, (_, known) in truths.items():
+        if masked := sub_network_runs(condition, of_estimates):  # at smoke scale not of every data set
+            write_examples(folder / file_name(condition.dataset), examples(masked, found[condition], known))
     known_truths = {condition.dataset: known for condition, (_, known) in truths.items()}
     lines = _lines(job.scale, of_truth, of_estimates, known_truths)
     with style():

@@ -1,0 +1,30 @@
+"""Write the report, one page that opens offline, from finished results. Prints the page's path as its last line."""
+
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from turnover.cli import enter, one_message
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="report")
+def main(config: DictConfig) -> None:
+    from turnover.refusals import parse
+    from turnover.report.make import ReportJob, make
+
+    with one_message():
+        values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+        print(make(parse(ReportJob, values)), flush=True)
+
+
+def known() -> list[str]:
+    """The fields of this entry point's config."""
+    from turnover.refusals import fields
+    from turnover.report.make import ReportJob
+
+    return fields(ReportJob)
+
+
+if __name__ == "__main__":
+    enter(main, known)
