@@ -112,7 +112,7 @@ def image_networks(
     labels, ids = torch.randint(10, (count,), device=device), torch.arange(count, device=device)
 
     def contestant(masked: bool, precision: Precision, layout: torch.memory_format) -> Callable[[], object]:
-        model = make().to(device).to(memory_format=layout)  # type: ignore[call-overload]
+        model = make().to(device).to(memory_format=layout)
         if masked:
             turnover.attach(model)
         optimizer = torch.optim.SGD(model.parameters(), 0.001)

@@ -4,14 +4,14 @@ import math
 from typing import Any
 
 from turnover.documentation.reference import Result, of_figure, results
-from turnover.documentation.words import words
+from turnover.report.wording import measure
 
 _MOST_PLACES = 4  # decimals
 
 
-def number(measure: Result) -> str:
+def number(result: Result) -> str:
     """Effect and 95 % interval, told to two digits of its half width and at most four decimals."""
-    effect, interval = measure["effect"], measure["interval"]
+    effect, interval = result["effect"], result["interval"]
     if interval is None:
         return f"{effect:.3g} (one seed)"
     half = (interval[1] - interval[0]) / 2
@@ -22,12 +22,12 @@ def number(measure: Result) -> str:
     return f"{effect:.{places}f} [{low}, {high}]"
 
 
-def side(measure: Result) -> str:
+def side(result: Result) -> str:
     """What is claimed of a measure: on which side of which number it lies."""
-    if measure["threshold"] is None:
+    if result["threshold"] is None:
         return "reported only"
-    sign = ">" if measure["side"] == "above" else "<"
-    return f"{sign} {measure['threshold']:g}" + (" (condition)" if measure["condition"] else "")
+    sign = ">" if result["side"] == "above" else "<"
+    return f"{sign} {result['threshold']:g}" + (" (condition)" if result["condition"] else "")
 
 
 def verdicts(result: Result) -> str:
@@ -68,7 +68,7 @@ def _table(claims: dict[str, Result], *, deciding: bool = False) -> str:
             if deciding and each["threshold"] is None:
                 continue
             there = measured.get(each["name"])
-            rows.append([words(each["name"]), side(each), number(each), number(there) if there else ""])
+            rows.append([measure(each["name"]), side(each), number(each), number(there) if there else ""])
     return markdown_table(rows)
 
 
