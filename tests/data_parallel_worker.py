@@ -1,0 +1,40 @@
+"""One of the processes of `tests/test_data_parallel.py`: trains on its share of every batch, the first one saves."""
+
+import sys
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch.nn.parallel import DistributedDataParallel
+
+import turnover
+from turnover.models.mlp import mlp
+
+STEPS, BATCH, EXAMPLES = 20, 32, 128
+
+
+def train(path: str, rank: int, processes: int) -> None:
+    """Each process takes every `processes`-th example of a batch; masks follow the example's id wherever it goes."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(EXAMPLES, 30, generator=generator)
+    y = torch.randint(4, (EXAMPLES,), generator=generator)
+    torch.manual_seed(1)
+    network = turnover.attach(mlp(30, [64, 48], 4), seed=7)
+    model = DistributedDataParallel(network) if processes > 1 else network
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    for _ in range(STEPS):
+        ids = torch.randint(EXAMPLES, (BATCH,), generator=generator)[rank::processes]
+        optimizer.zero_grad()
+        with turnover.own(model, ids):
+            loss = F.cross_entropy(model(x[ids]), y[ids])
+        loss.backward()
+        optimizer.step()
+    if rank == 0:
+        torch.save(network.state_dict(), path)
+
+
+if __name__ == "__main__":
+    dist.init_process_group("gloo")
+    train(sys.argv[1], dist.get_rank(), dist.get_world_size())
+    dist.barrier()  # a process that ends while the other still talks to it would make it fail
+    dist.destroy_process_group()
