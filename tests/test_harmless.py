@@ -15,7 +15,8 @@ from turnover.harmless import LAUNCHERS, refuse_code
 
 CALL = {"_target_": "os.system", "command": "touch {mark}"}
 LOGGER = {"version": 1, "handlers": {"x": {"()": "os.system", "command": "touch {mark}"}}, "root": {"handlers": ["x"]}}
-RESOLVED = "{{_target_:turnover.data.sources.run_client,command:[touch,{mark}],folder:{{_target_:pathlib.Path}},hint:x}}"
+CLIENT = "turnover.data.clients.run_client"
+RESOLVED = f"{{{{_target_:{CLIENT},command:[touch,{{mark}}],folder:{{{{_target_:pathlib.Path}}}},hint:x}}}}"
 FILE = "{{class:logging.FileHandler,filename:{mark}}}"
 ATTACKS: dict[str, dict[str, object]] = {
     "a callback": {"callbacks": {"more": CALL}},
@@ -139,6 +140,20 @@ def test_a_launcher_of_someone_else_is_refused(tmp_path: Path) -> None:
     done = run(tmp_path, {}, "-m", "hydra/launcher=evil", "seed=0,1")
     told = "refused: hydra/launcher = evil: allowed: basic, joblib, slurm, submitit_slurm, submitit_local\n"
     assert (done.returncode, done.stderr) == (2, told)
+
+
+def test_what_is_chosen_in_another_process_is_checked_there(tmp_path: Path) -> None:
+    """A worker of joblib has a variable that the process which starts it has not."""
+    mark, folder = tmp_path / "mark", tmp_path / "sent" / "extra"
+    folder.mkdir(parents=True)
+    handlers = {"x": {"class": "logging.FileHandler", "filename": str(mark)}}
+    evil = {"hydra": {"job_logging": {"handlers": handlers, "root": {"handlers": ["x"]}}}}
+    for name, content in {"1": evil, "harmless": {}}.items():
+        (folder / f"{name}.yaml").write_text("# @package _global_\n" + yaml.safe_dump(content), encoding="utf-8")
+    chosen: dict[str, object] = {"defaults": [{"/extra": "${oc.env:ENABLE_IPC,harmless}"}]}
+    done = run(tmp_path, chosen, "-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=0,1", "epochs=1")
+    assert (done.returncode, mark.exists()) == (2, False), done.stderr
+    assert "refused: hydra.job_logging." in done.stderr
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)

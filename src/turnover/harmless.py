@@ -8,10 +8,14 @@ plain value. All else in a config, perhaps sent by someone else, is data, and ty
 
 import re
 from collections.abc import Iterator
-from functools import cache, wraps
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import hydra._internal.hydra
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from turnover.errors import RefusedInput
@@ -22,9 +26,14 @@ Field = tuple[str, ...]  # names from the root; a name may itself hold a dot
 LAUNCHERS = ("basic", "joblib", "slurm", "submitit_slurm", "submitit_local")
 LAUNCHER_SETTINGS = """
     account array_parallelism comment constraint cpus_per_gpu cpus_per_task exclude gpus_per_node gpus_per_task gres
-    max_num_timeout mem_gb mem_per_cpu mem_per_gpu n_jobs name nodes partition qos signal_delay_s tasks_per_node timeout_min
+    max_num_timeout mem_gb mem_per_cpu mem_per_gpu n_jobs name nodes partition qos signal_delay_s tasks_per_node
+    timeout_min
 """.split()
-_SETTINGS = {("hydra", "launcher", name) for name in LAUNCHER_SETTINGS} | {("hydra", "verbose"), ("hydra", "job", "name")}
+_SETTINGS = {
+    ("hydra", "verbose"),
+    ("hydra", "job", "name"),
+    *(("hydra", "launcher", name) for name in LAUNCHER_SETTINGS),
+}
 _NOTES = [  # what Hydra notes of the command itself; overrides are composed and checked in their turn
     ("hydra", "runtime"),
     ("hydra", "overrides"),
@@ -37,21 +46,19 @@ _SWEEP_FOLDER = ("hydra", "sweep", "dir")
 _PLAIN = re.compile(r"[\w.,:;@+*|&()\[\]=/!-]*", re.ASCII)  # no space, no quote, no line: nothing for a shell
 
 
-def guard() -> None:
-    """From now on every config that Hydra composes is checked before anything in it is used."""
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+class GuardedLoader(ConfigLoaderImpl):
+    """Composes configs as Hydra does, and refuses code in them; other processes get it with their job."""
 
-    load = ConfigLoaderImpl.load_configuration
-    if hasattr(load, "__wrapped__"):
-        return
-
-    @wraps(load)
-    def checked(self: ConfigLoaderImpl, *arguments: Any, **options: Any) -> DictConfig:
-        config = load(self, *arguments, **options)
+    def load_configuration(self, *arguments: Any, **options: Any) -> DictConfig:
+        """A composed config, checked before anything in it is used."""
+        config = super().load_configuration(*arguments, **options)
         refuse_code(config)
         return config
 
-    ConfigLoaderImpl.load_configuration = checked  # type: ignore[method-assign]
+
+def guard() -> None:
+    """From now on every config that Hydra composes is checked."""
+    hydra._internal.hydra.ConfigLoaderImpl = GuardedLoader  # type: ignore[attr-defined]
 
 
 def refuse_code(config: DictConfig) -> None:
@@ -76,7 +83,7 @@ def refuse_code(config: DictConfig) -> None:
             if not _plain(value):
                 raise RefusedInput(f"{told}: must be a number or a plain word, as it may end up in a shell script")
         elif field == _SWEEP_FOLDER:
-            if not _plain(value) or not _below_outputs(Path(value)):
+            if not _plain(value) or not _below_outputs(Path(str(value))):
                 raise RefusedInput(f"{told}: must be a folder below {outputs_root()}, outside of runs, without spaces")
         else:
             raise RefusedInput(f"{told}: a config cannot change this part of Hydra; {_advice(field)}")
@@ -85,15 +92,10 @@ def refuse_code(config: DictConfig) -> None:
 @cache
 def _ours(name: str, launcher: str) -> dict[Field, Any]:
     """What the configs of this repository say to Hydra, nothing resolved."""
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
-    from hydra._internal.utils import create_config_search_path
-    from hydra.types import RunMode
-
     folder = checkout() / "conf"
     known = name if (folder / f"{name}.yaml").is_file() else "train"
-    load = getattr(ConfigLoaderImpl.load_configuration, "__wrapped__", ConfigLoaderImpl.load_configuration)
     loader = ConfigLoaderImpl(create_config_search_path(str(folder)))
-    config = load(loader, known, [f"hydra/launcher={launcher}"], RunMode.MULTIRUN)  # which does without a figure
+    config = loader.load_configuration(known, [f"hydra/launcher={launcher}"], RunMode.MULTIRUN)  # without a figure too
     return dict(_leaves(OmegaConf.to_container(config, resolve=False), ()))
 
 
