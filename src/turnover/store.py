@@ -35,9 +35,8 @@ SCRATCH = "scratch"  # in a run's folder: besides its checkpoint, what a killed 
 
 def checkout() -> Path:
     """The folder that holds `conf/`, `data/` and `outputs/`: the repository, else the working directory."""
-    repository = (
-        Path(__file__).resolve().parents[2]
-    )  # only this far up: an installed package may lie in another project
+    # only this far up: an installed package may lie in another project
+    repository = Path(__file__).resolve().parents[2]
     return repository if (repository / "conf" / "train.yaml").is_file() else Path.cwd()
 
 
@@ -58,11 +57,21 @@ def replacing(path: Path) -> Iterator[Path]:
             if shutil.disk_usage(path.parent).free < _NO_ROOM:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
             raise
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        _flush(temporary)
         temporary.replace(path)
+        with suppress(OSError):  # not every file system can
+            _flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Make the content of a file, or the names in a folder, outlast a loss of power."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def write_text(path: Path, text: str) -> None:
