@@ -128,34 +128,6 @@ def test_a_damaged_file_of_a_finished_run_is_named_and_the_run_made_again(
     assert (found.state, found.about) == ("finished", "")
 
 
-def test_kinds_of_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    finished, stopped, other = (digits(*SMALL, f"seed={seed}") for seed in range(3))
-    execute(finished)
-    stop_after(2, stopped, monkeypatch)
-    with pytest.raises(RunFailed):
-        execute(digits(*SMALL, "optimizer.lr=1e30"))
-    run = Run(other)
-    with run.lock():
-        (run.folder / "manifest.json").write_text(json.dumps({"status": "running", "message": ""}))
-        states = {each.folder.name: each.state for each in housekeeping.runs()}
-        [held] = [each for each in housekeeping.runs() if each.state == "running"]
-        assert not housekeeping.remove(held), "a process works on it"
-    assert states[Run(finished).name] == "finished"
-    assert states[Run(stopped).name] == "interrupted"
-    assert states[run.name] == "running"
-    assert sorted(states.values()) == ["failed", "finished", "interrupted", "running"]
-
-
-def test_a_run_of_an_earlier_stage_is_old(monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = execute(digits(*SMALL))
-    monkeypatch.setattr("turnover.config.STAGE_VERSION", 99)
-    monkeypatch.setattr("turnover.housekeeping.STAGE_VERSION", 99)
-    [found] = housekeeping.runs()
-    assert (found.state, found.about) == ("old", "made by stage 2, the code is at 99")
-    assert not Run(digits(*SMALL)).finished, "it is not used"
-    assert folder.exists()
-
-
 def test_runs_made_before_there_were_checksums_are_believed() -> None:
     config = digits(*SMALL)
     folder = execute(config)

@@ -12,19 +12,19 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from turnover import integrity
 from turnover.config import STAGE_VERSION, RunConfig, identity
 from turnover.errors import RefusedInput, RunFailed
 from turnover.estimators import NoEstimator
+from turnover.locking import locked
+from turnover.manifest import read_manifest
 
 log = logging.getLogger("turnover")
 
@@ -88,10 +88,10 @@ def write_json(path: Path, value: Any) -> None:
 class Run:
     """The folder of one run."""
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, config: RunConfig, stage: int | None = None) -> None:
         self.config = config
         entry = "train" if isinstance(config.estimator, NoEstimator) else "score"
-        self.name = f"{entry}-{config.dataset.name}-{config.model.name}-{identity(config)}"
+        self.name = f"{entry}-{config.dataset.name}-{config.model.name}-{identity(config, stage)}"
         self.folder = outputs_root() / "runs" / self.name
 
     @property
@@ -102,37 +102,20 @@ class Run:
     @property
     def manifest(self) -> dict[str, Any]:
         """What is recorded of the run: status, seconds, versions, commit, device; empty if it was never started."""
-        path = self.folder / "manifest.json"
-        if not path.exists():
+        try:
+            return read_manifest(self.folder)
+        except FileNotFoundError:
             return {}
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            found = None
-        if isinstance(found, dict):
-            return found
-        if self.finished:
-            raise RunFailed(f"{path} is damaged: {_removal(self.name)} and make it again")
-        log.warning("%s is damaged: what it said of earlier starts is lost", path)
-        return {}
+        except ValueError as error:
+            path = self.folder / "manifest.json"
+            if self.finished:
+                raise RunFailed(f"{path} is damaged ({error}): {_removal(self.name)} and make it again") from None
+            log.warning("%s is damaged (%s): what it said of earlier starts is lost", path, error)
+            return {}
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> AbstractContextManager[None]:
         """Only one process works on the run; another one waits and says so."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RefusedInput(f"cannot write to {self.folder}: {error.strerror}; set TURNOVER_OUTPUTS") from None
-        lock = FileLock(self.folder / LOCK)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            log.info("another process works on %s: waiting for it", self.name)
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
+        return locked(self.folder / LOCK, self.name)
 
     @contextmanager
     def working(self, provenance: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -155,7 +138,7 @@ class Run:
             **provenance,
         }
         extra: dict[str, Any] = {}
-        _remove_leftovers(self.folder)
+        remove_leftovers(each for part in ("", "scored/", f"{SCRATCH}/") for each in self.folder.glob(f"{part}.*.*"))
         write_json(self.folder / "manifest.json", manifest)
 
         def record(status: str, message: str = "") -> None:
@@ -245,8 +228,8 @@ def _processor() -> str:
     )
 
 
-def _remove_leftovers(folder: Path) -> None:
-    # what `replacing` had begun when its process was killed; safe under the run's lock
-    for path in [*folder.glob(".*.*"), *folder.glob("scored/.*.*"), *folder.glob(f"{SCRATCH}/.*.*")]:
+def remove_leftovers(paths: Iterable[Path]) -> None:
+    """Remove what `replacing` had begun when its process was killed; safe under the lock of what is worked on."""
+    for path in paths:
         if path.suffix[1:].isdigit():
             path.unlink(missing_ok=True)
