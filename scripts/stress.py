@@ -43,7 +43,7 @@ FIGURE = [
     "epochs=10",
     "estimator.targets=20",
 ]  # instead of MNIST
-TABLES = ("*.parquet", "*.npz", "config.yaml", "DONE", "*.csv", "*.png")
+TABLES = ("*.parquet", "*.npz", "config.yaml", "*.csv", "*.png")
 
 
 def main() -> int:

@@ -372,7 +372,7 @@ def test_stopped_in_a_score_run_or_in_the_run_itself_it_goes_on_with_the_same_nu
     assert Run(stopped).manifest["status"] == "interrupted"
     assert Run(config).folder.exists() == (stop == 5), "a run starts when its score runs are finished"
     folder = execute(config)
-    for name in ("metrics.parquet", "subsets.parquet", "config.yaml", "DONE"):
+    for name in ("metrics.parquet", "subsets.parquet", "config.yaml"):
         assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
     assert "goes on after epoch 1 of 2" in (Run(stopped).folder / "log.txt").read_text()
 

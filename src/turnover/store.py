@@ -97,7 +97,7 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether all its files are there."""
-        return (self.folder / "DONE").exists()
+        return (self.folder / integrity.DONE).exists()
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -148,22 +148,26 @@ class Run:
 
         try:
             yield extra
+            record("finished")
+            self._seal()
         except (KeyboardInterrupt, Exception) as error:
             foreseen = isinstance(error, KeyboardInterrupt | RefusedInput | RunFailed)
             log.debug("%s: %s", type(error).__name__, error, exc_info=not foreseen)
+            ended = ("failed", f"{type(error).__name__}: {error}")
+            if isinstance(error, KeyboardInterrupt):
+                ended = ("interrupted", "stopped; the same command goes on from the last checkpoint")
             with suppress(OSError):  # on a full disk what is told is why the work failed
-                if isinstance(error, KeyboardInterrupt):
-                    record("interrupted", "stopped; the same command goes on from the last checkpoint")
-                else:
-                    record("failed", f"{type(error).__name__}: {error}")
+                if not self.finished:  # or it was stopped behind its last step
+                    record(*ended)
             raise
-        record("finished")
-        rows = [
-            (each.relative_to(self.folder).as_posix(), integrity.sha256(each)) for each in integrity.files(self.folder)
-        ]
-        write_text(self.folder / integrity.NAME, integrity.table(rows))
-        write_text(self.folder / "DONE", identity(self.config) + "\n")
         self.remove_scratch()  # until DONE is there, it may be needed
+
+    def _seal(self) -> None:
+        """Write the checksums of all files and, last of all, DONE: identity of the run, checksum of checksums.txt."""
+        every = integrity.rows(self.folder, integrity.files(self.folder))
+        write_text(self.folder / integrity.NAME, integrity.table(every))
+        itself = integrity.rows(self.folder, [self.folder / integrity.NAME])
+        write_text(self.folder / integrity.DONE, f"{identity(self.config)}\n{integrity.table(itself)}")
 
     def remove_scratch(self) -> None:
         """Remove what only an unfinished run needs; a process may have been killed between DONE and this."""
