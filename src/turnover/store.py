@@ -174,6 +174,12 @@ class Run:
         shutil.rmtree(self.folder / SCRATCH, ignore_errors=True)
 
 
+def cannot_go_on(path: Path, name: str) -> RunFailed:
+    """What is raised if a stopped run needs a file that is lost, and that cannot be made again by itself."""
+    remedy = f"remove it, scripts/runs.py gc {name} --failed --yes, and start it again"
+    return RunFailed(f"{path} is missing or damaged, so the run cannot go on: {remedy}")
+
+
 def _removal(name: str) -> str:
     return f"scripts/runs.py gc {name} --damaged --yes"
 
