@@ -9,6 +9,7 @@ python scripts/runs.py gc --damaged --failed [--yes]
 import argparse
 import sys
 
+from turnover.cli import leave
 from turnover.housekeeping import REMOVABLE, Found, remove, runs
 from turnover.values import clock, size
 
@@ -41,7 +42,7 @@ def main() -> int:
 
 
 def line(each: Found) -> str:
-    seconds = clock(float(each.manifest.get("seconds", 0)))
+    seconds = clock(each.manifest.get("seconds", 0.0))
     return f"{each.folder.name:48} {each.state:12} {seconds:>8} {size(each.size):>9}  {each.about}".rstrip()
 
 
@@ -65,11 +66,14 @@ def clean(chosen: list[Found], *, really: bool) -> int:
     for each in chosen:
         print(line(each))
         if really and not remove(each):
-            print("  a process works on it: left alone")
+            print("  a process works on it, or did since: left alone")
     done = "removed" if really else "would be removed; add --yes"
     print(f"{len(chosen)} runs, {size(sum(each.size for each in chosen))} {done}")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except Exception as error:
+        leave(error)

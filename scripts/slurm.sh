@@ -9,14 +9,46 @@ home=${TURNOVER_SLURM:-/var/tmp/turnover-slurm}
 
 say() { echo "slurm: $*" >&2; }
 
-stop() {
+mark="ClusterName=turnover"  # a line of our slurm.conf
+
+ours() {  # whether the folder is one that this script has made, or is empty or not there
+  [ ! -e "$home" ] || [ -z "$(ls -A "$home")" ] || grep -qsx "$mark" "$home/slurm.conf"
+}
+
+running() {  # the processes that this script has started from the folder, by their names and not by their numbers alone
+  local name pid command
   for name in slurmd slurmctld slurmdbd mariadb munged; do
-    if [ -s "$home/$name.pid" ]; then kill "$(cat "$home/$name.pid")" 2>/dev/null || true; fi
+    pid=$(cat "$home/$name.pid" 2>/dev/null) || continue
+    command=$(ps -o comm= -p "$pid" 2>/dev/null) || continue
+    case $command in "$name" | "${name}d") echo "$pid" ;; esac
   done
-  for _ in $(seq 50); do
-    pgrep -F "$home/mariadb.pid" >/dev/null 2>&1 || break
-    sleep 0.1
+}
+
+stop() {
+  if ! ours; then
+    say "$home has files, but no slurm.conf of this script: nothing is stopped or removed; set TURNOVER_SLURM"
+    exit 1
+  fi
+  if [ -n "$(running)" ] && [ -e "$home/slurmctld.pid" ]; then  # jobs would outlive the daemons
+    export SLURM_CONF=$home/slurm.conf
+    timeout 10 squeue -h -o %A 2>/dev/null | timeout 10 xargs -r scancel --full 2>/dev/null || true
+    for _ in $(seq 50); do
+      [ -n "$(timeout 10 squeue -h 2>/dev/null)" ] || break
+      sleep 0.1
+    done
+  fi
+  for signal in TERM KILL; do
+    # shellcheck disable=SC2046  # a word for each process
+    [ -z "$(running)" ] || kill -s "$signal" $(running) 2>/dev/null || true
+    for _ in $(seq 100); do
+      [ -n "$(running)" ] || break
+      sleep 0.1
+    done
   done
+  if [ -n "$(running)" ]; then
+    say "these do not end: $(running | xargs); $home stays"
+    exit 1
+  fi
   rm -rf "$home"
 }
 
@@ -53,7 +85,7 @@ configure() {
   dd if=/dev/urandom of="$home/munge.key" bs=1024 count=1 status=none
   chmod 400 "$home/munge.key"
   cat >"$home/slurm.conf" <<CONF
-ClusterName=turnover
+$mark
 SlurmctldHost=$host(127.0.0.1)
 SlurmUser=root
 SlurmdUser=root

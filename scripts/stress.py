@@ -2,7 +2,8 @@
 
 Runs of every kind and figures are made by several processes at once on one store. Each process is killed (SIGKILL) at a
 random moment, and another one goes on, until all is finished; then the tables are compared, byte by byte, with those
-of runs that nobody disturbed. This is repeated with new stores until there were enough kills.
+of runs that nobody disturbed. This is repeated with new stores until there were enough kills of processes at work,
+which hold the lock of a run or of a figure; others wait for one of these, or find their work done.
 """
 
 import argparse
@@ -42,12 +43,12 @@ FIGURE = [
     "epochs=10",
     "estimator.targets=20",
 ]  # instead of MNIST
-TABLES = ("*.parquet", "*.npz", "config.yaml", "DONE", "*.csv", "*.png")
+TABLES = ("*.parquet", "*.npz", "config.yaml", "*.csv", "*.png")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--kills", type=int, default=200, help="of processes at work")
     parser.add_argument("--processes", type=int, default=8, help="at once")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     given = parser.parse_args()
@@ -63,18 +64,19 @@ def main() -> int:
         seconds[name] = time.monotonic() - start
     print(f"seed {given.seed}; {len(tasks)} tasks, undisturbed {sum(seconds.values()):.0f} s; in {folder}", flush=True)
     expected = tables(folder / "undisturbed")
-    kills = rounds = failures = 0
+    kills = others = rounds = failures = 0
     while kills < given.kills:
         rounds += 1
         store = folder / f"round-{rounds}"
         os.environ["TURNOVER_OUTPUTS"] = str(store)
-        killed, failed = disturbed(tasks, seconds, given.processes, given.kills - kills, dice, folder / "log.txt")
-        kills, failures = kills + killed, failures + failed
+        killed, idle, failed = disturbed(tasks, seconds, given.processes, given.kills - kills, dice, folder / "log.txt")
+        kills, others, failures = kills + killed, others + idle, failures + failed
         found, broken = tables(store), [each for each in housekeeping.runs(thorough=True) if each.state != "finished"]
         differ = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
         failures += len(differ) + len(broken)
         print(f"round {rounds}: {kills} kills so far; {len(found)} files, {len(differ)} differ {differ}", flush=True)
-    print(f"{kills} kills in {rounds} rounds, {given.processes} processes at once: {failures} failures")
+    told = f"{kills} kills of processes at work and {others} of waiting ones in {rounds} rounds"
+    print(f"{told}, {given.processes} processes at once: {failures} failures")
     if not failures:
         shutil.rmtree(folder)
     return int(failures > 0)
@@ -130,15 +132,18 @@ def disturbed(
     most: int,
     dice: random.Random,
     log: Path,
-) -> tuple[int, int]:
-    """Do all tasks with killed processes; the numbers of kills and of processes that failed by themselves."""
-    left, killed, failed = set(tasks), 0, 0
+) -> tuple[int, int, int]:
+    """Do all tasks with killed processes; kills of those at work, of others, and how many failed by themselves."""
+    left, killed, idle, failed = set(tasks), 0, 0, 0
     at_work: dict[int, tuple[str, float]] = {}
     while left:
         while len(at_work) < processes:
-            name = dice.choice(sorted(left))
+            doubled = [name for name, _ in at_work.values()]
+            # rather what fewest work on; there are fewer tasks than processes at the end, so some always wait
+            fewest = min(map(doubled.count, left))
+            name = dice.choice(sorted(each for each in left if doubled.count(each) == fewest))
             # kills stop when there were enough, so that all gets finished
-            life = dice.uniform(0, processes * seconds[name]) if killed < most else float("inf")
+            life = dice.uniform(0, processes / 2 * seconds[name]) if killed < most else float("inf")
             at_work[started(tasks[name], log)] = (name, time.monotonic() + life)
         for process, (name, end) in list(at_work.items()):
             gone, status = os.waitpid(process, os.WNOHANG)
@@ -147,14 +152,22 @@ def disturbed(
                 left -= {name} if status == 0 else set()
                 failed += status != 0
             elif time.monotonic() > end:
+                os.kill(process, signal.SIGSTOP)  # so that it is at work or not when it dies
+                holding = holds_lock(process)
                 os.kill(process, signal.SIGKILL)
                 wait(process)
                 del at_work[process]
-                killed += 1
+                killed, idle = killed + holding, idle + (not holding)
         time.sleep(0.01)
     for process in at_work:
         wait(process)
-    return killed, failed
+    return killed, idle, failed
+
+
+def holds_lock(process: int) -> bool:
+    """Whether a process holds a file lock, as the kernel lists them."""
+    lines = Path("/proc/locks").read_text(encoding="utf-8").splitlines()
+    return any(line.split()[1:5:3] == ["FLOCK", str(process)] for line in lines if "->" not in line)
 
 
 def tables(store: Path) -> dict[str, bytes]:

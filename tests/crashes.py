@@ -10,7 +10,7 @@ from turnover.config import RunConfig
 from turnover.run import execute
 from turnover.store import Run
 
-TABLES = ("metrics.parquet", "scores.parquet", "config.yaml", "DONE")
+TABLES = ("metrics.parquet", "scores.parquet", "config.yaml")
 
 
 class Crash(BaseException):

@@ -366,3 +366,36 @@ def test_a_wrong_override_of_a_figure_is_told_in_a_readable_way(
     assert code == 2
     assert all(part in message for part in parts), message
     assert never not in message, message
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"seed: [1\nfoo: }", "line 2"),
+        (b'seed: !!python/object/apply:os.system ["true"]', "could not determine a constructor for the tag"),
+        (b"\xff\xfe bad", "cannot be read"),
+        (b"seed: \x00", "special characters are not allowed"),
+    ],
+    ids=["syntax", "tag", "binary", "zero"],
+)
+def test_a_config_file_that_cannot_be_read_is_refused(content: bytes, told: str, tmp_path: Path) -> None:
+    folder = tmp_path / "sent" / "experiment"
+    folder.mkdir(parents=True)
+    (folder / "sent.yaml").write_bytes(content)
+    done = invoke(tmp_path / "outputs", "train.py", "--config-dir", str(tmp_path / "sent"), "+experiment=sent", *SMALL)
+    assert done.code == 2, done.err
+    assert done.err.startswith("refused: ")
+    assert told in done.err
+    assert len(done.err.splitlines()) == 1
+
+
+def test_a_sweep_over_nothing_is_refused(tmp_path: Path) -> None:
+    done = invoke(tmp_path / "outputs", "train.py", "-m", *SMALL, "seed=range(0)")
+    assert done.code == 2
+    assert "seed=range(0): a sweep over no value" in done.err
+
+
+def test_a_field_of_another_launcher_is_named(tmp_path: Path) -> None:
+    done = invoke(tmp_path / "outputs", "train.py", *SMALL, "hydra.launcher.n_jobs=0")
+    told = "refused: hydra.launcher.n_jobs = 0: there is no such field of what was chosen for hydra.launcher\n"
+    assert (done.code, done.err) == (2, told)

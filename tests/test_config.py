@@ -756,3 +756,16 @@ def test_no_group_of_the_schema_is_forgotten() -> None:
     modules = {schema.__name__, schema_of_options.__name__, schema_of_estimators.__name__}
     ours = {group for group in below(Group) if group.__module__ in modules}
     assert ours - {Training} == groups_of(RunConfig), "and the part of a run that knows neither data nor network"
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:0", "cuda:7", "cuda:10"])
+def test_devices(device: str) -> None:
+    assert run_config("dataset=digits", f"device={device}").device == device
+
+
+@pytest.mark.parametrize(
+    "device", ["cuda:01", "cuda:99999999999999999999", "cuda:300", "cuda:-1", "cuda:٣", "gpu", "CPU"]
+)
+def test_what_is_no_device_is_refused(device: str) -> None:
+    with pytest.raises(RefusedInput, match=r"device = .*: allowed: auto, cpu, cuda, cuda:N"):
+        run_config("dataset=digits", f"device='{device}'")

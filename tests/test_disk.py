@@ -74,3 +74,18 @@ def test_a_read_only_store_is_refused_and_still_read(disk: Path, monkeypatch: py
     assert "Traceback" not in other.err
     monkeypatch.setenv("TURNOVER_OUTPUTS", str(disk / "outputs"))
     assert [each.state for each in housekeeping.runs(thorough=True)] == ["finished"]
+
+
+def test_a_read_only_store_is_looked_after(disk: Path) -> None:
+    overrides = [*SMALL, "model.hidden=[16]", "dataset.limit=100"]
+    assert invoke(disk / "outputs", "score.py", *overrides).code == 0
+    assert invoke(disk / "outputs", "score.py", *overrides, "optimizer.lr=1e30").code == 3
+    for lock in disk.rglob(".lock"):
+        lock.unlink()
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    for arguments in (["ls"], ["verify"], ["gc", "--failed"]):
+        done = invoke(disk / "outputs", "runs.py", *arguments)
+        assert done.code == 0, done.err
+        assert "failed" in done.out or arguments == ["verify"] or "would be" in done.out
+    done = invoke(disk / "outputs", "runs.py", "gc", "--failed", "--yes")
+    assert (done.code, "Read-only file system" in done.err) == (3, True), done.err

@@ -2,6 +2,7 @@
 
 import json
 import math
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import score_oracles
 import torch
 from digits import digits
 from oracles import auroc
+from test_stopping import signalled
 from torch import Tensor
 
 from turnover import ensemble, members
@@ -26,6 +28,7 @@ from turnover.members import Design, design
 from turnover.parts import Parts, build, make_model
 from turnover.run import execute
 from turnover.seeding import stream
+from turnover.stopping import Stopped
 from turnover.store import Run
 from turnover.tables import ESTIMATES, SCORE_COLUMNS, read_metrics, read_scores
 from turnover.training.loop import train
@@ -326,10 +329,10 @@ def test_stopped_by_hand_it_goes_on_after_the_last_block(
             execute(config)
     scratch = Run(config).folder / "scratch"
     assert Run(config).manifest["status"] == "interrupted"
-    assert sorted(path.name for path in scratch.iterdir()) == ["00000.npz", "00001.npz"], "nothing half written"
+    assert sorted(path.name for path in scratch.iterdir()) == ["00000-00007.npz", "00008-00015.npz"]
     for number in lost:
-        (scratch / f"{number:05d}.npz").unlink()
-    (scratch / ".00002.npz.123").write_text("left by a killed process")
+        (scratch / f"{number:05d}-{number + 7:05d}.npz").unlink()
+    (scratch / ".00016-00019.npz.123").write_text("left by a killed process")
     blocks.clear()
 
     def watch(parts: Parts, config: RunConfig, plan: Design, block: list[int], on_step: Any) -> Any:
@@ -384,6 +387,26 @@ def test_what_cannot_be_stacked_is_trained_by_the_loop(option: str, monkeypatch:
         np.testing.assert_allclose(found["confidence"][network].numpy(), confidence, rtol=1e-5, atol=1e-5)
         assert found["right"][network].tolist() == right.tolist()
     assert found["confidence"].dtype == torch.float32
+
+
+@pytest.mark.parametrize("option", ["model.hidden=[8,8]", "precision=bfloat16", "augmentation=crop"])
+def test_of_networks_that_are_not_stacked_none_is_trained_twice(
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small(*HALVES, "epochs=2", option)
+    whole = execute(config)
+    monkeypatch.setenv("TURNOVER_OUTPUTS", str(tmp_path / "stopped"))
+    step = 2 * 2  # the steps of a network
+    with signalled(monkeypatch, 5 * step + 1, signal.SIGUSR2), pytest.raises(Stopped):
+        execute(config)
+    scratch = Run(config).folder / "scratch"
+    assert sorted(path.name for path in scratch.iterdir()) == [f"{number:05d}-{number:05d}.npz" for number in range(5)]
+    (scratch / "00005.npz").write_bytes(b"a block of eight networks, as they were once kept")
+    folder = execute(config)
+    for name in ("scores.parquet", "metrics.parquet"):
+        assert (folder / name).read_bytes() == (whole / name).read_bytes()
+    for name, values in oracles.kept(whole).items():
+        assert np.array_equal(oracles.kept(folder)[name], values)
 
 
 # --- leave-one-out ---
@@ -479,7 +502,8 @@ def test_networks_without_an_example_share_the_seeds_of_the_others() -> None:
 def test_a_block_has_equal_sizes_and_fits_a_stack(sizes: list[int]) -> None:
     included = torch.stack([torch.arange(10) < size for size in sizes])
     found = Design(included, list(range(len(sizes))), included.double().mean(1))
-    blocks = found.blocks()
+    assert found.blocks(1) == [[number] for number in range(len(sizes))]
+    blocks = found.blocks(8)
     assert [number for block in blocks for number in block] == list(range(len(sizes)))
     assert all(len({sizes[number] for number in block}) == 1 and len(block) <= 8 for block in blocks)
     assert len(blocks) == {20: 3, 17: 3, 3: 3, 1: 1}[len(sizes)]

@@ -32,7 +32,7 @@ GROUPS = [
     "subsets",
     "tracking",
 ]
-FIELDS = [name for name in fields() if name.split(".")[0] not in ("dataset", "logger", "device")]
+FIELDS = [name for name in fields() if name.split(".")[0] not in ("dataset", "logger")]
 FIELDS += ["dataset.limit", "dataset.test_limit", "dataset.normalization", "dataset.seed", "dataset.include_test"]
 SCALARS = [
     *(
@@ -69,6 +69,7 @@ SCALARS = [
         "[[1]]",
         "0x1f",
         "1_000",
+        *("auto", "cuda:01", "cuda:99", "cuda:٣", "'cuda:0\\n'"),
     ),
 ]
 

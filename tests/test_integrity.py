@@ -1,6 +1,7 @@
 """Files that are not what was written: noticed, named, and what can be made again is made again."""
 
-import json
+import errno
+import logging
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from digits import digits
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnover import housekeeping, integrity
+from turnover import housekeeping, integrity, plan
 from turnover.config import RunConfig
 from turnover.errors import RunFailed
 from turnover.run import execute
@@ -81,14 +82,78 @@ def test_damaged_checksums_cost_an_epoch_at_most(whole: Path, monkeypatch: pytes
     same(run.folder, whole)
 
 
+@pytest.mark.parametrize("content", [None, b"", b"nothing that makes sense\n"], ids=["gone", "empty", "nonsense"])
+@pytest.mark.parametrize("how", [0.3, 0.4, 0.5, 0.6, 0.7, "torn"])
+def test_without_checksums_a_damaged_checkpoint_is_noticed(
+    how: float | str, content: bytes | None, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = digits(*SMALL)
+    run = stop_after(3, config, monkeypatch)
+    path, checksums = run.folder / "checkpoint.pt", run.folder / "checksums.txt"
+    checksums.unlink() if content is None else checksums.write_bytes(content)
+    path.write_bytes(path.read_bytes()[:500]) if isinstance(how, str) else flip(path, how)
+    execute(config)
+    log = (run.folder / "log.txt").read_text()
+    assert f"checkpoint.pt of {run.name} is damaged" in log
+    assert "goes on after epoch 2 of 4" in log
+    same(run.folder, whole)
+
+
+def test_a_checkpoint_that_cannot_be_read_is_damaged(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = digits(*SMALL)
+    run = stop_after(3, config, monkeypatch)
+    path = run.folder / "checkpoint.pt"
+    path.write_bytes(path.read_bytes()[:500])
+    rows = [(path.name, integrity.sha256(path)), ("checkpoint-before.pt", integrity.sha256(before(path)))]
+    (run.folder / "checksums.txt").write_text(integrity.table(rows))
+    execute(config)
+    assert "goes on after epoch 2 of 4" in (run.folder / "log.txt").read_text()
+    same(run.folder, whole)
+
+
+def before(path: Path) -> Path:
+    return path.with_name("checkpoint-before.pt")
+
+
+@pytest.mark.parametrize("how", ["flipped", "torn", "gone"])
+@pytest.mark.parametrize("checksums", [True, False])
+def test_damaged_scores_of_an_earlier_epoch_stop_a_run_before_it_works(
+    how: str, checksums: bool, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = digits(*SMALL, "estimator.epochs=[1,4]")
+    run = stop_after(2, config, monkeypatch)
+    path = run.folder / "scored" / "epoch-00001.parquet"
+    content = path.read_bytes()
+    damage(path, how)
+    if not checksums:
+        (run.folder / "checksums.txt").unlink()
+    remedy = rf"epoch-00001.parquet is missing or damaged.*scripts/runs.py gc {run.name} --failed --yes"
+    with pytest.raises(RunFailed, match=remedy):
+        execute(config)
+    assert not (run.folder / "scores.parquet").exists()
+    path.write_bytes(content)
+    execute(config)
+    assert torch.equal(*(torch.load(each / "checkpoint.pt")["model"]["1.weight"] for each in (run.folder, whole)))
+
+
+def damage(path: Path, how: str) -> None:
+    if how == "flipped":
+        flip(path, 0.0 if path.name == "DONE" else 0.5)  # behind its identity it says what checksums.txt must be
+    elif how == "torn":
+        path.write_bytes(path.read_bytes()[:-20])
+    else:
+        path.unlink()
+
+
 def same(folder: Path, other: Path) -> None:
-    for name in ("metrics.parquet", "scores.parquet", "config.yaml", "DONE"):
+    for name in ("metrics.parquet", "scores.parquet", "config.yaml"):
         assert (folder / name).read_bytes() == (other / name).read_bytes(), name
     ours, theirs = (torch.load(each / "checkpoint.pt", weights_only=True)["model"] for each in (folder, other))
     assert all(torch.equal(ours[key], value) for key, value in theirs.items())
 
 
 FILES = ("checkpoint.pt", "config.yaml", "manifest.json", "metrics.parquet", "scores.parquet")
+SEALS = ("checksums.txt", "DONE")
 
 
 def test_a_finished_run_has_checksums_that_sha256sum_reads() -> None:
@@ -99,7 +164,7 @@ def test_a_finished_run_has_checksums_that_sha256sum_reads() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [*FILES, *SEALS])
 @pytest.mark.parametrize("how", ["flipped", "torn", "gone"])
 def test_a_damaged_file_of_a_finished_run_is_named_and_the_run_made_again(
     name: str, how: str, monkeypatch: pytest.MonkeyPatch
@@ -107,14 +172,12 @@ def test_a_damaged_file_of_a_finished_run_is_named_and_the_run_made_again(
     config = digits(*SMALL)
     folder = execute(config)
     before = {each: (folder / each).read_bytes() for each in ("metrics.parquet", "scores.parquet")}
-    if how == "flipped":
-        flip(folder / name)
-    elif how == "torn":
-        (folder / name).write_bytes((folder / name).read_bytes()[:-20])
-    else:
-        (folder / name).unlink()
+    damage(folder / name, how)
+    if (name, how) == ("DONE", "gone"):  # then it is not finished, and does its last step again
+        assert not integrity.damaged(execute(config))
+        return
     if name != "checkpoint.pt":
-        remedy = rf"is damaged \({name}\): scripts/runs.py gc {folder.name} --damaged --yes, then "
+        remedy = rf"is damaged \({name}.*\): scripts/runs.py gc {folder.name} --damaged --yes, then "
         with pytest.raises(RunFailed, match=remedy + "make it"):
             require(Run(config), "make it")
         with pytest.raises(RunFailed, match=remedy + "the same command"):
@@ -128,39 +191,72 @@ def test_a_damaged_file_of_a_finished_run_is_named_and_the_run_made_again(
     assert (found.state, found.about) == ("finished", "")
 
 
-def test_kinds_of_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    finished, stopped, other = (digits(*SMALL, f"seed={seed}") for seed in range(3))
-    execute(finished)
-    stop_after(2, stopped, monkeypatch)
-    with pytest.raises(RunFailed):
-        execute(digits(*SMALL, "optimizer.lr=1e30"))
-    run = Run(other)
-    with run.lock():
-        (run.folder / "manifest.json").write_text(json.dumps({"status": "running", "message": ""}))
-        states = {each.folder.name: each.state for each in housekeeping.runs()}
-        [held] = [each for each in housekeeping.runs() if each.state == "running"]
-        assert not housekeeping.remove(held), "a process works on it"
-    assert states[Run(finished).name] == "finished"
-    assert states[Run(stopped).name] == "interrupted"
-    assert states[run.name] == "running"
-    assert sorted(states.values()) == ["failed", "finished", "interrupted", "running"]
-
-
-def test_a_run_of_an_earlier_stage_is_old(monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = execute(digits(*SMALL))
-    monkeypatch.setattr("turnover.config.STAGE_VERSION", 99)
-    monkeypatch.setattr("turnover.housekeeping.STAGE_VERSION", 99)
-    [found] = housekeeping.runs()
-    assert (found.state, found.about) == ("old", "made by stage 2, the code is at 99")
-    assert not Run(digits(*SMALL)).finished, "it is not used"
-    assert folder.exists()
-
-
 def test_runs_made_before_there_were_checksums_are_believed() -> None:
     config = digits(*SMALL)
     folder = execute(config)
+    as_before(folder)
     (folder / "checksums.txt").unlink()
     assert require(Run(config), "make it") == folder
+
+
+def as_before(folder: Path) -> None:
+    """DONE as it was before it knew checksums.txt."""
+    (folder / "DONE").write_text(folder.name.rpartition("-")[2] + "\n")
+
+
+def test_runs_made_before_done_knew_the_checksums_are_still_finished() -> None:
+    config = digits(*SMALL)
+    folder = execute(config)
+    as_before(folder)
+    assert require(Run(config), "make it") == folder
+    assert [each.state for each in housekeeping.runs(thorough=True)] == ["finished"]
+    text = (folder / "checksums.txt").read_text()
+    (folder / "checksums.txt").write_text(text.replace("  scores.parquet", " $scores.parquet"))
+    flip(folder / "scores.parquet")
+    [found] = housekeeping.runs(thorough=True)
+    assert (found.state, found.about) == ("damaged", "checksums.txt")
+
+
+@pytest.mark.parametrize("place", range(12))
+def test_a_byte_of_the_seals_cannot_change_unseen(place: int) -> None:
+    config = digits("dataset.limit=40", "model.hidden=[8]", "epochs=1")
+    folder = execute(config)
+    for name in SEALS:
+        content = (folder / name).read_bytes()
+        for bit in range(8):
+            changed = bytearray(content)
+            changed[place * (len(content) - 1) // 11] ^= 1 << bit
+            (folder / name).write_bytes(changed)
+            assert integrity.damaged(folder), (name, bytes(changed))
+        (folder / name).write_bytes(content)
+    assert not integrity.damaged(folder)
+
+
+def test_a_disk_that_is_full_at_the_last_step(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    configs = [digits(*SMALL), digits(*SMALL, "seed=1")]
+    full = OSError(errno.ENOSPC, "No space left on device")
+
+    def write(path: Path, text: str) -> None:
+        if path.name == "checksums.txt" and (path.parent / "scores.parquet").exists():
+            monkeypatch.setattr("turnover.store.write_json", fail)
+            fail()
+        path.write_text(text)
+
+    def fail(*arguments: object) -> None:
+        raise full
+
+    with monkeypatch.context() as patch:
+        patch.setattr("turnover.store.write_text", write)
+        with pytest.raises(OSError, match="No space left"):
+            execute(configs[0])
+    monkeypatch.setattr("turnover.plan._planned", configs)
+    monkeypatch.setattr(logging.getLogger("turnover"), "propagate", True)
+    with caplog.at_level("INFO", logger="turnover"):
+        plan.tell_outcome()
+    name = Run(configs[0]).name
+    assert any(f"not finished: {name}: its last files could not be written" in each for each in caplog.messages)
 
 
 @given(st.binary(max_size=300))

@@ -372,7 +372,7 @@ def test_stopped_in_a_score_run_or_in_the_run_itself_it_goes_on_with_the_same_nu
     assert Run(stopped).manifest["status"] == "interrupted"
     assert Run(config).folder.exists() == (stop == 5), "a run starts when its score runs are finished"
     folder = execute(config)
-    for name in ("metrics.parquet", "subsets.parquet", "config.yaml", "DONE"):
+    for name in ("metrics.parquet", "subsets.parquet", "config.yaml"):
         assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
     assert "goes on after epoch 1 of 2" in (Run(stopped).folder / "log.txt").read_text()
 
@@ -432,6 +432,12 @@ def test_the_subsets_of_another_run_are_a_table() -> None:
         (lambda table: table.assign(split="test"), [], "117 of 126 rows are examples that this run does not have"),
         (lambda table: table.assign(split="valid"), [], r"the first is id \d+ of split 'valid'"),
         (lambda table: table.assign(id=table["id"] + 5000), [], "test ids follow the training ids"),
+        (lambda table: table.assign(id="x"), [], "column id must have whole numbers alone"),
+        (lambda table: table.assign(id=table["id"] + 0.5), [], "column id must have whole numbers alone"),
+        (lambda table: table.assign(subset=1), [], "column subset must have names alone"),
+        (lambda table: table.assign(subset=None), [], "column subset must have names alone"),
+        (lambda table: table.assign(split=0), [], "column split must have names alone"),
+        (lambda table: table.assign(score="high"), [], "column score must have numbers alone"),
         (lambda table: table, ["subsets.train_on=round"], "there are all, curved, straight, both"),
     ],
 )
@@ -446,6 +452,24 @@ def test_a_table_that_does_not_fit_is_refused(
     change(table).to_csv(path, index=False)
     with pytest.raises(RefusedInput, match=message):
         build(by_table(path, *overrides), CPU)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("garbage.parquet", b"abc"),
+        ("empty.parquet", b""),
+        ("binary.csv", b"\xff\xfe\x00"),
+        ("ragged.csv", b"id,split,subset\n1,train,a\n1,2,3,4,5\n"),
+        ("empty.csv", b""),
+    ],
+)
+def test_what_is_no_table_is_refused(name: str, content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(RefusedInput, match=f"{name}: cannot be read as (csv|parquet): ") as refused:
+        build(by_table(path), CPU)
+    assert len(str(refused.value).splitlines()) == 1
 
 
 # --- both splits on one scale ---

@@ -130,7 +130,7 @@ def test_a_preempted_sweep_with_a_failing_node_ends_with_the_same_bytes(
     assert serial.returncode == 0, told
     for run in runs:
         other = tmp_path / "serial" / "runs" / run.name
-        for name in ("config.yaml", "metrics.parquet", "scores.parquet", "DONE"):
+        for name in ("config.yaml", "metrics.parquet", "scores.parquet"):
             assert (run.folder / name).read_bytes() == (other / name).read_bytes(), (run.name, name)
 
 

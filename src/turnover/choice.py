@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_integer_dtype, is_numeric_dtype
 
 from turnover.config import RunConfig, ScoreSubsets
 from turnover.data.datasets import Dataset, Split
@@ -72,10 +73,23 @@ def _labels(split: Split) -> pd.DataFrame:
 
 def _read(path: Path, known: pd.DataFrame) -> pd.DataFrame:
     """A user's table, with the labels of this run; every row must be an example that the run has."""
-    table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+    try:
+        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+    except (OSError, ValueError, TypeError, LookupError, NotImplementedError) as error:  # what pandas and pyarrow raise
+        told = " ".join(str(error).split())
+        raise RefusedInput(f"subsets.path = {path}: cannot be read as {path.suffix[1:]}: {told}") from None
     missing = {"id", "split", "subset"} - set(table.columns)
     if missing or not len(table):
         raise RefusedInput(f"subsets.path = {path}: must have rows, and columns id, split and subset")
+    table["score"] = table.get("score", np.nan)
+    for name, right, allowed in (
+        ("id", is_integer_dtype(table["id"]), "whole numbers"),
+        ("split", all(isinstance(each, str) for each in table["split"]), "names"),
+        ("subset", all(isinstance(each, str) for each in table["subset"]), "names"),
+        ("score", is_numeric_dtype(table["score"]), "numbers"),
+    ):
+        if not right:
+            raise RefusedInput(f"subsets.path = {path}: column {name} must have {allowed} alone")
     if (table["subset"] == "all").any() or table.duplicated(["id", "split", "subset"]).any():
         raise RefusedInput(f"subsets.path = {path}: a subset is named all, or holds an example twice")
     table = table.drop(columns="label", errors="ignore").merge(known.reset_index(), on=["id", "split"], how="left")
@@ -86,5 +100,5 @@ def _read(path: Path, known: pd.DataFrame) -> pd.DataFrame:
             f"subsets.path = {path}: {unknown.sum()} of {len(table)} rows are examples that this run does not have, "
             f"the first is id {row['id']} of split {row['split']!r}; test ids follow the training ids"
         )
-    score = table.get("score", np.nan)
-    return table.assign(label=table["label"].astype(np.int64), score=score)[["id", "split", "subset", "label", "score"]]
+    table = table.astype({"label": np.int64, "score": np.float64})
+    return table[["id", "split", "subset", "label", "score"]]

@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from traceback import walk_tb
 from typing import Any, NoReturn
 
 from turnover import harmless
@@ -65,6 +66,7 @@ def leave(error: BaseException) -> NoReturn:
     """End the process because of `error`; re-raises what nobody foresaw, with its traceback."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     match error:
         case KeyboardInterrupt():
@@ -83,6 +85,8 @@ def leave(error: BaseException) -> NoReturn:
             where = f" {error.filename}" if error.filename else ""
             told = f"cannot write{where}: {os.strerror(number)}"
             code, message = 3, f"failed: {told}; make room or set TURNOVER_OUTPUTS, the same command goes on"
+        case YAMLError() | UnicodeDecodeError() if _raised_by_hydra(error):
+            code, message = 2, f"refused: a config file cannot be read: {' '.join(str(error).split())}"
         case Exception() if _raised_by_hydra(error):
             code, message = 2, f"refused: {_composition(str(error))}"
         case _:
@@ -101,13 +105,11 @@ def _on_one_line(options: re.Match[str]) -> str:
 
 
 def _raised_by_hydra(error: Exception) -> bool:
-    """Whether composing failed with an error of Python's own, for example for a group that is given a number."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    module = trace.tb_frame.f_globals.get("__name__", "") if trace is not None else ""
+    """Whether composing failed with an error of another library, for example for a group that is given a number."""
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
     # not hydra.core.utils, which raises again what a run in another process raised, and there its own trace is lost
-    return module.startswith(("hydra._internal.", "omegaconf.", "antlr4."))
+    last_is = modules[-1].startswith(("hydra._internal.", "omegaconf.", "antlr4.")) if modules else False
+    return last_is or "hydra._internal.config_loader_impl" in modules
 
 
 def set_up_logging() -> None:
@@ -140,5 +142,7 @@ def _composition(message: str) -> str:
             return f"{told}: an experiment is added to the config, so write +{name}={value}"
         if name in _known():
             return f"{told}: not a field of the chosen option of {name.split('.')[0]!r}; choose another option of it"
+        if name.startswith("hydra."):
+            return f"{told}: there is no such field of what was chosen for {'.'.join(name.split('.')[:2])}"
         return f"{told}: there is no such field; {suggestion(name, _known())}"
     return message

@@ -68,7 +68,7 @@ class RunConfig(Training):
     subsets: Annotated[NoSubsets | LabelSubsets | ScoreSubsets | TableSubsets, Field(discriminator="name")]
     tracking: Annotated[AccuracyTracking | GradientTracking, Field(discriminator="name")]
     # not science
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]  # auto: a GPU if there is one
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:(0|[1-9][0-9]?))?)$")]  # auto: a GPU if there is one
     logger: Annotated[NoLogger | WandbLogger, Field(discriminator="name")]
     experiment: str | None  # the name under which runs are grouped
     scale: Literal["smoke", "laptop", "paper"]  # seconds, minutes, or the paper's own size: chooses defaults
@@ -157,7 +157,7 @@ def recorded(values: dict[str, Any]) -> RunConfig:
 STAGE_VERSION = 2  # raise by hand when the same science would give other numbers than before
 
 
-def identity(config: RunConfig) -> str:
-    """Ten hexadecimal digits that name the run: a hash of its science and of the code's stage version."""
-    text = json.dumps({"stage": STAGE_VERSION, "science": config.science()}, sort_keys=True)
+def identity(config: RunConfig, stage: int | None = None) -> str:
+    """Ten hexadecimal digits that name the run: a hash of its science and of a stage version, by default the code's."""
+    text = json.dumps({"stage": stage or STAGE_VERSION, "science": config.science()}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]

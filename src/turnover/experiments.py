@@ -107,6 +107,8 @@ def sweep(overrides: Sequence[str], config_name: str = "train") -> list[RunConfi
         params = [f"{key}={value}" for key, value in (base.hydra.sweeper.params or {}).items()]
         batches = BasicSweeper.split_arguments(parser.parse_overrides([*params, *overrides]), max_batch_size=None)
         configs = [resolved(compose(config_name, overrides=list(job))) for job in itertools.chain(*batches)]
+    if not configs:
+        raise RefusedInput(f"{' '.join(overrides)}: a sweep over no value, so there is nothing to do")
     return list({Run(config).name: config for config in configs}.values())
 
 

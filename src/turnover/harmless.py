@@ -1,90 +1,126 @@
-"""A config cannot run code: what Hydra would call, or hand to a shell, is refused unless it is known here.
+"""A config cannot run code: what it says to Hydra is what `conf/` and Hydra's own defaults say, but for plain settings.
 
-Hydra calls whatever a `_target_` names, Python's logging whatever stands under "()", Slurm's launcher runs `setup` in a
-shell. A config, perhaps sent by someone else, may only choose among what is known. The rest of it is data, and typed.
+Hydra calls whatever a `_target_` names, Python's logging whatever stands under "()", Slurm's launcher writes its values
+into a shell script, and Hydra writes into the folders that it is told. So everything below `hydra` must be, character
+for character and with nothing resolved, what this repository composes; a few settings, listed here, may have another
+plain value. All else in a config, perhaps sent by someone else, is data, and typed.
 """
 
+import re
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 from typing import Any
 
+import hydra._internal.hydra
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from turnover.errors import RefusedInput
+from turnover.store import checkout, outputs_root
 
-_TARGETS = {
-    "hydra.callbacks.plan": {"turnover.plan.AnnouncePlan"},
-    "hydra.sweeper": {"hydra._internal.core_plugins.basic_sweeper.BasicSweeper"},
-    "hydra.launcher": {
-        "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
-        "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher",
-        "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher",
-        "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher",
-    },
+Field = tuple[str, ...]  # names from the root; a name may itself hold a dot
+
+LAUNCHERS = ("basic", "joblib", "slurm", "submitit_slurm", "submitit_local")
+LAUNCHER_SETTINGS = """
+    account array_parallelism comment constraint cpus_per_gpu cpus_per_task exclude gpus_per_node gpus_per_task gres
+    max_num_timeout mem_gb mem_per_cpu mem_per_gpu n_jobs name nodes partition qos signal_delay_s tasks_per_node
+    timeout_min
+""".split()
+_SETTINGS = {
+    ("hydra", "verbose"),
+    ("hydra", "job", "name"),
+    *(("hydra", "launcher", name) for name in LAUNCHER_SETTINGS),
 }
-_SHELL = {  # what is not plain data; a job has the environment of the command that submits it
-    "hydra.launcher.setup": "give such commands in the shell before this one",
-    "hydra.launcher.submitit_folder": "it lies in the folder of the sweep",
-    "hydra.job.env_set": "set it in the shell before this command",
-}
-_FOLDER = "${hydra.sweep.dir}/.submitit/%j"
-_LOGGING = ("hydra.job_logging", "hydra.hydra_logging")
-_SILENT = ("version", "root", "disable_existing_loggers")
+_NOTES = [  # what Hydra notes of the command itself; overrides are composed and checked in their turn
+    ("hydra", "runtime"),
+    ("hydra", "overrides"),
+    ("hydra", "mode"),
+    ("hydra", "job", "config_name"),
+    ("hydra", "job", "override_dirname"),
+    ("hydra", "sweeper", "params"),
+]
+_SWEEP_FOLDER = ("hydra", "sweep", "dir")
+_PLAIN = re.compile(r"[\w.,:;@+*|&()\[\]=/!-]*", re.ASCII)  # no space, no quote, no line: nothing for a shell
 
 
-def guard() -> None:
-    """From now on every config that Hydra composes is checked before anything in it is used."""
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+class GuardedLoader(ConfigLoaderImpl):
+    """Composes configs as Hydra does, and refuses code in them; other processes get it with their job."""
 
-    load = ConfigLoaderImpl.load_configuration
-    if getattr(load, "guarded", False):
-        return
-
-    def checked(self: ConfigLoaderImpl, *arguments: Any, **options: Any) -> DictConfig:
-        config = load(self, *arguments, **options)
+    def load_configuration(self, *arguments: Any, **options: Any) -> DictConfig:
+        """A composed config, checked before anything in it is used."""
+        config = super().load_configuration(*arguments, **options)
         refuse_code(config)
         return config
 
-    checked.guarded = True  # type: ignore[attr-defined]
-    ConfigLoaderImpl.load_configuration = checked  # type: ignore[method-assign]
+
+def guard() -> None:
+    """From now on every config that Hydra composes is checked."""
+    hydra._internal.hydra.ConfigLoaderImpl = GuardedLoader  # type: ignore[attr-defined]
 
 
 def refuse_code(config: DictConfig) -> None:
-    """Refuse a composed config in which anything could be run that is not known.
+    """Refuse a composed config, `hydra` included, that says anything to Hydra which could run code or write anywhere.
 
     Raises:
         RefusedInput: names the field and what it says.
     """
-    for field, value in _leaves(OmegaConf.to_container(config, resolve=False), ""):
-        group, _, name = field.rpartition(".")
-        if name == "_target_" and value not in _TARGETS.get(group, ()):
-            raise RefusedInput(f"{field} = {value}: a config cannot name code to run; remove it")
-        for forbidden, instead in _SHELL.items():
-            if f"{field}.".startswith(f"{forbidden}.") and value not in (None, _FOLDER):
-                raise RefusedInput(f"{field} = {value}: a config cannot say what to run; {instead}")
-        if field.startswith("hydra.launcher.") and value != _FOLDER:
-            said = _resolved(config, field, value)
-            if any(mark in f"{field}{said}" for mark in "\n\r"):
-                raise RefusedInput(f"{field} = {said!r}: has more than one line, and would end up in a shell script")
-        if group.startswith(tuple(f"{each}." for each in _LOGGING)) or (group in _LOGGING and name not in _SILENT):
-            raise RefusedInput(f"{field} = {value}: a config cannot say how to log; every run keeps its own log")
+    launcher = config.hydra.runtime.choices["hydra/launcher"]
+    if launcher not in LAUNCHERS:
+        raise RefusedInput(f"hydra/launcher = {launcher}: allowed: {', '.join(LAUNCHERS)}")
+    ours = _ours(config.hydra.job.config_name, launcher)
+    for field, value in _leaves(OmegaConf.to_container(config, resolve=False), ()):
+        told = f"{'.'.join(field)} = {value!r}"
+        if field[0] != "hydra":
+            if field[-1] == "_target_":
+                raise RefusedInput(f"{told}: a config cannot name code to run; remove it")
+            continue
+        if (field in ours and ours[field] == value) or any(field[: len(note)] == note for note in _NOTES):
+            continue
+        if field in _SETTINGS:
+            if not _plain(value):
+                raise RefusedInput(f"{told}: must be a number or a plain word, as it may end up in a shell script")
+        elif field == _SWEEP_FOLDER:
+            if not _plain(value) or not _below_outputs(Path(str(value))):
+                raise RefusedInput(f"{told}: must be a folder below {outputs_root()}, outside of runs, without spaces")
+        else:
+            raise RefusedInput(f"{told}: a config cannot change this part of Hydra; {_advice(field)}")
 
 
-def _resolved(config: DictConfig, field: str, value: Any) -> Any:
-    """What a launcher would be given: a value may only point at one that has more than one line."""
-    if not isinstance(value, str) or "${" not in value:
-        return value
-    try:
-        return OmegaConf.select(config, field)
-    except OmegaConfBaseException:
-        raise RefusedInput(f"{field} = {value}: cannot be resolved; write what it stands for") from None
+@cache
+def _ours(name: str, launcher: str) -> dict[Field, Any]:
+    """What the configs of this repository say to Hydra, nothing resolved."""
+    folder = checkout() / "conf"
+    known = name if (folder / f"{name}.yaml").is_file() else "train"
+    loader = ConfigLoaderImpl(create_config_search_path(str(folder)))
+    config = loader.load_configuration(known, [f"hydra/launcher={launcher}"], RunMode.MULTIRUN)  # without a figure too
+    return dict(_leaves(OmegaConf.to_container(config, resolve=False), ()))
 
 
-def _leaves(values: Any, field: str) -> Iterator[tuple[str, Any]]:
-    """Every value that is no mapping and no list, with the dotted name of its field."""
+def _plain(value: Any) -> bool:
+    return value is None or isinstance(value, int | float) or bool(_PLAIN.fullmatch(str(value)))
+
+
+def _below_outputs(path: Path) -> bool:
+    root, where = outputs_root().resolve(), path.resolve()
+    return root in where.parents and root / "runs" not in (where, *where.parents)
+
+
+def _advice(field: Field) -> str:
+    if field[1] == "launcher":
+        return f"of a launcher it may set {', '.join(LAUNCHER_SETTINGS)}; set the rest in the shell before this command"
+    if field[1:3] == ("job", "env_set"):
+        return "set it in the shell before this command"
+    return "remove it"
+
+
+def _leaves(values: Any, field: Field) -> Iterator[tuple[Field, Any]]:
+    """Every value that is no mapping and no list, with the names that lead to it."""
     inside = enumerate(values) if isinstance(values, list) else values.items() if isinstance(values, dict) else None
     if inside is None:
         yield field, values
         return
     for name, each in inside:
-        yield from _leaves(each, f"{field}.{name}" if field else str(name))
+        yield from _leaves(each, (*field, str(name)))

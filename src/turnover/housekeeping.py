@@ -1,8 +1,9 @@
 """Looking after the store of runs: what is there, whether it is as it was written, and removing what is of no use."""
 
-import json
+import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,9 +13,10 @@ from filelock import FileLock, Timeout
 
 from turnover import integrity
 from turnover.config import STAGE_VERSION, identity, recorded
+from turnover.manifest import read_manifest
 from turnover.store import LOCK, outputs_root
 
-State = Literal["finished", "damaged", "old", "running", "interrupted", "failed", "unreadable"]
+State = Literal["finished", "damaged", "old", "orphaned", "running", "interrupted", "failed", "unreadable"]
 REMOVABLE: dict[State, str] = {
     "damaged": "finished, but a file is missing or does not have its checksum",
     "old": "finished by an earlier stage of the code, whose numbers were others: never used any more",
@@ -44,55 +46,70 @@ def runs(*, thorough: bool = False) -> Iterator[Found]:
     root = outputs_root() / "runs"
     for folder in sorted(each for each in root.glob("*") if each.is_dir()):
         state, about, manifest = _judged(folder, thorough=thorough)
-        yield Found(
-            folder, state, about, manifest, sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())
-        )
+        yield Found(folder, state, about, manifest, _size(folder))
 
 
 def remove(found: Found) -> bool:
-    """Remove a run's folder, unless a process works on it; whether it was removed."""
+    """Remove a run's folder, unless a process works on it or has done so since it was judged; whether it was removed.
+
+    Of a run that lies elsewhere, behind a link, the link alone is removed.
+
+    Raises:
+        OSError: the store cannot be written to.
+    """
     lock = FileLock(found.folder / LOCK)
     try:
         lock.acquire(timeout=0)
-    except Timeout:
+    except (Timeout, FileNotFoundError):
         return False
     try:
-        shutil.rmtree(found.folder)
+        if _judged(found.folder, thorough=True, locked=False)[0] != found.state:
+            return False
+        # at once out of the way, lest a process that waits for the lock begin its work in half a folder
+        found.folder.rename(outputs_root() / f".removed-{found.folder.name}-{os.getpid()}")
+        for away in outputs_root().glob(".removed-*"):  # and what others, killed since, began to remove
+            away.unlink() if away.is_symlink() else shutil.rmtree(away, ignore_errors=True)
     finally:
         lock.release()
     return True
 
 
-def _judged(folder: Path, *, thorough: bool) -> tuple[State, str, dict[str, Any]]:
+def _judged(folder: Path, *, thorough: bool, locked: bool | None = None) -> tuple[State, str, dict[str, Any]]:
     done = (folder / "DONE").exists()
     wrong = integrity.damaged(folder) if done and thorough else []
     try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        status, message = str(manifest["status"]), str(manifest["message"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        manifest = read_manifest(folder)
+    except (OSError, ValueError) as error:
         return ("damaged", ", ".join(wrong), {}) if wrong else ("unreadable", f"manifest.json: {error}", {})
     if not done:
-        if _locked(folder):
+        try:
+            at_work, gone = _locked(folder) if locked is None else locked, "its process is gone"
+        except OSError as error:
+            at_work, gone = False, f"whether a process works on it, nobody can tell here: {error.strerror}"
+        if at_work:
             return "running", "", manifest
-        if status == "failed":
+        message = manifest.get("message", "")
+        if manifest.get("status") == "failed":
             return "failed", message, manifest
-        return "interrupted", message or "its process is gone", manifest
+        return "interrupted", message or gone, manifest
     if wrong:
         return "damaged", ", ".join(wrong), manifest
-    if not folder.name.endswith(_identity(folder)):
-        return "old", f"made by stage {manifest.get('stage', 'unknown')}, the code is at {STAGE_VERSION}", manifest
-    return "finished", "", manifest
+    named = _stage(folder)
+    stage = manifest.get("stage", named)
+    if named == STAGE_VERSION:
+        return "finished", "", manifest
+    if stage in (None, STAGE_VERSION):
+        return "orphaned", "finished, but the table it names is gone, or the code no longer allows its config", manifest
+    return "old", f"made by stage {stage}, the code is at {STAGE_VERSION}", manifest
 
 
-def _identity(folder: Path) -> str:
-    """How the run of this config is named by the code as it is; "?": the code refuses it, "": nobody can tell."""
+def _stage(folder: Path) -> int | None:
+    """The stage of the code under which the run of this config has the name of the folder; None: under no stage."""
     try:
-        values = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-        return identity(recorded(values))
-    except OSError:  # a user's table of subsets may be gone
-        return ""
-    except (ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError):
-        return "?"
+        config = recorded(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError):
+        return None
+    return next((stage for stage in range(STAGE_VERSION, 0, -1) if folder.name.endswith(identity(config, stage))), None)
 
 
 def _locked(folder: Path) -> bool:
@@ -103,3 +120,12 @@ def _locked(folder: Path) -> bool:
         return True
     lock.release()
     return False
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for where, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):  # of a run at work, a file may be gone already
+                total += Path(where, name).stat().st_size
+    return total

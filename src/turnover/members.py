@@ -39,11 +39,11 @@ class Design:
     seeds: list[int]  # of initial weights and order of examples, one a network
     fraction: Tensor  # float64 [networks], share of the examples that a network is trained on
 
-    def blocks(self) -> list[list[int]]:
-        """Networks that are trained together: at most a stack of them, on equally many examples."""
+    def blocks(self, most: int) -> list[list[int]]:
+        """Networks whose outcomes are kept together: at most so many, trained on equally many examples."""
         sizes = self.included.sum(1).tolist()
         runs = (list(run) for _, run in groupby(range(len(sizes)), key=lambda number: sizes[number]))
-        return [run[start : start + STACK] for run in runs for start in range(0, len(run), STACK)]
+        return [run[start : start + most] for run in runs for start in range(0, len(run), most)]
 
     def steps(self, epochs: int, batch_size: int) -> int:
         """Steps of all networks together."""
@@ -94,8 +94,9 @@ def outcomes(
 ) -> Outcomes:
     """Train all networks, block after block, and collect what they say; blocks found in `folder` are not done again."""
     together: dict[str, list[Tensor]] = {}
-    for number, block in enumerate(ensemble.blocks()):
-        path = folder / f"{number:05d}.npz"
+    at_once = STACK if _stacked(config, parts.make_model(config.seed)) else 1
+    for block in ensemble.blocks(at_once):
+        path = folder / f"{block[0]:05d}-{block[-1]:05d}.npz"
         found = kept(path)
         if found is None:
             found = _observed(parts, config, train_block(parts, config, ensemble, block, on_step))
@@ -106,6 +107,11 @@ def outcomes(
             together.setdefault(name, []).append(value.cpu())
     all_of_them = {name: torch.cat(values) for name, values in together.items()}
     return Outcomes(all_of_them["confidence"], all_of_them["right"], all_of_them.get("logits"))
+
+
+def _stacked(config: Training, model: nn.Module) -> bool:
+    plain = config.precision == "float32" and isinstance(config.augmentation, NoAugmentation)
+    return plain and stackable(model)
 
 
 def _steps(config: Training, ensemble: Design, block: list[int]) -> int:
@@ -125,8 +131,7 @@ def train_block(
     def rate(epoch: int) -> float:
         return learning_rate(config.schedule, config.optimizer.lr, epoch, config.epochs)
 
-    plain = config.precision == "float32" and isinstance(config.augmentation, NoAugmentation)
-    if plain and all(map(stackable, models)):
+    if _stacked(config, models[0]):
         train_stack(
             models,
             parts.train,

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from turnover import ensemble, gradient_tracking, second_split, stopping
+from turnover import ensemble, gradient_tracking, integrity, second_split, stopping
 from turnover.config import RunConfig
 from turnover.data.augmentation import augmented
 from turnover.data.datasets import balanced_subset
@@ -32,7 +32,7 @@ from turnover.score_tables import from_columns, stored
 from turnover.scores.influence import influence
 from turnover.scores.leakage import judge
 from turnover.scores.turnover import score_examples
-from turnover.store import SCRATCH, Run
+from turnover.store import SCRATCH, Run, cannot_go_on
 from turnover.tables import read_scores, write_influences, write_metrics, write_scores, write_subsets
 from turnover.tracking import Dashboard, Tracker, dashboard
 from turnover.training import checkpoint
@@ -93,6 +93,8 @@ def one_network(parts: Parts, config: RunConfig, run: Run, live: Dashboard, reco
     scored_epochs: list[int] = []
     if isinstance(estimator, TurnoverEstimator):
         scored_epochs = sorted({*estimator.epochs, config.epochs})
+    tables = restored.tables if restored else {}
+    _refuse_damaged(run, tables)
     steps = steps_per_epoch(len(parts.train), config.batch_size)
     updates = gradient_tracking.updates(parts, config)
     watch = Watch(parts, config, folder / SCRATCH) if isinstance(estimator, OneRunEstimator) else None
@@ -102,7 +104,7 @@ def one_network(parts: Parts, config: RunConfig, run: Run, live: Dashboard, reco
 
     def save(epoch: int, partial: Partial | None = None) -> None:
         states = [observer.state() for observer in observers] if partial else []
-        progress = checkpoint.Progress(epoch, tracker.rows, partial, states)
+        progress = checkpoint.Progress(epoch, tracker.rows, partial, states, tables)
         checkpoint.save(folder / "checkpoint.pt", parts.model, parts.optimizer, progress)
 
     with _progress(config.epochs * steps, done, run.name) as bar, _saved_when_stopped(save):
@@ -137,15 +139,18 @@ def one_network(parts: Parts, config: RunConfig, run: Run, live: Dashboard, reco
             if epoch.number % config.tracking.every == 0 or epoch.number == config.epochs:
                 track(parts, config, tracker, epoch.number)
             if epoch.number in scored_epochs:
-                write_scores(_scores_path(folder, epoch.number), scores(parts, config, epoch.number))
+                path = _scores_path(folder, epoch.number)
+                write_scores(path, scores(parts, config, epoch.number))
+                tables[path.relative_to(folder).as_posix()] = integrity.sha256(path)
             save(epoch.number)
             if epoch.number < config.epochs:
                 stopping.stop_if_asked()
     checkpoint.forget_earlier(folder / "checkpoint.pt")
     record["examples_trained"] = config.epochs * len(parts.train)
     if scored_epochs:
-        tables = [pd.read_parquet(_scores_path(folder, epoch)) for epoch in scored_epochs]
-        write_scores(folder / "scores.parquet", pd.concat(tables, ignore_index=True))
+        _refuse_damaged(run, tables)
+        every = [pd.read_parquet(_scores_path(folder, epoch)) for epoch in scored_epochs]
+        write_scores(folder / "scores.parquet", pd.concat(every, ignore_index=True))
     if isinstance(estimator, TurnoverEstimator) and estimator.targets:
         write_influences(folder, *influences(parts, config, estimator.targets))
     if watch is not None:
@@ -207,6 +212,11 @@ def influences(parts: Parts, config: RunConfig, targets: int) -> tuple[np.ndarra
 def _scores_path(folder: Path, epoch: int) -> Path:
     # one file for each scored epoch, written before that epoch's checkpoint, so that a killed run finds them all
     return folder / "scored" / f"epoch-{epoch:05d}.parquet"
+
+
+def _refuse_damaged(run: Run, tables: dict[str, str]) -> None:
+    for name in integrity.differing(run.folder, tables.items()):
+        raise cannot_go_on(run.folder / name, run.name)
 
 
 @contextmanager

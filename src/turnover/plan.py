@@ -45,6 +45,8 @@ def tell_outcome() -> None:
             continue
         manifest = run.manifest
         status = manifest.get("status", "never started")
+        if status == "finished":  # the disk was full before DONE, and then for another message too
+            status = "its last files could not be written"
         told = f"{run.name}: {manifest['message']}" if manifest.get("message") else f"{run.name}: {status}"
         where = f"\n      log: {run.folder / 'log.txt'}" if manifest else ""
         found["failed" if status == "failed" else "not finished"].append(told + where)

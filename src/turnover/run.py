@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from turnover.config import RunConfig
+from turnover.config import STAGE_VERSION, RunConfig
 from turnover.stopping import stoppable
 from turnover.store import Run, provenance, require, write_text
 
@@ -32,6 +32,9 @@ def execute(config: RunConfig) -> Path:
         log.info("cached: %s", run.name)
         run.remove_scratch()
         return run.folder
+    for stage in range(1, STAGE_VERSION):
+        if (earlier := Run(config, stage)).finished:
+            log.info("%s was made by stage %d of the code, whose numbers were others: made again", earlier.name, stage)
     for parent in config.parents:
         if Run(parent).finished:
             require(Run(parent), "the same command")

@@ -12,19 +12,19 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from turnover import integrity
 from turnover.config import STAGE_VERSION, RunConfig, identity
 from turnover.errors import RefusedInput, RunFailed
 from turnover.estimators import NoEstimator
+from turnover.locking import locked
+from turnover.manifest import read_manifest
 
 log = logging.getLogger("turnover")
 
@@ -35,9 +35,8 @@ SCRATCH = "scratch"  # in a run's folder: besides its checkpoint, what a killed 
 
 def checkout() -> Path:
     """The folder that holds `conf/`, `data/` and `outputs/`: the repository, else the working directory."""
-    repository = (
-        Path(__file__).resolve().parents[2]
-    )  # only this far up: an installed package may lie in another project
+    # only this far up: an installed package may lie in another project
+    repository = Path(__file__).resolve().parents[2]
     return repository if (repository / "conf" / "train.yaml").is_file() else Path.cwd()
 
 
@@ -58,11 +57,21 @@ def replacing(path: Path) -> Iterator[Path]:
             if shutil.disk_usage(path.parent).free < _NO_ROOM:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
             raise
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        _flush(temporary)
         temporary.replace(path)
+        with suppress(OSError):  # not every file system can
+            _flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Make the content of a file, or the names in a folder, outlast a loss of power."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -79,51 +88,34 @@ def write_json(path: Path, value: Any) -> None:
 class Run:
     """The folder of one run."""
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, config: RunConfig, stage: int | None = None) -> None:
         self.config = config
         entry = "train" if isinstance(config.estimator, NoEstimator) else "score"
-        self.name = f"{entry}-{config.dataset.name}-{config.model.name}-{identity(config)}"
+        self.name = f"{entry}-{config.dataset.name}-{config.model.name}-{identity(config, stage)}"
         self.folder = outputs_root() / "runs" / self.name
 
     @property
     def finished(self) -> bool:
         """Whether all its files are there."""
-        return (self.folder / "DONE").exists()
+        return (self.folder / integrity.DONE).exists()
 
     @property
     def manifest(self) -> dict[str, Any]:
         """What is recorded of the run: status, seconds, versions, commit, device; empty if it was never started."""
-        path = self.folder / "manifest.json"
-        if not path.exists():
+        try:
+            return read_manifest(self.folder)
+        except FileNotFoundError:
             return {}
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            found = None
-        if isinstance(found, dict):
-            return found
-        if self.finished:
-            raise RunFailed(f"{path} is damaged: {_removal(self.name)} and make it again")
-        log.warning("%s is damaged: what it said of earlier starts is lost", path)
-        return {}
+        except ValueError as error:
+            path = self.folder / "manifest.json"
+            if self.finished:
+                raise RunFailed(f"{path} is damaged ({error}): {_removal(self.name)} and make it again") from None
+            log.warning("%s is damaged (%s): what it said of earlier starts is lost", path, error)
+            return {}
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> AbstractContextManager[None]:
         """Only one process works on the run; another one waits and says so."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RefusedInput(f"cannot write to {self.folder}: {error.strerror}; set TURNOVER_OUTPUTS") from None
-        lock = FileLock(self.folder / LOCK)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            log.info("another process works on %s: waiting for it", self.name)
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
+        return locked(self.folder / LOCK, self.name)
 
     @contextmanager
     def working(self, provenance: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -146,7 +138,7 @@ class Run:
             **provenance,
         }
         extra: dict[str, Any] = {}
-        _remove_leftovers(self.folder)
+        remove_leftovers(each for part in ("", "scored/", f"{SCRATCH}/") for each in self.folder.glob(f"{part}.*.*"))
         write_json(self.folder / "manifest.json", manifest)
 
         def record(status: str, message: str = "") -> None:
@@ -156,26 +148,36 @@ class Run:
 
         try:
             yield extra
+            record("finished")
+            self._seal()
         except (KeyboardInterrupt, Exception) as error:
             foreseen = isinstance(error, KeyboardInterrupt | RefusedInput | RunFailed)
             log.debug("%s: %s", type(error).__name__, error, exc_info=not foreseen)
+            ended = ("failed", f"{type(error).__name__}: {error}")
+            if isinstance(error, KeyboardInterrupt):
+                ended = ("interrupted", "stopped; the same command goes on from the last checkpoint")
             with suppress(OSError):  # on a full disk what is told is why the work failed
-                if isinstance(error, KeyboardInterrupt):
-                    record("interrupted", "stopped; the same command goes on from the last checkpoint")
-                else:
-                    record("failed", f"{type(error).__name__}: {error}")
+                if not self.finished:  # or it was stopped behind its last step
+                    record(*ended)
             raise
-        record("finished")
-        rows = [
-            (each.relative_to(self.folder).as_posix(), integrity.sha256(each)) for each in integrity.files(self.folder)
-        ]
-        write_text(self.folder / integrity.NAME, integrity.table(rows))
-        write_text(self.folder / "DONE", identity(self.config) + "\n")
         self.remove_scratch()  # until DONE is there, it may be needed
+
+    def _seal(self) -> None:
+        """Write the checksums of all files and, last of all, DONE: identity of the run, checksum of checksums.txt."""
+        every = integrity.rows(self.folder, integrity.files(self.folder))
+        write_text(self.folder / integrity.NAME, integrity.table(every))
+        itself = integrity.rows(self.folder, [self.folder / integrity.NAME])
+        write_text(self.folder / integrity.DONE, f"{identity(self.config)}\n{integrity.table(itself)}")
 
     def remove_scratch(self) -> None:
         """Remove what only an unfinished run needs; a process may have been killed between DONE and this."""
         shutil.rmtree(self.folder / SCRATCH, ignore_errors=True)
+
+
+def cannot_go_on(path: Path, name: str) -> RunFailed:
+    """What is raised if a stopped run needs a file that is lost, and that cannot be made again by itself."""
+    remedy = f"remove it, scripts/runs.py gc {name} --failed --yes, and start it again"
+    return RunFailed(f"{path} is missing or damaged, so the run cannot go on: {remedy}")
 
 
 def _removal(name: str) -> str:
@@ -236,8 +238,8 @@ def _processor() -> str:
     )
 
 
-def _remove_leftovers(folder: Path) -> None:
-    # what `replacing` had begun when its process was killed; safe under the run's lock
-    for path in [*folder.glob(".*.*"), *folder.glob("scored/.*.*"), *folder.glob(f"{SCRATCH}/.*.*")]:
+def remove_leftovers(paths: Iterable[Path]) -> None:
+    """Remove what `replacing` had begun when its process was killed; safe under the lock of what is worked on."""
+    for path in paths:
         if path.suffix[1:].isdigit():
             path.unlink(missing_ok=True)

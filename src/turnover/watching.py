@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from turnover.config import Training
-from turnover.errors import RunFailed
 from turnover.estimators import OneRunEstimator
 from turnover.evaluation import full_logits
 from turnover.material import Material
@@ -26,6 +25,7 @@ from turnover.scores.grand import grand
 from turnover.scores.learning_time import first_learning_epoch
 from turnover.scores.vog import GradientVariance
 from turnover.scratch import keep, kept
+from turnover.store import cannot_go_on
 from turnover.training.loop import Epoch
 
 
@@ -85,10 +85,7 @@ class Watch:
     def _noted(self, path: Path) -> dict[str, Tensor]:
         found = kept(path)
         if found is None:
-            raise RunFailed(
-                f"{path} is missing or damaged, so the run cannot go on: remove it, "
-                f"scripts/runs.py gc {path.parent.parent.name} --failed --yes, and start it again"
-            )
+            raise cannot_go_on(path, path.parent.parent.name)
         return found
 
     def columns(self) -> dict[str, Tensor]:

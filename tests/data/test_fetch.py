@@ -1,5 +1,6 @@
 """Fetching: checksums decide, nothing is left half-done, two processes do not disturb each other."""
 
+import gzip
 import hashlib
 import io
 import logging
@@ -9,7 +10,9 @@ import signal
 import subprocess
 import sys
 import tarfile
+import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,10 +20,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from turnover.data import sources
+from turnover.data import archives, clients
+from turnover.data.archives import Files, read_members
+from turnover.data.clients import run_client
 from turnover.data.fetch import data_root, ensure, obtain
-from turnover.data.sources import COLLECTIONS, Collection, Files, Source, read_members, run_client
+from turnover.data.sources import COLLECTIONS, Collection, Source
 from turnover.errors import RefusedInput, RunFailed
+from turnover.stopping import Stopped, stoppable
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 GOOD = {"images": bytes(range(256)) * 8, "labels": b"0123456789"}
@@ -245,10 +251,56 @@ def test_a_wanted_member_must_be_a_plain_file(kind: bytes) -> None:
 
 
 def test_a_member_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "MEMBER_LIMIT", 10)
+    monkeypatch.setattr(archives, "MEMBER_LIMIT", 10)
     read_members(archive(("a", b"0" * 10, FILE)), {"a": "a"})
     with pytest.raises(RunFailed, match="'a' has 11 bytes"):
         read_members(archive(("a", b"0" * 11, FILE)), {"a": "a"})
+
+
+def headed(kind: bytes, size: int) -> bytes:
+    """A small .tar.gz whose first header asks for so many bytes, which are there: zeros."""
+    header = tarfile.TarInfo("x")
+    header.type, header.size = kind, size
+    packed = io.BytesIO()
+    with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=1) as file:
+        file.write(header.tobuf(tarfile.USTAR_FORMAT))
+        for _ in range(size // 2**20):
+            file.write(bytes(2**20))
+        file.write(tarfile.TarInfo("package/x").tobuf() + bytes(1024))
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK])
+def test_a_header_that_is_too_large_is_refused_before_it_is_read(kind: bytes) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(RunFailed, match=r"archive refused: a part of it has more than 67,108,864 bytes"):
+            read_members(headed(kind, 80 * 2**20), {"package/x": "x"})
+        assert tracemalloc.get_traced_memory()[1] < 10 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_is_unwanted_counts_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "ARCHIVE_LIMIT", 2**20)
+    packed = archive(*((name, bytes(400_000), FILE) for name in "abc"))
+    with pytest.raises(RunFailed, match=r"archive refused: it has more than 1,048,576 bytes"):
+        read_members(packed, {"a": "a"})
+    assert read_members(archive(("a", bytes(9), FILE), ("b", bytes(10**6), FILE)), {"a": "a"}) == {"a": bytes(9)}
+
+
+def test_a_client_that_says_too_much_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "ARCHIVE_LIMIT", 2**20)
+    with pytest.raises(RunFailed, match="stdout refused: it has more than 1,048,576 bytes"):
+        run_client(["sh", "-c", "head -c 2000000 /dev/zero; sleep 60"], tmp_path, "")
+    with pytest.raises(RunFailed, match="stdout refused"):
+        run_client(["head", "-c", "2000000", "/dev/zero"], tmp_path, "")
+
+
+def test_a_client_is_stopped_when_that_is_asked_for(tmp_path: Path) -> None:
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGUSR2)).start()
+    with pytest.raises(Stopped, match="SIGUSR2"), stoppable():
+        run_client(["sleep", "60"], tmp_path, "")
 
 
 def test_a_missing_client_is_said_plainly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,8 +315,8 @@ def test_a_client_that_fails_or_hangs(
 ) -> None:
     with pytest.raises(RunFailed, match="ended with code 5: it broke; try this"):
         run_client(["sh", "-c", "echo it broke >&2; exit 5"], tmp_path, "try this")
-    monkeypatch.setattr(sources, "HEARTBEAT", 0.05)
-    monkeypatch.setattr(sources, "CLIENT_LIMIT", 0.2)
+    monkeypatch.setattr(clients, "HEARTBEAT", 0.05)
+    monkeypatch.setattr(clients, "CLIENT_LIMIT", 0.2)
     with pytest.raises(RunFailed, match="sleep did not finish within"):
         run_client(["sleep", "60"], tmp_path, "")
     assert "sleep is still running" in caplog.text

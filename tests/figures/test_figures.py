@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import oracles
@@ -12,11 +13,12 @@ from looking import finish_and_look
 from PIL import Image
 
 from turnover.config import RunConfig
-from turnover.errors import RunFailed
+from turnover.errors import RefusedInput, RunFailed
 from turnover.experiments import sweep
 from turnover.figures import make as making
 from turnover.figures.make import FigureConfig, FigureJob, make
 from turnover.options import NoLogger
+from turnover.refusals import parse
 from turnover.run import execute
 from turnover.store import Run, checkout
 from turnover.tables import read_metrics, read_scores
@@ -144,6 +146,73 @@ def test_a_figure_is_not_drawn_twice(smoke: Path, monkeypatch: pytest.MonkeyPatc
     (smoke / "fig2.csv").unlink()
     make(job("fig2"))
     assert (smoke / "fig2.csv").exists()
+
+
+@pytest.fixture
+def clean(smoke: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """As if drawn by a commit, with nothing changed since."""
+    monkeypatch.setattr(making, "provenance", lambda: {"commit": "0123abc", "versions": {}, "machine": {}})
+    return smoke
+
+
+def titled(title: str) -> FigureJob:
+    asked = job("fig1")
+    return asked.model_copy(update={"figure": asked.figure.model_copy(update={"title": title})})
+
+
+def test_a_figure_killed_before_its_last_file_is_not_taken_for_another(
+    clean: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    png = make(titled("A"))
+    picture = png.read_bytes()
+
+    def killed(path: Path, value: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(making, "write_json", killed)
+        with pytest.raises(KeyboardInterrupt):
+            make(titled("B"))
+    assert png.read_bytes() != picture
+    assert make(titled("A")).read_bytes() == picture
+
+
+@pytest.mark.parametrize("kind", ["png", "pdf", "csv", "json"])
+@pytest.mark.parametrize("content", [b'{"inp', b"[]", b"null", b"\xff", b""])
+def test_a_damaged_file_of_a_figure_is_made_again(kind: str, content: bytes, clean: Path) -> None:
+    path = make(titled("A")).with_suffix(f".{kind}")
+    whole = path.read_bytes()
+    path.write_bytes(content)
+    make(titled("A"))
+    if kind == "json":  # which says when it was made
+        assert json.loads(path.read_text())["files"] == json.loads(whole)["files"]
+    else:
+        assert path.read_bytes() == whole
+    before = path.stat().st_mtime_ns
+    make(titled("A"))
+    assert path.stat().st_mtime_ns == before
+
+
+def test_what_a_killed_process_left_is_removed(clean: Path) -> None:
+    make(titled("A"))
+    mine, other = clean / ".fig1.png.123", clean / ".fig10.png.123"
+    for path in (mine, other):
+        path.write_text("half")
+    make(titled("B"))
+    assert (mine.exists(), other.exists()) == (False, True)
+    other.unlink()
+
+
+def test_every_figure_that_is_configured_can_be_named() -> None:
+    assert sorted(get_args(FigureConfig.model_fields["name"].annotation)) == FIGURES
+
+
+@pytest.mark.parametrize("name", ["nothing", "make", "../../x", "style", "validate"])
+def test_what_is_no_figure_is_refused(name: str) -> None:
+    values = job("fig1").model_dump()
+    values["figure"]["name"] = name
+    with pytest.raises(RefusedInput, match=r"figure\.name = .*should be 'fig1'"):
+        parse(FigureJob, values)
 
 
 def test_a_missing_run_names_the_command_that_makes_it() -> None:

@@ -165,7 +165,7 @@ def value(split: str, metric: str, epoch: int) -> float:
 
 
 def study(name: str) -> FigureConfig:
-    return FigureConfig(name=name, title="a title", experiments=[], claims={})
+    return FigureConfig.model_validate({"name": name, "title": "a title", "experiments": [], "claims": {}})
 
 
 def test_scores_by_epoch_has_a_column_for_each(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from filelock import FileLock, Timeout
 
-from turnover.data.sources import COLLECTIONS, Collection, Files
+from turnover.data.archives import Files
+from turnover.data.sources import COLLECTIONS, Collection
 from turnover.errors import RefusedInput, RunFailed
 from turnover.store import checkout
 

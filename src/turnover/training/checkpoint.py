@@ -6,8 +6,11 @@ the end of an epoch. The checkpoint before the last one is kept, in case the las
 
 import logging
 import os
+import zipfile
+import zlib
 from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -29,6 +32,7 @@ class Progress:
     metrics: list[Metric]
     partial: Partial | None = None  # how far the next epoch is, if it was stopped in its middle
     observers: list[dict[str, Any]] = field(default_factory=list)  # their states then
+    tables: dict[str, str] = field(default_factory=dict)  # checksums of tables that were written before, by their paths
 
 
 def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
@@ -38,6 +42,7 @@ def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progres
         "metrics": [astuple(row) for row in progress.metrics],
         "partial": asdict(progress.partial) if progress.partial else None,
         "observers": progress.observers,
+        "tables": progress.tables,
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
     }
@@ -63,12 +68,16 @@ def load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Prog
             log.warning("%s of %s is damaged: its checksum differs", each.name, path.parent.name)
             continue
         device = next(model.parameters()).device
-        state = torch.load(each, map_location=device, weights_only=True)
+        try:
+            state = torch.load(each, map_location=device, weights_only=True)
+        except (RuntimeError, ValueError, LookupError, EOFError, UnpicklingError, OSError) as error:
+            log.warning("%s of %s is damaged: %s", each.name, path.parent.name, str(error).partition("\n")[0])
+            continue
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         metrics = [Metric(*row) for row in state["metrics"]]
         partial = Partial(**state["partial"]) if state.get("partial") else None
-        return Progress(state["epoch"], metrics, partial, state.get("observers", []))
+        return Progress(state["epoch"], metrics, partial, state.get("observers", []), state.get("tables", {}))
     return None
 
 
@@ -78,9 +87,17 @@ def forget_earlier(path: Path) -> None:
 
 
 def _is_known(path: Path) -> bool:
-    """Whether a checkpoint is what was written; one that was made before there were checksums is believed."""
+    """Whether a checkpoint is what was written: by its checksum, or if that is lost by those within the file."""
     digests = {digest for name, digest in integrity.known(path.parent) if name == path.name}
-    return not digests or integrity.sha256(path) in digests
+    return integrity.sha256(path) in digests if digests else _is_whole(path)
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as file:
+            return file.testzip() is None
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, NotImplementedError, OSError):
+        return False
 
 
 def _before(path: Path) -> Path:

@@ -1,0 +1,78 @@
+"""Archives that come from elsewhere: read in memory, no more of them than is allowed, and nothing unpacked on disk."""
+
+import gzip
+import io
+import tarfile
+from pathlib import Path, PurePosixPath
+
+from turnover.errors import RunFailed
+
+Files = dict[str, bytes]  # content of each canonical file, by its name
+
+MEMBER_LIMIT = 64 * 2**20  # bytes; the largest file in any archive read here has 47 million
+ARCHIVE_LIMIT = 512 * 2**20  # bytes of a whole archive, packed or not; the largest one has 140 million
+
+
+def read_members(archive: bytes, wanted: dict[str, str]) -> Files:
+    """Contents of the members of a tar archive, perhaps gzipped, that `wanted` names, under the names it gives them.
+
+    Nothing is unpacked on disk. RunFailed if any member points outside the archive or is too large, or if a wanted
+    one is not a plain file.
+    """
+    found: Files = {}
+    with tarfile.open(fileobj=_Bounded(archive), mode="r:") as tar:
+        for member in tar:
+            path = PurePosixPath(member.name)
+            if path.is_absolute() or ".." in path.parts:
+                raise RunFailed(f"archive refused: its member {member.name!r} points outside it")
+            if member.size > MEMBER_LIMIT:
+                raise RunFailed(f"archive refused: its member {member.name!r} has {member.size:,} bytes")
+            if str(path) not in wanted:
+                continue
+            content = tar.extractfile(member) if member.isfile() else None
+            if content is None:
+                raise RunFailed(f"archive refused: its member {member.name!r} is not a plain file")
+            found[wanted[str(path)]] = content.read()
+    return found
+
+
+def gunzip(content: bytes) -> bytes:
+    """Unpacked content of one file."""
+    with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+        return file.read(MEMBER_LIMIT)  # a longer one is cut, and then its checksum is wrong
+
+
+def read(path: Path) -> bytes:
+    """Content of a file that may be as large as an archive, RunFailed if it is larger."""
+    refuse_large(path)
+    return path.read_bytes()
+
+
+def refuse_large(path: Path) -> None:
+    """RunFailed if a file is larger than an archive may be."""
+    if path.stat().st_size > ARCHIVE_LIMIT:
+        raise RunFailed(f"{path.name} refused: it has more than {ARCHIVE_LIMIT:,} bytes")
+
+
+class _Bounded(io.BufferedIOBase):
+    """An archive, unpacked as it is read: neither all of it nor one part, wanted or not, may be larger than is allowed.
+
+    A header may ask for as many bytes as it likes, and a small archive may unpack to any size.
+    """
+
+    def __init__(self, archive: bytes) -> None:
+        content = io.BytesIO(archive)
+        self._file = gzip.GzipFile(fileobj=content) if archive.startswith(b"\x1f\x8b") else content
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or not 0 <= size <= MEMBER_LIMIT + tarfile.BLOCKSIZE:  # parts fill whole blocks
+            raise RunFailed(f"archive refused: a part of it has more than {MEMBER_LIMIT:,} bytes")
+        return self._file.read(size)
+
+    def seek(self, place: int, whence: int = io.SEEK_SET, /) -> int:
+        if whence != io.SEEK_SET or place > ARCHIVE_LIMIT:
+            raise RunFailed(f"archive refused: it has more than {ARCHIVE_LIMIT:,} bytes")
+        return self._file.seek(place)
+
+    def tell(self) -> int:
+        return self._file.tell()
