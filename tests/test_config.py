@@ -712,7 +712,7 @@ def test_all_wrong_fields_are_listed_at_once() -> None:
 
 
 def test_all_sizes_that_disagree_are_listed_at_once() -> None:
-    message = refusal("dataset.limit=2000", "corruption.count=3000", "estimator=turnover")
+    message = refusal("dataset.limit=2000", "corruption.count=3000", "estimator=turnover", "turnover=off")
     for part in ("dataset.limit = 2000", "corruption.count = 3000", "estimator=turnover"):
         assert part in message, message
 
