@@ -19,7 +19,7 @@ from turnover.dynamics.gradients import gradients
 from turnover.dynamics.sets import contributions, set_gradients
 from turnover.dynamics.updates import Updates
 from turnover.examples import Examples
-from turnover.masks import Balance
+from turnover.masks import Balance, MaskRule
 from turnover.run import execute
 from turnover.store import Run
 from turnover.training.loop import train
@@ -53,6 +53,23 @@ def both(name: str, n: int = 6) -> tuple[nn.Module, Examples, nn.Module, Example
         turnover.attach(model, seed=3)
         turnover.attach(there, seed=3)
     return model, Examples(x, y, IDS[:n]), there, Examples(x.to(GPU), y.to(GPU), IDS[:n].to(GPU))
+
+
+@pytest.mark.parametrize("p", [0.5, 0.3, 2**-16])
+@pytest.mark.parametrize("groups", [None, 8])
+@pytest.mark.parametrize("units", [10, 64, 1500])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_the_kernel_multiplies_by_the_same_numbers(
+    p: float, groups: int | None, units: int, dtype: torch.dtype
+) -> None:
+    rule = MaskRule(p, 2**40 + 3, groups)
+    for flipped, layer in ((False, 0), (True, 7)):
+        here = rule.multiplier(IDS, units, layer, flipped=flipped, dtype=dtype)
+        there = rule.multiplier(IDS.to(GPU), units, layer, flipped=flipped, dtype=dtype)
+        assert torch.equal(there.cpu(), here)
+        given = torch.empty_like(there)
+        assert rule.multiplier(IDS.to(GPU), units, layer, flipped=flipped, dtype=dtype, out=given) is given
+        assert torch.equal(given, there)
 
 
 @pytest.mark.parametrize("p", [0.5, 0.3])

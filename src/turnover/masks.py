@@ -11,6 +11,7 @@ examples share a row of 64 units at p = 1/2.
 
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Literal, get_args
 
 import torch
@@ -91,9 +92,17 @@ class MaskRule:
         p is the exact keep probability, so that the mean multiplier is 1. Written to `out`, a contiguous tensor of
         that shape and dtype, if there is one.  # [batch, units]
         """
+        scale = self.scale(units, flipped=flipped)
+        if self.balance == "bernoulli" and _has_kernel(ids, dtype):
+            from turnover.mask_kernel import fill  # Triton comes with PyTorch for GPUs alone
+
+            out = torch.empty(len(ids), units, dtype=dtype, device=ids.device) if out is None else out
+            own, other = (0.0, scale) if flipped else (scale, 0.0)
+            zeros = self._zeros
+            digits = (self._threshold >> zeros, PLANES - zeros)
+            return fill(out, self._masked_as(ids).contiguous(), _key(self.seed, layer), digits, own, other)
         bits = torch.arange(2, dtype=dtype, device=ids.device)  # made there: copied numbers would make a GPU wait
-        values = (1 - bits if flipped else bits) * self.scale(units, flipped=flipped)
-        return self._choose(ids, units, layer, values, out)
+        return self._choose(ids, units, layer, (1 - bits if flipped else bits) * scale, out)
 
     def scale(self, units: int, *, flipped: bool) -> float:
         """1/p for own units, 1/(1-p) for flipped ones."""
@@ -106,10 +115,7 @@ class MaskRule:
 
     def _choose(self, ids: Tensor, units: int, layer: int, values: Tensor, out: Tensor | None = None) -> Tensor:
         # values[1] on own units, values[0] on the others
-        if self.groups is not None:
-            hashes = _mix(ids.long() * _signed(_GAMMA) + _key(self.seed, _GROUPS))
-            ids = _shift_right(hashes, 1, hashes) % self.groups
-        rows = _mix(ids.long() * _signed(_GAMMA) + _key(self.seed, layer))  # [batch]
+        rows = _mix(self._masked_as(ids).long() * _signed(_GAMMA) + _key(self.seed, layer))  # [batch]
         if self.balance == "bernoulli":
             words = self._words(rows, -(-units // 64))
             if out is not None and units % 64 == 0:
@@ -119,13 +125,24 @@ class MaskRule:
             chosen = values[self._lowest(rows, units).long()]
         return chosen if out is None else out.copy_(chosen)
 
+    def _masked_as(self, ids: Tensor) -> Tensor:
+        """What the masks of these examples depend on: their ids, or the numbers of their groups.  # [batch]"""
+        if self.groups is None:
+            return ids
+        hashes = _mix(ids.long() * _signed(_GAMMA) + _key(self.seed, _GROUPS))
+        return _shift_right(hashes, 1, hashes) % self.groups
+
+    @property
+    def _zeros(self) -> int:
+        """Binary digits of p after its last 1; they decide nothing."""
+        return (self._threshold & -self._threshold).bit_length() - 1
+
     def _words(self, rows: Tensor, count: int) -> Tensor:
         """The masks packed into words: bit i of word j is unit 64 j + i.  # int64 [batch, count]"""
         positions = torch.arange(count, device=rows.device)
-        zeros = (self._threshold & -self._threshold).bit_length() - 1
         words = torch.zeros((), dtype=torch.int64, device=rows.device)
-        # u < p, decided from the last binary digit of p to the first; a digit 0 after the last 1 decides nothing
-        for plane in range(PLANES - 1 - zeros, -1, -1):
+        # u < p, decided from the last binary digit of p to the first
+        for plane in range(PLANES - 1 - self._zeros, -1, -1):
             bits = _mix(rows[:, None] + (positions + (plane << 32)) * _signed(_GAMMA))
             digit = self._threshold >> (PLANES - 1 - plane) & 1
             words = bits | words if digit else bits & words
@@ -175,6 +192,17 @@ def _unpack(words: Tensor, values: Tensor, out: Tensor | None = None) -> Tensor:
         torch.index_select(table, 0, index, out=out.view(-1, 8))
         return out
     return table.index_select(0, index).reshape(len(words), -1)
+
+
+def _has_kernel(ids: Tensor, dtype: torch.dtype) -> bool:
+    """Whether masks are made by one kernel of our own: on a GPU, unless a compiler or a fake device looks on."""
+    return (
+        ids.is_cuda
+        and dtype.itemsize <= 4
+        and type(ids) is Tensor
+        and not torch.compiler.is_compiling()
+        and find_spec("triton") is not None
+    )
 
 
 def _mix(x: Tensor) -> Tensor:
