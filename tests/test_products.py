@@ -13,6 +13,7 @@ from turnover.products import add_batched, batched, fast_products, linear, suits
 @pytest.fixture(autouse=True)
 def _wherever_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(products, "mkl_lags", lambda: True)
+    monkeypatch.setattr(products, "SMALL", 1 << 20)
 
 
 SHAPES = [(256, 784, 64), (37, 501, 129), (1, 4096, 512), (1024, 1024, 1)]

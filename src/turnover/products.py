@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 from torch.overrides import TorchFunctionMode
 
-SMALL = 1 << 20  # multiply-adds below which the way to oneDNN takes longer than it saves
+SMALL = 1 << 23  # multiply-adds below which the way to oneDNN takes longer than it saves
 
 
 def suits(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:

@@ -3,8 +3,10 @@
 import re
 from collections.abc import Callable
 
+import pandas as pd
+
 from turnover.documentation import claims, estimators, index, options
-from turnover.documentation.reference import of_figure
+from turnover.documentation.reference import folder, of_figure
 from turnover.documentation.source import source
 from turnover.errors import RunFailed
 from turnover.tables import METRICS, SCORE_COLUMNS
@@ -44,6 +46,18 @@ def metrics() -> str:
     return claims.markdown_table([["metric", "meaning"], *([f"`{name}`", said] for name, said in METRICS.items())])
 
 
+def scaling() -> str:
+    """How time and memory grow, as scripts/scaling.py measured it."""
+    rows = [["what", "against", "size: seconds", "exponent", "memory at the largest"]]
+    for (curve, against), found in pd.read_csv(folder() / "scaling.csv").groupby(["curve", "against"], sort=False):
+        points = ", ".join(
+            f"{size:,}: {seconds:.2g}" for size, seconds in zip(found["size"], found["seconds"], strict=True)
+        )
+        last = found.iloc[-1]
+        rows.append([str(curve), str(against), points, f"{last['exponent']:.2f}", f"{last['peak_mb']:.0f} MB"])
+    return claims.markdown_table(rows)
+
+
 MAKERS: dict[str, Callable[[str], str]] = {
     "claims": lambda _: claims.every_claim(),
     "figures": lambda _: index.index("pictures"),
@@ -54,6 +68,7 @@ MAKERS: dict[str, Callable[[str], str]] = {
     "source": source,
     "columns": lambda _: columns(),
     "metrics": lambda _: metrics(),
+    "scaling": lambda _: scaling(),
 }
 
 
