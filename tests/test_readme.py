@@ -57,7 +57,7 @@ def test_every_number_of_the_claims_is_that_of_the_results(scale: str) -> None:
             continue
         for effect, low, high in _INTERVAL.findall(cells[SCALES[scale]]):
             places = len(effect.partition(".")[2])
-            candidates = [[f"{number:.{places}f}" for number in (m["effect"], *m["interval"])] for m in known[id]]
+            candidates = [[f"{number:z.{places}f}" for number in (m["effect"], *m["interval"])] for m in known[id]]
             assert [effect, low, high] in candidates, f"{id}: {cells}; the results: {candidates}"
             told += 1
     deciding = [m for measures in known.values() for m in measures if m["threshold"] is not None]

@@ -18,8 +18,8 @@ def number(result: Result) -> str:
     places = _MOST_PLACES if half else len(f"{effect:.{_MOST_PLACES}f}".rstrip("0").partition(".")[2])
     if half:
         places = min(max(1 - math.floor(math.log10(half)), 0), _MOST_PLACES)
-    low, high = (f"{bound:.{places}f}" for bound in interval)
-    return f"{effect:.{places}f} [{low}, {high}]"
+    low, high = (f"{bound:z.{places}f}" for bound in interval)  # z: no -0.0000
+    return f"{effect:z.{places}f} [{low}, {high}]"
 
 
 def side(result: Result) -> str:
