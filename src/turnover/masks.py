@@ -11,6 +11,7 @@ examples share a row of 64 units at p = 1/2.
 
 import sys
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from typing import Literal, get_args
 
@@ -201,8 +202,13 @@ def _has_kernel(ids: Tensor, dtype: torch.dtype) -> bool:
         and dtype.itemsize <= 4
         and type(ids) is Tensor
         and not torch.compiler.is_compiling()
-        and find_spec("triton") is not None
+        and _triton_is_here()
     )
+
+
+@cache
+def _triton_is_here() -> bool:
+    return find_spec("triton") is not None  # a search of the whole path, asked for every mask
 
 
 def _mix(x: Tensor) -> Tensor:

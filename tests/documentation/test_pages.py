@@ -167,3 +167,20 @@ def test_what_is_said_of_influence_and_of_the_onion() -> None:
         told = re.search(rf"`make {name}`(?: draws|\s+\().*?(\d+)\s+minutes", STUDIES, re.DOTALL)
         assert told is not None
         assert int(told[1]) == round(minutes(result["runs"]) + minutes(result["score_runs"]))
+
+
+def test_the_steps_on_a_gpu_are_those_of_the_committed_tables() -> None:
+    before, after = (
+        pd.read_csv(REFERENCE / "h100" / f"{name}.csv").set_index(["comparison", "contestant"])["ms"]
+        for name in ("bench", "bench_kernel")
+    )
+    told = page("scale.md")
+    for network, comparison, layout in (
+        ("MLP 784-4096-10", "training, 50 steps", ""),
+        ("VGG-11, channels last", "training VGG-11, 20 steps", ", float32, channels last"),
+        ("transformer, channels last", "training the transformer, 20 steps", ", float32, channels last"),
+    ):
+        steps = int(re.findall(r"(\d+) steps", comparison)[0])
+        masked = f"turn-over dropout{layout}"
+        times = (before[comparison, f"plain{layout}"], before[comparison, masked], after[comparison, masked])
+        assert f"| {network} | {' | '.join(f'{ms / steps:.1f}' for ms in times)} |" in told

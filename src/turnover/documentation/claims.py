@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from turnover.documentation.reference import Result, of_figure, results
+from turnover.report.claims import claimed
 from turnover.report.wording import measure
 
 _MOST_PLACES = 4  # decimals
@@ -20,14 +21,6 @@ def number(result: Result) -> str:
         places = min(max(1 - math.floor(math.log10(half)), 0), _MOST_PLACES)
     low, high = (f"{bound:z.{places}f}" for bound in interval)  # z: no -0.0000
     return f"{effect:z.{places}f} [{low}, {high}]"
-
-
-def side(result: Result) -> str:
-    """What is claimed of a measure: on which side of which number it lies."""
-    if result["threshold"] is None:
-        return "reported only"
-    sign = ">" if result["side"] == "above" else "<"
-    return f"{sign} {result['threshold']:g}" + (" (condition)" if result["condition"] else "")
 
 
 def verdicts(result: Result) -> str:
@@ -68,7 +61,7 @@ def _table(claims: dict[str, Result], *, deciding: bool = False) -> str:
             if deciding and each["threshold"] is None:
                 continue
             there = measured.get(each["name"])
-            rows.append([measure(each["name"]), side(each), number(each), number(there) if there else ""])
+            rows.append([measure(each["name"]), claimed(each), number(each), number(there) if there else ""])
     return markdown_table(rows)
 
 

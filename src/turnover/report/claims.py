@@ -81,14 +81,15 @@ def _claim(id: str, slots: Sequence[tuple[Result, dict[str, Any]] | None]) -> Cl
     for name in names:
         cells = [next((m for m in slot[1]["measures"] if m["name"] == name), None) if slot else None for slot in slots]
         first = next(cell for cell in cells if cell)
-        rows.append(Row(measure(name), _claimed(first), tuple(_cell(cell) if cell else None for cell in cells)))
+        rows.append(Row(measure(name), claimed(first), tuple(_cell(cell) if cell else None for cell in cells)))
     verdicts = tuple(slot[1]["verdict"] if slot else "" for slot in slots)
     others = [(slot[0].scale, slot[0].values["overrides"]) for slot in known]
     notes = tuple(f"at {scale} scale with {' '.join(overrides)}" for scale, overrides in others if overrides)
     return ClaimRow(id, claim["text"], result.base, result.paper_figure, verdicts, notes, tuple(rows))
 
 
-def _claimed(measured: dict[str, Any]) -> str:
+def claimed(measured: dict[str, Any]) -> str:
+    """What is claimed of a measure: on which side of which number it lies."""
     if measured["threshold"] is None:
         return "reported only"
     sign = ">" if measured["side"] == "above" else "<"
