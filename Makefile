@@ -7,7 +7,7 @@ OVERRIDES ?=
 PY       := .venv/bin/python
 
 .DEFAULT_GOAL := help
-FIGURES := fig1 fig2 fig3 fig4 fig4_vgg fig5 fig6 fig7 fig8 fig9 fig10 influence ablation onion leakage sensitivity early_stopping
+FIGURES := fig1 fig2 fig3 fig4 fig4_vgg fig5 fig6 fig7 fig8 fig9 fig10 influence ablation detection_cost onion leakage sensitivity early_stopping
 .PHONY: help data test test-slurm slurm-up slurm-down stress repro-check bench validate report reproduce audit docs readme notebooks $(FIGURES)
 
 help:  ## list the doors
@@ -67,6 +67,9 @@ influence: .venv/installed  ## the training images that help and harm most to cl
 
 ablation: .venv/installed  ## study: what makes the scores of turn-over dropout better?
 	$(call draw,validate_truth ablation)
+
+detection_cost: .venv/installed  ## study: what does it cost to find the wrong labels?
+	$(call draw,detection_cost detection_cost_ensemble)
 
 onion: .venv/installed  ## study: who is exposed once the most exposed examples are gone?
 	$(call draw,onion)

@@ -49,7 +49,7 @@ class ClaimConfig(Group):
 
 # every figure has a module of its name with a function `draw`
 _Numbered = Literal["fig1", "fig2", "fig3", "fig4", "fig4_vgg", "fig5", "fig6", "fig7", "fig8", "fig9", "fig10"]
-_Study = Literal["ablation", "early_stopping", "influence", "leakage", "onion", "sensitivity"]
+_Study = Literal["ablation", "detection_cost", "early_stopping", "influence", "leakage", "onion", "sensitivity"]
 
 
 class FigureConfig(Group):

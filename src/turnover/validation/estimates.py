@@ -135,7 +135,7 @@ def by_networks(members: Members, chosen: slice) -> pd.Series:
 
 def gather(configs: Sequence[RunConfig]) -> dict[Condition, list[Estimate]]:
     """All estimates by the condition under which they were made."""
-    sizes = {Run(config).name: _parameters(config) for config in configs}
+    sizes = {Run(config).name: parameters(config) for config in configs}
     ordinary: dict[str, int] = {}  # parameters of each data set's network without turn-over dropout, the smallest
     for config in configs:
         size = sizes[Run(config).name]
@@ -147,7 +147,8 @@ def gather(configs: Sequence[RunConfig]) -> dict[Condition, list[Estimate]]:
     return found
 
 
-def _parameters(config: RunConfig) -> int:
+def parameters(config: RunConfig) -> int:
+    """How many a run's network has."""
     facts = FACTS[config.dataset.name]
     with torch.device("meta"):
         network = build_model(config.model, facts.shape, facts.classes)
