@@ -48,9 +48,10 @@ def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
             _line(axes, part, method, method, 1.0)
             continue
         lengths = sorted({int(each) for each in part["epochs"]})
-        for place, epochs in enumerate(lengths, 1):  # the longer trained, the darker
-            label = f"{method}, networks of {epochs} epochs"
-            _line(axes, part[part["epochs"] == epochs], label, method, 0.3 + 0.7 * place / len(lengths))
+        for place, epochs in enumerate(lengths, 1):
+            told = f"{', '.join(map(str, lengths))} epochs (the more, the darker)"
+            label = f"{method}; networks of {told}" if epochs == lengths[-1] else None
+            _line(axes, part[part["epochs"] == epochs], label, method, 0.2 + 0.8 * place / len(lengths))
     axes.axhline(AIM, color=COLOURS["all"], linewidth=0.6, linestyle=(0, (1, 3)))
     axes.set_xscale("log")
     axes.set_xlabel("examples trained on, each epoch of each network counted (log scale)")
@@ -70,7 +71,7 @@ def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
     return Drawn(picture, numbers, [decide("cost", config.text, measures)], summary)
 
 
-def _line(axes: Axes, table: pd.DataFrame, label: str, method: str, shade: float) -> None:
+def _line(axes: Axes, table: pd.DataFrame, label: str | None, method: str, shade: float) -> None:
     colour, marker, style = _LINES[method]
     over = table.groupby("trained")["auroc"].agg(["mean", "min", "max"])
     axes.plot(
