@@ -41,7 +41,7 @@ def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
     """
     numbers = pd.concat([_rows(source) for source in sources], ignore_index=True)
     cheapest = costs(numbers)
-    picture, axes = plt.subplots(figsize=(7, 4.8), layout="constrained")
+    picture, (axes, key) = plt.subplots(2, 1, figsize=(7, 4.8), height_ratios=[1, 0.22], layout="constrained")
     for method in _LINES:
         part = numbers[numbers["method"] == method]
         if method == _RUN:
@@ -57,7 +57,9 @@ def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
     axes.set_xlabel("examples trained on, each epoch of each network counted (log scale)")
     axes.set_ylabel("AUROC for wrong labels")
     title = "mean and range over seeds"
-    picture.legend(title=title, title_fontsize=8, fontsize=8, alignment="left", loc="outside lower center")
+    handles, labels = axes.get_legend_handles_labels()
+    key.axis("off")
+    key.legend(handles, labels, title=title, title_fontsize=8, fontsize=8, alignment="left", loc="center")
     config = figure.claims["cost"]
     larger = _larger(sources)
     # an ensemble too small to reach the aim needs more than it had; a run that does not reach it saves nothing
