@@ -12,7 +12,8 @@ from statistics import median
 import numpy as np
 import pandas as pd
 import torch
-from benchmark import BATCH, UNITS, extra_memory, unit
+from benchmark import extra_memory
+from contestants import BATCH, UNITS, unit
 from tqdm import tqdm
 
 import turnover

@@ -23,7 +23,7 @@ def test_same_bits_as_two_operations(shape: tuple[int, ...], scale: float, dtype
     mask *= torch.tensor(scale, dtype=dtype)
     wanted = x.relu() * mask
     (gradient,) = torch.autograd.grad(wanted, x, error)
-    found = MaskedReLU.apply(x, x.detach().relu(), mask.clone(), torch.tensor(scale, dtype=dtype))
+    found = MaskedReLU.apply(x, x.detach().relu(), mask.clone(), torch.tensor(scale, dtype=dtype).item())
     assert torch.equal(found, wanted)
     assert torch.equal(torch.autograd.grad(found, x, error)[0], gradient)
 

@@ -47,12 +47,16 @@ class Outcome:
     loss: Tensor  # cross-entropy in nats  # [n]
     prediction: Tensor  # class number  # int64 [n]
 
+    @classmethod
+    def of(cls, logits: Tensor, labels: Tensor) -> "Outcome":
+        """What these logits  # [n, classes] are worth under these labels  # int64 [n]."""
+        return cls(F.cross_entropy(logits, labels, reduction="none"), logits.argmax(dim=1))
+
     def accuracy(self, labels: Tensor) -> Tensor:
         """Share of correct predictions."""
         return (self.prediction == labels).double().mean()
 
 
-@torch.no_grad()
 def evaluate(
     model: nn.Module,
     examples: Examples,
@@ -61,7 +65,25 @@ def evaluate(
     batch_size: int = BATCH,
     precision: Precision = "float32",
 ) -> list[Outcome]:
-    """Run every example through each of the sub-networks, in evaluation mode, without gradients.
+    """Run every example through each of the sub-networks; arguments as in `outputs`.
+
+    Returns:
+        An outcome for each of `subnetworks`, in the order of `examples`.
+    """
+    found = outputs(model, examples, subnetworks, batch_size=batch_size, precision=precision)
+    return [Outcome.of(logits, examples.labels) for logits in found]
+
+
+@torch.no_grad()
+def outputs(
+    model: nn.Module,
+    examples: Examples,
+    subnetworks: Sequence[Subnetwork],
+    *,
+    batch_size: int = BATCH,
+    precision: Precision = "float32",
+) -> list[Tensor]:
+    """Logits of every example in each of the sub-networks, in evaluation mode, without gradients.
 
     All sub-networks share one pass: activations below the first mask are computed once. Results stay on the device.
 
@@ -70,20 +92,17 @@ def evaluate(
         subnetworks: any of `own`, `flipped`, `full`, `fresh(k)`.
 
     Returns:
-        An outcome for each of `subnetworks`, in the order of `examples`.
+        For each of `subnetworks` a tensor of at least 32 bits, in the order of `examples`.  # [n, classes]
     """
     positions = torch.arange(len(examples), device=examples.device)
-    losses: list[list[Tensor]] = [[] for _ in subnetworks]
-    predictions: list[list[Tensor]] = [[] for _ in subnetworks]
+    found: list[list[Tensor]] = [[] for _ in subnetworks]
     with evaluation_mode(model), fast_products(examples.device), autocast(examples.device, precision):
         run = _shared if _can_share(model, examples.batch(_few(positions)), subnetworks) else _separate
         for index in positions.split(batch_size):
-            x, y, ids = examples.batch(index)
-            for number, logits in enumerate(run(model, x, [choose(ids) for choose in subnetworks])):
-                logits = logits.float() if logits.dtype.itemsize < 4 else logits
-                losses[number].append(F.cross_entropy(logits, y, reduction="none"))
-                predictions[number].append(logits.argmax(dim=1))
-    return [Outcome(torch.cat(a), torch.cat(b)) for a, b in zip(losses, predictions, strict=True)]
+            x, _, ids = examples.batch(index)
+            for parts, logits in zip(found, run(model, x, [choose(ids) for choose in subnetworks]), strict=True):
+                parts.append(logits.float() if logits.dtype.itemsize < 4 else logits)
+    return [torch.cat(parts) for parts in found]
 
 
 @torch.no_grad()

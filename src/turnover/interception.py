@@ -6,6 +6,7 @@ layer with weights that ran.
 
 import copy
 import weakref
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,7 +145,8 @@ class TurnOverDropout:
             channel = self._channel(output)
             self.trace = (*self.trace, output.shape[channel])
             if self.inside:
-                masked = self._mask(output, layer, channel, args[0] if fused else None)
+                with _unseen(output):
+                    masked = self._mask(output, layer, channel, args[0] if fused else None)
                 if args and output is args[0] and not torch.compiler.is_compiling():
                     self.stale.append(weakref.ref(output))
                 self.masked, self.open = self.masked + 1, True
@@ -186,7 +188,7 @@ class TurnOverDropout:
             return self.rule.multiplier(ids, units, layer, flipped=branch.flipped, dtype=x.dtype, out=out)
 
         if before is not None:
-            scale = x.new_full((), self.rule.scale(units, flipped=self.branches[0].flipped))
+            scale = torch.tensor(self.rule.scale(units, flipped=self.branches[0].flipped), dtype=x.dtype).item()
             return MaskedReLU.apply(before, x, factor(self.branches[0]).reshape(shape), scale)
         if count == 1 or torch.is_grad_enabled():
             masked = [
@@ -204,6 +206,12 @@ class TurnOverDropout:
             else:
                 torch.mul(part, factor(one).reshape(shape if one.ids is not None else ()), out=place)
         return output
+
+
+def _unseen(x: Tensor) -> AbstractContextManager[None]:
+    """Inside, function calls are shown to no TorchFunctionMode: a mask takes fifty, each slower to show than to do."""
+    plain = type(x) is Tensor and not torch.compiler.is_compiling()
+    return torch._C.DisableTorchFunction() if plain else nullcontext()
 
 
 def refuse_hidden_activations(state: TurnOverDropout) -> None:
@@ -241,7 +249,8 @@ class Interception(TorchFunctionMode):
         kwargs = kwargs or {}
         if not self.state.running:
             return func(*args, **kwargs)
-        fused = self.state.fuses(func, args, kwargs)
-        with torch.set_grad_enabled(not fused and torch.is_grad_enabled()):
-            output = func(*args, **kwargs)
-        return self.state.after(func, args, output, fused)
+        if self.state.fuses(func, args, kwargs):
+            with torch.no_grad():
+                output = func(*args, **kwargs)
+            return self.state.after(func, args, output, fused=True)
+        return self.state.after(func, args, func(*args, **kwargs))

@@ -99,8 +99,8 @@ class Linear(torch.autograd.Function):
 
 
 def fast_products(device: torch.device) -> AbstractContextManager[Any]:
-    """Inside, linear layers whose products suit oneDNN are computed by it. Nothing changes on a GPU."""
-    return _FastProducts() if device.type == "cpu" else nullcontext()
+    """Inside, linear layers whose products suit oneDNN are computed by it. Nothing changes where none would."""
+    return _FastProducts() if device.type == "cpu" and mkl_lags() else nullcontext()
 
 
 class _FastProducts(TorchFunctionMode):

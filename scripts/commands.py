@@ -1,0 +1,39 @@
+"""What a person waits for at the shell: commands of the repository from their start to their end."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from turnover.store import checkout
+
+REFUSED = 2  # the exit code of input that is not allowed
+
+
+def commands(folder: Path) -> dict[str, Callable[[], object]]:
+    """Help, a refused value, and a figure whose runs are finished: made first, at smoke scale, in `folder`."""
+    sweep = ("train.py", "-m", "+experiment=fig2", "scale=smoke", "hydra/launcher=basic", "logger=none")
+    picture = ("figure.py", "figure=fig2", "scale=smoke")
+
+    def run(*command: str, code: int = 0) -> None:
+        script, *given = command
+        done = subprocess.run(
+            [sys.executable, str(checkout() / "scripts" / script), *given],
+            env=os.environ | {"TURNOVER_OUTPUTS": str(folder)},
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode != code:
+            raise SystemExit(f"{' '.join(command)} ended with code {done.returncode}:\n{done.stderr}")
+
+    def figure() -> None:
+        run(*sweep)
+        run(*picture)
+
+    figure()
+    return {
+        "train --help": lambda: run("train.py", "--help"),
+        "a refused value": lambda: run("train.py", "epochs=-1", code=REFUSED),
+        "fig2, its 6 runs finished": figure,
+    }
