@@ -65,16 +65,21 @@ def evaluate(
     batch_size: int = BATCH,
     precision: Precision = "float32",
 ) -> list[Outcome]:
-    """Run every example through each of the sub-networks; arguments as in `outputs`.
+    """Run every example through each of the sub-networks; arguments as in `passes`. Logits are not kept.
 
     Returns:
         An outcome for each of `subnetworks`, in the order of `examples`.
     """
-    found = outputs(model, examples, subnetworks, batch_size=batch_size, precision=precision)
-    return [Outcome.of(logits, examples.labels) for logits in found]
+    parts: list[list[Outcome]] = [[] for _ in subnetworks]
+    for y, logits in passes(model, examples, subnetworks, batch_size=batch_size, precision=precision):
+        for found, each in zip(parts, logits, strict=True):
+            found.append(Outcome.of(each, y))
+    return [
+        Outcome(torch.cat([each.loss for each in found]), torch.cat([each.prediction for each in found]))
+        for found in parts
+    ]
 
 
-@torch.no_grad()
 def outputs(
     model: nn.Module,
     examples: Examples,
@@ -83,7 +88,30 @@ def outputs(
     batch_size: int = BATCH,
     precision: Precision = "float32",
 ) -> list[Tensor]:
-    """Logits of every example in each of the sub-networks, in evaluation mode, without gradients.
+    """Logits of every example in each of the sub-networks; arguments as in `passes`.
+
+    Returns:
+        A tensor for each of `subnetworks`, in the order of `examples`.  # [n, classes]
+    """
+    found = [logits for _, logits in passes(model, examples, subnetworks, batch_size=batch_size, precision=precision)]
+    return [torch.cat(parts) for parts in zip(*found, strict=True)]
+
+
+def full_logits(model: nn.Module, examples: Examples, *, batch_size: int = BATCH) -> Tensor:
+    """Logits of the full network for every example, in evaluation mode.  # [n, classes]"""
+    return outputs(model, examples, (full,), batch_size=batch_size)[0]
+
+
+@torch.no_grad()
+def passes(
+    model: nn.Module,
+    examples: Examples,
+    subnetworks: Sequence[Subnetwork],
+    *,
+    batch_size: int,
+    precision: Precision,
+) -> Iterator[tuple[Tensor, list[Tensor]]]:
+    """Labels of every batch and its logits in each of the sub-networks, in evaluation mode, without gradients.
 
     All sub-networks share one pass: activations below the first mask are computed once. Results stay on the device.
 
@@ -91,26 +119,16 @@ def outputs(
         model: with turn-over dropout attached, unless only `full` is asked for.
         subnetworks: any of `own`, `flipped`, `full`, `fresh(k)`.
 
-    Returns:
-        For each of `subnetworks` a tensor of at least 32 bits, in the order of `examples`.  # [n, classes]
+    Yields:
+        Labels  # int64 [batch], and for each of `subnetworks` logits of at least 32 bits  # [batch, classes].
     """
     positions = torch.arange(len(examples), device=examples.device)
-    found: list[list[Tensor]] = [[] for _ in subnetworks]
     with evaluation_mode(model), fast_products(examples.device), autocast(examples.device, precision):
         run = _shared if _can_share(model, examples.batch(_few(positions)), subnetworks) else _separate
         for index in positions.split(batch_size):
-            x, _, ids = examples.batch(index)
-            for parts, logits in zip(found, run(model, x, [choose(ids) for choose in subnetworks]), strict=True):
-                parts.append(logits.float() if logits.dtype.itemsize < 4 else logits)
-    return [torch.cat(parts) for parts in found]
-
-
-@torch.no_grad()
-def full_logits(model: nn.Module, examples: Examples, *, batch_size: int = BATCH) -> Tensor:
-    """Logits of the full network for every example, in evaluation mode.  # [n, classes]"""
-    positions = torch.arange(len(examples), device=examples.device)
-    with evaluation_mode(model), fast_products(examples.device):
-        return torch.cat([model(examples.batch(index)[0]) for index in positions.split(batch_size)])
+            x, y, ids = examples.batch(index)
+            found = run(model, x, [choose(ids) for choose in subnetworks])
+            yield y, [logits.float() if logits.dtype.itemsize < 4 else logits for logits in found]
 
 
 def _separate(model: nn.Module, x: Tensor, wanted: list[Branch]) -> list[Tensor]:
