@@ -169,6 +169,30 @@ def test_what_is_said_of_influence_and_of_the_onion() -> None:
         assert int(told[1]) == round(minutes(result["runs"]) + minutes(result["score_runs"]))
 
 
+def test_what_is_said_of_the_cost_of_finding_wrong_labels() -> None:
+    result = results()["detection_cost"]
+    told = STUDIES.replace("\n", " ")
+    numbers = pd.read_csv(REFERENCE / "laptop" / "detection_cost.csv")
+    cheapest = {}
+    for method, found in numbers[numbers["auroc"] >= 0.98].groupby("method"):
+        cheapest[method] = numbers.loc[found.groupby("seed")["trained"].idxmin()]
+    run, right, loss = (cheapest[name] for name in ("one turn-over run", "ensemble", "ensemble, by losses"))
+    assert (run["epochs"] == 3).all()
+    assert (run["trained"] == 9000).all()
+    assert f"{right['networks'].min()} to {right['networks'].max()} networks of 30 epochs" in told
+    assert (right["epochs"] == 30).all()
+    low, high = right["trained"].min() / 1e6, right["trained"].max() / 1e6
+    assert f"{low:.1f} to {high:.1f} million" in told
+    assert (loss["epochs"] == 5).all()
+    assert f"{loss['networks'].min()} to {loss['networks'].max()} networks of 5 epochs, " in told
+    saving = {each["name"]: each["effect"] for each in result["claims"]["cost"]["measures"]}
+    assert saving["saving"] == pytest.approx((right["trained"].to_numpy() / run["trained"].to_numpy()).mean())
+    assert f"{saving['saving']:.0f} times as many (by arithmetic {saving['saving_arithmetic']:.0f} times" in told
+    assert f"{saving['saving_loss']:.0f} times as many as the run" in told
+    short = numbers[(numbers["method"] == "ensemble") & (numbers["epochs"] <= 10)]
+    assert short["auroc"].max() < 0.98
+
+
 def test_the_steps_on_a_gpu_are_those_of_the_committed_tables() -> None:
     before, after = (
         pd.read_csv(REFERENCE / "h100" / f"{name}.csv").set_index(["comparison", "contestant"])["ms"]
