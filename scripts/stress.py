@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -135,6 +136,7 @@ def disturbed(
 ) -> tuple[int, int, int]:
     """Do all tasks with killed processes; kills of those at work, of others, and how many failed by themselves."""
     left, killed, idle, failed = set(tasks), 0, 0, 0
+    deaths: Counter[str] = Counter()
     at_work: dict[int, tuple[str, float]] = {}
     while left:
         while len(at_work) < processes:
@@ -142,8 +144,10 @@ def disturbed(
             # rather what fewest work on; there are fewer tasks than processes at the end, so some always wait
             fewest = min(map(doubled.count, left))
             name = dice.choice(sorted(each for each in left if doubled.count(each) == fewest))
-            # kills stop when there were enough, so that all gets finished
-            life = dice.uniform(0, processes / 2 * seconds[name]) if killed < most else float("inf")
+            # kills stop when there were enough, so that all gets finished; on a machine busier than it was when the
+            # seconds were taken a life may be too short to get anywhere, so each death makes the next one longer
+            longest = processes / 2 * seconds[name] * 1.1 ** deaths[name]
+            life = dice.uniform(0, longest) if killed < most else float("inf")
             at_work[started(tasks[name], log)] = (name, time.monotonic() + life)
         for process, (name, end) in list(at_work.items()):
             gone, status = os.waitpid(process, os.WNOHANG)
@@ -157,6 +161,7 @@ def disturbed(
                 os.kill(process, signal.SIGKILL)
                 wait(process)
                 del at_work[process]
+                deaths[name] += 1
                 killed, idle = killed + holding, idle + (not holding)
         time.sleep(0.01)
     for process in at_work:
