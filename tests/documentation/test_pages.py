@@ -128,19 +128,36 @@ def test_every_number_of_the_advice_is_that_of_the_validation() -> None:
     csl = "cumulative_loss"
     found = [of("el2n", name, "precision") for name in DATASETS]
     assert f"they find {found[0]} on MNIST, {found[1]} on Fashion-MNIST and {found[2]} on CIFAR-10" in told
-    single = at[(at["estimator"] == csl) & (at["seeds"] == 1)].set_index("dataset")["precision"]
-    found = [two_places(float(single[name])) for name in DATASETS]
+    cheap = at[(at["estimator"] == csl) & (at["seeds"] == 1)].set_index("dataset")["precision"]
+    found = [two_places(float(cheap[name])) for name in DATASETS]
     assert f"one of cumulative loss {found[0]}, {found[1]} and {found[2]}." in told
     error, agreement = of(csl, "fashion_mnist", "spearman_error"), of(csl, "fashion_mnist")
     assert f"more with that error ({error}) than with memorization ({agreement})" in told
     assert f"({of(tuned, 'fashion_mnist')} against {of(base, 'fashion_mnist')}) but not on CIFAR-10" in told
     assert f"CIFAR-10 ({of(tuned, 'cifar10')} against {of(base, 'cifar10')})" in told
-    one = at[at["seeds"] == 1].set_index(["estimator", "dataset"])["spearman"]
+    single = at[at["seeds"] == 1].set_index(["estimator", "dataset"])
+    one: Any = single["spearman"]
     for dataset in DATASETS:
         assert one[tuned, dataset] < one[base, dataset]
+        ours, theirs = (
+            at[(at["estimator"] == name) & (at["dataset"] == dataset)].sort_values("seeds") for name in (csl, base)
+        )
         for measure in ("spearman", "precision"):
-            ours, theirs = (at[(at["estimator"] == name) & (at["dataset"] == dataset)] for name in (csl, base))
             assert (ours[measure].to_numpy() > theirs[measure].to_numpy()).all(), "one run and ten"
+        apart = (ours["precision_low"].to_numpy() > theirs["precision_high"].to_numpy()).all()
+        assert apart == (dataset == "cifar10"), "beyond the intervals on CIFAR-10 only"
+        for seeds in (one, ten["spearman"]):
+            assert seeds["turnover_flipped", dataset] > seeds[base, dataset]
+    ranks = [", ".join(two_places(one[name, dataset]) for dataset in DATASETS) for name in ("turnover_flipped", base)]
+    alone, difference = (" and".join(text.rsplit(",", 1)) for text in ranks)
+    assert f"ranks {alone} on the three data sets, against {difference}." in told
+    sizes = [
+        f"({two_places(single['pearson'][base, each])} against {two_places(single['pearson'][csl, each])})"
+        for each in DATASETS
+    ]
+    assert f"on MNIST {sizes[0]} and Fashion-MNIST {sizes[1]}, not on CIFAR-10 {sizes[2]}" in told
+    aurocs = {f"{float(ten['auroc'][name, 'mnist']):.3f}" for name in (base, "el2n", csl)}
+    assert len(aurocs) == 1, "as are those of EL2N and cumulative loss"
     limits = [two_places(result["truth"][name]["ceiling"]["spearman/probability/all"]) for name in DATASETS]
     assert f"any score to {limits[0]} (MNIST), {limits[1]} (Fashion-MNIST) and {limits[2]} (CIFAR-10)" in told
     assert f"(Pearson {two_places(float(exact['pearson']['truth']))}, `outputs/" in told

@@ -1,4 +1,4 @@
-"""The loss of an example over all of training (cumulative sample loss, Ravikumar et al., 2024)."""
+"""The loss of an example over all of training (cumulative sample loss, Ravikumar et al., 2025)."""
 
 from torch import Tensor
 
