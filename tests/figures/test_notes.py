@@ -40,3 +40,13 @@ def test_wrong_labels_of_all_runs_are_told(kind: str, told: str) -> None:
     assert "labels" not in lines("influence", "laptop")[0]
     assert "labels" not in lines("influence", "laptop", "corruption.count=0,3000")[0], "the picture itself tells it"
     assert "labels" not in lines("fig3", "laptop")[0], "the subsets tell it"
+
+
+def test_subsets_by_label_tell_how_many_labels_are_random() -> None:
+    assert "difficult: 6,000 of the 20,000 with random ones" in lines("fig3", "laptop")[1]
+    assert "Easy: 300 of the 1,800 examples with real labels" in lines("fig4_vgg", "laptop")[1]
+
+
+def test_one_score_run_is_no_mean() -> None:
+    assert "highest scores, of one score run (membership" in lines("onion", "laptop", "subsets.train_on=all")[1]
+    assert "class, the mean of 3 score runs (" in lines("fig6", "laptop", "subsets.train_on=all")[1]

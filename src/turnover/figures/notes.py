@@ -145,17 +145,19 @@ def _subsets(config: RunConfig) -> str:
         case TableSubsets(path=path):
             return f"Subsets as listed in {path}."
         case LabelSubsets():
-            return f"Easy: {size} examples with real labels; difficult: {size} with random ones; both chosen at random."
+            random = config.corruption.count
+            return (
+                f"Easy: {size} of the {config.train_size - random:,} examples with real labels; "
+                f"difficult: {size} of the {random:,} with random ones; both chosen at random."
+            )
         case ScoreSubsets(runs=runs):
             first = runs[0]
             classes = ", as many of every class" if config.subsets.balanced else ""
             how = f"{masks(first)}, {first.epochs} epochs; {_judged(runs)}"
             if not isinstance(first.turnover, TurnoverConfig):
                 how = f"{getattr(first.estimator, 'score', first.estimator.name)}, {first.epochs} epochs"
-            return (
-                f"{name}: easy and difficult are the {size} lowest and highest scores{classes}, "
-                f"the mean of {len(runs)} score runs ({how})."
-            )
+            whose = f"the mean of {len(runs)} score runs" if len(runs) > 1 else "of one score run"
+            return f"{name}: easy and difficult are the {size} lowest and highest scores{classes}, {whose} ({how})."
 
 
 def masks(config: RunConfig) -> str:
