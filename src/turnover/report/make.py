@@ -46,7 +46,7 @@ def make(job: ReportJob) -> Path:
     content = page.render(
         scales=scales,
         claims=rows,
-        tallies=[tally(rows, place) for place in range(len(scales))],
+        tallies=[tally([row for row in rows if row.paper_figure], place) for place in range(len(scales))],
         verdicts=VERDICTS,
         figures={name: [sections.shown(each) for each in group] for name, group in sections.grouped(every).items()},
         explorer=explorer(found, missing, job.scale),

@@ -11,7 +11,7 @@ import pandas as pd
 from turnover.errors import RunFailed
 from turnover.store import checkout, outputs_root
 
-_NUMBER = re.compile(r"fig(\d+)")
+_NUMBER = re.compile(r"fig(\d+)")  # of a whole name: fig4_vgg is none of the paper's figures
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Result:
     @property
     def paper_figure(self) -> str:
         """The number of the paper's figure that it reproduces; empty for a study of our own."""
-        found = _NUMBER.match(self.name)
+        found = _NUMBER.fullmatch(self.base)
         return found[1] if found else ""
 
 
