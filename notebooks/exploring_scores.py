@@ -11,8 +11,8 @@
 # %% [markdown]
 # # Exploring scores
 #
-# What the last full reproduction found, read from the tables that are committed under `outputs/reference/`: nothing is
-# trained here. Run it from a checkout.
+# What the last full reproduction found at laptop scale, read from the tables that are committed under
+# `outputs/reference/laptop/`: nothing is trained here. Run it from a checkout.
 
 # %%
 import json
