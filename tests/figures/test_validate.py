@@ -309,3 +309,5 @@ def test_what_it_was_made_from_is_recorded(folder: Path) -> None:
     assert result["training_seconds"] > 0
     assert set(result["truth"]) == {"mnist", "cifar10"}
     assert any("smoke" in line for line in result["settings"])
+    count = next(config.corruption.count for config in everything() if config.corruption.count)
+    assert any(f"; ground truth with {count:,} wrong labels by " in line for line in result["settings"])

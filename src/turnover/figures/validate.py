@@ -135,10 +135,11 @@ def _lines(
     lines = []
     for config in of_truth:
         name, known = FACTS[config.dataset.name].title, truths[config.dataset.name]
+        wrong = f" with {config.corruption.count:,} wrong labels" if config.corruption.count else ""
         lines.append(
             f"{name}: {config.train_size:,} examples, {network(config)} (with turn-over dropout "
             f"{_with_turnover(config, of_estimates)}), lr {config.optimizer.lr:g}, momentum "
-            f"{config.optimizer.momentum:g}, batch {config.batch_size}, {config.epochs} epochs; ground truth by "
+            f"{config.optimizer.momentum:g}, batch {config.batch_size}, {config.epochs} epochs; ground truth{wrong} by "
             f"{known.networks} networks, each trained on {config.estimator.fractions[0]:.0%} of them."  # type: ignore[union-attr]
         )
     lines.append(f"{scale} scale.")
