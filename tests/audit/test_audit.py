@@ -235,6 +235,10 @@ def test_the_script_tells_plan_and_results(digits: tuple[Path, set[int]], root: 
     refused = script(root, f"data={tmp_path / 'nothing'}")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr.startswith("refused: data = ")
+    asked = script(root, "--help")
+    assert asked.stdout.startswith("Which labels of your own images are wrong?")
+    assert "k: 100" in asked.stdout
+    assert "corruption" not in asked.stdout
     unnamed = script(root)
     assert unnamed.returncode == 2
     assert "data" in unnamed.stderr
