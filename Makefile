@@ -1,4 +1,4 @@
-# The doors. `make` lists them.
+# What can be made. `make` lists it.
 PYTHON   ?= python3
 SCALE    ?= laptop
 LAUNCHER ?= basic
@@ -10,7 +10,7 @@ PY       := .venv/bin/python
 FIGURES := fig1 fig2 fig3 fig4 fig4_vgg fig5 fig6 fig7 fig8 fig9 fig10 influence ablation detection_cost onion leakage sensitivity early_stopping
 .PHONY: help data test test-slurm slurm-up slurm-down stress repro-check bench validate report reproduce audit docs readme notebooks $(FIGURES)
 
-help:  ## list the doors
+help:  ## this list
 	@echo "turnover: which training examples does my network memorize?"
 	@echo
 	@grep -hE '^[a-z0-9_ -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F '\t' '{printf "  make %-15s %s\n", $$1, $$2}'

@@ -307,6 +307,9 @@ def test_a_network_without_masked_activations_is_refused(x: Tensor, ids: Tensor)
     conv_only = turnover.attach(OwnNet().double(), layers=["conv1"])  # F.relu runs outside of conv1
     with pytest.raises(TurnOverError, match="masked nothing"), turnover.own(conv_only, ids):
         conv_only(x)
+    linear = turnover.attach(nn.Linear(4, 3))
+    with pytest.raises(TurnOverError, match=r"needs one, such as nn\.ReLU"), turnover.own(linear, ids):
+        linear(torch.zeros(len(ids), 4))
 
 
 def test_an_output_is_never_masked(x: Tensor, ids: Tensor) -> None:

@@ -8,6 +8,7 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.metrics import roc_auc_score
 from torch import nn
+from torch.utils.data import TensorDataset
 
 import turnover
 from turnover.data.corruption import corrupt
@@ -70,15 +71,18 @@ def test_ids_move_masks_with_their_examples() -> None:
         ({"y": torch.zeros(1000)}, "class numbers"),
         ({"y": torch.full((1000,), -100)}, "class numbers"),
         ({"x": torch.full((1000, 64), torch.nan)}, "64000 values that are NaN or infinite"),
+        ({"y": torch.full((1000,), 3)}, "y holds class 3 alone"),
+        ({"x": TensorDataset(torch.zeros(1000, 64))}, r"x is a TensorDataset: .* torch.stack"),
+        ({"make_model": lambda: nn.Sequential(network(), nn.Softmax(1))}, "must give logits, before any softmax"),
         ({"ids": torch.zeros(1000, dtype=torch.int64)}, "ids must differ"),
         ({"device": "cuda:99"}, "CUDA devices"),
     ],
 )
 def test_wrong_arguments_are_refused(change: dict[str, object], message: str) -> None:
     x, y = digits()
-    arguments: dict[str, Any] = {"x": x, "y": y, "epochs": 1, "lr": 0.1, "seeds": 1, "progress": False} | change
+    usual: dict[str, Any] = {"make_model": network, "x": x, "y": y, "epochs": 1, "lr": 0.1, "seeds": 1}
     with pytest.raises(RefusedInput, match=message):
-        turnover.memorization(network, **arguments)
+        turnover.memorization(**usual | {"progress": False} | change)
 
 
 def test_a_diverging_run_says_where() -> None:

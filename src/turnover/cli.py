@@ -133,6 +133,9 @@ def _composition(message: str) -> str:
     """Hydra's message without its advice on search paths, and with the names that are allowed."""
     message = re.sub(r"\n*(Config search path|Set the environment variable).*", "", message, flags=re.DOTALL).strip()
     message = re.sub(r"\n*Available options in '(\S+)':\n((?:\t.*\n?)+)", _on_one_line, message)
+    message = re.sub(r"^In '[^']+': Could not find '(\S+)/([^/']+)'", r"\1 = \2: there is no such option", message)
+    if bare := re.match(r"Error parsing override '([^=']*)'\nmissing EQUAL", message):
+        return f"{bare[1]}: is no option; one is set by name=value, for example dataset=digits, epochs=3"
     unknown = re.match(r"Could not override '([\w.]+)'", message)
     if unknown:
         name = unknown.group(1)
@@ -144,5 +147,6 @@ def _composition(message: str) -> str:
             return f"{told}: not a field of the chosen option of {name.split('.')[0]!r}; choose another option of it"
         if name.startswith("hydra."):
             return f"{told}: there is no such field of what was chosen for {'.'.join(name.split('.')[:2])}"
-        return f"{told}: there is no such field; {suggestion(name, _known())}"
+        groups = {each.partition(".")[0] for each in _known() if "." in each}
+        return f"{told}: there is no such field; {suggestion(name, [*_known(), *groups])}"
     return message

@@ -108,7 +108,7 @@ class TurnOverDropout:
         if self.running and self.masked == self.before:
             raise TurnOverError(
                 f"turn-over dropout masked nothing in a {type(module).__name__} of {self.network}: no activation "
-                "function ran inside it"
+                "function ran inside it; it needs one, such as nn.ReLU(), between two layers"
             )
 
     def fuses(self, function: Any, args: Any, kwargs: Any) -> bool:

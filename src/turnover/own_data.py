@@ -105,6 +105,8 @@ def memorization(
     probe = new_network(make_model, 0)
     examples = user_examples(x, y, ids, device=where, dtype=next(probe.parameters()).dtype)
     refuse_unsuited(probe.to(where), examples)
+    if len(examples) and len(examples.labels.unique()) < 2:
+        raise RefusedInput(f"y holds class {int(examples.labels[0])} alone: two classes are needed at least")
     configs = [
         parse(
             Training,

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 from turnover.errors import RefusedInput
 from turnover.evaluation import full_logits
@@ -46,7 +47,7 @@ def user_examples(x: Any, y: Any, ids: Any, *, device: torch.device, dtype: torc
 
 
 def refuse_unsuited(model: nn.Module, examples: Examples) -> None:
-    """Refuse a network that cannot take the inputs, or has no logit for some label; found by a few examples.
+    """Refuse a network that cannot take the inputs, gives no logits, or none for some label; found by a few examples.
 
     Raises:
         RefusedInput: says which, and what to do.
@@ -64,6 +65,11 @@ def refuse_unsuited(model: nn.Module, examples: Examples) -> None:
             f"the network must give logits [batch, classes] with two classes or more, one row for each row of x; "
             f"for {told} it gives {shape}"
         )
+    if bool((logits >= 0).all()) and bool(((logits.sum(1) - 1).abs() < 1e-3).all()):
+        raise RefusedInput(
+            f"the network must give logits, before any softmax; for {told} it gives rows that sum to 1: leave its last "
+            "softmax out, the loss takes it"
+        )
     highest = int(examples.labels.max())
     if highest >= shape[1]:
         raise RefusedInput(
@@ -78,6 +84,11 @@ def _inputs(x: Any, device: torch.device, dtype: torch.dtype) -> Tensor:
         raise RefusedInput(
             f"x is a {type(x).__name__}: give its numbers as an array, x.to_numpy(dtype='float32'), "
             "after turning columns of text into numbers"
+        )
+    if isinstance(x, Dataset | DataLoader):
+        raise RefusedInput(
+            f"x is a {type(x).__name__}: give all of its inputs as one tensor, and y as another: "
+            "x = torch.stack([each for each, _ in dataset]), y = torch.tensor([label for _, label in dataset])"
         )
     inputs = _tensor("x", x, device)
     if inputs.dim() == 0:

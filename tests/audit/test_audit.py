@@ -185,7 +185,7 @@ def test_the_time_is_foretold(digits: tuple[Path, set[int]]) -> None:
 @pytest.mark.parametrize(
     ("override", "told"),
     [
-        ("k=1798", "k = 1798: there are 1797 examples"),
+        ("k=1798", "k = 1798: there are 1797 examples; set k=179,"),
         ("k=0", "k = 0: should be greater"),
         ("model=vgg11", "images of 8 x 8 pixels are too small"),
         ("estimator=subsampling", "estimator.name = 'subsampling': allowed: 'one_run', 'turnover'"),
@@ -229,11 +229,16 @@ def test_the_script_tells_plan_and_results(digits: tuple[Path, set[int]], root: 
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == str(tmp_path / "results" / "audit" / "digits.npz")
     assert "1797 examples of 1 x 8 x 8 in 10 classes" in done.stderr
-    assert re.search(r"to do: one training of conv for 1 epochs, estimator cumulative_loss, about \d+ s", done.stderr)
+    assert re.search(r"to do: one training of conv for 1 epoch, estimator cumulative_loss, about \d+ s", done.stderr)
     assert "This may not hold for your data" in done.stderr
+    assert f"open {tmp_path / 'results' / 'audit' / 'digits.npz' / 'gallery.html'}" in done.stderr
     refused = script(root, f"data={tmp_path / 'nothing'}")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr.startswith("refused: data = ")
+    asked = script(root, "--help")
+    assert asked.stdout.startswith("Which labels of your own images are wrong?")
+    assert "k: 100" in asked.stdout
+    assert "corruption" not in asked.stdout
     unnamed = script(root)
     assert unnamed.returncode == 2
     assert "data" in unnamed.stderr

@@ -10,6 +10,7 @@ from PIL import Image
 
 from turnover.audit import collection, folders
 from turnover.audit.collection import collect
+from turnover.audit.folders import read_image
 from turnover.errors import RefusedInput
 
 GREY = np.arange(2 * 5 * 4, dtype=np.uint8).reshape(2, 5, 4) * 6
@@ -59,6 +60,16 @@ def test_a_photograph_is_turned_as_its_camera_says(folder: Path) -> None:
     exif[0x0112] = 3  # upside down
     image.save(folder / "cat" / "a.png", exif=exif)
     np.testing.assert_array_equal(collect(folder, None).values[0, 0], GREY[0][::-1, ::-1])
+
+
+@pytest.mark.parametrize("ink", [0, 255])
+@pytest.mark.parametrize("mode", ["LA", "RGBA", "P"])
+def test_a_drawing_in_the_alpha_channel_is_seen(folder: Path, ink: int, mode: str) -> None:
+    drawn = Image.new("RGBA", (2, 1), (ink, ink, ink, 0))
+    drawn.putpixel((1, 0), (ink, ink, ink, 255))
+    drawn.convert(mode).save(folder / "cat" / "drawn.png")
+    pixels = read_image(folder / "cat" / "drawn.png", None)
+    np.testing.assert_array_equal(pixels, np.broadcast_to([128, ink], (1 if mode == "LA" else 3, 1, 2)))
 
 
 def test_images_of_several_sizes_are_resized_if_that_is_asked_for(folder: Path) -> None:
@@ -150,7 +161,7 @@ def no_images(folder: Path) -> None:
         (empty, "dog/empty.webp: cannot identify"),
         (link, "out.png is a link that leads out of the folder"),
         (link_of_a_folder, "cow is a link that leads out of the folder"),
-        (nested, "cat/black is a folder within a class"),
+        (nested, "cat/black is a folder within a class; .*, give data=.*images/cat$"),
         (one_class, "all examples are of one class, 'dog'"),
         (no_images, "has no images; put those of each class into a subfolder"),
     ],
@@ -270,7 +281,7 @@ def test_files_that_are_no_collection(tmp_path: Path, folder: Path) -> None:
         ("text.npz", "is no undamaged npz file"),
         ("other.npz", "other.npz: "),
         ("missing", "there is no such file or folder; give a folder"),
-        ("images/cat/a.png", "is neither; give a folder"),
+        ("images/cat/a.png", "is no folder and no npz file; give a folder .*numpy.savez"),
     ):
         with pytest.raises(RefusedInput, match=told):
             collect(tmp_path / name, None)

@@ -60,8 +60,11 @@ def collect(path: Path, size: int | None) -> Collection:
             raise RefusedInput(f"size = {size}: is for folders of images; resize the arrays of an npz file beforehand")
         found = _npz(path)
     else:
-        there = "there is no such file or folder" if not path.exists() else "is neither"
-        raise RefusedInput(f"data = {path}: {there}; give a folder with a subfolder for each class, or an npz file")
+        there = "there is no such file or folder" if not path.exists() else "is no folder and no npz file"
+        raise RefusedInput(
+            f"data = {path}: {there}; give a folder with a subfolder of images for each class, or an npz file: "
+            "numpy.savez('data.npz', x=x, y=y)"
+        )
     if len(found.classes) < 2:
         raise RefusedInput(
             f"data = {path}: all examples are of one class, {found.classes[0]!r}; two are needed at least"

@@ -35,9 +35,9 @@ class Expectation:
         told = ", ".join(f"{100 * value:.0f} % on {title}" for title, value in self.precision.items())
         scores = "scores of one training" if self.seeds == 1 else f"mean scores of {self.seeds} trainings"
         return (
-            f"where {100 * self.share:.0f} % of the labels were wrong, a random other class, and as many examples were "
-            f"looked at, so many of these were wrong: {told} (3,000 images of each, {scores}). This may not hold for "
-            "your data, and cannot if fewer labels are wrong than are looked at."
+            f"of so many suspects were wrong indeed {told}. Measured on 3,000 images of each, "
+            f"{100 * self.share:.0f} % of them with a random wrong label and as many looked at, {scores}. "
+            "This may not hold for your data, and cannot if fewer labels are wrong than are looked at."
         )
 
 

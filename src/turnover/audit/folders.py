@@ -12,6 +12,7 @@ from turnover.errors import RefusedInput
 log = logging.getLogger("turnover")
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+_BEHIND = 128  # what shows through a transparent pixel: a grey on which black and white ink can both be seen
 MOST_PIXELS = 50_000_000  # of one image, unpacked; a small file may hold far more, to fill the memory
 
 
@@ -33,7 +34,8 @@ def files_of(folder: Path) -> list[Path]:
             if each.is_dir():
                 raise RefusedInput(
                     f"data = {folder}: {each.relative_to(folder)} is a folder within a class; "
-                    "put the images themselves into one folder for each class"
+                    "put the images themselves into one folder for each class, or, if this one holds the classes, give "
+                    f"data={folder / kind.name}"
                 )
             if each.suffix.lower() in FORMATS:
                 files.append(each)
@@ -68,7 +70,7 @@ def read_image(path: Path, size: int | None) -> np.ndarray | str:
             if image.mode.startswith(("I", "F")):
                 return f"{name}: has more than 8 bits for each pixel; save it with 8"
             grey = image.mode in ("1", "L", "LA")
-            turned = ImageOps.exif_transpose(image).convert("L" if grey else "RGB")
+            turned = _opaque(ImageOps.exif_transpose(image)).convert("L" if grey else "RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         return f"{name}: {error}".replace(str(path), "it")
     if size is not None:
@@ -77,6 +79,14 @@ def read_image(path: Path, size: int | None) -> np.ndarray | str:
         )
     pixels = np.asarray(turned, dtype=np.uint8)
     return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """The image as it is seen in front of grey; a drawing may be all in its alpha channel, with one colour below it."""
+    if not image.has_transparency_data:
+        return image
+    seen = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", seen.size, (_BEHIND, _BEHIND, _BEHIND, 255)), seen)
 
 
 def _refuse_outside(path: Path, root: Path) -> None:

@@ -28,15 +28,17 @@ def audit(config: AuditConfig) -> Path:
     found = collect(path, config.size)
     network(found, config)  # refused before anything is timed
     if config.k > len(found):
-        raise RefusedInput(f"k = {config.k}: there are {len(found)} examples")
+        tenth = max(1, len(found) // 10)
+        raise RefusedInput(f"k = {config.k}: there are {len(found)} examples; set k={tenth}, for example, for a tenth")
     known = expectations(validated(checkout() / "outputs" / "reference"), score_of(config.estimator), config.seeds)
     expected = nearest(known, config.k / len(found))
     shape, model = " x ".join(map(str, found.values.shape[1:])), config.model.name
     log.info("%d examples of %s in %d classes", len(found), shape, len(found.classes))
     log.info(
-        "to do: %s of %s for %d epochs, estimator %s, about %s",
+        "to do: %s of %s for %d epoch%s, estimator %s, about %s",
         f"{config.seeds} trainings" if config.seeds > 1 else "one training",
-        *(model, config.epochs, score_of(config.estimator), clock(seconds(found, config))),
+        *(model, config.epochs, "s" if config.epochs > 1 else "", score_of(config.estimator)),
+        clock(seconds(found, config)),
     )
     table = suspects(found, scored(found, config), config.k)
     settings = {
@@ -52,5 +54,6 @@ def audit(config: AuditConfig) -> Path:
     write_csv(folder / "suspects.csv", table)
     text = page(found, table, title=path.resolve().name, expected=expected, all_expected=known, settings=settings)
     write_text(folder / "gallery.html", text)
-    log.info("expect: %s", expected.sentence())
+    log.info("what to expect: %s", expected.sentence())
+    log.info("look at them: open %s", (folder / "gallery.html").resolve())
     return folder

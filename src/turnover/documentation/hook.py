@@ -31,5 +31,5 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Put what is generated into a page."""
-    return filled(markdown)
+    """Put what is generated into a page; its pictures are named as a reader of the plain file finds them."""
+    return filled(markdown.replace("](../outputs/reference/", "](pictures/"))

@@ -63,7 +63,10 @@ class Leakage:
             case "none":
                 return f"no sign of mask leakage ({numbers})"
             case "not fitted":
-                return f"NOT FITTED ({numbers}): own accuracy is at chance; train longer before trusting any score"
+                return (
+                    f"NOT FITTED ({numbers}): own accuracy is at chance; train longer, or at another learning rate, "
+                    "before trusting any score"
+                )
             case "no difference":
                 return (
                     f"NO DIFFERENCE ({numbers}): own sub-networks are not right more often than flipped ones, so the "
