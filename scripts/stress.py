@@ -146,7 +146,7 @@ def disturbed(
             name = dice.choice(sorted(each for each in left if doubled.count(each) == fewest))
             # kills stop when there were enough, so that all gets finished; on a machine busier than it was when the
             # seconds were taken a life may be too short to get anywhere, so each death makes the next one longer
-            longest = processes / 2 * seconds[name] * 1.1 ** deaths[name]
+            longest = processes / 4 * seconds[name] * 1.1 ** deaths[name]
             life = dice.uniform(0, longest) if killed < most else float("inf")
             at_work[started(tasks[name], log)] = (name, time.monotonic() + life)
         for process, (name, end) in list(at_work.items()):
