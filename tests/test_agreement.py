@@ -23,8 +23,8 @@ from turnover.agreement import (
     split_half,
     tie_bound,
 )
-from turnover.claims import REPLICATES, Statistic, bootstrap
-from turnover.statistics import auroc
+from turnover.claims import REPLICATES, bootstrap
+from turnover.statistics import Statistic, auroc
 
 Drawn = tuple[np.ndarray, np.ndarray, np.ndarray]  # two values of every example, how often each was drawn
 

@@ -300,7 +300,7 @@ def test_what_is_not_science() -> None:
         {"device": "cpu"},
         {"device": "cuda:3"},
         {"logger": {"name": "none"}},
-        {"logger": {"name": "wandb", "mode": "online", "project": "other", "entity": "us"}},
+        {"logger": {"name": "wandb", "mode": "online", "project": "other", "entity": "us", "checkpoints": "upload"}},
         {"experiment": "fig99"},
         {"scale": "paper"},
     ],
@@ -443,7 +443,7 @@ def test_the_identity_of_a_run_follows_the_identity_of_its_score_runs() -> None:
     science: dict[str, Any] = {"epochs": 2, "batch_size": 99, "seed": 7, "precision": "bfloat16"}
     for name, value in science.items():
         assert identity(with_parents(config, **{name: value})) != identity(config), name
-    wandb = {"name": "wandb", "mode": "online", "project": "other", "entity": None}
+    wandb = {"name": "wandb", "mode": "online", "project": "other", "entity": None, "checkpoints": "upload"}
     for name, value in {"device": "cuda:3", "logger": wandb, "experiment": "fig99", "scale": "paper"}.items():
         other = with_parents(config, **{name: value})
         assert other != config

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from turnover import second_split
 from turnover.config import RunConfig
+from turnover.dashboard import Dashboard
 from turnover.data.augmentation import augmented
 from turnover.errors import RunFailed
 from turnover.examples import Examples
@@ -29,7 +30,7 @@ from turnover.second_split import halves, steps
 from turnover.seeding import seeded, stream, torch_generator
 from turnover.store import Run
 from turnover.tables import read_metrics, read_scores
-from turnover.tracking import Dashboard, Tracker
+from turnover.tracking import Tracker
 
 SMALL = (
     *("turnover=off", "estimator=second_split", "dataset.limit=101", "model.hidden=[16]", "batch_size=25"),

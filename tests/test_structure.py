@@ -25,16 +25,16 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 ROOMS = """
     errors facts values
     options estimators config_checks config refusals
-    integrity manifest locking stopping seeding store scratch tables tracking
+    integrity manifest locking stopping seeding store scratch tables statistics dashboard tracking showing
     products mask_kernel masks masked_relu interception dropout device examples
     data evaluation user_data user_network
     models training dynamics scores subsets
     material choice parts gradient_tracking score_tables watching member_file members ensemble second_split
     named_estimators own_data pipeline run
     housekeeping
-    experiments claims statistics agreement validation
+    experiments claims agreement validation
     estimate harmless cli plan audit
-    figures report documentation
+    figures panels workspace report documentation
 """.split()
 
 

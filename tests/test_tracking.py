@@ -1,45 +1,40 @@
-"""wandb beside the tables: what an offline run holds, and that no trouble with it ever reaches a run."""
+"""wandb beside the tables: what the offline run of a run holds, read back by wandb's own tool."""
 
+import base64
+import hashlib
 import json
-import logging
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from digits import changed
+from test_integrity import stop_after
+from wandb_records import (
+    EPOCHS,
+    NONE,
+    OFFLINE,
+    Records,
+    history,
+    logged_table,
+    of_kind,
+    offline_runs,
+    read,
+    records,
+    set_up,
+    small,
+    summary,
+)
 
-from turnover.config import RunConfig
-from turnover.experiments import sweep
-from turnover.figures.make import FigureConfig, FigureJob, make
-from turnover.options import NoLogger, WandbLogger
 from turnover.run import execute
+from turnover.showing import HISTOGRAM, MOST_MEMORIZED, QUANTILES
 from turnover.store import Run
-from turnover.tables import METRICS, Metric, read_metrics
-from turnover.tracking import Dashboard, Tracker, dashboard
+from turnover.tables import METRICS, read_metrics, read_scores, scores_by_epoch
 
 wandb = pytest.importorskip("wandb")
-
-EPOCHS = 2
-OFFLINE = WandbLogger(name="wandb", mode="offline", project="turnover", entity=None)
-NONE = NoLogger(name="none")
-Records = list[dict[str, Any]]
-
-
-def small(logger: WandbLogger | NoLogger) -> RunConfig:
-    overrides = ["dataset=digits", "scale=smoke", f"epochs={EPOCHS}", "device=cpu"]
-    [config] = sweep(overrides, config_name="score")
-    return config.model_copy(update={"logger": logger, "experiment": "fig99"})
-
-
-def set_up(patch: pytest.MonkeyPatch, folder: Path) -> None:
-    """wandb on, its caches and the outputs in `folder`."""
-    patch.delenv("WANDB_MODE", raising=False)
-    for name in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR"):
-        patch.setenv(name, str(folder / "home"))
-    patch.setenv("TURNOVER_OUTPUTS", str(folder / "outputs"))
 
 
 @pytest.fixture(autouse=True)
@@ -51,27 +46,24 @@ def _own_wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
         wandb.finish()
 
 
-def offline_run(folder: Path) -> Path:
-    """The one offline run below `folder`/wandb."""
-    [found] = (folder / "wandb").glob("offline-run-*")
-    return found
-
-
-def records(folder: Path) -> Records:
-    """Every record of the offline run, read back by wandb's own tool."""
-    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(offline_run(folder))]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
-def of_kind(found: Records, kind: str) -> Records:
-    return [record[kind] for record in found if record["type"] == kind]
-
-
 def flattened(metrics: pd.DataFrame) -> set[tuple[int, str, float]]:
     subset = metrics["subset"].map(lambda name: "" if name == "all" else f"{name}/")
     names = metrics["split"] + "/" + subset + metrics["metric"]
     return set(zip(metrics["epoch"], names, metrics["value"], strict=True))
+
+
+def logged(found: Records) -> set[tuple[int, str, float]]:
+    return {
+        (item["epoch"], name, value)
+        for item in history(found)
+        for name, value in item.items()
+        if name.startswith(("train/", "test/"))
+    }
+
+
+def md5(path: Path) -> str:
+    """As wandb writes it."""
+    return base64.b64encode(hashlib.md5(path.read_bytes()).digest()).decode()
 
 
 @pytest.fixture(scope="module")
@@ -95,11 +87,17 @@ def found(shown: Path) -> Records:
     return records(shown)
 
 
+@pytest.fixture(scope="module")
+def artifacts(found: Records) -> dict[str, Any]:
+    return {artifact["name"]: artifact for artifact in of_kind(found, "artifact")}
+
+
 # --- what an offline run holds ---
 
 
 def test_wandb_writes_into_the_folder_of_the_run(shown: Path) -> None:
-    assert (offline_run(shown) / f"run-{shown.name}.wandb").stat().st_size > 0
+    [offline] = offline_runs(shown)
+    assert (offline / f"run-{shown.name}.wandb").stat().st_size > 0
 
 
 def test_without_a_logger_there_is_no_wandb(plain: Path) -> None:
@@ -110,57 +108,126 @@ def test_the_run_has_its_name_group_job_tags_and_config(found: Records, shown: P
     [run] = of_kind(found, "run")
     assert (run["run_id"], run["display_name"], run["project"]) == (shown.name, shown.name, "turnover")
     assert (run["run_group"], run["job_type"]) == ("fig99", "score")
-    assert set(run["tags"]) == {"fig99", "smoke", "digits", "mlp"}
+    assert set(run["tags"]) == {"fig99", "smoke", "digits", "mlp", "turnover"}
     stored = {key: value for key, value in run["config"]["update"].items() if not key.startswith("_")}
     assert stored == small(OFFLINE).model_dump(mode="json")
 
 
-def test_epoch_is_the_axis_of_every_metric(found: Records) -> None:
+def test_epoch_is_the_axis_of_everything_that_is_logged(found: Records) -> None:
     defined = of_kind(found, "metric")
     assert any(record.get("name") == "epoch" for record in defined)
     assert any((record.get("glob_name"), record.get("step_metric")) == ("*", "epoch") for record in defined)
-    logged = [record["item"] for record in of_kind(found, "history")]
-    numbers = [item for item in logged if any("/" in name for name in item)]
-    assert numbers
-    assert all("epoch" in item for item in numbers)
+    assert len(history(found)) > 2 * EPOCHS
+    assert all("epoch" in item for item in history(found))
 
 
 def test_every_metric_of_the_table_is_logged_at_its_epoch(found: Records, shown: Path) -> None:
-    logged = {
-        (item["epoch"], name, value)
-        for item in (record["item"] for record in of_kind(found, "history"))
-        for name, value in item.items()
-        if name.startswith(("train/", "test/"))
-    }
-    assert logged == flattened(read_metrics(shown))
+    assert logged(found) == flattened(read_metrics(shown))
 
 
-def test_the_summary_holds_the_last_epoch(found: Records, shown: Path) -> None:
-    summary: dict[str, Any] = {}
-    for record in of_kind(found, "summary"):
-        summary |= record.get("update", {})
-    table = read_metrics(shown)
-    for _, name, value in flattened(table[table["epoch"] == EPOCHS]):
-        assert summary[name] == value
+def test_the_summary_holds_the_last_epoch_and_the_best(found: Records, shown: Path) -> None:
+    told, metrics = summary(found), read_metrics(shown)
+    for _, name, value in flattened(metrics[metrics["epoch"] == EPOCHS]):
+        assert told[name] == value
+    of_test = metrics[(metrics["split"] == "test") & (metrics["metric"] == "full_loss")]
+    best = of_test.sort_values("value").iloc[0]
+    assert (told["best/test/full_loss"], told["best/test/full_loss/epoch"]) == (best["value"], best["epoch"])
 
 
-def test_scores_are_shown_and_kept_as_an_artifact(found: Records, shown: Path) -> None:
-    items = [record["item"] for record in of_kind(found, "history")]
-    names = {name.split(".")[0] for item in items for name in item}
-    assert {"scores", "most_memorized"} <= names
-    assert list(offline_run(shown).glob("files/media/table/most_memorized*.table.json"))
-    assert any(artifact.get("name") == f"scores-{shown.name}" for artifact in of_kind(found, "artifact"))
+def test_the_summary_says_how_well_scores_find_wrong_labels_and_whether_masks_leak(found: Records, shown: Path) -> None:
+    told, table = summary(found), read_scores(shown)
+    assert 0 < table["corrupted"].sum() < len(table)
+    for name, yes in (("replaced", table["corrupted"]), ("wrong", table["label"] != table["true_label"])):
+        of_yes, of_no = table["score"][yes].to_numpy()[:, None], table["score"][~yes].to_numpy()
+        by_pairs = ((of_yes > of_no) + (of_yes == of_no) / 2).mean()
+        assert told[f"scores/auroc_{name}_labels"] == pytest.approx(by_pairs)
+    assert told["scores/median"] == pytest.approx(table["score"].median())
+    leakage = json.loads((shown / "manifest.json").read_text(encoding="utf-8"))["leakage"]
+    assert (told["leakage/verdict"], told["leakage/own_accuracy"]) == (leakage["verdict"], leakage["own_accuracy"])
 
 
-def test_a_figure_logs_its_picture_and_verdicts(tmp_path: Path) -> None:
-    figure = FigureConfig(name="fig1", title="The mechanism", experiments=[], claims={})
-    png = make(FigureJob(figure=figure, scale="smoke", overrides=[], logger=OFFLINE))
-    read = records(png.parent)
-    [run] = of_kind(read, "run")
-    assert (run["job_type"], set(run["tags"])) == ("figure", {"fig1", "smoke"})
-    assert any(name.startswith("fig1") for record in of_kind(read, "history") for name in record["item"])
-    [picture] = offline_run(png.parent).glob("files/media/images/fig1*.png")
-    assert picture.read_bytes() == png.read_bytes()
+def test_scores_of_every_scored_epoch_are_a_histogram(found: Records, shown: Path) -> None:
+    told = {item["epoch"]: item for item in history(found) if f"{HISTOGRAM}.values" in item}
+    scores = scores_by_epoch(shown)
+    assert list(told) == list(scores.columns) == [1, EPOCHS]
+    for epoch, item in told.items():
+        counts, edges = np.histogram(scores[epoch].astype(float), bins=64)
+        assert item[f"{HISTOGRAM}.values"] == counts.tolist()
+        np.testing.assert_allclose(item[f"{HISTOGRAM}.bins"], edges)
+
+
+def test_the_most_memorized_examples_are_a_table(found: Records, shown: Path) -> None:
+    [offline] = offline_runs(shown)
+    told = logged_table(offline, found, MOST_MEMORIZED)
+    rows = pd.DataFrame(told["data"], columns=told["columns"]).set_index("id")
+    highest = read_scores(shown).nlargest(200, "score")
+    assert list(rows.index) == list(highest.index)
+    np.testing.assert_allclose(rows["score"], highest["score"])
+    assert list(rows["corrupted"]) == list(highest["corrupted"])
+
+
+def test_the_distribution_of_scores_is_a_table(found: Records, shown: Path) -> None:
+    [offline] = offline_runs(shown)
+    told = logged_table(offline, found, QUANTILES)
+    rows = pd.DataFrame(told["data"], columns=told["columns"])
+    scores = read_scores(shown)["score"]
+    assert len(rows) == 201
+    np.testing.assert_allclose(rows["score"], scores.quantile(rows["share"].to_numpy()), rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["metrics", "scores"])
+def test_tables_are_artifacts_that_are_read_where_they_lie(kind: str, artifacts: dict[str, Any], shown: Path) -> None:
+    artifact = artifacts[f"{kind}-{shown.name}"]
+    [file] = artifact["manifest"]["contents"]
+    path = shown / f"{kind}.parquet"
+    assert artifact["type"] == kind
+    assert (file["path"], file["digest"], file["local_path"]) == (path.name, md5(path), str(path))
+    assert not artifact.get("use_after_commit")
+
+
+def test_a_checkpoint_is_an_artifact_that_refers_to_it(artifacts: dict[str, Any], shown: Path) -> None:
+    artifact = artifacts[f"checkpoint-{shown.name}"]
+    [file] = artifact["manifest"]["contents"]
+    path = shown / "checkpoint.pt"
+    assert (file["path"], file["digest"], file["ref"]) == (path.name, md5(path), path.as_uri())
+    assert "local_path" not in file
+
+
+def test_a_checkpoint_is_uploaded_if_asked_for() -> None:
+    folder = execute(small(OFFLINE.model_copy(update={"checkpoints": "upload"})))
+    [artifact] = [each for each in of_kind(records(folder), "artifact") if each["name"] == f"checkpoint-{folder.name}"]
+    [file] = artifact["manifest"]["contents"]
+    assert (file["local_path"], file.get("ref")) == (str(folder / "checkpoint.pt"), None)
+
+
+def test_a_run_names_the_scores_that_chose_its_examples() -> None:
+    overrides = ["subsets=scores", "subsets.runs=['dataset=digits', 'model.hidden=[64]', 'epochs=2']"]
+    config = small(OFFLINE, *overrides, entry="train")
+    chosen = config.subsets.model_dump()
+    chosen["runs"] = [each | {"logger": OFFLINE.model_dump()} for each in chosen["runs"]]
+    config = changed(config, subsets=chosen)
+    folder = execute(config)
+    [parent] = [Run(each) for each in config.parents]
+    made, used = (of_kind(records(each), "artifact") for each in (parent.folder, folder))
+    name = f"scores-{parent.name}"
+    [of_parent] = [each for each in made if each["name"] == name]
+    [of_child] = [each for each in used if each["name"] == name]
+    assert of_child["digest"] == of_parent["digest"]
+    assert (of_child["use_after_commit"], of_child["user_created"]) == (True, True)
+    others = {each["name"] for each in used if not each.get("use_after_commit")}
+    assert others == {f"{kind}-{folder.name}" for kind in ("metrics", "checkpoint")}
+
+
+def test_a_stopped_run_is_whole_in_the_last_of_its_offline_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = small(OFFLINE)
+    run = stop_after(1, config, monkeypatch)
+    time.sleep(1.1)  # wandb names them by the second
+    execute(config)
+    first, last = map(read, offline_runs(run.folder))
+    assert {epoch for epoch, *_ in logged(first)} == {0, 1}
+    assert logged(last) == flattened(read_metrics(run.folder))
+    assert of_kind(first, "exit") == [{"exit_code": 1}]
+    assert of_kind(last, "exit") == [{"exit_code": 0}]
 
 
 # --- the tables do not depend on it ---
@@ -174,144 +241,3 @@ def test_tables_are_the_same_with_and_without_wandb(plain: Path, shown: Path) ->
 
 def test_only_documented_metrics_are_written(plain: Path) -> None:
     assert set(read_metrics(plain)["metric"]) <= set(METRICS)
-
-
-class WandbTroubleError(Exception):
-    """Anything that may go wrong in wandb."""
-
-
-def fail(*args: object, **kwargs: object) -> None:
-    raise WandbTroubleError("no such luck")
-
-
-@pytest.mark.parametrize(
-    "broken",
-    [
-        "wandb.init",
-        "wandb.Settings",
-        "wandb.Run.define_metric",
-        "wandb.Run.log",
-        "wandb.sdk.wandb_summary.Summary.update",
-        "wandb.Histogram",
-        "wandb.Table",
-        "wandb.Artifact.add_file",
-        "wandb.Run.log_artifact",
-        "wandb.Run.finish",
-    ],
-)
-def test_trouble_with_wandb_is_told_once_and_never_ends_a_run(
-    broken: str, plain: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(broken, fail)
-    check_the_run_goes_on(plain, "WandbTroubleError: no such luck")
-
-
-def test_a_wandb_that_cannot_be_imported_is_told_once_and_never_ends_a_run(
-    plain: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "wandb", None)
-    check_the_run_goes_on(plain, "wandb")
-
-
-def check_the_run_goes_on(plain: Path, message: str) -> None:
-    config = small(OFFLINE)
-    folder = execute(config)
-    assert Run(config).manifest["status"] == "finished"
-    assert (folder / "DONE").exists()
-    for table in ("metrics.parquet", "scores.parquet"):
-        assert (folder / table).read_bytes() == (plain / table).read_bytes()
-    warnings = [line for line in (folder / "log.txt").read_text(encoding="utf-8").splitlines() if "wandb" in line]
-    assert len(warnings) == 1, warnings
-    assert "WARNING" in warnings[0]
-    assert message in warnings[0]
-
-
-def test_a_figure_is_drawn_without_wandb(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wandb.init", fail)
-    figure = FigureConfig(name="fig1", title="The mechanism", experiments=[], claims={})
-    png = make(FigureJob(figure=figure, scale="smoke", overrides=[], logger=OFFLINE))
-    assert {path.suffix for path in png.parent.iterdir() if path.is_file() and path.suffix != ".lock"} == {
-        ".png",
-        ".pdf",
-        ".csv",
-        ".json",
-    }
-
-
-def test_wandb_is_closed_when_the_run_fails(tmp_path: Path) -> None:
-    with (
-        pytest.raises(ZeroDivisionError),
-        dashboard(OFFLINE, folder=tmp_path, name="x", job="train", group=None, tags=[], config={}),
-    ):
-        raise ZeroDivisionError
-    assert wandb.run is None
-    assert of_kind(records(tmp_path), "exit")
-
-
-def test_wandb_mode_disabled_in_the_environment_is_obeyed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WANDB_MODE", "disabled")
-    with dashboard(OFFLINE, folder=tmp_path, name="x", job="train", group=None, tags=[], config={}) as live:
-        live.log({"epoch": 0})
-    assert not list(tmp_path.glob("wandb/offline-run-*"))
-
-
-# --- the parts alone ---
-
-
-class Fake:
-    """Stands for a wandb run."""
-
-    def __init__(self, broken: str = "") -> None:
-        self.calls: list[Any] = []
-        self.summary = self
-        self.broken = broken
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        def call(*args: Any) -> None:
-            self.calls.append((name, *args))
-            if name == self.broken:
-                raise WandbTroubleError(name)
-
-        return call
-
-
-def test_every_logged_number_is_a_row_and_one_call() -> None:
-    run, rows = Fake(), [Metric(0, "train", "all", "loss", 3.0)]
-    tracker = Tracker(Dashboard(run), rows)
-    tracker.log(1, "test", {"full_loss": 1.0, "full_accuracy": 0.5})
-    tracker.log(1, "train", {"loss": 2.0}, "easy")
-    assert rows[1:] == [
-        Metric(1, "test", "all", "full_loss", 1.0),
-        Metric(1, "test", "all", "full_accuracy", 0.5),
-        Metric(1, "train", "easy", "loss", 2.0),
-    ]
-    assert run.calls == [
-        ("log", {"epoch": 1, "test/full_loss": 1.0, "test/full_accuracy": 0.5}),
-        ("log", {"epoch": 1, "train/easy/loss": 2.0}),
-    ]
-
-
-def test_after_the_first_error_wandb_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
-    run = Fake(broken="log")
-    board = Dashboard(run)
-    with caplog.at_level(logging.WARNING, logger="turnover"):
-        board.summarise({"a": 1})
-        for _ in range(3):
-            board.log({"epoch": 0})
-        board.close(failed=False)
-    assert [call[0] for call in run.calls] == ["update", "log"]
-    assert caplog.text.count("wandb failed and is off from here on: WandbTroubleError: log") == 1
-
-
-def test_an_undocumented_metric_is_refused() -> None:
-    with pytest.raises(ValueError, match="'acuracy' is not documented"):
-        Tracker(Dashboard(), []).log(1, "test", {"acuracy": 1.0})
-
-
-def test_an_interruption_is_not_swallowed() -> None:
-    class Interrupted(Fake):
-        def log(self, values: object) -> None:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        Dashboard(Interrupted()).log({"epoch": 0})

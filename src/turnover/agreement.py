@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from turnover.claims import REPLICATES, Statistic, bootstrap
+from turnover.claims import REPLICATES, bootstrap
+from turnover.statistics import Statistic
 
 Correlation = Callable[[np.ndarray, np.ndarray], Statistic]
 

@@ -7,7 +7,7 @@ seeds share them). A bootstrap over three seeds would cover the truth about thre
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -15,9 +15,9 @@ import numpy as np
 from scipy.stats import t as student_t
 
 from turnover.seeding import numpy_generator
+from turnover.statistics import Statistic
 
 Verdict = Literal["reproduced", "not reproduced", "inconclusive"]
-Statistic = Callable[[np.ndarray], float]  # how often each example was drawn, int [n] -> the measure of one run
 
 REPLICATES = 1000
 

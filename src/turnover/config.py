@@ -114,7 +114,7 @@ class RunConfig(Training):
             group, _, name = field.partition(".")
             if not name and values[group] == neutral:
                 del values[group]
-            elif name and values[group].get(name) == neutral:
+            elif name and group in values and values[group].get(name) == neutral:
                 del values[group][name]
         if self.parents:
             values["subsets"]["runs"] = [identity(parent) for parent in self.parents]
@@ -132,8 +132,10 @@ LATER = {
     "corruption.kind": "random",
     "estimator.targets": 0,
     "subsets.random_of": "others",
+    "logger.checkpoints": "reference",
 }
-_LATER_OF = {"estimator.targets": "turnover", "subsets.random_of": "scores"}  # of one choice of their group
+# of one choice of their group
+_LATER_OF = {"estimator.targets": "turnover", "subsets.random_of": "scores", "logger.checkpoints": "wandb"}
 
 
 def recorded(values: dict[str, Any]) -> RunConfig:

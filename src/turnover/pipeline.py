@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 from turnover import ensemble, gradient_tracking, integrity, second_split, stopping
 from turnover.config import RunConfig
+from turnover.dashboard import Dashboard
 from turnover.data.augmentation import augmented
 from turnover.data.datasets import balanced_subset
 from turnover.device import describe, peak_memory
@@ -21,7 +22,6 @@ from turnover.dynamics.accuracy import measure
 from turnover.dynamics.updates import Updates
 from turnover.estimators import (
     EnsembleEstimator,
-    NoEstimator,
     OneRunEstimator,
     SecondSplitEstimator,
     TurnoverEstimator,
@@ -32,9 +32,10 @@ from turnover.score_tables import from_columns, stored
 from turnover.scores.influence import influence
 from turnover.scores.leakage import judge
 from turnover.scores.turnover import score_examples
+from turnover.showing import opened, show
 from turnover.store import SCRATCH, Run, cannot_go_on
 from turnover.tables import read_scores, write_influences, write_metrics, write_scores, write_subsets
-from turnover.tracking import Dashboard, Tracker, dashboard
+from turnover.tracking import Tracker
 from turnover.training import checkpoint
 from turnover.training.loop import Epoch, Partial, StoppedInEpoch, steps_per_epoch, train
 from turnover.training.schedules import learning_rate
@@ -51,16 +52,7 @@ def work(run: Run, device: torch.device, record: dict[str, Any]) -> None:
     record["parents"] = [Run(parent).name for parent in config.parents]
     if parts.subsets is not None:
         write_subsets(folder / "subsets.parquet", parts.subsets)
-    live_dashboard = dashboard(
-        config.logger,
-        folder=folder,
-        name=run.name,
-        job=run.name.split("-")[0],
-        group=config.experiment,
-        tags=[tag for tag in (config.experiment, config.scale, config.dataset.name, config.model.name) if tag],
-        config=config.model_dump(mode="json"),
-    )
-    with live_dashboard as live:
+    with opened(run) as live:
         tracker = Tracker(live, [])
         if isinstance(config.estimator, EnsembleEstimator):
             steps = ensemble.planned(parts, config).steps(config.epochs, config.batch_size)
@@ -72,12 +64,9 @@ def work(run: Run, device: torch.device, record: dict[str, Any]) -> None:
         else:
             tracker = one_network(parts, config, run, live, record)
         write_metrics(folder / "metrics.parquet", tracker.rows)
-        live.summarise({row.key: row.value for row in tracker.rows if row.epoch == config.epochs})
-        if not isinstance(config.estimator, NoEstimator):
-            table = read_scores(folder)
-            if isinstance(config.estimator, TurnoverEstimator):
-                record["leakage"] = verdict(parts, table)
-            live.scores(table.reset_index(), folder / "scores.parquet")
+        if isinstance(config.estimator, TurnoverEstimator):
+            record["leakage"] = verdict(parts, read_scores(folder))
+        show(live, run, tracker.rows, record.get("leakage"))
     record["peak_memory"] = peak_memory(device)
 
 

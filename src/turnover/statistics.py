@@ -4,9 +4,11 @@ Each function prepares one run's values once and returns a function of the count
 no sorting.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
-from turnover.claims import Statistic
+Statistic = Callable[[np.ndarray], float]  # how often each example was drawn, int [n] -> the measure of one run
 
 
 def median(values: np.ndarray) -> Statistic:

@@ -21,6 +21,7 @@ from turnover.experiments import sweep
 from turnover.figures import validate
 from turnover.figures.validate import ValidateJob, make
 from turnover.member_file import Members
+from turnover.options import NoLogger
 from turnover.run import execute
 from turnover.store import Run, checkout
 from turnover.tables import read_influences, read_scores
@@ -37,7 +38,7 @@ PICTURES = ("agreement", "detection", "cost", "exposure")
 def job() -> ValidateJob:
     values = yaml.safe_load((checkout() / "conf" / "validate.yaml").read_text())
     names = {name: values[name] for name in ("truth", "estimates", "leave_one_out", "influence")}
-    return ValidateJob(**names, scale="smoke")
+    return ValidateJob(**names, scale="smoke", logger=NoLogger(name="none"))
 
 
 def configs(names: list[str]) -> list[RunConfig]:

@@ -9,6 +9,7 @@ from turnover.documentation import claims, estimators, index, options
 from turnover.documentation.reference import folder, of_figure
 from turnover.documentation.source import source
 from turnover.errors import RunFailed
+from turnover.panels import SECTIONS, described
 from turnover.tables import METRICS, SCORE_COLUMNS
 
 _MARK = re.compile(r"<!-- turnover: (\w+) ?(.*?) -->")
@@ -46,6 +47,12 @@ def metrics() -> str:
     return claims.markdown_table([["metric", "meaning"], *([f"`{name}`", said] for name, said in METRICS.items())])
 
 
+def panels() -> str:
+    """The panels of the dashboard, section by section."""
+    rows = [[section, panel.title, described(panel)] for section, each in SECTIONS.items() for panel in each]
+    return claims.markdown_table([["section", "panel", "shows"], *rows])
+
+
 def scaling() -> str:
     """How time and memory grow, as scripts/scaling.py measured it."""
     rows = [["what", "against", "size: seconds", "exponent", "memory at the largest"]]
@@ -68,6 +75,7 @@ MAKERS: dict[str, Callable[[str], str]] = {
     "source": source,
     "columns": lambda _: columns(),
     "metrics": lambda _: metrics(),
+    "panels": lambda _: panels(),
     "scaling": lambda _: scaling(),
 }
 

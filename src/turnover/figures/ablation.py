@@ -9,13 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from turnover.agreement import spearman
-from turnover.claims import Statistic
 from turnover.config import RunConfig
 from turnover.figures.make import Drawn, FigureConfig
 from turnover.figures.notes import Source
 from turnover.figures.style import COLOURS, panel
 from turnover.options import TurnoverConfig
-from turnover.statistics import auroc
+from turnover.statistics import Statistic, auroc
 from turnover.tables import read_scores, scores_by_epoch
 from turnover.validation.estimates import turnover_forms
 from turnover.validation.table import with_interval

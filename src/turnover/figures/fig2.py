@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from turnover.claims import Claim, Statistic, decide, measure
+from turnover.claims import Claim, decide, measure
 from turnover.figures.make import ClaimConfig, Drawn, FigureConfig
 from turnover.figures.notes import Source
 from turnover.figures.style import COLOURS, panel
-from turnover.statistics import auroc, median, skewness, top_share
+from turnover.statistics import Statistic, auroc, median, skewness, top_share
 from turnover.tables import read_scores
 
 _BINS = 60

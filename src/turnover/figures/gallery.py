@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from turnover.claims import Claim, Statistic, decide, measure
+from turnover.claims import Claim, decide, measure
 from turnover.config import RunConfig
 from turnover.data.datasets import load
 from turnover.facts import FACTS
@@ -20,6 +20,7 @@ from turnover.figures.make import ClaimConfig, Drawn, FigureConfig
 from turnover.figures.notes import Source
 from turnover.figures.style import COLOURS, panel
 from turnover.scores.average import average
+from turnover.statistics import Statistic
 from turnover.subsets import ranked
 from turnover.tables import read_scores
 

@@ -15,12 +15,12 @@ from pydantic import Field, model_validator
 from turnover import integrity
 from turnover.claims import Claim
 from turnover.experiments import sweep, varied
+from turnover.figures import live
 from turnover.figures.notes import SMOKE, Source, notes
 from turnover.figures.style import finish, save, style
 from turnover.locking import locked
 from turnover.options import Group, NoLogger, WandbLogger
 from turnover.store import Run, now, outputs_root, provenance, remove_leftovers, replacing, require, write_json
-from turnover.tracking import dashboard
 
 log = logging.getLogger("turnover")
 
@@ -141,7 +141,19 @@ def _draw(job: FigureJob, sources: list[Source], inputs: dict[str, Any], paths: 
         **provenance(),
     }
     write_json(paths["json"], result)  # last: it tells that the others are complete, and which they are
-    _show(job, paths["png"], drawn.claims)
+    _tell(job, drawn.claims)
+    live.show(
+        job.logger,
+        job.model_dump(mode="json"),
+        name=f"{paths['png'].stem}-{scale}",
+        group=figure.name,
+        scale=scale,
+        pictures={_title(figure): paths["png"]},
+        numbers=drawn.numbers,
+        files=paths.values(),
+        runs=[source.config for source in sources],
+        claims=drawn.claims,
+    )
 
 
 def _sources(job: FigureJob) -> list[Source]:
@@ -174,7 +186,7 @@ def _checksums(paths: dict[str, Path]) -> dict[str, str]:
     return {kind: integrity.sha256(path) for kind, path in paths.items() if kind != "json"}
 
 
-def _show(job: FigureJob, png: Path, claims: Sequence[Claim]) -> None:
+def _tell(job: FigureJob, claims: Sequence[Claim]) -> None:
     if job.scale == "smoke" and claims:
         log.info(SMOKE)
     for claim in claims:
@@ -184,15 +196,3 @@ def _show(job: FigureJob, png: Path, claims: Sequence[Claim]) -> None:
             bound = f", {word} {each.side} {each.threshold:g}: {each.verdict}" if each.threshold is not None else ""
             interval = "one seed" if each.interval is None else "{:.3f}, {:.3f}".format(*each.interval)
             log.info("  %s %.3f [%s]%s", each.name, each.effect, interval, bound)
-    name = f"{job.figure.name}-{job.scale}"
-    with dashboard(
-        job.logger,
-        folder=png.parent,
-        name=name,
-        job="figure",
-        group=job.figure.name,
-        tags=[job.figure.name, job.scale],
-        config=job.model_dump(mode="json"),
-    ) as live:
-        live.picture(job.figure.name, png)
-        live.summarise({f"claim {claim.id}": claim.verdict for claim in claims})

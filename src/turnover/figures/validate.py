@@ -11,13 +11,14 @@ from pydantic import Field
 from turnover.config import RunConfig
 from turnover.experiments import sweep
 from turnover.facts import FACTS
+from turnover.figures import live
 from turnover.figures.notes import SMOKE, network
 from turnover.figures.style import finish, save, style
 from turnover.figures.validate_agreement import agreement
 from turnover.figures.validate_cost import cost
 from turnover.figures.validate_detection import detection
 from turnover.figures.validate_exposure import exposure as draw_exposure
-from turnover.options import Group
+from turnover.options import Group, NoLogger, WandbLogger
 from turnover.store import Run, now, outputs_root, provenance, replacing, require, write_json
 from turnover.validation.estimates import Condition, gather
 from turnover.validation.examples import examples, file_name, sub_network_runs, write_examples
@@ -40,6 +41,7 @@ class ValidateJob(Group):
     leave_one_out: Experiments  # what is memorized by definition, of some examples
     influence: Experiments  # whose influences on test examples are held against those of the same networks
     scale: Literal["smoke", "laptop", "paper"]  # which runs are compared
+    logger: Annotated[NoLogger | WandbLogger, Field(discriminator="name")]  # as of a run
 
 
 def make(job: ValidateJob) -> Path:
@@ -108,6 +110,18 @@ def make(job: ValidateJob) -> Path:
         **provenance(),
     }
     write_json(folder / "validate.json", result)
+    written = [path for path in sorted(folder.iterdir()) if path.suffix in (".csv", ".json", ".png")]
+    live.show(
+        job.logger,
+        job.model_dump(mode="json"),
+        name=f"validate-{job.scale}",
+        group="validate",
+        scale=job.scale,
+        pictures={title: folder / f"{name}.png" for name, (_, title, _) in pictures.items()},
+        numbers=table,
+        files=written,
+        runs=everything.values(),
+    )
     return folder / "table.csv"
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from turnover.agreement import interval, precision_at_wrong, spearman
-from turnover.claims import Statistic, measure
-from turnover.statistics import auroc
+from turnover.claims import measure
+from turnover.statistics import Statistic, auroc
 from turnover.validation.estimates import Condition, Estimate
 from turnover.validation.truth import CORRELATIONS, Truth
 

@@ -1,0 +1,29 @@
+"""Lay out the panels of a project on wandb: python scripts/wandb_workspace.py --entity ME. Prints its address.
+
+Needs a network and `wandb login`; runs come with `logger=wandb_online`, or later with `wandb sync`.
+"""
+
+import argparse
+import sys
+
+from turnover.cli import leave
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--entity", required=True, help="your name on wandb, or your team's")
+    parser.add_argument("--project", default="turnover", help="logger.project of the runs (turnover)")
+    parser.add_argument("--name", default="turnover", help="of the workspace (turnover)")
+    given = parser.parse_args()
+
+    from turnover.workspace import save
+
+    print(save(given.entity, given.project, given.name))
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except Exception as error:
+        leave(error)
