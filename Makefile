@@ -91,10 +91,8 @@ endef
 comma := ,
 space := $(subst ,, )
 
-reproduce: $(FIGURES) validate  ## every figure, study and the validation, then copied to outputs/reference
-	mkdir -p outputs/reference/$(SCALE)/validate
-	cd $${TURNOVER_OUTPUTS:-outputs}/figures/$(SCALE) && cp $(FIGURES:=.png) $(FIGURES:=.csv) $(FIGURES:=.json) $(CURDIR)/outputs/reference/$(SCALE)
-	cd $${TURNOVER_OUTPUTS:-outputs}/validate/$(SCALE) && cp *.png *.csv *.json *.parquet $(CURDIR)/outputs/reference/$(SCALE)/validate
+reproduce: .venv/installed  ## everything: plan, figures, studies, validation, bench, report; kept in outputs/reference
+	$(PY) scripts/reproduce.py --scale $(SCALE) --launcher $(LAUNCHER)
 
 # ground truth, every estimator, wrong labels of two kinds and six amounts; then the table and its pictures
 VALIDATION := $(sort $(basename $(notdir $(wildcard conf/experiment/validate_*.yaml))))
@@ -144,5 +142,5 @@ readme: .venv/installed  ## write the README's tables anew from outputs/referenc
 notebooks: .venv/installed  ## make notebooks/*.ipynb anew from the scripts of the same names, without outputs
 	$(PY) scripts/notebooks.py
 
-bench: .venv/installed  ## measure speed, side by side (about 6 minutes)
+bench: .venv/installed  ## measure speed, side by side (about 12 minutes)
 	$(PY) scripts/benchmark.py
