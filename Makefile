@@ -8,7 +8,7 @@ PY       := .venv/bin/python
 
 .DEFAULT_GOAL := help
 FIGURES := fig1 fig2 fig3 fig4 fig4_vgg fig5 fig6 fig7 fig8 fig9 fig10 influence ablation detection_cost onion leakage sensitivity early_stopping
-.PHONY: help data test test-slurm slurm-up slurm-down stress repro-check bench validate report reproduce audit docs readme notebooks $(FIGURES)
+.PHONY: help data test test-slurm slurm-up slurm-down stress check-reference repro-check bench validate report reproduce audit docs readme notebooks $(FIGURES)
 
 help:  ## this list
 	@echo "turnover: which training examples does my network memorize?"
@@ -94,10 +94,8 @@ endef
 comma := ,
 space := $(subst ,, )
 
-reproduce: $(FIGURES) validate  ## every figure, study and the validation, then copied to outputs/reference
-	mkdir -p outputs/reference/$(SCALE)/validate
-	cd $${TURNOVER_OUTPUTS:-outputs}/figures/$(SCALE) && cp $(FIGURES:=.png) $(FIGURES:=.csv) $(FIGURES:=.json) $(CURDIR)/outputs/reference/$(SCALE)
-	cd $${TURNOVER_OUTPUTS:-outputs}/validate/$(SCALE) && cp *.png *.csv *.json *.parquet $(CURDIR)/outputs/reference/$(SCALE)/validate
+reproduce: .venv/installed  ## everything: plan, figures, studies, validation, bench, report; kept in outputs/reference
+	$(PY) scripts/reproduce.py --scale $(SCALE) --launcher $(LAUNCHER)
 
 # ground truth, every estimator, wrong labels of two kinds and six amounts; then the table and its pictures
 VALIDATION := $(sort $(basename $(notdir $(wildcard conf/experiment/validate_*.yaml))))
@@ -134,6 +132,9 @@ test-slurm: .venv/installed  ## a sweep on that Slurm, preempted and with a fail
 stress: .venv/installed  ## 200 kills at random moments, 8 processes at once on one store; nothing may be lost
 	$(PY) scripts/stress.py
 
+check-reference: .venv/installed  ## do the committed results agree with conf/ and with their own tables? (a minute)
+	$(PY) scripts/check_reference.py
+
 repro-check: .venv/installed  ## the same run twice, on 1 and on 2 threads: are its tables the same bytes?
 	$(PY) scripts/repro_check.py
 
@@ -147,5 +148,5 @@ readme: .venv/installed  ## write the README's tables anew from outputs/referenc
 notebooks: .venv/installed  ## make notebooks/*.ipynb anew from the scripts of the same names, without outputs
 	$(PY) scripts/notebooks.py
 
-bench: .venv/installed  ## measure speed, side by side (about 8 minutes)
+bench: .venv/installed  ## measure speed, side by side (about 12 minutes)
 	$(PY) scripts/benchmark.py

@@ -43,7 +43,7 @@ from turnover.examples import Examples
 from turnover.masks import MaskRule
 from turnover.models.cvt import cvt
 from turnover.models.vgg import vgg11
-from turnover.store import outputs_root, provenance, replacing, write_json
+from turnover.store import now, outputs_root, provenance, replacing, write_json
 from turnover.training.stack import STACK
 
 COMMANDS = "commands, from their start to their end"
@@ -142,7 +142,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9, help="rounds of each comparison (medians; default 9)")
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"), help="cpu (default) or cuda")
-    parser.add_argument("--only", default="", help="comparisons with this in their name")
+    parser.add_argument("--only", default="", help="comparisons with this in their name, into bench/part")
     given = parser.parse_args()
     rounds, device = given.rounds, given.device
     rows: list[dict[str, object]] = []
@@ -158,10 +158,12 @@ def main() -> None:
         if given.only in COMMANDS:
             rows += interleaved(COMMANDS, commands(Path(scratch)), rounds)
     table = pd.DataFrame(rows)
-    folder = outputs_root() / "bench"
+    # a part does not take the place of the whole
+    folder = outputs_root() / "bench" / ("part" if given.only else "")
     with replacing(folder / "bench.csv") as temporary:
         table.to_csv(temporary, index=False)
-    write_json(folder / "machine.json", provenance() | {"threads": torch.get_num_threads(), "device": describe(device)})
+    about = {"threads": torch.get_num_threads(), "device": describe(device), "made": now()}
+    write_json(folder / "machine.json", provenance() | about)
     print(table.to_string(index=False))
     print(folder / "bench.csv")
 

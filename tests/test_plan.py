@@ -69,6 +69,18 @@ def test_a_run_is_timed_before_and_after_its_subsets_are_known() -> None:
     assert not Run(config).folder.exists(), "timing leaves nothing"
 
 
+def test_a_run_on_a_subset_is_timed_as_such_before_it_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(1000))  # every look at the clock is a second later
+    monkeypatch.setattr("turnover.estimate.time.perf_counter", lambda: float(next(clock)))
+    steps = ("batch_size=2", "epochs=1000", "tracking.every=1000")
+    every, easy = (by_scores(*steps, f"subsets.train_on={name}") for name in ("all", "easy"))
+    assert easy.trained_size == 10
+    assert every.trained_size == 100
+    # 4 steps take a second, an epoch has 5 or 50 of them; the few evaluations add a little
+    assert seconds(easy) == pytest.approx(1000 * 5 / 4, rel=0.05)
+    assert seconds(every) == pytest.approx(1000 * 50 / 4, rel=0.05)
+
+
 @pytest.mark.parametrize("estimator", ["subsampling", "second_split", "one_run"])
 def test_runs_of_several_networks_are_timed_too(estimator: str) -> None:
     ordinary = ("turnover=off", f"estimator={estimator}")

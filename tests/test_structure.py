@@ -23,7 +23,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 # A room is a module or package of src/turnover. It imports only rooms above it.
 ROOMS = """
-    errors facts values
+    errors facts values numbers
     options estimators config_checks config refusals
     integrity manifest locking stopping seeding store scratch tables statistics dashboard tracking showing
     products mask_kernel masks masked_relu interception dropout device examples
@@ -34,7 +34,7 @@ ROOMS = """
     housekeeping
     experiments claims agreement validation
     estimate harmless cli plan audit
-    figures panels workspace report documentation
+    figures panels workspace results report documentation reproduction
 """.split()
 
 

@@ -25,9 +25,13 @@ _STEPS = 4  # timed ones, after as many that warm up
 def seconds(config: RunConfig) -> float:
     """Expected seconds of the whole run: its steps, and the evaluations after its epochs. Start-up is left out."""
     device = resolve(config.device)
-    if not all(Run(parent).finished for parent in config.parents):  # nobody knows yet which are the subsets
+    if all(Run(parent).finished for parent in config.parents):
+        parts = build(config, device)
+    else:  # nobody knows yet which are the subsets, but how large they are
+        size = config.trained_size
         config = config.model_copy(update={"subsets": NoSubsets(name="none")})
-    parts = build(config, device)
+        parts = build(config, device)
+        parts = replace(parts, train=parts.train.select(torch.arange(size, device=device)))
     few = parts.train.select(torch.arange(min(len(parts.train), _STEPS * config.batch_size), device=device))
     clock = time.perf_counter
     ticks = []

@@ -111,22 +111,33 @@ def announce(configs: Sequence[RunConfig], *, here: bool = True) -> list[RunConf
     log.info("%d runs: %d cached, %d to do%s", len(configs), len(configs) - len(to_do), len(to_do), made_first)
     if not to_do:
         return []
-    from turnover.estimate import seconds
-
-    alike: dict[str, float] = {}  # runs that differ in seed or labels alone take the same time
-    total = 0.0
+    expected, total = Expected(), 0.0
     for config, told in [*_told(first, first), *_told(to_do, configs)]:
         if not here:
             log.info("  to do: %s (%s)", Run(config).name, told)
             continue
-        kind = repr({key: value for key, value in config.science().items() if key not in ("seed", "corruption")})
-        if kind not in alike:
-            alike[kind] = seconds(config)
-        total += alike[kind]
-        log.info("  to do, about %s: %s (%s)", clock(alike[kind]), Run(config).name, told)
+        seconds = expected.seconds(config)
+        total += seconds
+        log.info("  to do, about %s: %s (%s)", clock(seconds), Run(config).name, told)
     if here:
         log.info("about %s in all, one after another on this machine", clock(total))
     return [*first, *to_do]
+
+
+class Expected:
+    """How long runs will take here; those that differ in seed or labels alone take the same time and are timed once."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, float] = {}  # seconds of a run by its kind
+
+    def seconds(self, config: RunConfig) -> float:
+        """Expected seconds of a run. Data that it needs are fetched if they are missing."""
+        from turnover.estimate import seconds
+
+        kind = repr({key: value for key, value in config.science().items() if key not in ("seed", "corruption")})
+        if kind not in self.known:
+            self.known[kind] = seconds(config)
+        return self.known[kind]
 
 
 def _told(some: Sequence[RunConfig], among: Sequence[RunConfig]) -> list[tuple[RunConfig, str]]:

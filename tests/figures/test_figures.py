@@ -15,6 +15,7 @@ from PIL import Image
 from turnover.config import RunConfig
 from turnover.errors import RefusedInput, RunFailed
 from turnover.experiments import sweep
+from turnover.facts import FACTS
 from turnover.figures import make as making
 from turnover.figures.make import FigureConfig, FigureJob, make
 from turnover.options import NoLogger
@@ -121,6 +122,18 @@ def test_fig2_draws_the_scores_of_its_runs(smoke: Path) -> None:
         assert by_name["auroc_wrong"] == pytest.approx(oracles.auroc(scores, wrong), abs=1e-12)
     labels = [table["label"].tolist() for table in noisy.values()]
     assert labels[0] == labels[1] == labels[2], "seeds share the corrupted labels"
+
+
+@pytest.mark.parametrize(("setting", "dataset"), [("mnist_mlp", "mnist"), ("fashion_cvt", "fashion_mnist")])
+def test_fig9_of_one_setting_says_so_in_its_claim(setting: str, dataset: str, smoke: Path) -> None:
+    alone = [f"setting={setting}"]
+    for config in sweep(["+experiment=fig9", "scale=smoke", "logger=none", *alone]):
+        execute(config)
+    result = json.loads(make(job("fig9").model_copy(update={"overrides": alone})).with_suffix(".json").read_text())
+    claim = result["claims"]["9"]
+    assert claim["text"].endswith(f"then rank like the last ones ({FACTS[dataset].title} alone)")
+    assert [each["name"] for each in claim["measures"]] == [f"{name}_{dataset}" for name in ("settled", "rank", "kept")]
+    assert set(pd.read_csv(smoke / f"fig9-setting={setting}.csv")["panel"]) == {"a"}
 
 
 def test_fig2_says_what_was_reduced(smoke: Path) -> None:

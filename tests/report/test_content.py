@@ -16,8 +16,9 @@ from hydra.errors import HydraException
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from turnover import numbers
 from turnover.errors import RunFailed
-from turnover.report import numbers, results, sections, sets
+from turnover.report import results, sections, sets
 from turnover.report.claims import claims, tally
 from turnover.report.make import ReportJob, make
 from turnover.report.pictures import COLUMNS, figure, sheets
@@ -97,19 +98,34 @@ def test_marks_lie_as_the_numbers_do() -> None:
 @pytest.mark.parametrize(
     ("effect", "interval", "told"),
     [
-        (0.9779, (0.9752, 0.9807), "0.978 [0.975, 0.981]"),
-        (7.64, (6.87, 8.42), "7.6 [6.9, 8.4]"),
-        (99.0, (99.0, 99.0), "99.0 [99.0, 99.0]"),
-        (0.0054, (0.0009, 0.0099), "0.005 [0.001, 0.010]"),
-        (0.0, (0.0, 0.0), "0.000 [0.000, 0.000]"),
-        (-0.00001, (-0.002, 0.002), "0.000 [-0.002, 0.002]"),
-        (0.5, None, "0.500 (one seed)"),
+        (0.97793, (0.97521, 0.98066), "0.9779 [0.9752, 0.9807]"),
+        (7.643, (6.868, 8.418), "7.64 [6.87, 8.42]"),
+        (99.0, (99.0, 99.0), "99 [99, 99]"),
+        (62.31, (41.2, 83.4), "62 [41, 83]"),
+        (0.0054, (0.0009, 0.0099), "0.0054 [0.0009, 0.0099]"),
+        (0.0, (0.0, 0.0), "0 [0, 0]"),
+        (0.00002, (0.000019, 0.000021), "0.0000 [0.0000, 0.0000]"),
+        (-0.00001, (-0.02, 0.02), "0.000 [-0.020, 0.020]"),
+        (0.5, (0.5, 0.5), "0.5 [0.5, 0.5]"),
+        (0.51234, None, "0.512 (one seed)"),
     ],
 )
 def test_effects_have_the_decimals_of_their_interval(
     effect: float, interval: tuple[float, float] | None, told: str
 ) -> None:
     assert numbers.effect(effect, interval) == told
+
+
+def test_the_report_and_the_readme_tell_the_same_numbers() -> None:
+    readme, told = (checkout() / "README.md").read_text(encoding="utf-8"), 0
+    by_scale = [results.results(scale) for scale in ("laptop", "paper")]
+    for row in claims(by_scale):
+        for each in row.rows:
+            if each.claimed != "reported only":
+                cells = [cell.text if cell else "" for cell in each.cells]
+                assert f"| {each.words} | {each.claimed} | {cells[0]} | {cells[1]} |" in readme
+                told += 1
+    assert told > 30
 
 
 def test_the_table_of_the_validation_is_that_of_the_results() -> None:

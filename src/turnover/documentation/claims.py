@@ -1,29 +1,15 @@
 """The claims as tables for people, from the committed results: nothing of them is typed."""
 
-import math
 from typing import Any
 
-from turnover.documentation.reference import Result, of_figure, results
+from turnover.documentation.reference import of_figure, results
+from turnover.numbers import effect
 from turnover.report.claims import claimed
 from turnover.report.wording import measure
-
-_MOST_PLACES = 4  # decimals
-
-
-def number(result: Result) -> str:
-    """Effect and 95 % interval, told to two digits of its half width and at most four decimals."""
-    effect, interval = result["effect"], result["interval"]
-    if interval is None:
-        return f"{effect:.3g} (one seed)"
-    half = (interval[1] - interval[0]) / 2
-    places = _MOST_PLACES if half else len(f"{effect:.{_MOST_PLACES}f}".rstrip("0").partition(".")[2])
-    if half:
-        places = min(max(1 - math.floor(math.log10(half)), 0), _MOST_PLACES)
-    low, high = (f"{bound:z.{places}f}" for bound in interval)  # z: no -0.0000
-    return f"{effect:z.{places}f} [{low}, {high}]"
+from turnover.results import Values
 
 
-def verdicts(result: Result) -> str:
+def verdicts(result: Values) -> str:
     """The claims of a result with their verdicts, in one line."""
     return ", ".join(f"{id} {claim['verdict']}" for id, claim in result["claims"].items())
 
@@ -49,7 +35,7 @@ def in_order() -> list[str]:
     return sorted(results(), key=place)
 
 
-def _table(claims: dict[str, Result], *, deciding: bool = False) -> str:
+def _table(claims: dict[str, Values], *, deciding: bool = False) -> str:
     at_paper = {id: claim for found in results("paper").values() for id, claim in found["claims"].items()}
     rows = [["claim, and what decides it" if deciding else "claim and measure", "claimed", "laptop scale"]]
     rows[0] += ["paper scale"]
@@ -61,11 +47,15 @@ def _table(claims: dict[str, Result], *, deciding: bool = False) -> str:
             if deciding and each["threshold"] is None:
                 continue
             there = measured.get(each["name"])
-            rows.append([measure(each["name"]), claimed(each), number(each), number(there) if there else ""])
+            rows.append([measure(each["name"]), claimed(each), _number(each), _number(there) if there else ""])
     return markdown_table(rows)
 
 
-def _paper_verdict(claim: Result, other: Result | None) -> str:
+def _number(measured: Values) -> str:
+    return effect(measured["effect"], measured["interval"])
+
+
+def _paper_verdict(claim: Values, other: Values | None) -> str:
     if other is None:
         return "not run"
     only = other["text"].removeprefix(claim["text"]).strip()  # a part of the figure's runs, which its text names

@@ -6,7 +6,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 from turnover.documentation.pages import filled
-from turnover.documentation.reference import SCALES, folder
+from turnover.results import SCALES, reference
 from turnover.store import checkout
 
 _OPTIONAL = {"Scale": "scale.md"}  # shown once they are written
@@ -24,8 +24,8 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pictures of outputs/reference as pictures/SCALE/NAME.png."""
     for scale in SCALES:
-        for path in sorted(folder(scale).rglob("*.png")):
-            place = f"pictures/{scale}/{path.relative_to(folder(scale)).as_posix()}"
+        for path in sorted(reference(scale).rglob("*.png")):
+            place = f"pictures/{scale}/{path.relative_to(reference(scale)).as_posix()}"
             files.append(File.generated(config, place, abs_src_path=str(path)))
     return files
 

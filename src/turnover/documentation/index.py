@@ -1,7 +1,8 @@
 """The index of figures: picture, command, time and verdicts, from the committed results."""
 
 from turnover.documentation.claims import in_order, markdown_table, verdicts
-from turnover.documentation.reference import Result, minutes, of_figure, results
+from turnover.documentation.reference import minutes, of_figure, results
+from turnover.results import Values
 
 
 def index(pictures: str) -> str:
@@ -19,13 +20,13 @@ def index(pictures: str) -> str:
     return markdown_table(rows)
 
 
-def title(name: str, result: Result) -> str:
+def title(name: str, result: Values) -> str:
     """Its title, with the paper's number if it has one."""
     number = name.removeprefix("fig")
     return f"{number}: {result['title']}" if number.isdigit() else str(result["title"])
 
 
-def time(result: Result) -> str:
+def time(result: Values) -> str:
     """How long its runs took on the machine that made them, score runs told apart."""
     if not result.get("runs"):
         return "seconds"

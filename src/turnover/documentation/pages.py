@@ -6,10 +6,11 @@ from collections.abc import Callable
 import pandas as pd
 
 from turnover.documentation import claims, estimators, index, options
-from turnover.documentation.reference import folder, of_figure
+from turnover.documentation.reference import of_figure
 from turnover.documentation.source import source
 from turnover.errors import RunFailed
 from turnover.panels import SECTIONS, described
+from turnover.results import reference
 from turnover.tables import METRICS, SCORE_COLUMNS
 
 _MARK = re.compile(r"<!-- turnover: (\w+) ?(.*?) -->")
@@ -56,7 +57,8 @@ def panels() -> str:
 def scaling() -> str:
     """How time and memory grow, as scripts/scaling.py measured it."""
     rows = [["what", "against", "size: seconds", "exponent", "memory at the largest"]]
-    for (curve, against), found in pd.read_csv(folder() / "scaling.csv").groupby(["curve", "against"], sort=False):
+    table = pd.read_csv(reference("laptop") / "scaling.csv")
+    for (curve, against), found in table.groupby(["curve", "against"], sort=False):
         points = ", ".join(
             f"{size:,}: {seconds:.2g}" for size, seconds in zip(found["size"], found["seconds"], strict=True)
         )

@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from scipy.stats import spearmanr
 
 from turnover.claims import Claim, decide, measure_seeds
+from turnover.facts import FACTS
 from turnover.figures.curves import BAND, line
 from turnover.figures.make import ClaimConfig
 from turnover.figures.style import COLOURS
@@ -134,6 +135,23 @@ def claim(id: str, config: ClaimConfig, values: Mapping[str, list[float]]) -> Cl
     sides = config.measures.items()
     measures = [measure_seeds(name, values[name], **side.model_dump()) for name, side in sides]
     return decide(id, config.text, measures)
+
+
+def about(names: Sequence[str], config: ClaimConfig) -> ClaimConfig:
+    """The claim about the data sets that are drawn, and saying so if they are not all that it is about.
+
+    Args:
+        config: its measures end with the names of data sets.
+    """
+    measures = {measure: side for measure, side in config.measures.items() if _data_set(measure) in names}
+    if len(measures) == len(config.measures):
+        return config
+    alone = " and ".join(FACTS[name].title for name in names)
+    return config.model_copy(update={"text": f"{config.text} ({alone} alone)", "measures": measures})
+
+
+def _data_set(measure: str) -> str:
+    return max((name for name in FACTS if measure.endswith(f"_{name}")), key=len)  # one name ends with another
 
 
 def accuracy_axes(axes: Axes, classes: int) -> None:

@@ -10,6 +10,7 @@ from turnover.figures.curves import curves
 from turnover.figures.dynamics import (
     METRIC,
     SUBSETS,
+    about,
     accuracy_axes,
     by_seed,
     claim,
@@ -20,7 +21,7 @@ from turnover.figures.dynamics import (
     subset_lines,
     together,
 )
-from turnover.figures.make import ClaimConfig, Drawn, FigureConfig
+from turnover.figures.make import Drawn, FigureConfig
 from turnover.figures.notes import Source
 from turnover.figures.style import panel
 
@@ -50,16 +51,7 @@ def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
     legend(grid[0, 0])
 
     claims = [
-        claim(id, _about(names, figure.claims[id]), values)
+        claim(id, about(names, figure.claims[id]), values)
         for id, values in {"5a": speed["train"], "5b": speed["test"], "5c": gaps}.items()
     ]
     return Drawn(picture, pd.concat(numbers, ignore_index=True), claims)
-
-
-def _about(names: Sequence[str], config: ClaimConfig) -> ClaimConfig:
-    """The claim about the data sets that are drawn, and saying so if they are not all that it is about."""
-    measures = {measure: side for measure, side in config.measures.items() if measure.endswith(tuple(names))}
-    if len(measures) == len(config.measures):
-        return config
-    alone = " and ".join(FACTS[name].title for name in names)
-    return config.model_copy(update={"text": f"{config.text} ({alone} alone)", "measures": measures})

@@ -9,7 +9,7 @@ from scipy.stats import spearmanr
 
 from turnover.facts import FACTS
 from turnover.figures.curves import KINDS, curves, line
-from turnover.figures.dynamics import accuracy_axes, claim, key
+from turnover.figures.dynamics import about, accuracy_axes, claim, key
 from turnover.figures.make import Drawn, FigureConfig
 from turnover.figures.notes import Source, pair
 from turnover.figures.style import COLOURS, panel
@@ -50,7 +50,8 @@ def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
         measures[f"rank_{name}"] = [rank(scores[seed], epoch) for seed, epoch in epochs.items()]
         measures[f"kept_{name}"] = [kept(scores, seed, epoch) for seed, epoch in epochs.items()]
     key(places["key"], places["a"].get_legend_handles_labels()[0], columns=6, spacing=1.2)
-    return Drawn(picture, pd.concat(numbers, ignore_index=True), [claim("9", figure.claims["9"], measures)])
+    claims = [claim("9", about(names, figure.claims["9"]), measures)]
+    return Drawn(picture, pd.concat(numbers, ignore_index=True), claims)
 
 
 def settled(own: pd.Series, flipped: pd.Series, within: float = 0.02) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -19,6 +19,7 @@ from turnover.figures import live
 from turnover.figures.notes import SMOKE, Source, notes
 from turnover.figures.style import finish, save, style
 from turnover.locking import locked
+from turnover.numbers import effect
 from turnover.options import Group, NoLogger, WandbLogger
 from turnover.store import Run, now, outputs_root, provenance, remove_leftovers, replacing, require, write_json
 
@@ -50,6 +51,7 @@ class ClaimConfig(Group):
 # every figure has a module of its name with a function `draw`
 _Numbered = Literal["fig1", "fig2", "fig3", "fig4", "fig4_vgg", "fig5", "fig6", "fig7", "fig8", "fig9", "fig10"]
 _Study = Literal["ablation", "detection_cost", "early_stopping", "influence", "leakage", "onion", "sensitivity"]
+NAMES: tuple[str, ...] = (*get_args(_Numbered), *get_args(_Study))
 
 
 class FigureConfig(Group):
@@ -194,5 +196,4 @@ def _tell(job: FigureJob, claims: Sequence[Claim]) -> None:
         for each in claim.measures:
             word = "condition" if each.condition else "claimed"
             bound = f", {word} {each.side} {each.threshold:g}: {each.verdict}" if each.threshold is not None else ""
-            interval = "one seed" if each.interval is None else "{:.3f}, {:.3f}".format(*each.interval)
-            log.info("  %s %.3f [%s]%s", each.name, each.effect, interval, bound)
+            log.info("  %s %s%s", each.name, effect(each.effect, each.interval), bound)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from turnover.report import numbers
+from turnover import numbers
 from turnover.report.results import Result
 from turnover.report.wording import measure
 

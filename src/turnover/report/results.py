@@ -1,6 +1,5 @@
 """Finished figures, studies, validation and benchmark: those made here, else the committed ones."""
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from turnover.errors import RunFailed
-from turnover.store import checkout, outputs_root
+from turnover.results import figures, read, reference
+from turnover.store import outputs_root
 
 _NUMBER = re.compile(r"fig(\d+)")  # of a whole name: fig4_vgg is none of the paper's figures
 
@@ -51,11 +51,6 @@ def shown_scales(scale: str) -> tuple[str, ...]:
     return ("laptop", "paper") if scale == "laptop" else (scale,)
 
 
-def reference() -> Path:
-    """The folder of committed results."""
-    return checkout() / "outputs" / "reference"
-
-
 def results(scale: str) -> list[Result]:
     """All figures, in the order of the paper, and then all studies; at one scale.
 
@@ -63,12 +58,11 @@ def results(scale: str) -> list[Result]:
         RunFailed: there is none, neither made here nor committed.
     """
     found: dict[str, Result] = {}
-    for folder, local in ((reference() / scale, False), (outputs_root() / "figures" / scale, True)):
-        for path in sorted(folder.glob("*.json")):
-            values = _json(path)
-            picture = path.with_suffix(".png")
-            if "claims" in values and picture.exists():
-                found[path.stem] = Result(path.stem, scale, picture, values, local)
+    for folder, local in ((reference(scale), False), (outputs_root() / "figures" / scale, True)):
+        for name, values in figures(folder).items():
+            picture = folder / f"{name}.png"
+            if picture.exists():
+                found[name] = Result(name, scale, picture, values, local)
     if not found:
         raise RunFailed(f"there is no figure at {scale} scale: make one with: make fig2 SCALE={scale}")
     return sorted(found.values(), key=_order)
@@ -76,29 +70,21 @@ def results(scale: str) -> list[Result]:
 
 def validation(scale: str) -> Validation | None:
     """The validation at this scale, if there is one."""
-    for folder, local in ((outputs_root() / "validate" / scale, True), (reference() / scale / "validate", False)):
+    for folder, local in ((outputs_root() / "validate" / scale, True), (reference(scale) / "validate", False)):
         if (folder / "validate.json").exists():
-            return Validation(folder, pd.read_csv(folder / "table.csv"), _json(folder / "validate.json"), local)
+            return Validation(folder, pd.read_csv(folder / "table.csv"), read(folder / "validate.json"), local)
     return None
 
 
 def benchmark(scale: str) -> tuple[pd.DataFrame, dict[str, Any]] | None:
     """Measured speeds and the machine they were measured on; they have no scale but stand with the laptop's results."""
-    for machine in (outputs_root() / "bench" / "machine.json", reference() / scale / "bench_machine.json"):
+    for machine in (outputs_root() / "bench" / "machine.json", reference(scale) / "bench_machine.json"):
         table = machine.with_name("bench.csv")
         if machine.exists() and table.exists():
-            return pd.read_csv(table), _json(machine)
+            return pd.read_csv(table), read(machine)
     return None
 
 
 def _order(result: Result) -> tuple[bool, int, str]:
     number = result.paper_figure
     return not number, int(number or 0), result.name
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        raise RunFailed(f"{path} is damaged: remove it and make it again") from None
-    return found if isinstance(found, dict) else {}

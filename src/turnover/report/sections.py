@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from turnover import numbers
 from turnover.facts import FACTS
-from turnover.report import numbers
 from turnover.report.pictures import figure
 from turnover.report.results import Result, Validation
 from turnover.validation.estimates import TITLES

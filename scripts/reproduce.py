@@ -1,0 +1,24 @@
+"""Make every figure and study, the validation, the benchmark and the report; then keep them in outputs/reference.
+
+The whole plan is told first. What is finished is never done again: stopped, the same command goes on. Prints the path
+of the record of what everything took as its last line.
+"""
+
+import argparse
+
+from turnover.cli import enter
+from turnover.harmless import LAUNCHERS
+
+
+def main() -> None:
+    from turnover.reproduction.work import reproduce
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scale", choices=("smoke", "laptop", "paper"), default="laptop", help="default: laptop")
+    parser.add_argument("--launcher", choices=LAUNCHERS, default="basic", help="of the runs; default: basic")
+    given = parser.parse_args()
+    print(reproduce(given.scale, given.launcher), flush=True)
+
+
+if __name__ == "__main__":
+    enter(main)

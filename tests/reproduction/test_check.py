@@ -1,0 +1,35 @@
+"""The script that checks the committed results: what it says and how it ends."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from readings import REFERENCE
+
+from turnover.reproduction.check import every
+from turnover.store import checkout
+
+
+def test_every_committed_figure_is_held_and_a_changed_one_is_named(tmp_path: Path) -> None:
+    scale = tmp_path / "laptop"
+    scale.mkdir()
+    for name in ("fig1", "fig6"):
+        for kind in ("json", "csv", "png"):
+            shutil.copy(REFERENCE / "laptop" / f"{name}.{kind}", scale)
+    shutil.copy(REFERENCE / "laptop" / "bench_machine.json", scale)
+    assert [(each.file, each.wrong) for each in every(tmp_path)] == [("laptop/fig1.json", []), ("laptop/fig6.json", [])]
+    told = (scale / "fig6.json").read_text()
+    (scale / "fig6.json").write_text(told.replace('"verdict": "reproduced"', '"verdict": "not reproduced"'))
+    named = {each.file: each.wrong for each in every(tmp_path)}
+    assert named["laptop/fig1.json"] == []
+    assert named["laptop/fig6.json"]
+
+
+def test_the_script_ends_well_on_what_is_committed() -> None:
+    command = [sys.executable, str(checkout() / "scripts" / "check_reference.py")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.splitlines()[-1] == "all committed results agree"
+    figures = list(REFERENCE.glob("*/*.png"))
+    assert done.stdout.count(".json: ") == len(figures)

@@ -1,0 +1,254 @@
+"""Doing a reproduction: scripts one after another, stopping and going on, the record, and what is kept."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from turnover.errors import RunFailed
+from turnover.figures.make import NAMES
+from turnover.reproduction import keep, record, work
+from turnover.reproduction.calling import call
+from turnover.reproduction.plan import Planned
+from turnover.reproduction.steps import Step
+from turnover.store import provenance, write_json
+
+FIG1 = Step("fig1", (), ("figure.py", "figure=fig1", "scale=smoke", "logger=none"))
+INFLUENCE = Step("influence", ("influence",), ("figure.py", "figure=influence", "scale=smoke"), ("logger=none",))
+REPORT = Step("report", (), ("report.py", "scale=smoke"))
+
+
+def script(folder: Path, code: str) -> str:
+    path = folder / "script.py"
+    path.write_text(code)
+    return str(path)
+
+
+# --- one script ---
+
+
+def test_a_script_ends_as_it_does_for_itself(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    call(script(tmp_path, f"import pathlib, sys; pathlib.Path({str(mark)!r}).write_text(sys.argv[1])"), ["one two"])
+    assert mark.read_text() == "one two"
+    with pytest.raises(SystemExit) as ended:
+        call(script(tmp_path, "raise SystemExit(3)"), [])
+    assert ended.value.code == 3
+    with pytest.raises(KeyboardInterrupt):
+        call(script(tmp_path, "raise SystemExit(130)"), [])
+    with pytest.raises(RunFailed, match=r"script\.py was killed by SIGKILL"):
+        call(script(tmp_path, "import os; os.kill(os.getpid(), 9)"), [])
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+CHILD = """
+import pathlib, signal, time
+came = []
+signal.signal(signal.{name}, lambda *arguments: came.append(1))
+pathlib.Path({ready!r}).touch()
+end = time.monotonic() + 60
+while not came and time.monotonic() < end:
+    time.sleep(0.01)
+time.sleep(0.5)  # writes a checkpoint; another signal would be counted
+pathlib.Path({log!r}).write_text(str(len(came)))
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("to_the_group", [False, True], ids=["to the process", "by a terminal"])
+def test_who_asks_to_stop_reaches_the_script_once(name: str, to_the_group: bool, tmp_path: Path) -> None:
+    ready, log = tmp_path / "ready", tmp_path / "log"
+    path = script(tmp_path, CHILD.format(name=name, ready=str(ready), log=str(log)))
+    code = (
+        "from turnover.reproduction.calling import call\n"
+        f"try:\n    call({path!r}, [])\nexcept KeyboardInterrupt:\n    raise SystemExit(77)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], process_group=0)
+    end = time.monotonic() + 60
+    while not ready.exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    (os.killpg if to_the_group else os.kill)(process.pid, getattr(signal, name))
+    assert process.wait(60) == 77
+    assert log.read_text() == "1", "it had its time, and was told once"
+
+
+def test_a_signal_that_is_ignored_stays_so(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        path = script(tmp_path, "import os, signal; os.kill(os.getppid(), signal.SIGHUP)")
+        call(path, [])
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+# --- all steps ---
+
+
+@pytest.fixture
+def called(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """The scripts that would be called."""
+    found: list[tuple[str, ...]] = []
+    monkeypatch.setattr(work, "call", lambda script, arguments: found.append((script, *arguments)))
+    monkeypatch.setattr("turnover.estimate.seconds", lambda config: 1.0)
+    return found
+
+
+def test_runs_come_before_what_is_made_of_them(called: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "steps", lambda scale: [FIG1, INFLUENCE, REPORT])
+    work.reproduce("smoke", "basic")
+    sweep = ("train.py", "-m", "+experiment=influence", "scale=smoke", "hydra/launcher=basic", "logger=none")
+    assert called == [FIG1.last, sweep, INFLUENCE.last, REPORT.last]
+
+
+def test_finished_runs_start_no_sweep(called: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "steps", lambda scale: [INFLUENCE])
+    monkeypatch.setattr("turnover.store.Run.finished", True)
+    work.reproduce("smoke", "basic")
+    assert called == [INFLUENCE.last]
+
+
+def test_the_benchmark_is_not_repeated_for_the_same_code(
+    called: list[tuple[str, ...]], outputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Step("bench", (), ("benchmark.py",))
+    monkeypatch.setattr(work, "steps", lambda scale: [bench])
+    (outputs / "bench").mkdir(parents=True)
+    (outputs / "bench" / "bench.csv").touch()
+    dirty = "0123abc-dirty"
+    for here, told, again in (
+        ("0123abc", "0123abc", False),
+        ("0123abc", "4567def", True),
+        ("0123abc", "", True),
+        (dirty, dirty, True),
+    ):
+        called.clear()
+        monkeypatch.setattr(work, "commit", lambda here=here: here)
+        write_json(outputs / "bench" / "machine.json", {"commit": told})
+        work.reproduce("smoke", "basic")
+        assert called == [bench.last] * again, (here, told)
+
+
+def test_a_script_that_fails_ends_all_and_what_is_done_is_recorded(
+    called: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "steps", lambda scale: [FIG1, INFLUENCE, REPORT])
+
+    def bad(script: str, arguments: list[str]) -> None:
+        called.append((script, *arguments))
+        if script == "train.py":
+            raise SystemExit(3)
+
+    monkeypatch.setattr(work, "call", bad)
+    with pytest.raises(SystemExit) as ended:
+        work.reproduce("smoke", "basic")
+    assert ended.value.code == 3
+    assert REPORT.last not in called
+    steps = record.read("smoke")["steps"]
+    assert list(steps) == ["fig1", "influence"]
+    assert "ended" in steps["fig1"]
+    assert "ended" not in steps["influence"]
+
+
+def test_the_record_adds_up_over_starts(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 1000, 10))  # every look at the clock is ten seconds later
+    monkeypatch.setattr("turnover.reproduction.record.time.monotonic", lambda: float(next(clock)))
+    planned = Planned(FIG1, {}, 0, 0.0)
+    with pytest.raises(KeyboardInterrupt), record.recorded("laptop", planned):
+        raise KeyboardInterrupt
+    assert record.read("laptop")["steps"] == {"fig1": {"seconds": 10.0, "runs_made": 0}}
+    with record.recorded("laptop", planned):
+        pass
+    told: dict[str, Any] = json.loads((outputs / "reproduction" / "laptop.json").read_text())
+    assert (told["scale"], told["seconds"]) == ("laptop", 20.0)
+    fig1 = told["steps"]["fig1"]
+    assert (fig1["seconds"], fig1["runs"], fig1["seeds"]) == (20.0, 0, [])
+    assert fig1["commit"] == provenance()["commit"]
+    assert fig1["machine"] == provenance()["machine"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"steps": 3}'])
+def test_a_damaged_record_begins_anew(text: str, outputs: Path) -> None:
+    path = record.path("laptop")
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    with record.recorded("laptop", Planned(FIG1, {}, 0, 0.0)):
+        pass
+    assert list(record.read("laptop")["steps"]) == ["fig1"]
+
+
+# --- what is kept ---
+
+
+def made(outputs: Path) -> set[str]:
+    """Results as a reproduction leaves them, each with its own path in it; returns what is to be kept of them."""
+    names = {f"figures/laptop/{name}.{kind}" for name in NAMES for kind in ("png", "pdf", "csv", "json")}
+    names |= {f"validate/laptop/{name}" for name in ("validate.json", "table.csv", "cost.png", "cost.pdf", "a.parquet")}
+    names |= {"bench/bench.csv", "bench/machine.json", "reproduction/laptop.json", "figures/laptop/fig3-seed=0.json"}
+    for name in names:
+        (outputs / name).parent.mkdir(parents=True, exist_ok=True)
+        (outputs / name).write_text(name)
+    left = {name for name in names if name.endswith(".pdf") or "-" in name}
+    return names - left
+
+
+def test_all_that_is_small_is_kept(outputs: Path, tmp_path: Path) -> None:
+    expected = made(outputs)
+    folder = keep.keep("laptop", tmp_path / "kept")
+    found = {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
+    assert set(found.values()) == expected
+    assert found["fig2.csv"] == "figures/laptop/fig2.csv"
+    assert found["bench_machine.json"] == "bench/machine.json"
+    assert found["validate/table.csv"] == "validate/laptop/table.csv"
+    assert found["reproduction.json"] == "reproduction/laptop.json"
+
+
+def test_nothing_is_kept_if_something_is_missing(outputs: Path, tmp_path: Path) -> None:
+    made(outputs)
+    (outputs / "figures" / "laptop" / "onion.json").unlink()
+    with pytest.raises(RunFailed, match=r"onion\.json: not there; make reproduce SCALE=laptop makes it"):
+        keep.keep("laptop", tmp_path / "kept")
+    assert not (tmp_path / "kept").exists()
+
+
+@pytest.mark.parametrize(("scale", "kept"), [("smoke", []), ("laptop", ["laptop"]), ("paper", ["paper"])])
+def test_results_at_smoke_scale_are_not_kept(
+    scale: Any, kept: list[str], called: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[str] = []
+    monkeypatch.setattr(work, "steps", lambda scale: [FIG1])
+    monkeypatch.setattr(work, "keep", found.append)
+    work.reproduce(scale, "basic")
+    assert found == kept
+
+
+# --- the door ---
+
+
+def test_the_door_goes_from_the_plan_to_the_record(outputs: Path, root: Path) -> None:
+    """With figure 1 and the report alone, as another process."""
+    code = (
+        "import sys; from turnover.reproduction import work; from turnover.reproduction.steps import steps\n"
+        "work.steps = lambda scale: [step for step in steps(scale) if step.name in ('fig1', 'report')]\n"
+        f"sys.argv = ['reproduce.py', '--scale', 'smoke']; sys.path.insert(0, {str(root / 'scripts')!r})\n"
+        "import reproduce; from turnover.cli import enter; enter(reproduce.main)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == str(outputs / "reproduction" / "smoke.json")
+    assert "everything at smoke scale" in done.stderr
+    assert "1 of 2: fig1" in done.stderr
+    assert (outputs / "figures" / "smoke" / "fig1.png").is_file()
+    assert (outputs / "report" / "index.html").is_file()
+    assert "nothing is kept" in done.stderr
+    refused = subprocess.run(
+        [sys.executable, str(root / "scripts" / "reproduce.py"), "--launcher", "cloud"], capture_output=True, text=True
+    )
+    assert refused.returncode == 2
+    assert "basic" in refused.stderr

@@ -1,0 +1,111 @@
+"""What `make reproduce` does, and the plan that it tells first."""
+
+import logging
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from turnover import plan as planning
+from turnover.figures.make import NAMES
+from turnover.reproduction.plan import announce, left_seconds
+from turnover.reproduction.steps import Step, steps
+from turnover.store import Run
+
+FIG2 = Step("fig2", ("fig2",), ("figure.py", "figure=fig2", "scale=smoke"))
+FIG9 = Step("fig9", ("fig9",), ("figure.py", "figure=fig9", "scale=smoke"))
+BENCH = Step("bench", (), ("benchmark.py",), about="12 min")
+
+
+def door(root: Path, name: str) -> list[str]:
+    """The experiments whose runs a door of the Makefile does."""
+    # as if the packages were installed: nothing is asked of pip
+    command = ["make", "-n", "-o", ".venv/installed", name]
+    told = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout
+    found = re.search(r"for (?:experiment|part) in (.*?);", told)
+    return found[1].split() if found else []
+
+
+def test_every_figure_and_the_rest_is_reproduced_once() -> None:
+    assert [step.name for step in steps("laptop")] == [*NAMES, "validate", "bench", "report"]
+
+
+@pytest.mark.parametrize("step", steps("laptop")[:-2], ids=lambda step: step.name)
+def test_the_runs_of_a_step_are_those_of_its_door(step: Step, root: Path) -> None:
+    told = door(root, step.name)
+    assert told == list(step.experiments) or (step.name == "validate" and sorted(told) == sorted(step.experiments))
+
+
+def test_the_doors_of_figures_are_those_that_are_reproduced(root: Path) -> None:
+    told = re.search(r"^FIGURES := (.*)$", (root / "Makefile").read_text(), flags=re.MULTILINE)
+    assert told is not None
+    assert sorted(told[1].split()) == sorted(NAMES)
+
+
+@pytest.fixture
+def told(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
+    """What is logged; every run takes a minute."""
+    monkeypatch.setattr("turnover.estimate.seconds", lambda config: 60.0)
+    monkeypatch.setattr(planning.log, "propagate", True)
+    caplog.set_level(logging.INFO, logger="turnover")
+    return caplog
+
+
+def cells(message: str) -> list[str]:
+    return message.split()
+
+
+def test_the_plan_counts_a_run_that_figures_share_once(told: pytest.LogCaptureFixture) -> None:
+    planned = announce([FIG2, FIG9, BENCH], "smoke", "basic")
+    first, second, bench, last = told.messages[2:]
+    assert cells(first) == ["fig2", "6", "0", "0", "6", "6", "min"]
+    assert cells(second) == ["fig9", "6", "0", "3", "3", "3", "min"], "its runs of MNIST are those of figure 2"
+    assert cells(bench) == ["bench", "0", "0", "0", "0", "12", "min"]
+    assert last == "9 different runs: 0 cached, 9 to do; training takes about 9 min, one run after another"
+    assert (left_seconds(planned), left_seconds(planned[1:])) == (540, 180)
+
+
+def test_a_plan_knows_what_is_finished(told: pytest.LogCaptureFixture) -> None:
+    configs = announce([FIG2], "smoke", "basic")[0].runs["fig2"]
+    told.clear()
+    for config in configs[:4]:
+        Run(config).folder.mkdir(parents=True)
+        (Run(config).folder / "DONE").touch()
+    assert announce([FIG2], "smoke", "basic")[0].to_do == 2
+    assert cells(told.messages[2]) == ["fig2", "6", "4", "0", "2", "2", "min"]
+    assert told.messages[-1].startswith("6 different runs: 4 cached, 2 to do")
+
+
+def test_what_was_timed_is_not_timed_again(
+    told: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, outputs: Path
+) -> None:
+    announce([FIG2], "smoke", "basic")
+    monkeypatch.setattr("turnover.estimate.seconds", lambda config: 120.0)
+    told.clear()
+    announce([FIG2, FIG9], "smoke", "basic")
+    assert cells(told.messages[2])[5:] == ["6", "min"]
+    assert cells(told.messages[3])[5:] == ["6", "min"], "only the three of another network were timed"
+    for damage in ("{", "[]", '{"x": 3}'):
+        (outputs / "reproduction" / "expected.json").write_text(damage)
+        told.clear()
+        announce([FIG2], "smoke", "basic")
+        assert cells(told.messages[2])[5:] == ["12", "min"]
+
+
+def test_how_long_runs_take_elsewhere_is_not_told(
+    told: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("turnover.estimate.seconds")  # nothing is timed, so nothing is trained here
+    [planned] = announce([FIG2], "smoke", "joblib")
+    assert planned.seconds is None
+    assert cells(told.messages[2]) == ["fig2", "6", "0", "0", "6"]
+    assert told.messages[-1] == "6 different runs: 0 cached, 6 to do"
+
+
+def test_score_runs_that_come_before_others_are_counted_with_them(told: pytest.LogCaptureFixture) -> None:
+    [planned] = announce([Step("onion", ("onion",), ("figure.py",))], "smoke", "basic")
+    assert cells(told.messages[2])[:5] == ["onion", "7", "0", "0", "7"]
+    names = list(planned.every)
+    for config in planned.runs["onion"]:
+        assert all(names.index(Run(parent).name) < names.index(Run(config).name) for parent in config.parents)
