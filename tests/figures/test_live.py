@@ -32,7 +32,7 @@ FIGURE = FigureConfig(name="fig1", title="The mechanism", experiments=[], claims
 NUMBERS = pd.DataFrame({"x": range(3000), "y": [place / 7 for place in range(3000)]})
 CLAIMS = [
     decide("1a", "it is so", [measure_seeds("far", [1.0, 2.0], above=-20), measure_seeds("told", [3.0])]),
-    decide("1b", "one seed", [measure_seeds("near", [0.5], below=1)]),
+    decide("1b", "one seed", [measure_seeds("near", [0.5], below=1, condition=True)]),
 ]
 
 
@@ -113,8 +113,8 @@ def test_its_claims_are_a_table_and_their_verdicts_single_values(png: Path, foun
     low, high = CLAIMS[0].measures[0].interval or (0.0, 0.0)
     assert told[["claim", "verdict", "measure", "effect", "claimed"]].values.tolist() == [
         ["1a", "reproduced", "far", 1.5, "above -20"],
-        ["1a", "reproduced", "told", 3.0, None],
-        ["1b", "inconclusive", "near", 0.5, "below 1"],
+        ["1a", "reproduced", "told", 3.0, ""],
+        ["1b", "inconclusive", "near", 0.5, "below 1 (condition)"],
     ]
     assert told["text"].tolist() == ["it is so", "it is so", "one seed"]
     assert told[["low", "high"]].to_numpy()[0].tolist() == [low, high]

@@ -58,7 +58,8 @@ def table(claims: Sequence[Claim]) -> pd.DataFrame:
     for claim in claims:
         for each in claim.measures:
             low, high = each.interval or (None, None)
-            bound = None if each.threshold is None else f"{each.side} {each.threshold:g}"
+            condition = " (condition)" if each.condition else ""
+            bound = "" if each.threshold is None else f"{each.side} {each.threshold:g}{condition}"
             measured = {"measure": each.name, "effect": each.effect, "low": low, "high": high, "claimed": bound}
             rows.append({"claim": claim.id, "text": claim.text, "verdict": claim.verdict} | measured)
     return pd.DataFrame(rows)
