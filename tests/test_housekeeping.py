@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from digits import digits
+import yaml
+from digits import changed, digits
 from test_integrity import SMALL, same, stop_after
 
 from turnover import housekeeping, integrity
@@ -47,6 +48,17 @@ def test_a_run_of_an_earlier_stage_is_old(monkeypatch: pytest.MonkeyPatch) -> No
     assert (found.state, found.about) == ("old", "made by stage 2, the code is at 99")
     assert not Run(digits(*SMALL)).finished, "it is not used"
     assert folder.exists()
+
+
+def test_a_run_that_was_logged_before_checkpoints_could_be_is_still_known() -> None:
+    logger = {"name": "wandb", "mode": "offline", "project": "turnover", "entity": None, "checkpoints": "reference"}
+    folder = execute(changed(digits(*SMALL), logger=logger))
+    path = folder / "config.yaml"
+    values = yaml.safe_load(path.read_text())
+    del values["logger"]["checkpoints"]
+    path.write_text(yaml.safe_dump(values))
+    [found] = housekeeping.runs()
+    assert (found.state, found.about) == ("finished", "")
 
 
 def test_a_run_that_is_finished_meanwhile_is_not_removed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from ensemble_oracles import kept, log_likelihood_ratios
 from looking import finish_and_look
 from PIL import Image
 from scipy.stats import spearmanr
+from wandb_records import NONE, OFFLINE, history, of_kind, records
 
 from turnover.config import RunConfig
 from turnover.errors import RunFailed
@@ -21,7 +22,7 @@ from turnover.experiments import sweep
 from turnover.figures import validate
 from turnover.figures.validate import ValidateJob, make
 from turnover.member_file import Members
-from turnover.options import NoLogger
+from turnover.options import NoLogger, WandbLogger
 from turnover.run import execute
 from turnover.store import Run, checkout
 from turnover.tables import read_influences, read_scores
@@ -35,10 +36,10 @@ from turnover.validation.truth import truth
 PICTURES = ("agreement", "detection", "cost", "exposure")
 
 
-def job() -> ValidateJob:
+def job(logger: NoLogger | WandbLogger = NONE) -> ValidateJob:
     values = yaml.safe_load((checkout() / "conf" / "validate.yaml").read_text())
     names = {name: values[name] for name in ("truth", "estimates", "leave_one_out", "influence")}
-    return ValidateJob(**names, scale="smoke", logger=NoLogger(name="none"))
+    return ValidateJob(**names, scale="smoke", logger=logger)
 
 
 def configs(names: list[str]) -> list[RunConfig]:
@@ -60,7 +61,8 @@ def outputs_of_all(tmp_path_factory: pytest.TempPathFactory) -> Path:
             make(job())
         for config in everything():
             execute(config)
-        assert make(job()) == folder / "validate" / "smoke" / "table.csv"
+        patch.delenv("WANDB_MODE")
+        assert make(job(OFFLINE)) == folder / "validate" / "smoke" / "table.csv"
     return folder
 
 
@@ -312,3 +314,17 @@ def test_what_it_was_made_from_is_recorded(folder: Path) -> None:
     assert any("smoke" in line for line in result["settings"])
     count = next(config.corruption.count for config in everything() if config.corruption.count)
     assert any(f"; ground truth with {count:,} wrong labels by " in line for line in result["settings"])
+
+
+def test_pictures_table_and_the_runs_behind_them_are_logged(folder: Path) -> None:
+    pytest.importorskip("wandb")
+    told = records(folder)
+    [run] = of_kind(told, "run")
+    assert (run["display_name"], run["run_group"]) == ("validate-smoke", "validate")
+    [captions] = [item["figures.captions"] for item in history(told) if "figures.captions" in item]
+    assert len(captions) == len(PICTURES)
+    used = {each["name"] for each in of_kind(told, "artifact") if each.get("use_after_commit")}
+    assert used >= {f"scores-{Run(config).name}" for config in everything()}
+    [made] = [each for each in of_kind(told, "artifact") if each["name"] == "figure-validate-smoke"]
+    files = {each["path"] for each in made["manifest"]["contents"]}
+    assert files >= {"table.csv", "validate.json", *(f"{name}.png" for name in PICTURES)}
