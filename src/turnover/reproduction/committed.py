@@ -40,21 +40,20 @@ class Verdict:
 
 def figure(path: Path) -> Verdict:
     """A figure or study, from its json."""
-    if missing := [
-        beside.name for beside in (path.with_suffix(".csv"), path.with_suffix(".png")) if not beside.is_file()
-    ]:
+    beside = [path.with_suffix(f".{kind}") for kind in ("csv", "png")]
+    if missing := [each.name for each in beside if not each.is_file()]:
         return Verdict(path.name, "nothing", [f"{name}: not there" for name in missing])
-    result = read(path)
-    name = path.stem.partition("-")[0]
+    result, name = read(path), path.stem.partition("-")[0]
     config = parse(FigureConfig, yaml.safe_load((checkout() / "conf" / "figure" / f"{name}.yaml").read_text("utf-8")))
-    table = pd.read_csv(path.with_suffix(".csv"))
-    told = [f"{len(result['runs'])} runs"] if result["runs"] else []
     wrong = [*_configured(result, config), *_checksums(path, result), *_claims(result, config)]
-    found = list(_numbers(name, table, result))
+    try:
+        found = list(_numbers(name, pd.read_csv(beside[0]), result))
+    except (LookupError, ValueError) as error:  # a row or a column that must be there is not
+        found = [(f"{beside[0].name}: no table of such a figure ({type(error).__name__}: {error})", False)]
     wrong += [text for text, right in found if not right]
-    told += [f"{len(result['claims'])} claims"] if result["claims"] else []
-    told += [f"{len(found)} values from the table"] if found else []
-    return Verdict(path.name, ", ".join(told) or "title", wrong)
+    numbers = {"runs": len(result["runs"]), "claims": len(result["claims"]), "values from the table": len(found)}
+    compared = ", ".join(f"{count} {what}" for what, count in numbers.items() if count)
+    return Verdict(path.name, compared or "its config", wrong)
 
 
 def _configured(result: dict[str, Any], config: FigureConfig) -> Iterator[str]:
