@@ -1,7 +1,6 @@
 """Loss and accuracy of groups of examples, and of what a network reads from its masks alone, against slow means."""
 
 import math
-from dataclasses import replace
 from typing import Literal
 
 import oracles
@@ -69,25 +68,6 @@ def test_every_group_has_its_means() -> None:
             loss, accuracy = means(model, some, kind)  # type: ignore[arg-type]
             assert found[split, subset][f"{kind}_loss"] == pytest.approx(loss, abs=1e-10)
             assert found[split, subset][f"{kind}_accuracy"] == pytest.approx(accuracy, abs=1e-12)
-
-
-def test_an_example_of_several_groups_is_run_once_and_keeps_the_labels_of_each() -> None:
-    train, test, model = examples(), examples(12, first=5000), turnover.detach(network())
-    part = train.select(torch.tensor([20, 3, 7]))
-    groups: dict[Name, Examples] = {
-        ("train", "difficult"): part,
-        ("train", "control"): replace(part, labels=(part.labels + 1) % 4),
-        ("train", "all"): train.select(torch.arange(15)),
-        ("test", "all"): test,
-    }
-    rows: list[int] = []
-    model.register_forward_hook(lambda module, inputs, output: rows.append(len(output)))
-    found = measure(model, groups, fresh_masks=1, precision="float32", batch_size=5)
-    assert sum(rows) == 15 + 1 + 12, "20 alone is not among the first 15"
-    for name, some in groups.items():
-        loss, accuracy = means(model, some, "full")
-        assert found[name]["full_loss"] == pytest.approx(loss, abs=1e-10)
-        assert found[name]["full_accuracy"] == pytest.approx(accuracy, abs=1e-12)
 
 
 def test_fresh_masks_are_averaged() -> None:
