@@ -62,13 +62,9 @@ def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
     key.legend(handles, labels, title=title, title_fontsize=8, fontsize=8, alignment="left", loc="center")
     config = figure.claims["cost"]
     larger = _larger(sources)
-    # an ensemble too small to reach the aim needs more than it had; a run that does not reach it saves nothing
-    most = numbers.groupby("method")["trained"].max()
-    right, loss = (cheapest[each].clip(upper=most[each]) / cheapest[_RUN] for each in (_RIGHT, _LOSS))
-    savings = {"saving": right, "saving_loss": loss, "saving_arithmetic": right / larger}
-    measures = [
-        measure_seeds(name, savings[name].tolist(), **side.model_dump()) for name, side in config.measures.items()
-    ]
+    ratios = savings(numbers)
+    ratios["saving_arithmetic"] = [each / larger for each in ratios["saving"]]
+    measures = [measure_seeds(name, ratios[name], **side.model_dump()) for name, side in config.measures.items()]
     reached = {method: {str(seed): _count(each) for seed, each in by.items()} for method, by in cheapest.items()}
     summary = {"aim": AIM, "trained_until": reached, "larger": larger}
     return Drawn(picture, numbers, [decide("cost", config.text, measures)], summary)
@@ -99,6 +95,18 @@ def costs(numbers: pd.DataFrame) -> pd.DataFrame:
     if missing.any():
         raise RefusedInput(f"seed {missing.idxmax()} has not both a turn-over run and an ensemble: draw the same seeds")
     return table.fillna(np.inf)
+
+
+def savings(numbers: pd.DataFrame) -> dict[str, list[float]]:
+    """How many times the examples of the turn-over run an ensemble needs, for each seed: by the name of the measure.
+
+    An ensemble too small to reach the aim needs more than it had; a run that does not reach it saves nothing.
+    """
+    cheapest, most = costs(numbers), numbers.groupby("method")["trained"].max()
+    return {
+        name: (cheapest[each].clip(upper=most[each]) / cheapest[_RUN]).tolist()
+        for name, each in (("saving", _RIGHT), ("saving_loss", _LOSS))
+    }
 
 
 def _rows(source: Source) -> pd.DataFrame:

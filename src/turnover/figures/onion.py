@@ -46,14 +46,8 @@ def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
         axes.set_ylabel(unit)
     panels[0].legend(title="mean and range over seeds", title_fontsize=7, fontsize=8, alignment="left")
     config = figure.claims["onion"]
-    wide = numbers.pivot(index=["seed", "tenth"], columns="side", values=["exposure", "found"])
-    gains = {
-        "gain": _gain(wide, "exposure", 0),
-        "next_tenth_gain": _gain(wide, "exposure", 10),
-        "found_gain": _gain(wide, "found", 0),
-        "more_exposed": shares,
-    }
-    measures = [measure_seeds(name, gains[name], **side.model_dump()) for name, side in config.measures.items()]
+    values = gains(numbers) | {"more_exposed": list(shares)}
+    measures = [measure_seeds(name, values[name], **side.model_dump()) for name, side in config.measures.items()]
     return Drawn(picture, numbers, [decide("onion", config.text, measures)])
 
 
@@ -100,6 +94,16 @@ def _by_tenth(axes: Axes, numbers: pd.DataFrame, value: str) -> None:
     axes.set_xticks(range(1, 11))
 
 
-def _gain(wide: pd.DataFrame, value: str, tenth: int) -> list[float]:
-    part = wide.xs(tenth, level="tenth")[value]
-    return [float(gain) for gain in part["without_difficult"] - part["without_random"]]
+def gains(numbers: pd.DataFrame) -> dict[str, list[float]]:
+    """What the two sides differ by, for each seed: by the name of the measure."""
+    wide = numbers.pivot(index=["seed", "tenth"], columns="side", values=["exposure", "found"])
+
+    def gain(value: str, tenth: int) -> list[float]:
+        part = wide.xs(tenth, level="tenth")[value]
+        return [float(each) for each in part["without_difficult"] - part["without_random"]]
+
+    return {
+        "gain": gain("exposure", 0),
+        "next_tenth_gain": gain("exposure", 10),
+        "found_gain": gain("found", 0),
+    }

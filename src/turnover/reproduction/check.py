@@ -6,13 +6,13 @@ from pathlib import Path
 
 from turnover.reproduction.committed import Verdict, figure
 from turnover.reproduction.validated import validation
+from turnover.results import figures
 
 
 def every(root: Path) -> Iterator[Verdict]:
     """Verdicts of all figures, studies and validations below outputs/reference, or a folder laid out as it is."""
     for scale in sorted(path for path in root.iterdir() if path.is_dir()):
-        for path in sorted(scale.glob("*.json")):
-            if path.with_suffix(".png").is_file():  # others tell of a machine
-                yield replace(figure(path), file=f"{scale.name}/{path.name}")
+        for name in figures(scale):
+            yield replace(figure(scale / f"{name}.json"), file=f"{scale.name}/{name}.json")
         if (scale / "validate").is_dir():
             yield from (replace(each, file=f"{scale.name}/{each.file}") for each in validation(scale / "validate"))

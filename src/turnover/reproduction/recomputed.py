@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from turnover.figures import early_stopping, leakage
+from turnover.figures import detection_cost, early_stopping, leakage, onion
 from turnover.figures.dynamics import (
     by_seed,
     early_gain,
@@ -149,19 +149,6 @@ def _counted(curves: dict[str, pd.DataFrame]) -> dict[int, pd.DataFrame]:
     return {int(name.replace(",", "")): curve for name, curve in curves.items()}
 
 
-def _onion(table: pd.DataFrame, wanted: Sequence[str]) -> Values:
-    wide = table.pivot(index=["seed", "tenth"], columns="side", values=["exposure", "found"])
-    found = {}
-    for name, (value, tenth) in {
-        "gain": ("exposure", 0),
-        "next_tenth_gain": ("exposure", 10),
-        "found_gain": ("found", 0),
-    }.items():
-        part = wide.xs(tenth, level="tenth")[value]
-        found[name] = [float(gain) for gain in part["without_difficult"] - part["without_random"]]
-    return found
-
-
 def _of_histogram(table: pd.DataFrame) -> Bounds:
     """Of figure 2: examples of one bin may have any order and any score in it."""
     found: Bounds = {"median_distance": [], "auroc": []}
@@ -194,5 +181,6 @@ _MEASURES: dict[str, Callable[[pd.DataFrame, Sequence[str]], Values]] = {
     "fig6": _fig6,
     "fig9": _fig9,
     "fig10": _fig10,
-    "onion": _onion,
+    "onion": lambda table, wanted: onion.gains(table),
+    "detection_cost": lambda table, wanted: detection_cost.savings(table),
 }
