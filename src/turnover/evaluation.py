@@ -80,26 +80,10 @@ def evaluate(
     ]
 
 
-def outputs(
-    model: nn.Module,
-    examples: Examples,
-    subnetworks: Sequence[Subnetwork],
-    *,
-    batch_size: int = BATCH,
-    precision: Precision = "float32",
-) -> list[Tensor]:
-    """Logits of every example in each of the sub-networks; arguments as in `passes`.
-
-    Returns:
-        A tensor for each of `subnetworks`, in the order of `examples`.  # [n, classes]
-    """
-    found = [logits for _, logits in passes(model, examples, subnetworks, batch_size=batch_size, precision=precision)]
-    return [torch.cat(parts) for parts in zip(*found, strict=True)]
-
-
 def full_logits(model: nn.Module, examples: Examples, *, batch_size: int = BATCH) -> Tensor:
     """Logits of the full network for every example, in evaluation mode.  # [n, classes]"""
-    return outputs(model, examples, (full,), batch_size=batch_size)[0]
+    found = passes(model, examples, (full,), batch_size=batch_size, precision="float32")
+    return torch.cat([logits for _, (logits,) in found])
 
 
 @torch.no_grad()
