@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from wandb_records import NONE, OFFLINE, of_kind, records, set_up, small
+from wandb_records import NONE, OFFLINE, alone, of_kind, records, set_up, small
 
 from turnover.dashboard import ROWS, Dashboard, Files, bounded, dashboard, identifier
 from turnover.run import execute
@@ -23,11 +23,7 @@ wandb = pytest.importorskip("wandb")
 
 @pytest.fixture(autouse=True)
 def _own_wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    set_up(monkeypatch, tmp_path)
-    yield
-    monkeypatch.undo()
-    if wandb.run is not None:
-        wandb.finish()
+    yield from alone(monkeypatch, tmp_path)
 
 
 @pytest.fixture(scope="module")

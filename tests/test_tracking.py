@@ -18,6 +18,7 @@ from wandb_records import (
     NONE,
     OFFLINE,
     Records,
+    alone,
     history,
     logged_table,
     of_kind,
@@ -39,11 +40,7 @@ wandb = pytest.importorskip("wandb")
 
 @pytest.fixture(autouse=True)
 def _own_wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    set_up(monkeypatch, tmp_path)
-    yield
-    monkeypatch.undo()
-    if wandb.run is not None:
-        wandb.finish()
+    yield from alone(monkeypatch, tmp_path)
 
 
 def flattened(metrics: pd.DataFrame) -> set[tuple[int, str, float]]:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,17 @@ def set_up(patch: pytest.MonkeyPatch, folder: Path) -> None:
     for name in ("WANDB_CACHE_DIR", "WANDB_CONFIG_DIR"):
         patch.setenv(name, str(folder / "home"))
     patch.setenv("TURNOVER_OUTPUTS", str(folder / "outputs"))
+
+
+def alone(patch: pytest.MonkeyPatch, folder: Path) -> Iterator[None]:
+    """`set_up` for the length of a test, after which no run is left open."""
+    import wandb
+
+    set_up(patch, folder)
+    yield
+    patch.undo()
+    if wandb.run is not None:
+        wandb.finish()
 
 
 def offline_runs(folder: Path) -> list[Path]:
