@@ -7,7 +7,7 @@ OVERRIDES ?=
 PY       := .venv/bin/python
 
 .DEFAULT_GOAL := help
-FIGURES := fig1 fig2 fig3 fig4 fig4_vgg fig5 fig6 fig7 fig8 fig9 fig10 influence ablation detection_cost onion leakage sensitivity early_stopping
+FIGURES := fig1 fig2 fig3 fig4 fig4_rate fig4_vgg fig5 fig6 fig7 fig8 fig9 fig10 influence ablation detection_cost onion leakage sensitivity early_stopping
 .PHONY: help data test test-slurm slurm-up slurm-down stress check-reference repro-check bench validate report reproduce audit docs readme notebooks $(FIGURES)
 
 help:  ## this list
@@ -40,6 +40,9 @@ fig3: .venv/installed  ## how real and random labels of MNIST are learnt togethe
 
 fig4: .venv/installed  ## gradients of easy and difficult examples: how alike, and what they add to updates
 	$(call draw,fig4)
+
+fig4_rate: .venv/installed  ## the same at the learning rate 0.06
+	$(call draw,fig4_rate)
 
 fig4_vgg: .venv/installed  ## the same for VGG-11 on CIFAR-10, and layer by layer
 	$(call draw,fig4_vgg)

@@ -49,7 +49,9 @@ class ClaimConfig(Group):
 
 
 # every figure has a module of its name with a function `draw`
-_Numbered = Literal["fig1", "fig2", "fig3", "fig4", "fig4_vgg", "fig5", "fig6", "fig7", "fig8", "fig9", "fig10"]
+_Numbered = Literal[
+    "fig1", "fig2", "fig3", "fig4", "fig4_rate", "fig4_vgg", "fig5", "fig6", "fig7", "fig8", "fig9", "fig10"
+]
 _Study = Literal["ablation", "detection_cost", "early_stopping", "influence", "leakage", "onion", "sensitivity"]
 NAMES: tuple[str, ...] = (*get_args(_Numbered), *get_args(_Study))
 

@@ -176,6 +176,7 @@ def _peak(part: pd.DataFrame) -> dict[str, Any]:
 _MEASURES: dict[str, Callable[[pd.DataFrame, Sequence[str]], Values]] = {
     "fig3": _fig3,
     "fig4": _fig4,
+    "fig4_rate": _fig4,
     "fig4_vgg": _fig4,
     "fig5": _fig5,
     "fig6": _fig6,
