@@ -86,13 +86,16 @@ sensitivity: .venv/installed  ## study: when does the test accuracy of figure 3 
 early_stopping: .venv/installed  ## study: how many epochs and seeds are enough for scores?
 	$(call draw,fig2 fig9 scores_cifar10)
 
-# $(call draw,EXPERIMENTS): the runs, in this order, then the figure named like the target
+# $(call draw,EXPERIMENTS): the figure named like the target; if runs of it are missing they are done first, in this order
 define draw
-	@for experiment in $(1); do \
+	@if told=$$($(figure) 2>&1); then echo "$$told"; exit; fi; \
+	for experiment in $(1); do \
 	  $(PY) scripts/train.py -m +experiment=$$experiment scale=$(SCALE) hydra/launcher=$(LAUNCHER) $(OVERRIDES) || exit $$?; \
-	done
-	$(PY) scripts/figure.py figure=$@ scale=$(SCALE) 'overrides=[$(subst $(space),$(comma),$(foreach each,$(OVERRIDES),"$(each)"))]'
+	done; \
+	$(figure)
 endef
+
+figure = $(PY) scripts/figure.py figure=$@ scale=$(SCALE) 'overrides=[$(subst $(space),$(comma),$(foreach each,$(OVERRIDES),"$(each)"))]'
 
 comma := ,
 space := $(subst ,, )
@@ -135,7 +138,7 @@ test-slurm: .venv/installed  ## a sweep on that Slurm, preempted and with a fail
 stress: .venv/installed  ## 200 kills at random moments, 8 processes at once on one store; nothing may be lost
 	$(PY) scripts/stress.py
 
-check-reference: .venv/installed  ## do the committed results agree with conf/ and with their own tables? (a minute)
+check-reference: .venv/installed  ## the smallest committed result made again, and all held against conf/ and their own tables
 	$(PY) scripts/check_reference.py
 
 repro-check: .venv/installed  ## the same run twice, on 1 and on 2 threads: are its tables the same bytes?

@@ -211,6 +211,15 @@ def test_help_lists_groups_and_options_and_does_not_import_torch(tmp_path: Path)
 # --- interruption ---
 
 
+def test_a_reader_that_stops_early_is_no_error(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    help = command("train.py", ["--help"])
+    done = subprocess.run(help, stdout=writing, stderr=subprocess.PIPE, text=True, env=environment(tmp_path))
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
     limit = time.monotonic() + 120
     while not condition():

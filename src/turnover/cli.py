@@ -1,12 +1,13 @@
 """What the entry points share: readable errors and exit codes.
 
-0 done, 2 refused input, 3 failed run, 130 interrupted.
+0 done, 2 refused input, 3 failed run, 130 interrupted, 141 nobody reads what it says.
 """
 
 import errno
 import logging
 import os
 import re
+import select
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from turnover.errors import RefusedInput, RunFailed, TurnOverError
 from turnover.refusals import fields, suggestion
 from turnover.store import outputs_root
 
+_UNREAD = 141  # what a shell reports of a command that a closed pipe has ended
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 _known: Callable[[], list[str]] = fields  # the dotted fields of the entry point that runs
@@ -43,8 +45,19 @@ def enter(main: Callable[[], Any], known: Callable[[], list[str]] = fields) -> N
     except KeyboardInterrupt as error:
         leave(error)
     except Exception as error:
-        leave(error)
-    sys.exit(0)
+        if not (isinstance(error, BrokenPipeError) and _unread()):
+            leave(error)
+        sys.exit(_UNREAD)
+    sys.exit(_UNREAD if _unread() else 0)
+
+
+def _unread() -> bool:
+    """Whether nobody reads what is told, as after `... | head`, which is no error."""
+    poll = select.poll()
+    poll.register(sys.stdout, 0)
+    if gone := any(event & select.POLLERR for _, event in poll.poll(0)):
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 (or Python complains when it ends)
+    return gone
 
 
 @contextmanager

@@ -56,7 +56,7 @@ def make(job: ValidateJob) -> Path:
         _finished(names, job.scale) for names in (job.truth, job.estimates, job.leave_one_out, job.influence)
     )
     truths = {Condition.of(config): (config, truth(config)) for config in of_truth}
-    log.info("%d finished runs; bootstrap of every measure, about a minute", len(of_truth) + len(of_estimates))
+    log.info("%d finished runs; bootstrap of every measure, some minutes", len(of_truth) + len(of_estimates))
     found = gather(of_estimates)
     table = ordered(pd.DataFrame(rows(found, {condition: known for condition, (_, known) in truths.items()})))
     exposed = pd.concat([exposure(config, known) for config, known in truths.values()], ignore_index=True)
