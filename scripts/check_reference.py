@@ -1,23 +1,27 @@
 """Hold the committed results in outputs/reference against conf/, against themselves and against their own tables.
 
-Nothing is trained; it takes a minute. Of every figure: runs, seeds and claims are those of conf/, verdicts follow
-from the values of the seeds, these from the table beside them where it has all that is needed, and checksums are right.
-Of the validation: what the examples of its data sets say again. Exit code 1: something differs, and is named.
+Two minutes on 2 cores. The smallest result is made again: the turn-over runs of detection_cost, on 3,000 images of
+MNIST, whose AUROC must be the committed one within .005. Nothing else is trained. Of every figure: runs, seeds and
+claims are those of conf/, verdicts follow from the values of the seeds, these from the table beside them where it has
+all that is needed, and checksums are right. Of the validation: what the examples of its data sets say again.
+Exit code 1: something differs, and is named.
 """
 
 import argparse
 import sys
+from itertools import chain
 
 from turnover.cli import enter
 
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    from turnover.reproduction.again import again
     from turnover.reproduction.check import every
     from turnover.store import checkout
 
-    failed = 0
-    for verdict in every(checkout() / "outputs" / "reference"):
+    root, failed = checkout() / "outputs" / "reference", 0
+    for verdict in chain([again(root)], every(root)):
         print(f"{'DIFFERS' if verdict.wrong else 'ok':8}{verdict.file}: {verdict.compared}", flush=True)
         for text in verdict.wrong:
             print(f"        {text}")

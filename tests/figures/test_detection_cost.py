@@ -36,7 +36,7 @@ def source(experiment: str, *overrides: str) -> Source:
 
 def test_a_run_may_stop_after_every_scored_epoch() -> None:
     run = source("detection_cost")
-    rows = study._rows(run)
+    rows = study.rows(run)
     table = pd.read_parquet(run.folder / "scores.parquet")
     assert rows["epochs"].tolist() == sorted(table["epoch"].unique()) == [1, 2, 3]
     assert rows["trained"].tolist() == [200, 400, 600]
@@ -49,7 +49,7 @@ def test_a_run_may_stop_after_every_scored_epoch() -> None:
 
 def test_an_ensemble_may_stop_after_every_network() -> None:
     run = source("detection_cost_ensemble", "epochs=3")
-    rows, members, table = study._rows(run), kept(run.folder), read_scores(run.folder)
+    rows, members, table = study.rows(run), kept(run.folder), read_scores(run.folder)
     wrong = (table["label"] != table["true_label"]).to_dict()
     ids, included = members["ids"].tolist(), members["included"]
     for count in (2, 5, 20):

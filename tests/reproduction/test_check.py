@@ -5,8 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 from readings import REFERENCE
 
+from turnover.reproduction.again import differences
 from turnover.reproduction.check import every
 from turnover.store import checkout
 
@@ -26,10 +28,21 @@ def test_every_committed_figure_is_held_and_a_changed_one_is_named(tmp_path: Pat
     assert named["laptop/fig6.json"]
 
 
+def test_a_result_that_comes_out_differently_is_named() -> None:
+    made = pd.DataFrame({"seed": [0, 0, 1], "epochs": [1, 2, 1], "auroc": [0.5, 0.75, 0.8]})
+    assert differences(made, made.assign(auroc=made["auroc"] + [0.004, -0.004, 0])) == []
+    assert differences(made, made.assign(auroc=made["auroc"] + [0, 0.006, 0])) == [
+        "seed 0, epoch 2: AUROC 0.7500, committed 0.7560"
+    ]
+    assert differences(made, made[:2]) == ["seed 1, epoch 1: AUROC 0.8000, committed nan"]
+    assert differences(made[:2], made) == ["seed 1, epoch 1: AUROC nan, committed 0.8000"]
+
+
 def test_the_script_ends_well_on_what_is_committed() -> None:
     command = [sys.executable, str(checkout() / "scripts" / "check_reference.py")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout
+    assert done.stdout.startswith("ok      laptop/detection_cost.csv: 3 runs trained again, 36 values")
     assert done.stdout.splitlines()[-1] == "all committed results agree"
     figures = list(REFERENCE.glob("*/*.png"))
     assert done.stdout.count(".json: ") == len(figures)

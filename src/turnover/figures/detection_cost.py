@@ -25,9 +25,9 @@ from turnover.tables import read_scores, scores_by_epoch
 from turnover.validation.estimates import parameters
 
 AIM = 0.98  # of the AUROC
-_RUN, _RIGHT, _LOSS = "one turn-over run", "ensemble", "ensemble, by losses"
+ONE_RUN, _RIGHT, _LOSS = "one turn-over run", "ensemble", "ensemble, by losses"
 _LINES = {
-    _RUN: (COLOURS["own"], "o", "-"),
+    ONE_RUN: (COLOURS["own"], "o", "-"),
     _RIGHT: (COLOURS["difficult"], "s", "-"),
     _LOSS: (COLOURS["easy"], "^", "--"),
 }
@@ -39,12 +39,12 @@ def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
     Raises:
         RefusedInput: a seed has a run but no ensemble, or the reverse.
     """
-    numbers = pd.concat([_rows(source) for source in sources], ignore_index=True)
+    numbers = pd.concat([rows(source) for source in sources], ignore_index=True)
     cheapest = costs(numbers)
     picture, (axes, key) = plt.subplots(2, 1, figsize=(7, 4.8), height_ratios=[1, 0.22], layout="constrained")
     for method in _LINES:
         part = numbers[numbers["method"] == method]
-        if method == _RUN:
+        if method == ONE_RUN:
             _line(axes, part, method, method, 1.0)
             continue
         lengths = sorted({int(each) for each in part["epochs"]})
@@ -104,32 +104,32 @@ def savings(numbers: pd.DataFrame) -> dict[str, list[float]]:
     """
     cheapest, most = costs(numbers), numbers.groupby("method")["trained"].max()
     return {
-        name: (cheapest[each].clip(upper=most[each]) / cheapest[_RUN]).tolist()
+        name: (cheapest[each].clip(upper=most[each]) / cheapest[ONE_RUN]).tolist()
         for name, each in (("saving", _RIGHT), ("saving_loss", _LOSS))
     }
 
 
-def _rows(source: Source) -> pd.DataFrame:
+def rows(source: Source) -> pd.DataFrame:
     """method, seed, epochs, networks, trained, auroc: one row for each moment at which one might stop."""
     config, table = source.config, read_scores(source.folder)
     wrong = (table["label"] != table["true_label"]).sort_index()
 
-    def found(scores: pd.Series) -> float:
+    def detected(scores: pd.Series) -> float:
         filled = scores.fillna(scores.median()).reindex(wrong.index)  # few networks leave examples without a score
         return auroc(filled.to_numpy(), wrong.to_numpy())(np.ones(len(wrong)))
 
-    rows: list[tuple[str, int, int, int, float]] = []
+    found: list[tuple[str, int, int, int, float]] = []
     if not isinstance(config.estimator, SubsamplingEstimator):
         for epoch, scores in scores_by_epoch(source.folder).items():
-            rows.append((_RUN, int(str(epoch)), 1, len(wrong) * int(str(epoch)), found(scores)))
+            found.append((ONE_RUN, int(str(epoch)), 1, len(wrong) * int(str(epoch)), detected(scores)))
     else:
         members = read_members(source.folder)
         each = int(members.included[0].sum()) * config.epochs
         for count in range(2, len(members.included) + 1):
             for method, scores in _forms(members, count).items():
-                rows.append((method, config.epochs, count, count * each, found(scores)))
+                found.append((method, config.epochs, count, count * each, detected(scores)))
     columns = ["method", "epochs", "networks", "trained", "auroc"]
-    return pd.DataFrame(rows, columns=columns).assign(seed=config.seed)
+    return pd.DataFrame(found, columns=columns).assign(seed=config.seed)
 
 
 def _forms(members: Members, count: int) -> dict[str, pd.Series]:

@@ -14,7 +14,7 @@ from turnover.validation.examples import read_examples
 from turnover.validation.table import COLUMNS
 from turnover.validation.truth import CORRELATIONS
 
-ROUNDED = 2e-5  # tables are written with five digits, examples as float32, in which more of them may be equal
+ROUNDED = 5e-5  # tables are written with five digits, examples as float32, in which more of them may be equal
 TRUTHS = {"": "true_memorization", "_loss": "true_memorization_loss"}
 
 
