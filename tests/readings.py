@@ -1,5 +1,6 @@
 """What tests read in README.md and docs/: pages, tables, numbers in prose; and the committed results."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,8 @@ def results(scale: str = "laptop") -> dict[str, dict[str, Any]]:
     return {name: result for name, result in found.items() if "claims" in result}
 
 
-def minutes(runs: dict[str, dict[str, Any]]) -> float:
-    """How long runs keep all cores of their machine busy; one that does not say how many threads it had, had all."""
-    shares = (each.get("threads", each["machine"]["cores"]) / each["machine"]["cores"] for each in runs.values())
-    return sum(each["seconds"] * share for each, share in zip(runs.values(), shares, strict=True)) / 60
+def minutes(name: str) -> tuple[float, float] | None:
+    """How long the runs of a figure, and its score runs, took on 2 cores, if they were timed there."""
+    with (REFERENCE / "laptop" / "two_cores.csv").open(encoding="utf-8") as lines:
+        timed = {row["figure"]: (float(row["minutes"]), float(row["score_minutes"])) for row in csv.DictReader(lines)}
+    return timed.get(name)

@@ -220,4 +220,4 @@ def test_validation_sets_hold_every_estimator() -> None:
     assert next(iter(found[0].numbers)) == "turnover"
     assert {"aum", "true_memorization", "own_loss"} <= set(found[0].numbers)
     assert isinstance(found[0].table, pd.DataFrame)
-    assert "ground truth by 1000 networks" in found[0].about
+    assert "300 wrong labels by 1000 networks" in found[0].about

@@ -1,7 +1,7 @@
 """The index of figures: picture, command, time and verdicts, from the committed results."""
 
 from turnover.documentation.claims import in_order, markdown_table, verdicts
-from turnover.documentation.reference import minutes, of_figure, results
+from turnover.documentation.reference import of_figure, results, two_cores
 from turnover.results import Values
 
 
@@ -16,7 +16,7 @@ def index(pictures: str) -> str:
             for stem, there in of_figure(name, "paper").items()
         ]
         link = f"[{title(name, result)}]({pictures}/laptop/{name}.png)"
-        rows.append([link, f"`make {name}`", time(result), verdicts(result) or "none", " ".join(paper)])
+        rows.append([link, f"`make {name}`", time(name), verdicts(result) or "none", " ".join(paper)])
     return markdown_table(rows)
 
 
@@ -26,9 +26,11 @@ def title(name: str, result: Values) -> str:
     return f"{number}: {result['title']}" if number.isdigit() else str(result["title"])
 
 
-def time(result: Values) -> str:
-    """How long its runs took on the machine that made them, score runs told apart."""
-    if not result.get("runs"):
+def time(name: str) -> str:
+    """How long its runs take on 2 cores, score runs told apart."""
+    if not results()[name]["runs"]:
         return "seconds"
-    scores = minutes(result.get("score_runs", {}))
-    return f"{minutes(result['runs']):.0f} min" + (f" + {scores:.0f} min of score runs" if scores else "")
+    if name not in two_cores().index:
+        return "not timed"
+    own, scores = two_cores().loc[name, ["minutes", "score_minutes"]]
+    return f"{own:.0f} min" + (f" + {scores:.0f} min of score runs" if scores else "")

@@ -26,8 +26,7 @@ def figure(name: str) -> str:
             said = result["title"] + (f"; {scale} scale, {_seeds(result['seeds'])}" if result["seeds"] else "")
             parts.append(f"![{said}](pictures/{scale}/{stem}.png)")
             parts.append(f"*{said}.*" + (f" Reduced: {reduced}." if reduced else ""))
-    times = [index.time(result) for result in laptop.values()]
-    parts.append(f"`make {name}`" + (f": {times[0]} on 2 cores at laptop scale." if times else ""))
+    parts.append(f"`make {name}`" + (f": {index.time(name)} on 2 cores at laptop scale." if laptop else ""))
     if any(result["claims"] for result in laptop.values()):
         parts.append(claims.by_figure(name))
     return "\n\n".join(parts)
