@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
-from scipy.stats import t as student_t
+from scipy.special import stdtrit
 
 from turnover.seeding import numpy_generator
 from turnover.statistics import Statistic
@@ -99,7 +99,7 @@ def measure_seeds(
     n, mean = len(by_seed), float(np.mean(by_seed))
     interval = None
     if n > 1:
-        half = float(student_t.ppf(0.975, n - 1)) * math.sqrt(np.var(by_seed, ddof=1) / n + variance)
+        half = float(stdtrit(n - 1, 0.975)) * math.sqrt(np.var(by_seed, ddof=1) / n + variance)
         interval = (mean - half, mean + half)
     low, high = interval or (-math.inf, math.inf)
     threshold = above if above is not None else below
