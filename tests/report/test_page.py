@@ -111,7 +111,7 @@ def test_every_section_is_there_with_its_content(looked: Looked) -> None:
     assert page.locator("nav a").evaluate_all("links => links.map(link => link.hash.slice(1))") == list(SECTIONS)
     for section in SECTIONS:
         assert page.locator(f"#{section} h2").is_visible()
-    assert page.locator(".claim").count() == 21
+    assert page.locator(".claim").count() == 23
     assert "reproduced" in looked.text("#claim-2b")
     assert "the paper's figure 2" in looked.text("#claim-2b")
     assert page.locator("#fig3 .at-scale").count() == 2, "laptop and paper scale"
