@@ -80,7 +80,7 @@ configure() {
   chmod 755 "$home"
   local host cores memory
   host=$(hostname -s)
-  cores=$(nproc)
+  cores=$(getconf _NPROCESSORS_ONLN)  # nproc would say OMP_NUM_THREADS
   memory=$(awk '/MemTotal/ {print int($2 / 1024 * 0.9)}' /proc/meminfo)
   dd if=/dev/urandom of="$home/munge.key" bs=1024 count=1 status=none
   chmod 400 "$home/munge.key"
@@ -164,7 +164,7 @@ case ${1:-} in
     stop
     configure
     start
-    say "$(sinfo --version), $(nproc) cores, partitions normal and urgent"
+    say "$(sinfo --version), $(getconf _NPROCESSORS_ONLN) cores, partitions normal and urgent"
     echo "export SLURM_CONF=$home/slurm.conf"
     ;;
   install) [ "$(id -u)" = 0 ] && install ;;
