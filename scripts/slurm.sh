@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
 # A real Slurm on this one machine, to try `hydra/launcher=slurm` without a cluster: needs root and Debian's packages.
-#   scripts/slurm.sh install    what is missing, from Debian's packages
 #   scripts/slurm.sh up     installs what is missing, starts it, prints what to export
 #   scripts/slurm.sh down   stops it and removes its state
 # Two partitions: normal, and urgent, whose jobs preempt those of normal (SIGUSR2 at once, 20 s later they are requeued).
@@ -167,7 +166,6 @@ case ${1:-} in
     say "$(sinfo --version), $(getconf _NPROCESSORS_ONLN) cores, partitions normal and urgent"
     echo "export SLURM_CONF=$home/slurm.conf"
     ;;
-  install) [ "$(id -u)" = 0 ] && install ;;
   down) stop ;;
-  *) sed -n '2,6s/^# //p' "$0"; exit 2 ;;
+  *) sed -n '2,5s/^# //p' "$0"; exit 2 ;;
 esac
