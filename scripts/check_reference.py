@@ -1,6 +1,6 @@
 """Hold the committed results in outputs/reference against conf/, against themselves and against their own tables.
 
-Two minutes on 2 cores. The smallest result is made again: the turn-over runs of detection_cost, on 3,000 images of
+A minute on 2 cores. The smallest result is made again: the turn-over runs of detection_cost, on 3,000 images of
 MNIST, whose AUROC must be the committed one within .005. Nothing else is trained. Of every figure: runs, seeds and
 claims are those of conf/, verdicts follow from the values of the seeds, these from the table beside them where it has
 all that is needed, and checksums are right. Of the validation: what the examples of its data sets say again.
