@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -218,6 +219,12 @@ def test_a_reader_that_stops_early_is_no_error(tmp_path: Path) -> None:
     done = subprocess.run(help, stdout=writing, stderr=subprocess.PIPE, text=True, env=environment(tmp_path))
     os.close(writing)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_command_without_standard_output_is_done(tmp_path: Path) -> None:
+    called = shlex.join(command("figure.py", ["figure=fig1", "scale=smoke"])) + " >&-"
+    done = subprocess.run(called, shell=True, stderr=subprocess.PIPE, text=True, env=environment(tmp_path))
+    assert done.returncode == 0, done.stderr
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:

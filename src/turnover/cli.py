@@ -54,7 +54,7 @@ def enter(main: Callable[[], Any], known: Callable[[], list[str]] = fields) -> N
 def _unread() -> bool:
     """Whether nobody reads what is told, as after `... | head`, which is no error."""
     poll = select.poll()
-    poll.register(sys.stdout, 0)
+    poll.register(1, 0)  # standard output, which need not be open
     if gone := any(event & select.POLLERR for _, event in poll.poll(0)):
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 (or Python complains when it ends)
     return gone
