@@ -49,7 +49,7 @@ SMALL = (
     "corruption.count=24",
     "epochs=12",
 )
-HALVES = ("estimator=subsampling", "estimator.models=20", "estimator.fractions=[0.5]")
+HALVES = ("estimator=subsampling", "estimator.models=40", "estimator.fractions=[0.5]")
 
 
 def small(*overrides: str) -> RunConfig:
@@ -120,8 +120,8 @@ def test_files_of_an_ensemble(halves: Path) -> None:
     }, "nothing is left to go on from"
     manifest = json.loads((halves / "manifest.json").read_text())
     assert manifest["status"] == "finished"
-    assert manifest["networks"] == 20
-    assert manifest["examples_trained"] == 20 * 60 * 12
+    assert manifest["networks"] == 40
+    assert manifest["examples_trained"] == 40 * 60 * 12
     assert "leakage" not in manifest
 
 
@@ -147,14 +147,14 @@ def test_what_is_kept_of_the_networks(halves: Path) -> None:
     assert shapes == {
         "ids": ("int64", (120,)),
         "test_ids": ("int64", (40,)),
-        "included": ("bool", (20, 120)),
-        "fraction": ("float64", (20,)),
-        "confidence": ("float32", (20, 160)),
-        "right": ("bool", (20, 160)),
+        "included": ("bool", (40, 120)),
+        "fraction": ("float64", (40,)),
+        "confidence": ("float32", (40, 160)),
+        "right": ("bool", (40, 160)),
     }
     assert found["ids"].tolist() == parts.train.ids.tolist()
     assert found["test_ids"].tolist() == parts.groups["test", "all"].ids.tolist()
-    assert found["included"].sum(1).tolist() == [60] * 20
+    assert found["included"].sum(1).tolist() == [60] * 40
     assert (found["fraction"] == 0.5).all()
     assert found["right"][:, :120][found["included"]].mean() > 0.6
 
@@ -329,10 +329,10 @@ def test_stopped_by_hand_it_goes_on_after_the_last_block(
             execute(config)
     scratch = Run(config).folder / "scratch"
     assert Run(config).manifest["status"] == "interrupted"
-    assert sorted(path.name for path in scratch.iterdir()) == ["00000-00007.npz", "00008-00015.npz"]
+    assert sorted(path.name for path in scratch.iterdir()) == ["00000-00015.npz", "00016-00031.npz"]
     for number in lost:
-        (scratch / f"{number:05d}-{number + 7:05d}.npz").unlink()
-    (scratch / ".00016-00019.npz.123").write_text("left by a killed process")
+        (scratch / f"{number:05d}-{number + 15:05d}.npz").unlink()
+    (scratch / ".00032-00039.npz.123").write_text("left by a killed process")
     blocks.clear()
 
     def watch(parts: Parts, config: RunConfig, plan: Design, block: list[int], on_step: Any) -> Any:
@@ -341,14 +341,14 @@ def test_stopped_by_hand_it_goes_on_after_the_last_block(
 
     monkeypatch.setattr(members, "train_block", watch)
     folder = execute(config)
-    assert blocks == [list(range(8))] * len(lost) + [list(range(16, 20))], "no finished block is trained again"
+    assert blocks == [list(range(16))] * len(lost) + [list(range(32, 40))], "no finished block is trained again"
     for name in ("scores.parquet", "metrics.parquet"):
         assert (folder / name).read_bytes() == (halves / name).read_bytes()
     for name, values in oracles.kept(halves).items():
         assert np.array_equal(oracles.kept(folder)[name], values)
     assert not scratch.exists()
     manifest = Run(config).manifest
-    assert (manifest["networks"], manifest["examples_trained"]) == (20, 20 * 60 * 12)
+    assert (manifest["networks"], manifest["examples_trained"]) == (40, 40 * 60 * 12)
 
 
 def test_every_step_is_counted_once(monkeypatch: pytest.MonkeyPatch, halves: Path, tmp_path: Path) -> None:
@@ -359,8 +359,8 @@ def test_every_step_is_counted_once(monkeypatch: pytest.MonkeyPatch, halves: Pat
     for _ in range(2):  # trained, then found
         steps.clear()
         members.outcomes(parts, config, plan, tmp_path / "scratch", steps.append)
-        assert sum(steps) == plan.steps(config.epochs, config.batch_size) == 20 * 12 * 2
-    assert steps == [192, 192, 96]
+        assert sum(steps) == plan.steps(config.epochs, config.batch_size) == 40 * 12 * 2
+    assert steps == [384, 384, 192]
 
 
 def test_a_diverging_network_fails_the_run() -> None:
@@ -467,7 +467,7 @@ def test_no_two_networks_of_an_ensemble_or_of_two_seeds_are_alike() -> None:
         plan("estimator=c_score", "estimator.models=8", "seed=2")
     ]
     seeds = [seed for each in plans for seed in each.seeds]
-    assert len(set(seeds)) == 20 + 20 + 40
+    assert len(set(seeds)) == 40 + 40 + 40
     parts = {tuple(row) for each in plans for row in each.included.tolist()}
     assert len(parts) == len(seeds)
 
@@ -480,9 +480,9 @@ def test_parts_of_different_fractions_have_nothing_to_do_with_each_other() -> No
 
 
 def test_more_networks_change_none() -> None:
-    few, many = plan(*HALVES), plan(*HALVES, "estimator.models=30")
-    assert many.seeds[:20] == few.seeds
-    assert torch.equal(many.included[:20], few.included)
+    few, many = plan(*HALVES), plan(*HALVES, "estimator.models=50")
+    assert many.seeds[:40] == few.seeds
+    assert torch.equal(many.included[:40], few.included)
 
 
 def test_the_score_and_the_training_change_no_part() -> None:

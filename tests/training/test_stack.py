@@ -2,6 +2,8 @@
 
 import copy
 import math
+import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -232,7 +234,34 @@ def test_steps_are_reported_by_networks() -> None:
     examples, models = stored_bytes(), networks(20, 8, dtype=torch.float64)
     told: list[int] = []
     stacked(models, examples, parts(examples, 50), SEEDS, epochs=3, batch_size=16, on_step=told.append)
-    assert told == [5] * 12
+    assert sum(told) == 5 * 12
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_every_core_takes_some_of_the_networks(threads: int) -> None:
+    examples, models = stored_bytes(), networks(20, 8, dtype=torch.float64)
+    options: dict[str, Any] = {"epochs": 3, "batch_size": 16, "momentum": 0.9}
+    expected = stacked(models, examples, parts(examples, 50), SEEDS, **options)
+    told: list[tuple[int, str]] = []
+    reporting: list[None] = []
+
+    def on_step(steps: int) -> None:
+        reporting.append(None)
+        time.sleep(1e-4)  # lets go of Python's lock
+        told.append((steps, threading.current_thread().name))
+        reporting.pop()
+        assert not reporting, "reported by two threads at once"
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        found = stacked(models, examples, parts(examples, 50), SEEDS, **options, on_step=on_step)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    close(found, expected, 1e-12)
+    assert sum(steps for steps, _ in told) == 5 * 12
+    assert len({name for _, name in told}) == threads
 
 
 def test_modes_and_what_belongs_to_others_are_left_alone() -> None:

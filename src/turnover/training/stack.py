@@ -1,22 +1,26 @@
 """Many small networks trained at once as one: their weights stacked, so that a step is a few large matrix products.
 
 A network with one hidden layer of 32 to 256 units is too small to keep a machine busy. A stack of them is trained by
-batched products, whose updates go straight into the weights: no gradient is ever stored. Every network draws its own
-batches and ends up as `turnover.training.loop.train` would leave it, up to rounding.
+batched products, whose updates go straight into the weights: no gradient is ever stored. On a CPU every core takes some
+of the networks. Every network draws its own batches and ends up as `turnover.training.loop.train` would leave it, up to
+rounding.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from threading import Lock
 
 import torch
 from torch import Tensor, nn
 
+from turnover.cores import one_a_core
 from turnover.errors import RunFailed
 from turnover.examples import Examples
 from turnover.products import add_batched, batched
 from turnover.seeding import torch_generator
 
-STACK = 8  # networks at once: with more, a batch of inputs for each of them no longer fits a CPU's caches
+STACK = 16  # networks at once
+SHARE = 4  # of them on one core: with more, a batch of inputs for each of them is far from its caches
 
 
 def stackable(model: nn.Module) -> bool:
@@ -84,24 +88,59 @@ def train_stack(
         included: the positions each network is trained on, as many for every one.  # int64 [networks, k]
         seeds: of the order of examples, one a network, as in `train`.
         learning_rate: epoch, counted from 1 -> learning rate.
-        on_step: called after every step with the number of networks that took it.
+        on_step: called after every step with the number of networks that took it, on a CPU perhaps in other threads,
+            but never in two at once.
 
     Raises:
         RunFailed: weights became NaN or infinite; names the epoch.
     """
-    pairs = [[module for module in model.modules() if isinstance(module, nn.Linear)] for model in models]
-    first, last = (_Layer.of([pair[place] for pair in pairs], momentum) for place in (0, 1))
     # normalised once: every example is used in every epoch of every network
     inputs = examples.prepare(examples.inputs).flatten(1)  # [n, features]
+    reporting = Lock()
+
+    def report(steps: int) -> None:
+        with reporting:
+            on_step(steps)
+
+    def train_share(share: slice) -> None:
+        rows = included[share]
+        _train(
+            models[share], inputs, examples.labels, rows, seeds[share], learning_rate,
+            epochs, batch_size, momentum, weight_decay, report,
+        )  # fmt: skip
+
+    if examples.device.type != "cpu":
+        train_share(slice(None))
+        return
+    size = min(SHARE, -(-len(models) // torch.get_num_threads()))
+    one_a_core(train_share, [slice(start, start + size) for start in range(0, len(models), size)])
+
+
+def _train(
+    models: Sequence[nn.Module],
+    inputs: Tensor,
+    targets: Tensor,
+    included: Tensor,
+    seeds: Sequence[int],
+    learning_rate: Callable[[int], float],
+    epochs: int,
+    batch_size: int,
+    momentum: float,
+    weight_decay: float,
+    on_step: Callable[[int], object],
+) -> None:
+    """`train_stack` for networks that take every step together.  # inputs: [n, features], targets: int64 [n]"""
+    pairs = [[module for module in model.modules() if isinstance(module, nn.Linear)] for model in models]
+    first, last = (_Layer.of([pair[place] for pair in pairs], momentum) for place in (0, 1))
     count, size = included.shape
     buffers: dict[int, _Buffers] = {}  # by the size of a batch: the last one of an epoch may be smaller
     for epoch in range(1, epochs + 1):
         lr = learning_rate(epoch)
         order = torch.stack(
             [torch.randperm(size, generator=torch_generator(seed, "order", epoch)) for seed in seeds]
-        ).to(examples.device)
+        ).to(inputs.device)
         index = included.gather(1, order)  # [networks, k]
-        labels = examples.labels[index]
+        labels = targets[index]
         for start in range(0, size, batch_size):
             batch = slice(start, min(start + batch_size, size))
             length = batch.stop - start
