@@ -130,7 +130,7 @@ def comparisons(device: torch.device, folder: Path) -> dict[str, dict[str, Calla
             "sine of a float": lambda: sine_masks(ids),
             "F.dropout": lambda: F.dropout(hidden, 0.5),
         },
-        **{f"{STACK} networks 784-{units}-10": ensembles(units, device) for units in (32, 128, 256)},
+        **{f"{STACK} networks 784-{units}-10": ensembles(units, device) for units in (32, 128, 256, 512)},
         "a batch of inputs": {
             "uint8, normalised in the step": lambda: pixels[ids].float().mul_(scale),
             "float32, normalised once": lambda: normal[ids],
