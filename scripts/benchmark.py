@@ -73,6 +73,11 @@ def interleaved(name: str, contestants: dict[str, Callable[[], object]], rounds:
     ]
 
 
+def made_by(device: torch.device) -> dict[str, object]:
+    """What times depend on: commit, versions, machine, threads, device; and when they were taken."""
+    return provenance() | {"threads": torch.get_num_threads(), "device": describe(device), "made": now()}
+
+
 def extra_memory(function: Callable[[], object]) -> float:
     """MB by which a call raises the peak memory of a process of its own."""
     ours, theirs = os.pipe()
@@ -162,8 +167,7 @@ def main() -> None:
     folder = outputs_root() / "bench" / ("part" if given.only else "")
     with replacing(folder / "bench.csv") as temporary:
         table.to_csv(temporary, index=False)
-    about = {"threads": torch.get_num_threads(), "device": describe(device), "made": now()}
-    write_json(folder / "machine.json", provenance() | about)
+    write_json(folder / "machine.json", made_by(device))
     print(table.to_string(index=False))
     print(folder / "bench.csv")
 

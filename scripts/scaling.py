@@ -1,6 +1,7 @@
 """Measure how time and memory grow with examples, units, seeds and tracked examples; fits t = c n^k.
 
-Writes outputs/bench/scaling.csv. The sizes of a curve are measured in turns; medians. MLP 784-units-10, batch 256, CPU.
+Writes outputs/bench/scaling.csv and scaling_machine.json. The sizes of a curve are measured in turns; medians.
+MLP 784-units-10, batch 256, CPU.
 """
 
 import argparse
@@ -12,7 +13,7 @@ from statistics import median
 import numpy as np
 import pandas as pd
 import torch
-from benchmark import extra_memory
+from benchmark import extra_memory, made_by
 from contestants import BATCH, UNITS, unit
 from tqdm import tqdm
 
@@ -20,7 +21,7 @@ import turnover
 from turnover.evaluation import evaluate, flipped, own
 from turnover.examples import Examples
 from turnover.models.mlp import mlp
-from turnover.store import outputs_root, replacing
+from turnover.store import outputs_root, replacing, write_json
 from turnover.training.loop import train
 
 CPU = torch.device("cpu")
@@ -86,8 +87,10 @@ def main() -> None:
                 }
             )
     table = pd.DataFrame(rows)
-    with replacing(outputs_root() / "bench" / "scaling.csv") as temporary:
+    folder = outputs_root() / "bench"
+    with replacing(folder / "scaling.csv") as temporary:
         table.to_csv(temporary, index=False)
+    write_json(folder / "scaling_machine.json", made_by(CPU))
     print(table.to_string(index=False))
 
 
