@@ -31,6 +31,7 @@ from turnover.validation.examples import read_examples
 from turnover.validation.influence import influence_agreement
 from turnover.validation.leave_one_out import split_seeds
 from turnover.validation.table import COLUMNS
+from turnover.validation.truth import known as truth_of
 from turnover.validation.truth import truth
 
 PICTURES = ("agreement", "detection", "cost", "exposure")
@@ -149,8 +150,19 @@ def test_the_ground_truth_is_that_of_its_networks(folder: Path) -> None:
         inside = members["included"][:, column]
         right = members["right"][:, column].astype(float)
         expected = right[inside].mean() - right[~inside].mean()
-        assert known.table["probability"].iloc[column] == pytest.approx(expected, abs=1e-12)
+        assert known.table["probability"].iloc[column] == pytest.approx(expected, abs=1e-7)
     assert all(0 <= known.ceiling(*key.split("/")) <= 1 for key in known.reliability)
+
+
+def test_what_differs_by_rounding_alone_is_a_tie() -> None:
+    shares = [0.3, 0.7 - 0.4, 0.31]
+    assert len(set(shares)) == 3
+    labels = pd.Series([1, 2, 3])
+    scores = {"memorization": shares, "memorization_loss": shares, "out_accuracy": shares}
+    found = truth_of(pd.DataFrame({**scores, "label": labels, "true_label": labels}))
+    for form in ("probability", "loss", "error"):
+        assert found[form].nunique() == 2
+    assert not found["wrong"].any()
 
 
 def test_small_ensembles_are_disjoint_parts_of_one(folder: Path, table: pd.DataFrame) -> None:

@@ -1,5 +1,6 @@
 """Whether the committed table of the validation is what its committed examples say."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from turnover.validation.examples import read_examples
 from turnover.validation.table import COLUMNS
 from turnover.validation.truth import CORRELATIONS
 
-ROUNDED = 5e-5  # tables are written with five digits, examples as float32, in which more of them may be equal
+ROUNDED = 5e-5  # relative: tables are written with five significant digits
 TRUTHS = {"": "true_memorization", "_loss": "true_memorization_loss"}
 
 
@@ -37,7 +38,7 @@ def validation(folder: Path) -> list[Verdict]:
 
 def _far(values: list[tuple[str, float, float]]) -> Iterator[str]:
     for what, there, here in values:
-        if not abs(there - here) <= ROUNDED:
+        if not math.isclose(there, here, rel_tol=ROUNDED, abs_tol=1e-6):
             yield f"{what}: {there:.5g}, the examples say {here:.5g}"
 
 

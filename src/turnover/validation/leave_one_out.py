@@ -57,6 +57,7 @@ def split_seeds(config: RunConfig) -> float:
     places = left.any(0)  # bool [examples]
     seed = np.arange(len(left)) // int(places.sum())  # the networks of one seed follow one another
     halves = [
-        memorization(members.right[seed % 2 == half], members.included[seed % 2 == half])[places] for half in (0, 1)
+        memorization(members.right[seed % 2 == half], members.included[seed % 2 == half])[places].float()
+        for half in (0, 1)
     ]
     return reliability(halves[0].numpy(), halves[1].numpy(), spearman)

@@ -72,6 +72,7 @@ def _measures(runs: Sequence[Estimate], truth: Truth | None, *, together: int) -
     scores = [run.scores.reindex(ids).to_numpy() for run in runs]
     if together > 1:
         scores = [np.mean(scores, axis=0)]
+    scores = [each.astype(np.float32) for each in scores]  # as in `truth.known`, and in the tables of examples
     wrong = runs[0].wrong.to_numpy()
     n = len(ids)
     kinds: dict[str, list[Statistic]] = {}

@@ -57,17 +57,18 @@ def truth(config: RunConfig) -> Truth:
 
 def known(scores: pd.DataFrame) -> pd.DataFrame:
     """What an ensemble's score table says of memorization, in both of its forms; error: share of the networks not
-    trained on an example that are wrong about it; wrong: whether its label is.
+    trained on an example that are wrong about it; wrong: whether its label is. Numbers are float32: shares of networks
+    that are equal, but whose differences were rounded differently, are ties.
     """
     columns = {
         "probability": scores["memorization"],
         "loss": scores["memorization_loss"],
         "error": 1 - scores["out_accuracy"],
-        "wrong": scores["label"] != scores["true_label"],
     }
-    return pd.DataFrame(columns)
+    wrong = scores["label"] != scores["true_label"]
+    return pd.DataFrame(columns).astype(np.float32).assign(wrong=wrong)
 
 
 def _forms(right: Tensor, confidence: Tensor, included: Tensor) -> dict[str, np.ndarray]:
     with_it, without = with_and_without(F.softplus(-confidence.double()), included)
-    return {"probability": memorization(right, included).numpy(), "loss": (without - with_it).numpy()}
+    return {"probability": memorization(right, included).float().numpy(), "loss": (without - with_it).float().numpy()}
