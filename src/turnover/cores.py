@@ -4,8 +4,10 @@ Threads that share one small matrix product wait for each other and for each oth
 each do not. PyTorch lets go of Python's lock while it computes.
 """
 
+import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from threading import Event
 from typing import TypeVar
 
 import torch
@@ -13,22 +15,40 @@ import torch
 Piece = TypeVar("Piece")
 
 
-def one_a_core(work: Callable[[Piece], object], pieces: Sequence[Piece]) -> None:
-    """Call `work` on every piece, on as many at once as PyTorch has threads; within a call it has one.
+def one_a_core(work: Callable[[Piece, Event], object], pieces: Sequence[Piece]) -> None:
+    """Call `work` on every piece, on as many at once as PyTorch has threads; each call then has one of them.
 
-    For work on the CPU: the modes of the calling thread (autocast, fake tensors, inference) do not hold inside.
+    The event that it is given too is set when one of the calls failed or the caller was interrupted: it should return.
+    Calls run in threads of their own, in which of the caller's modes only inference mode holds. A thread that uses
+    PyTorch for the first time meanwhile, elsewhere in the process, has one thread for good.
 
     Raises:
-        BaseException: what `work` raises on the first piece, in their order, on which it does, when those that others
-            are working on are done; no more are begun.
+        BaseException: what `work` raised on the first piece, in their order, on which it did; no call runs any more.
     """
-    threads = torch.get_num_threads()
-    if threads == 1:
+    over, threads, inference = Event(), torch.get_num_threads(), torch.is_inference_mode_enabled()
+    if threads == 1 or len(pieces) == 1 or _bound():
         for piece in pieces:
-            work(piece)
+            work(piece, over)
         return
+
+    def call(piece: Piece) -> None:
+        with torch.inference_mode(inference):
+            if not over.is_set():
+                work(piece, over)
+
     try:
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            list(pool.map(work, pieces))
+            try:
+                calls = [pool.submit(call, piece) for piece in pieces]
+                wait(calls, return_when=FIRST_EXCEPTION)
+            finally:
+                over.set()
     finally:
         torch.set_num_threads(threads)  # part of what a thread of the pool sets holds for all
+    for each in calls:
+        each.result()
+
+
+def _bound() -> bool:
+    """Whether OpenMP has bound this thread to a core (OMP_PROC_BIND), as threads would be that it starts."""
+    return hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) == 1

@@ -12,12 +12,11 @@ from turnover.dynamics.accuracy import measure
 from turnover.estimators import EnsembleEstimator, SecondSplitEstimator, TurnoverEstimator
 from turnover.examples import Examples
 from turnover.gradient_tracking import sets
-from turnover.members import Design, train_block
+from turnover.members import Design, at_once, train_block
 from turnover.options import GradientTracking, NoSubsets
 from turnover.parts import Parts, build
 from turnover.store import Run
 from turnover.training.loop import steps_per_epoch, train
-from turnover.training.stack import STACK
 
 _STEPS = 4  # timed ones, after as many that warm up
 
@@ -65,17 +64,19 @@ def seconds(config: RunConfig) -> float:
 
 
 def _networks(config: RunConfig, parts: Parts, few: Examples) -> float:
-    """What an ensemble takes, from a stack of its networks on a few examples; what they say afterwards is left out."""
-    stack = Design(torch.ones(STACK, len(few), dtype=torch.bool), list(range(STACK)), torch.ones(STACK))
+    """What an ensemble takes, from a block of its networks on a few examples; what they say afterwards is left out."""
+    planned = ensemble.planned(parts, config)
+    count = min(at_once(parts, config), len(planned.seeds))
+    block = Design(torch.ones(count, len(few), dtype=torch.bool), list(range(count)), torch.ones(count))
     small = replace(parts, train=few)
     times = []
     for epochs in (1, 1, 1 + _STEPS):  # the first warms up, the second is what making the networks takes
         start = time.perf_counter()
         less = config.model_copy(update={"epochs": epochs})
-        train_block(small, less, stack, list(range(STACK)), lambda steps: None)
+        train_block(small, less, block, list(range(count)), lambda steps: None)
         times.append(time.perf_counter() - start)
-    one = max(0.0, times[2] - times[1]) / stack.steps(_STEPS, config.batch_size)
-    return one * ensemble.planned(parts, config).steps(config.epochs, config.batch_size)
+    one = max(0.0, times[2] - times[1]) / block.steps(_STEPS, config.batch_size)
+    return one * planned.steps(config.epochs, config.batch_size)
 
 
 def _gradients(config: RunConfig, parts: Parts, few: Examples, passes: int) -> float:

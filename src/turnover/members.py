@@ -94,8 +94,7 @@ def outcomes(
 ) -> Outcomes:
     """Train all networks, block after block, and collect what they say; blocks found in `folder` are not done again."""
     together: dict[str, list[Tensor]] = {}
-    at_once = STACK if _stacked(config, parts.make_model(config.seed)) else 1
-    for block in ensemble.blocks(at_once):
+    for block in ensemble.blocks(at_once(parts, config)):
         path = folder / f"{block[0]:05d}-{block[-1]:05d}.npz"
         found = kept(path)
         if found is None:
@@ -107,6 +106,11 @@ def outcomes(
             together.setdefault(name, []).append(value.cpu())
     all_of_them = {name: torch.cat(values) for name, values in together.items()}
     return Outcomes(all_of_them["confidence"], all_of_them["right"], all_of_them.get("logits"))
+
+
+def at_once(parts: Material, config: Training) -> int:
+    """How many networks are trained and kept together at most."""
+    return STACK if _stacked(config, parts.make_model(config.seed)) else 1
 
 
 def _stacked(config: Training, model: nn.Module) -> bool:

@@ -1,9 +1,9 @@
 """Matrix products of linear layers in float32 on a CPU, by the faster of the two libraries that PyTorch has for them.
 
 PyTorch multiplies float32 matrices by MKL, which uses AVX-512 on Intel's processors alone. oneDNN, its library for
-convolutions and low precision, uses what the processor has: on AMD ones with AVX-512 it is 1.2 to 2.2 times as fast, so
-that the training step of the paper's MLP takes .5 to .85 of the time; on an Intel one they are alike, and MKL stays. Both
-round each sum to float32; only the order of sums differs.
+convolutions and low precision, uses what the processor has: on AMD ones with AVX-512 it is 1.1 to 2.2 times as fast, so
+that the training step of the paper's MLP takes .5 to .85 of the time; on an Intel one they are alike, and MKL stays.
+Both round each sum to float32; only the order of sums differs.
 """
 
 import functools

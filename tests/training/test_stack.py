@@ -19,6 +19,7 @@ from turnover.examples import Examples
 from turnover.models.mlp import mlp
 from turnover.options import CorruptionConfig, DatasetConfig
 from turnover.seeding import seeded
+from turnover.training import stack
 from turnover.training.loop import train
 from turnover.training.stack import stackable, train_stack
 
@@ -216,8 +217,10 @@ def test_one_network_of_a_stack_is_enough_to_fail() -> None:
     examples, models = stored_bytes(), networks(20, 8, dtype=torch.float64)
     with torch.no_grad():
         models[3].get_parameter("1.weight")[0, 0] = math.nan
+    before = copy.deepcopy(models[:3])
     with pytest.raises(RunFailed, match=r"epoch 1, at learning rate 0\.2"):
-        stacked(models, examples, parts(examples, 50), SEEDS, epochs=2, batch_size=16)
+        train_stack(models, examples, parts(examples, 50), SEEDS, rate, epochs=2, batch_size=16)
+    close(models[:3], before, 0)
 
 
 def test_the_layer_below_alone_is_enough_to_fail() -> None:
@@ -234,34 +237,88 @@ def test_steps_are_reported_by_networks() -> None:
     examples, models = stored_bytes(), networks(20, 8, dtype=torch.float64)
     told: list[int] = []
     stacked(models, examples, parts(examples, 50), SEEDS, epochs=3, batch_size=16, on_step=told.append)
-    assert sum(told) == 5 * 12
+    assert told == [2] * 12 + [3] * 12, "on one core share by share"
+
+
+@pytest.mark.parametrize(("networks", "threads", "most"), [(16, 2, 8), (16, 3, 6), (16, 5, 4), (5, 4, 2), (3, 8, 1)])
+def test_cores_have_almost_equally_many_networks(networks: int, threads: int, most: int) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        shares = stack._shares(networks, torch.device("cpu"))
+        assert stack._shares(networks, torch.device("cuda")) == [slice(0, networks)]
+    finally:
+        torch.set_num_threads(before)
+    assert [number for share in shares for number in range(networks)[share]] == list(range(networks))
+    sizes = [share.stop - share.start for share in shares]
+    assert max(sizes) <= min(stack.SHARE, min(sizes) + 1)
+    assert max(sum(sizes[core::threads]) for core in range(threads)) == most
+
+
+def test_threads_change_no_bit() -> None:
+    examples, models = stored_bytes(dtype=torch.float32), networks(20, 8)
+    included, found = parts(examples, 50), []
+    before = torch.get_num_threads()
+    for threads in (1, 2, 3):
+        try:
+            torch.set_num_threads(threads)
+            found.append(stacked(models, examples, included, SEEDS, epochs=3, batch_size=16))
+        finally:
+            torch.set_num_threads(before)
+    close(found[1], found[0], 0)
+    close(found[2], found[0], 0)
 
 
 @pytest.mark.parametrize("threads", [2, 3])
-def test_every_core_takes_some_of_the_networks(threads: int) -> None:
+def test_cores_divide_the_networks_among_them(threads: int) -> None:
     examples, models = stored_bytes(), networks(20, 8, dtype=torch.float64)
     options: dict[str, Any] = {"epochs": 3, "batch_size": 16, "momentum": 0.9}
     expected = stacked(models, examples, parts(examples, 50), SEEDS, **options)
-    told: list[tuple[int, str]] = []
+    together = threading.Barrier(threads, timeout=30)  # broken unless so many wait for each other
+    told: list[int] = []
     reporting: list[None] = []
+
+    def slow(epoch: int) -> float:
+        if epoch == 1:
+            together.wait()
+        return rate(epoch)
 
     def on_step(steps: int) -> None:
         reporting.append(None)
         time.sleep(1e-4)  # lets go of Python's lock
-        told.append((steps, threading.current_thread().name))
+        told.append(steps)
         reporting.pop()
         assert not reporting, "reported by two threads at once"
 
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(threads)
-        found = stacked(models, examples, parts(examples, 50), SEEDS, **options, on_step=on_step)
+        train_stack(models, examples, parts(examples, 50), SEEDS, slow, **options, on_step=on_step)
         assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
-    close(found, expected, 1e-12)
-    assert sum(steps for steps, _ in told) == 5 * 12
-    assert len({name for _, name in told}) == threads
+    close(models, expected, 1e-12)
+    assert sum(told) == 5 * 12
+
+
+def test_interrupted_all_cores_stop_at_their_next_step() -> None:
+    examples, models = stored_bytes(), networks(20, 8, dtype=torch.float64)
+    included, told, unchanged = parts(examples, 50), [], copy.deepcopy(models)
+
+    def on_step(steps: int) -> None:
+        told.append(steps)
+        if len(told) == 10:
+            raise KeyboardInterrupt
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        with pytest.raises(KeyboardInterrupt):
+            train_stack(models, examples, included, SEEDS, rate, epochs=1000, batch_size=16, on_step=on_step)
+    finally:
+        torch.set_num_threads(before)
+    assert len(told) < 1000
+    close(models, unchanged, 0)
 
 
 def test_modes_and_what_belongs_to_others_are_left_alone() -> None:

@@ -116,7 +116,8 @@ def rows(source: Source) -> pd.DataFrame:
 
     def detected(scores: pd.Series) -> float:
         filled = scores.fillna(scores.median()).reindex(wrong.index)  # few networks leave examples without a score
-        return auroc(filled.to_numpy(), wrong.to_numpy())(np.ones(len(wrong)))
+        # as float32: differences of shares that are equal but for their rounding are ties
+        return auroc(filled.to_numpy(dtype=np.float32), wrong.to_numpy())(np.ones(len(wrong)))
 
     found: list[tuple[str, int, int, int, float]] = []
     if not isinstance(config.estimator, SubsamplingEstimator):

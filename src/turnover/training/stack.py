@@ -1,14 +1,14 @@
 """Many small networks trained at once as one: their weights stacked, so that a step is a few large matrix products.
 
-A network with one hidden layer of 32 to 256 units is too small to keep a machine busy. A stack of them is trained by
-batched products, whose updates go straight into the weights: no gradient is ever stored. On a CPU every core takes some
-of the networks. Every network draws its own batches and ends up as `turnover.training.loop.train` would leave it, up to
-rounding.
+A network with one hidden layer of a few hundred units is too small to keep a machine busy. A stack of them is trained
+by batched products, whose updates go straight into the weights: no gradient is ever stored. The cores of a CPU divide
+the networks among them. Every network draws its own batches and ends up as `turnover.training.loop.train` would leave
+it, up to rounding.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from threading import Lock
+from threading import Event, Lock
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +19,8 @@ from turnover.examples import Examples
 from turnover.products import add_batched, batched
 from turnover.seeding import torch_generator
 
-STACK = 16  # networks at once
-SHARE = 4  # of them on one core: with more, a batch of inputs for each of them is far from its caches
+STACK = 16  # networks whose outcomes are kept together; more cores than that are not used
+SHARE = 4  # networks at once on one core: with more, a batch of inputs for each of them is far from its caches
 
 
 def stackable(model: nn.Module) -> bool:
@@ -92,32 +92,47 @@ def train_stack(
             but never in two at once.
 
     Raises:
-        RunFailed: weights became NaN or infinite; names the epoch.
+        RunFailed: weights became NaN or infinite; names the epoch. No network is changed.
     """
     # normalised once: every example is used in every epoch of every network
     inputs = examples.prepare(examples.inputs).flatten(1)  # [n, features]
+    pairs = [[module for module in model.modules() if isinstance(module, nn.Linear)] for model in models]
+    trained: dict[int, tuple[_Layer, _Layer]] = {}  # by the first network of a share
     reporting = Lock()
 
-    def report(steps: int) -> None:
-        with reporting:
-            on_step(steps)
+    def train_share(share: slice, over: Event) -> None:
+        def report(steps: int) -> bool:
+            with reporting:
+                on_step(steps)
+            return over.is_set()
 
-    def train_share(share: slice) -> None:
-        rows = included[share]
-        _train(
-            models[share], inputs, examples.labels, rows, seeds[share], learning_rate,
-            epochs, batch_size, momentum, weight_decay, report,
-        )  # fmt: skip
+        first, last = (_Layer.of([pair[place] for pair in pairs[share]], momentum) for place in (0, 1))
+        rows, settings = included[share], (epochs, batch_size, momentum, weight_decay)
+        _train(first, last, inputs, examples.labels, rows, seeds[share], learning_rate, *settings, report)
+        trained[share.start] = first, last
 
-    if examples.device.type != "cpu":
-        train_share(slice(None))
-        return
-    size = min(SHARE, -(-len(models) // torch.get_num_threads()))
-    one_a_core(train_share, [slice(start, start + size) for start in range(0, len(models), size)])
+    shares = _shares(len(models), examples.device)
+    one_a_core(train_share, shares)
+    with torch.no_grad():
+        for share in shares:
+            for number, pair in enumerate(pairs[share]):
+                for linear, layer in zip(pair, trained[share.start], strict=True):
+                    linear.weight.copy_(layer.weight[number])
+                    linear.bias.copy_(layer.bias[number])
+
+
+def _shares(count: int, device: torch.device) -> list[slice]:
+    """The networks that are trained together: as many shares for every core, of almost equal size; on a GPU one."""
+    if device.type != "cpu":
+        return [slice(0, count)]
+    cores = torch.get_num_threads()
+    shares = min(count, cores * -(-count // (SHARE * cores)))
+    return [slice(count * number // shares, count * (number + 1) // shares) for number in range(shares)]
 
 
 def _train(
-    models: Sequence[nn.Module],
+    first: _Layer,
+    last: _Layer,
     inputs: Tensor,
     targets: Tensor,
     included: Tensor,
@@ -127,19 +142,15 @@ def _train(
     batch_size: int,
     momentum: float,
     weight_decay: float,
-    on_step: Callable[[int], object],
+    on_step: Callable[[int], bool],
 ) -> None:
-    """`train_stack` for networks that take every step together.  # inputs: [n, features], targets: int64 [n]"""
-    pairs = [[module for module in model.modules() if isinstance(module, nn.Linear)] for model in models]
-    first, last = (_Layer.of([pair[place] for pair in pairs], momentum) for place in (0, 1))
+    """Train a share, until `on_step` says that it is no use.  # inputs: [n, features], targets: int64 [n]"""
     count, size = included.shape
     buffers: dict[int, _Buffers] = {}  # by the size of a batch: the last one of an epoch may be smaller
     for epoch in range(1, epochs + 1):
         lr = learning_rate(epoch)
-        order = torch.stack(
-            [torch.randperm(size, generator=torch_generator(seed, "order", epoch)) for seed in seeds]
-        ).to(inputs.device)
-        index = included.gather(1, order)  # [networks, k]
+        order = torch.stack([torch.randperm(size, generator=torch_generator(seed, "order", epoch)) for seed in seeds])
+        index = included.gather(1, order.to(inputs.device))  # [networks, k]
         labels = targets[index]
         for start in range(0, size, batch_size):
             batch = slice(start, min(start + batch_size, size))
@@ -149,18 +160,14 @@ def _train(
             buffer = buffers[length]
             torch.index_select(inputs, 0, index[:, batch].flatten(), out=buffer.x.view(-1, inputs.shape[1]))
             _step(first, last, buffer, labels[:, batch], lr, momentum, weight_decay)
-            on_step(count)
+            if on_step(count):
+                return
         # a sum is finite only if all that it adds is
         if not all(each.sum().isfinite() for layer in (first, last) for each in (layer.weight, layer.bias)):
             raise RunFailed(
                 f"weights are no longer finite in epoch {epoch}, at learning rate {lr:g}: "
                 "a smaller learning rate usually helps (optimizer.lr)"
             )
-    with torch.no_grad():
-        for layer, place in ((first, 0), (last, 1)):
-            for pair, weight, bias in zip(pairs, layer.weight, layer.bias, strict=True):
-                pair[place].weight.copy_(weight)
-                pair[place].bias.copy_(bias)
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def exposure(config: RunConfig, truth: Truth) -> pd.DataFrame:
             "tenth": tenth,
             "examples": len(positions),
             "wrong": float(known["wrong"].iloc[positions].mean()),
-            "memorization": float(known["probability"].iloc[positions].mean()),
+            "memorization": float(known["probability"].iloc[positions].astype(float).mean()),
         }
         of_tenth, inside = ratios[:, positions], included[:, positions]
         for rate, limit in limits.items():

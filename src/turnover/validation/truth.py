@@ -57,8 +57,8 @@ def truth(config: RunConfig) -> Truth:
 
 def known(scores: pd.DataFrame) -> pd.DataFrame:
     """What an ensemble's score table says of memorization, in both of its forms; error: share of the networks not
-    trained on an example that are wrong about it; wrong: whether its label is. Numbers are float32: shares of networks
-    that are equal, but whose differences were rounded differently, are ties.
+    trained on an example that are wrong about it; wrong: whether its label is. Numbers are float32, in which
+    differences of shares that are equal but for their rounding are ties.
     """
     columns = {
         "probability": scores["memorization"],
