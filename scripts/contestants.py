@@ -161,7 +161,7 @@ def an_epoch(data: Examples, folder: Path) -> dict[str, Callable[[], object]]:
 
 def ensembles(units: int, device: torch.device) -> dict[str, Callable[[], object]]:
     """Networks of an ensemble, each on its own 2,100 of 3,000 examples: one after another, and all at once."""
-    count, passes = STACK, 15
+    count, passes = STACK, 15  # half of the validation's epochs: long enough
     data = Examples(
         torch.randint(256, (3000, 784), dtype=torch.uint8, device=device),
         torch.randint(10, (3000,), device=device),

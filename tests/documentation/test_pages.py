@@ -116,10 +116,10 @@ def test_the_speed_of_ensembles_is_that_of_the_benchmark() -> None:
         share.append(f"{ours['the same arithmetic, float32'] / ours['at once']:.2f}"[1:])
         other.append(f"{ours['the same arithmetic, float32, oneDNN'] / ours['at once']:.2f}"[1:])
     told = prose(STUDIES)
-    assert (
-        f"{', '.join(faster[:3])} and {faster[3]} times as fast as one by one with 32, 128, 256 and 512 units" in told
-    )
+    widths = "32, 128, 256 and 512 units"
+    assert f"{', '.join(faster[:3])} and {faster[3]} times as fast as one by one with {widths}" in told
     assert f"at {', '.join(share[:3])} and {share[3]} of what large matrix products of PyTorch reach" in told
+    assert f"and {', '.join(other[:3])} and {other[3]} of oneDNN's" in told
 
 
 DATASETS = ("mnist", "fashion_mnist", "cifar10")

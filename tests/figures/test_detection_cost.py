@@ -67,7 +67,7 @@ def test_an_ensemble_may_stop_after_every_network() -> None:
             loss[id] = np.mean(losses[without]) - np.mean(losses[with_it])
         for method, scores in (("ensemble", right), ("ensemble, by losses", loss)):
             middle = float(np.median(list(scores.values())))
-            filled = {id: scores.get(id, middle) for id in ids}
+            filled = {id: float(np.float32(scores.get(id, middle))) for id in ids}
             assert ensemble.loc[method, "auroc"] == pytest.approx(pairs_in_order(filled, wrong))
 
 

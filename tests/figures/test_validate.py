@@ -95,7 +95,7 @@ def test_a_row_is_what_its_runs_say(folder: Path, table: pd.DataFrame) -> None:
     """Turn-over dropout at 10 %: one run and the mean of two, from the score tables themselves."""
     runs = configs(["validate_scores_turnover"])
     tables = [read_scores(Run(config).folder) for config in runs]
-    real = read_scores(Run(configs(["validate_truth"])[0]).folder)["memorization"]
+    real = read_scores(Run(configs(["validate_truth"])[0]).folder)["memorization"].astype(np.float32)
     wrong = (tables[0]["label"] != tables[0]["true_label"]).to_numpy()
     mine = table[(table["estimator"] == "turnover") & table["spearman"].notna()].set_index("seeds")
     single = [spearmanr(each["score"], real).statistic for each in tables]
@@ -188,7 +188,8 @@ def test_ranks_against_the_error_of_networks_without_the_example(folder: Path, t
     [config] = configs(["validate_c_score"])
     [known] = configs(["validate_truth"])
     scores, real = (read_scores(Run(each).folder) for each in (config, known))
-    expected = spearmanr(scores["inconsistency"], 1 - real["out_accuracy"]).statistic
+    both = (each.astype(np.float32) for each in (scores["inconsistency"], 1 - real["out_accuracy"]))
+    expected = spearmanr(*both).statistic
     found = table[(table["estimator"] == "inconsistency") & table["spearman"].notna()]["spearman_error"].item()
     assert found == pytest.approx(expected, abs=1e-4)
 
