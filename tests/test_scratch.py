@@ -47,7 +47,7 @@ def test_a_damaged_block_is_made_again(
 ) -> None:
     config = config_of(kind)
     whole = execute(config)
-    steps = {"ensemble": 12 * 4 * 3, "second_split": 21}[kind]  # some blocks, or a half, are done
+    steps = {"ensemble": 18 * 12, "second_split": 21}[kind]  # 16 of 20 networks, or a half, are done
     monkeypatch.setenv("TURNOVER_OUTPUTS", str(tmp_path / "stopped"))
     run = Run(config)
     with signalled(monkeypatch, steps, signal.SIGTERM), pytest.raises(Stopped, match="SIGTERM"):

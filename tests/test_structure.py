@@ -26,7 +26,7 @@ ROOMS = """
     errors facts values numbers
     options estimators config_checks config refusals
     integrity manifest locking stopping seeding store scratch tables statistics dashboard tracking showing
-    products mask_kernel masks masked_relu interception dropout device examples
+    products cores mask_kernel masks masked_relu interception dropout device examples
     data evaluation user_data user_network
     models training dynamics scores subsets
     material choice parts gradient_tracking score_tables watching member_file members ensemble second_split
