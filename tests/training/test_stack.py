@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_cores import at
 from torch import Tensor, nn
 
 from turnover.data.datasets import load
@@ -242,13 +243,9 @@ def test_steps_are_reported_by_networks() -> None:
 
 @pytest.mark.parametrize(("networks", "threads", "most"), [(16, 2, 8), (16, 3, 6), (16, 5, 4), (5, 4, 2), (3, 8, 1)])
 def test_cores_have_almost_equally_many_networks(networks: int, threads: int, most: int) -> None:
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(threads)
+    with at(threads):
         shares = stack._shares(networks, torch.device("cpu"))
         assert stack._shares(networks, torch.device("cuda")) == [slice(0, networks)]
-    finally:
-        torch.set_num_threads(before)
     assert [number for share in shares for number in range(networks)[share]] == list(range(networks))
     sizes = [share.stop - share.start for share in shares]
     assert max(sizes) <= min(stack.SHARE, min(sizes) + 1)
@@ -258,13 +255,9 @@ def test_cores_have_almost_equally_many_networks(networks: int, threads: int, mo
 def test_threads_change_no_bit() -> None:
     examples, models = stored_bytes(dtype=torch.float32), networks(20, 8)
     included, found = parts(examples, 50), []
-    before = torch.get_num_threads()
     for threads in (1, 2, 3):
-        try:
-            torch.set_num_threads(threads)
+        with at(threads):
             found.append(stacked(models, examples, included, SEEDS, epochs=3, batch_size=16))
-        finally:
-            torch.set_num_threads(before)
     close(found[1], found[0], 0)
     close(found[2], found[0], 0)
 
@@ -290,13 +283,9 @@ def test_cores_divide_the_networks_among_them(threads: int) -> None:
         reporting.pop()
         assert not reporting, "reported by two threads at once"
 
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(threads)
+    with at(threads):
         train_stack(models, examples, parts(examples, 50), SEEDS, slow, **options, on_step=on_step)
         assert torch.get_num_threads() == threads
-    finally:
-        torch.set_num_threads(before)
     close(models, expected, 1e-12)
     assert sum(told) == 5 * 12
 
@@ -310,13 +299,8 @@ def test_interrupted_all_cores_stop_at_their_next_step() -> None:
         if len(told) == 10:
             raise KeyboardInterrupt
 
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(2)
-        with pytest.raises(KeyboardInterrupt):
-            train_stack(models, examples, included, SEEDS, rate, epochs=1000, batch_size=16, on_step=on_step)
-    finally:
-        torch.set_num_threads(before)
+    with at(2), pytest.raises(KeyboardInterrupt):
+        train_stack(models, examples, included, SEEDS, rate, epochs=1000, batch_size=16, on_step=on_step)
     assert len(told) < 1000
     close(models, unchanged, 0)
 

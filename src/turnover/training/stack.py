@@ -20,7 +20,7 @@ from turnover.products import add_batched, batched
 from turnover.seeding import torch_generator
 
 STACK = 16  # networks whose outcomes are kept together; more cores than that are not used
-SHARE = 4  # networks at once on one core: with more, a batch of inputs for each of them is far from its caches
+SHARE = 4  # networks at once on one core: fewer take longer to start their operations, more gain nothing
 
 
 def stackable(model: nn.Module) -> bool:
