@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import turnover
 from turnover.dropout import attached, branches
 from turnover.errors import TurnOverError
-from turnover.interception import Branch
+from turnover.masking import Branch
 from turnover.models.mlp import mlp
 
 
@@ -358,7 +358,7 @@ class Switches(nn.Module):
             return self.head(x)
         x = F.relu(x)
         if self.habit == "training only" and self.training:
-            x = x + F.relu(self.auxiliary(x)).mean()
+            x = x + F.relu(self.auxiliary(x)).mean(1, keepdim=True)
         return torch.sigmoid(self.head(x)).squeeze(1) if self.habit == "output" else self.head(x)
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 import turnover
-from turnover.errors import RefusedInput
+from turnover.errors import RefusedInput, TurnOverError
 from turnover.evaluation import FRESH, _can_share, evaluate, flipped, fresh, full, full_logits, own
 from turnover.examples import Examples
 from turnover.models.mlp import mlp
@@ -74,7 +74,14 @@ class Mixes(nn.Module):
         return self.head(x - x.mean(0, keepdim=True))
 
 
-@pytest.mark.parametrize("network", [Skip, Remembers, Mixes])
+def test_a_network_that_mixes_its_batch_is_refused_before_it_is_scored() -> None:
+    model = turnover.attach(Mixes().double())
+    with pytest.raises(TurnOverError, match="mixes the examples of a batch in head"):
+        evaluate(model, examples(), (own, flipped, full))
+    assert len(evaluate(model, examples(), (full,))) == 1, "nothing is masked, so nothing can go wrong"
+
+
+@pytest.mark.parametrize("network", [Skip, Remembers])
 def test_networks_that_cannot_repeat_their_batch_are_run_once_a_sub_network(network: type[nn.Module]) -> None:
     torch.manual_seed(0)
     data = examples()

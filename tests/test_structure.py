@@ -26,7 +26,8 @@ ROOMS = """
     errors facts values numbers
     options estimators config_checks config refusals
     integrity manifest locking stopping seeding store scratch tables statistics dashboard tracking showing
-    products cores mask_kernel masks masked_relu interception dropout device examples
+    products cores mask_kernel masks masked_relu masking activation_modules interception compiled recomputation
+    untouched watched_pass verification_report looking verification training_record dropout device examples
     data evaluation user_data user_network
     models training dynamics scores subsets
     material choice parts gradient_tracking score_tables watching member_file members ensemble second_split

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from turnover.own_data import memorization
     from turnover.scores.influence import influence
     from turnover.scores.turnover import score
+    from turnover.verification import verify
 
 _HOME = {
     "attach": "turnover.dropout",
@@ -22,9 +23,10 @@ _HOME = {
     "score": "turnover.scores.turnover",
     "influence": "turnover.scores.influence",
     "memorization": "turnover.own_data",
+    "verify": "turnover.verification",
 }
 
-__all__ = ["attach", "detach", "flipped", "influence", "mask", "memorization", "own", "score"]
+__all__ = ["attach", "detach", "flipped", "influence", "mask", "memorization", "own", "score", "verify"]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,18 +9,23 @@ appendix B.)
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from turnover.activation_modules import candidates, has_values
+from turnover.compiled import refuse_hidden_activations
 from turnover.errors import TurnOverError
-from turnover.interception import Branch, Interception, TurnOverDropout, refuse_hidden_activations
+from turnover.interception import ATTRIBUTE, Interception, TurnOverDropout, attached_to
+from turnover.masking import Branch
 from turnover.masks import Balance, MaskRule, check_ids
+from turnover.recomputation import follow_checkpoints
+from turnover.training_record import TrainingRecord
+from turnover.verification import look_once
 
 Net = TypeVar("Net", bound=nn.Module)
-
-_ATTRIBUTE = "_turnover"
 
 
 def attach(
@@ -47,7 +52,7 @@ def attach(
     """
     if hasattr(model, "_orig_mod"):
         raise TurnOverError("attach turn-over dropout first and compile afterwards: torch.compile(attach(model))")
-    if any(hasattr(module, _ATTRIBUTE) for module in model.modules()):
+    if any(hasattr(module, ATTRIBUTE) for module in model.modules()):
         raise TurnOverError(f"{type(model).__name__} has turn-over dropout attached already: call detach(model) first")
     modules = dict(model.named_modules())
     for name in layers or []:
@@ -56,13 +61,19 @@ def attach(
     if layers is not None and not layers:
         raise TurnOverError("layers = []: name at least one module, or None for every hidden activation")
     state = TurnOverDropout(MaskRule(p, seed, groups, balance), type(model).__name__)
+    state.chosen, state.record = layers is not None, TrainingRecord()
     # a layer's own hooks run inside the root's: the root's are registered first and last
+    state.handles.append(model.register_forward_pre_hook(partial(look_once, state), with_kwargs=True))
     state.handles.append(model.register_forward_pre_hook(state.enter_network, with_kwargs=True))
+    for name, module in candidates(model, layers).items():
+        hook = partial(state.enter_module, name, name in (layers or []))
+        state.handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
+        state.handles.append(module.register_forward_hook(state.leave_module))
     for name in layers or [""]:
         state.handles.append(modules[name].register_forward_pre_hook(state.enter_layers))
         state.handles.append(modules[name].register_forward_hook(state.leave_layers))
     state.handles.append(model.register_forward_hook(state.leave_network))
-    setattr(model, _ATTRIBUTE, state)
+    setattr(model, ATTRIBUTE, state)
     return model
 
 
@@ -71,8 +82,8 @@ def detach(model: Net) -> Net:
     for handle in attached(model).handles:
         handle.remove()
     for module in model.modules():
-        if hasattr(module, _ATTRIBUTE):
-            delattr(module, _ATTRIBUTE)
+        if hasattr(module, ATTRIBUTE):
+            delattr(module, ATTRIBUTE)
     return model
 
 
@@ -111,6 +122,7 @@ def branches(model: nn.Module, wanted: list[Branch]) -> Iterator[None]:
         raise TurnOverError("own, flipped and branches cannot be nested: leave the first context before the second")
     if torch.compiler.is_compiling():
         raise TurnOverError("compile the network, not the function that enters own or flipped")
+    follow_checkpoints()
     state.branches, state.passes = wanted, 0
     try:
         with Interception(state):
@@ -119,19 +131,24 @@ def branches(model: nn.Module, wanted: list[Branch]) -> Iterator[None]:
             raise TurnOverError(f"no forward pass of {state.network} ran inside: call the network, not a method of it")
         if state.compiled is not None:
             refuse_hidden_activations(state)
+        [first, *others] = wanted
+        if first.ids is not None and not (others or first.flipped) and torch.is_grad_enabled():
+            _note_training(model, state, first.ids)
     finally:
         state.branches, state.running, state.compiled, state.stale = [], False, None, []
 
 
+def _note_training(model: nn.Module, state: TurnOverDropout, ids: Tensor) -> None:
+    parameter = next((each for each in model.parameters() if each.requires_grad), None)
+    if parameter is not None and has_values(ids):
+        state.record.note(ids, parameter)
+
+
 def attached(model: nn.Module) -> TurnOverDropout:
     """The turn-over dropout of a network, also when it is wrapped (torch.compile, DistributedDataParallel)."""
-    for module in model.modules():
-        if hasattr(module, _ATTRIBUTE):
-            state: TurnOverDropout = getattr(module, _ATTRIBUTE)
-            return state
-    raise TurnOverError(f"{type(model).__name__} has no turn-over dropout: call turnover.attach(model) first")
+    return attached_to(model)[1]
 
 
 def is_attached(model: nn.Module) -> bool:
     """Whether `attach` was called on this network."""
-    return any(hasattr(module, _ATTRIBUTE) for module in model.modules())
+    return any(hasattr(module, ATTRIBUTE) for module in model.modules())

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from turnover.device import Precision, autocast
 from turnover.dropout import branches, is_attached
 from turnover.examples import Examples
-from turnover.interception import Branch
+from turnover.masking import Branch
 from turnover.products import fast_products
 
 Subnetwork = Callable[[Tensor], Branch]  # ids of a batch -> the sub-network each example is run through

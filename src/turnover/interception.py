@@ -1,12 +1,13 @@
 """How turn-over dropout sees a network: every PyTorch function that its forward pass calls is shown to it.
 
 This finds activations whether they are modules or calls such as F.relu, and tells neurons from feature maps by the last
-layer with weights that ran.
+layer with weights that ran. A module that computes an activation out of several calls, such as GPT-2's GELU, is one
+activation (`activation_modules`).
 """
 
-import copy
 import weakref
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,29 +17,33 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
+from turnover.activation_modules import ACTIVATIONS, has_values, is_one_activation
 from turnover.errors import TurnOverError
-from turnover.masked_relu import MaskedReLU
+from turnover.masking import Branch, masked, unseen
 from turnover.masks import MaskRule
 
-_ACTIVATIONS = frozenset(
-    getattr(place, name + suffix)
-    for place in (torch, F, torch.Tensor)
-    for name in "relu relu6 leaky_relu prelu rrelu elu selu celu gelu silu mish softplus softsign hardtanh hardswish "
-    "hardsigmoid sigmoid tanh threshold logsigmoid glu softshrink hardshrink tanhshrink clamp_min".split()
-    for suffix in ("", "_")
-    if hasattr(place, name + suffix)
-)
+ATTRIBUTE = "_turnover"  # of a network
+
 _RELU = frozenset({F.relu, torch.relu, torch.Tensor.relu})
-_LINEAR = frozenset({F.linear, F.bilinear, torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__, torch.einsum})
+_LINEAR = frozenset(
+    getattr(place, name)
+    for place in (torch, F, torch.Tensor)
+    for name in "linear bilinear matmul mm bmm addmm baddbmm einsum __matmul__ __rmatmul__".split()
+    if hasattr(place, name)
+)
+_NORMS = frozenset({F.batch_norm, F.group_norm, F.instance_norm})
 _CONVOLUTIONS = frozenset({F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d})
+LAYERS = _LINEAR | _CONVOLUTIONS  # with weights
 
 
 @dataclass(frozen=True)
-class Branch:
-    """One sub-network an example: its own or flipped one, or with `ids=None` the full network."""
+class Masked:
+    """One activation of a forward pass as it was masked, for whoever looks on."""
 
-    ids: Tensor | None  # [batch]
-    flipped: bool = False
+    layer: int
+    before: Tensor  # the activation, or what it is the ReLU of: what the mask lets through is computed from it
+    after: Tensor  # masked
+    channel: int  # the dimension of the units
 
 
 class TurnOverDropout:
@@ -48,9 +53,17 @@ class TurnOverDropout:
         self.rule = rule
         self.network = network
         self.handles: list[RemovableHandle] = []
+        self.whole: dict[str, bool] = {}  # by name of a module: whether all that it computes is one activation
+        self.chosen = False  # whether `layers` were
+        self.looking = False  # whether the network is only being looked at (`verify`)
+        self.look_on: Callable[[Masked], object] | None = None  # is shown every masked activation
+        self.record: Any = None  # a `TrainingRecord`
+        self.looked: set[Any] = set()  # modes and shapes of inputs that were verified
+        self.mixing: tuple[str, ...] = ()  # modules that mixed the examples of a batch in training
         self.branches: list[Branch] = []  # empty: the full network, untouched
         self.running = False  # inside the network's forward pass
         self.inside = 0  # depth of modules whose activations are masked
+        self.within = 0  # depth of modules inside one that is an activation as a whole
         self.before = 0  # masked activations before the innermost of them
         self.layer = 0  # number of the next activation, counted over all of them, masked or not
         self.widths: tuple[int, int] = (0, 0)  # channels of the last layer with weights, and of the last convolution
@@ -64,10 +77,25 @@ class TurnOverDropout:
         self.compiled: tuple[nn.Module, Any, Any] | None = None  # network and inputs of a compiled forward pass
         self.activations: int | None = None  # how many there are, if the network was ever compiled
 
+    @contextmanager
+    def at(self, place: dict[str, Any]) -> Iterator[None]:
+        """Inside, the forward pass is where it was when `place` was taken; afterwards where it is now."""
+        now = self.place()
+        vars(self).update(place)
+        try:
+            yield
+        finally:
+            vars(self).update(now)
+
+    def place(self) -> dict[str, Any]:
+        """Where the forward pass is: everything that changes during one."""
+        names = "branches running inside within before layer widths channels_first masked open passes trace".split()
+        return {name: getattr(self, name) for name in names} | {"stale": list(self.stale)}
+
     def enter_network(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         """Hook before the network's forward pass."""
         if self.branches:
-            self.running, self.inside, self.layer, self.masked = True, 0, 0, 0
+            self.running, self.inside, self.within, self.layer, self.masked = True, 0, 0, 0, 0
             self.widths, self.channels_first, self.open, self.trace, self.stale = (0, 0), False, False, (), []
             if torch.compiler.is_compiling():
                 self.compiled = (module, args, kwargs)
@@ -94,7 +122,8 @@ class TurnOverDropout:
             raise TurnOverError(
                 f"the forward pass of {self.network} ran {len(self.trace)} activations, an earlier one "
                 f"{len(self.expected)}, or ones of other widths. Masks are numbered in the order of activations, so "
-                "the same ones must run every time, in training and in evaluation"
+                "the same ones must run every time, in training and in evaluation: build the network without what runs "
+                "in one of them alone, such as auxiliary classifiers (aux_logits=False)"
             )
 
     def enter_layers(self, module: nn.Module, inputs: Any) -> None:
@@ -111,11 +140,27 @@ class TurnOverDropout:
                 "function ran inside it; it needs one, such as nn.ReLU(), between two layers"
             )
 
+    def enter_module(self, name: str, named: bool, module: nn.Module, args: Any, kwargs: Any) -> None:
+        """Hook before a module that may be an activation as a whole; `named`: in `layers`."""
+        if self.running and not self.within and name not in self.whole and _shown(args):
+            with self.at(self.place() | {"running": False}):
+                self.whole[name] = is_one_activation(module, args, kwargs, named=named)
+        if self.running and (self.within or self.whole.get(name)):
+            self.within += 1
+
+    def leave_module(self, module: nn.Module, inputs: Any, output: Any) -> Any:
+        """Hook after such a module: its output is masked."""
+        if not self.running or not self.within:
+            return None
+        self.within -= 1
+        return None if self.within or not isinstance(output, Tensor) else self._activated(output, inputs)
+
     def fuses(self, function: Any, args: Any, kwargs: Any) -> bool:
         """Whether this call is a ReLU whose mask is applied together with it, forward and backward."""
         return (
             function in _RELU
             and self.inside > 0
+            and not self.within
             and len(self.branches) == 1
             and self.branches[0].ids is not None
             and not kwargs.get("inplace", args[1:] == (True,))
@@ -140,18 +185,28 @@ class TurnOverDropout:
             self.widths, self.channels_first, self.open = (output.shape[1], output.shape[1]), True, False
         elif function in _LINEAR:
             self.widths, self.channels_first, self.open = (output.shape[-1], self.widths[1]), False, False
-        elif function in _ACTIVATIONS and output.dim() > 1:  # not of a single parameter, say a temperature
-            layer, self.layer = self.layer, self.layer + 1
-            channel = self._channel(output)
-            self.trace = (*self.trace, output.shape[channel])
-            if self.inside:
-                with _unseen(output):
-                    masked = self._mask(output, layer, channel, args[0] if fused else None)
-                if args and output is args[0] and not torch.compiler.is_compiling():
-                    self.stale.append(weakref.ref(output))
-                self.masked, self.open = self.masked + 1, True
-                return masked
+        elif function in _NORMS and self.channels_first and args[0].dim() > 2:  # of several convolutions' maps, perhaps
+            self.widths = args[0].shape[1], args[0].shape[1]
+        elif function in ACTIVATIONS and not self.within and output.dim() > 1:  # not of a parameter, say a temperature
+            return self._activated(output, args, fused)
         return output
+
+    def _activated(self, output: Tensor, args: Any, fused: bool = False) -> Tensor:
+        """The output of the next activation, masked if it is to be."""
+        layer, self.layer = self.layer, self.layer + 1
+        channel = self._channel(output)
+        self.trace = (*self.trace, output.shape[channel])
+        if not self.inside:
+            return output
+        before = args[0] if fused else None
+        with unseen(output):
+            result = masked(output, self.branches, self.rule, layer, channel, before, self.network)
+        if args and output is args[0] and not torch.compiler.is_compiling():
+            self.stale.append(weakref.ref(output))
+        self.masked, self.open = self.masked + 1, True
+        if self.look_on is not None:
+            self.look_on(Masked(layer, args[0] if fused else output, result, channel))
+        return result
 
     def _channel(self, x: Tensor) -> int:
         """The dimension whose entries are units: features after a linear layer, maps after a convolution."""
@@ -168,74 +223,17 @@ class TurnOverDropout:
             f"{tuple(x.shape)}, and the last layer with weights had {width}; choose others in attach(layers=[...])"
         )
 
-    def _mask(self, x: Tensor, layer: int, channel: int, before: Tensor | None) -> Tensor:
-        """x times the multipliers of each branch.  # [batch or branches * batch, ...] -> [branches * batch, ...]
 
-        `before`: what x is the ReLU of, if the gradient is to go straight there.
-        """
-        count = len(self.branches)
-        batch = next((len(branch.ids) for branch in self.branches if branch.ids is not None), len(x))
-        if len(x) not in (batch, count * batch):
-            raise TurnOverError(f"ids have length {batch}, but the batch in the network has {len(x)} examples")
-        shape = [batch] + [1] * (x.dim() - 1)
-        shape[channel] = units = x.shape[channel]
-        parts = x.split(batch) if len(x) > batch else [x] * count  # the input of each branch, [batch, ...]
-
-        def factor(branch: Branch, out: Tensor | None = None) -> Tensor:
-            if branch.ids is None:
-                return x.new_ones(()) if out is None else out.fill_(1)
-            ids = branch.ids.to(x.device)
-            return self.rule.multiplier(ids, units, layer, flipped=branch.flipped, dtype=x.dtype, out=out)
-
-        if before is not None:
-            scale = torch.tensor(self.rule.scale(units, flipped=self.branches[0].flipped), dtype=x.dtype).item()
-            return MaskedReLU.apply(before, x, factor(self.branches[0]).reshape(shape), scale)
-        if count == 1 or torch.is_grad_enabled():
-            masked = [
-                part * factor(one).reshape(shape if one.ids is not None else ())
-                for part, one in zip(parts, self.branches, strict=True)
-            ]
-            return torch.cat(masked) if count > 1 else masked[0]
-        layout = torch.contiguous_format
-        if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
-            layout = torch.channels_last
-        output = torch.empty((count * batch, *x.shape[1:]), dtype=x.dtype, device=x.device, memory_format=layout)
-        for part, place, one in zip(parts, output.split(batch), self.branches, strict=True):
-            if x.dim() == 2:  # made where it is used: fresh memory costs as much as the arithmetic
-                factor(one, out=place).mul_(part)
-            else:
-                torch.mul(part, factor(one).reshape(shape if one.ids is not None else ()), out=place)
-        return output
+def _shown(args: Any) -> bool:
+    return not torch.compiler.is_compiling() and all(map(has_values, args))
 
 
-def _unseen(x: Tensor) -> AbstractContextManager[None]:
-    """Inside, function calls are shown to no TorchFunctionMode: a mask takes fifty, each slower to show than to do."""
-    plain = type(x) is Tensor and not torch.compiler.is_compiling()
-    return torch._C.DisableTorchFunction() if plain else nullcontext()
-
-
-def refuse_hidden_activations(state: TurnOverDropout) -> None:
-    """Compare the activations seen in a compiled forward pass with those of the network itself.
-
-    torch.compile does not show every function to a TorchFunctionMode (torch.relu_ and F.hardswish are hidden, for
-    example), and a hidden activation would stay unmasked without a word.
-    """
-    assert state.compiled is not None
-    (network, args, kwargs), seen = state.compiled, state.layer
-    state.compiled = None  # holds tensors of the graph, which cannot be copied
-    if state.activations is None:
-        # what a forward pass changes, such as batch statistics, changes in the twin
-        twin, twin_state = copy.deepcopy((network, state))
-        devices = {tensor.device for tensor in twin.parameters() if tensor.device.type == "cuda"}
-        with torch.random.fork_rng(devices), torch.no_grad(), Interception(twin_state):
-            twin(*args, **kwargs)
-        state.activations = twin_state.layer
-    if seen != state.activations:
-        raise TurnOverError(
-            f"torch.compile hides {state.activations - seen} of the {state.activations} activations of "
-            f"{state.network}: use modules or functions that it shows, such as nn.ReLU or F.relu, "
-            "or do not compile this network"
-        )
+def attached_to(model: nn.Module) -> tuple[nn.Module, TurnOverDropout]:
+    """The network, perhaps inside of a wrapper (torch.compile, DistributedDataParallel), and its turn-over dropout."""
+    for module in model.modules():
+        if hasattr(module, ATTRIBUTE):
+            return module, getattr(module, ATTRIBUTE)
+    raise TurnOverError(f"{type(model).__name__} has no turn-over dropout: call turnover.attach(model) first")
 
 
 class Interception(TorchFunctionMode):

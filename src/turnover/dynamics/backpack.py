@@ -14,7 +14,7 @@ from turnover.device import Precision, autocast
 from turnover.dynamics.factors import Factor, Rows
 from turnover.dynamics.gradients import Gradients, inside
 from turnover.errors import TurnOverError
-from turnover.interception import Branch
+from turnover.masking import Branch
 
 
 def gradients(

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.overrides import TorchFunctionMode
 
-from turnover.dynamics.rules import EXPANSIONS, RULES, Build, Known, mixes_examples
+from turnover.dynamics.rules import EXPANSIONS, RULES, Build, Known
 from turnover.errors import TurnOverError
+from turnover.watched_pass import mixes_examples
 
 
 @dataclass(frozen=True)

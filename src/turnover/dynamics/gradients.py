@@ -20,7 +20,7 @@ from turnover.dynamics.capture import Capture
 from turnover.dynamics.compound import merge
 from turnover.dynamics.factors import Factor, Rows, wide
 from turnover.errors import TurnOverError
-from turnover.interception import Branch
+from turnover.masking import Branch
 
 log = logging.getLogger("turnover")
 

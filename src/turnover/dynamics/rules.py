@@ -164,14 +164,6 @@ def _broadcast_sum(d: Tensor, shape: torch.Size) -> Tensor:
     return summed.reshape(len(d), *shape)
 
 
-def mixes_examples(function: Any, args: Any, kwargs: Any) -> bool:
-    """Whether a call is batch normalisation by the statistics of the batch."""
-    if function is not F.batch_norm:
-        return False
-    training = kwargs.get("training", args[5] if len(args) > 5 else False)
-    return bool(training or kwargs.get("running_mean", args[1] if len(args) > 1 else None) is None)
-
-
 RULES: dict[Any, Callable[..., Known]] = {
     F.linear: _linear,
     F.conv2d: _conv2d,

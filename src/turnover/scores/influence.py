@@ -1,5 +1,6 @@
 """Influence of training examples on other examples, from turn-over dropout (Liu et al., equation 5)."""
 
+import logging
 from typing import Any
 
 import torch
@@ -10,7 +11,10 @@ from turnover.dropout import attached
 from turnover.evaluation import evaluate, evaluation_mode, flipped, own
 from turnover.examples import Examples
 from turnover.masks import check_ids
+from turnover.training_record import untrained
 from turnover.user_data import user_examples
+
+log = logging.getLogger("turnover")
 
 _PAIRS = 1 << 14  # of a training and another example, whose losses are computed at once
 _MASKS = 1 << 24  # units of all masks that exist at once
@@ -36,6 +40,8 @@ def influence(model: nn.Module, x: Any, y: Any, ids: Any) -> Tensor:
     parameter = next(model.parameters())
     others = user_examples(x, y, None, device=parameter.device, dtype=parameter.dtype)
     trained = check_ids(torch.as_tensor(ids, device=parameter.device))
+    if why := untrained(model, trained):
+        log.warning("%s", why)
     with torch.no_grad(), evaluation_mode(model):
         return _by_product(model, others, trained) if _one_hidden_layer(model) else by_pairs(model, others, trained)
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from turnover.device import Precision
 from turnover.evaluation import BATCH, evaluate, own
 from turnover.examples import Examples
+from turnover.verification import batch_statistics
 
 Verdict = Literal["none", "partial leakage", "leakage", "flipped at chance", "no difference", "not fitted"]
 
@@ -51,6 +52,7 @@ class Leakage:
     chance: float  # accuracy of always guessing the most frequent label
     swap: Swap
     verdict: Verdict
+    batch_statistics: tuple[str, ...] = ()  # modules that normalised by those of a batch in training, mixing examples
 
     def message(self) -> str:
         """One sentence for a person."""
@@ -59,6 +61,11 @@ class Leakage:
             f"another example: label of the mask {self.swap.mask_accuracy:.3f}, of the image "
             f"{self.swap.image_accuracy:.3f}, of a bystander {self.swap.bystander_accuracy:.3f}"
         )
+        if self.batch_statistics:
+            numbers += (
+                f"; {len(self.batch_statistics)} layers normalise by the statistics of a batch, through which flipped "
+                "units learn a little of every example"
+            )
         match self.verdict:
             case "none":
                 return f"no sign of mask leakage ({numbers})"
@@ -96,7 +103,14 @@ class Leakage:
 
 
 def leakage(
-    own_accuracy: float, flipped_accuracy: float, chance: float, examples: int, swap: Swap, *, flipped_alone: int = 0
+    own_accuracy: float,
+    flipped_accuracy: float,
+    chance: float,
+    examples: int,
+    swap: Swap,
+    *,
+    flipped_alone: int = 0,
+    batch_statistics: tuple[str, ...] = (),
 ) -> Leakage:
     """The verdict.
 
@@ -120,7 +134,7 @@ def leakage(
         verdict = "flipped at chance"
     elif swap.mask_tells:
         verdict = "partial leakage"
-    return Leakage(own_accuracy, flipped_accuracy, chance, swap, verdict)
+    return Leakage(own_accuracy, flipped_accuracy, chance, swap, verdict, batch_statistics)
 
 
 def judge(
@@ -140,6 +154,7 @@ def judge(
         examples=len(table),
         swap=swap_probe(model, examples, batch_size=batch_size, precision=precision),
         flipped_alone=int((flipped_right & ~own_right).sum()),
+        batch_statistics=batch_statistics(model),
     )
 
 

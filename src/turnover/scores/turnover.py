@@ -1,5 +1,6 @@
 """Memorization scores from turn-over dropout (Liu et al., equation 6)."""
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,10 @@ from turnover.errors import RunFailed
 from turnover.evaluation import BATCH, evaluate, flipped, own
 from turnover.examples import Examples
 from turnover.scores.leakage import judge
+from turnover.training_record import untrained
 from turnover.user_data import refuse_unsuited, user_examples
+
+log = logging.getLogger("turnover")
 
 
 def score(
@@ -35,11 +39,14 @@ def score(
 
     Returns:
         A row for every example, index "id": score, own_loss, flipped_loss, own_prediction, flipped_prediction, label.
-        `attrs["leakage"]` tells whether the scores can be trusted.
+        `attrs["leakage"]` tells whether the scores can be trusted. A warning tells of ids that were never seen under
+        `own` in training, and of training outside of it.
     """
     parameter = next(model.parameters())
     examples = user_examples(x, y, ids, device=parameter.device, dtype=parameter.dtype)
     refuse_unsuited(model, examples)
+    if why := untrained(model, examples.ids):
+        log.warning("%s", why)
     table = score_examples(model, examples, batch_size=batch_size, precision=precision)
     table.attrs["leakage"] = judge(model, examples, table, batch_size=batch_size, precision=precision).as_dict()
     return table

@@ -1,0 +1,66 @@
+"""What is known of a network after looking at it: where its masks are, and what they do not reach."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+_ENOUGH = 0.7  # of 1 - p: a smaller share of parameters out of reach of an example is told
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `verify` saw: where the masks are, and which parameters an example cannot reach."""
+
+    network: str
+    activations: pd.DataFrame  # a row for each activation that is masked: layer, module, units
+    parameters: pd.DataFrame  # a row for each: name, entries, full, own: shares that an example's loss reaches
+    mixing: tuple[str, ...]  # modules that mix the examples of a batch by its statistics
+    hidden: tuple[str, ...]  # modules whose activations cannot be seen, and so are not masked
+
+    @property
+    def shielded(self) -> float:
+        """Share of the parameter entries that the full network would train by an example and its own part does not."""
+        full, own = ((self.parameters["entries"] * self.parameters[name]).sum() for name in ("full", "own"))
+        return float(1 - own / full) if full else 0.0
+
+    @property
+    def unshielded(self) -> list[str]:
+        """Parameters outside of all masks: every example trains all of their entries that matter to it."""
+        open_ = self.parameters["full"].gt(0) & self.parameters["own"].ge(self.parameters["full"])
+        return self.parameters.loc[open_, "name"].tolist()
+
+    def warnings(self, p: float, *, chosen: bool) -> dict[str, str]:
+        """What a user must know before training; `chosen`: which layers are masked was."""
+        found = {"mixing": _mixing_message(self.network, self.mixing)} if self.mixing else {}
+        if not chosen and self.shielded < _ENOUGH * (1 - p):
+            inside = f", {', '.join(self.hidden)} hide theirs" if self.hidden else ""
+            found["reach"] = (
+                f"{len(self.activations)} activations of {self.network} are masked{inside}: {self.shielded:.0%} of the "
+                f"parameter entries are out of reach of one example, of 1 - p = {1 - p:.0%}. All examples train the "
+                f"others, for example {', '.join(self.unshielded[:3])}, and no score shows what these memorize; "
+                "turnover.verify(model, x, ids) lists them"
+            )
+        return found
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.network}: every example trains its own units alone",
+            f"masked activations: {len(self.activations)}",
+            *(f"  {row.layer}: {row.module}, {row.units} units" for row in self.activations.itertuples()),
+            f"out of reach of one example: {self.shielded:.1%} of the parameter entries that it would train otherwise",
+            f"outside of all masks: {', '.join(self.unshielded) or 'none'}",
+        ]
+        if self.hidden:
+            lines.append(f"activations inside cannot be seen, and are not masked: {', '.join(self.hidden)}")
+        if self.mixing:
+            lines.append(_mixing_message(self.network, self.mixing))
+        return "\n".join(lines)
+
+
+def _mixing_message(network: str, mixing: tuple[str, ...]) -> str:
+    more = f" and {len(mixing) - 3} more" if len(mixing) > 3 else ""
+    return (
+        f"{network} normalises by the statistics of the batch in {', '.join(mixing[:3])}{more}: through them the other "
+        "examples of a batch, and units outside of an example's mask, learn a little from it. To avoid that, "
+        "use nn.GroupNorm instead, or train with these layers in evaluation mode (module.eval() after model.train())"
+    )
