@@ -104,7 +104,6 @@ def memorization(
     where = resolve(device)
     probe = new_network(make_model, 0)
     examples = user_examples(x, y, ids, device=where, dtype=next(probe.parameters()).dtype)
-    refuse_unsuited(probe.to(where), examples)
     if len(examples) and len(examples.labels.unique()) < 2:
         raise RefusedInput(f"y holds class {int(examples.labels[0])} alone: two classes are needed at least")
     configs = [
@@ -125,6 +124,7 @@ def memorization(
     ]
     if wrong := estimator_disagreements(configs[0], len(examples)):
         raise RefusedInput("\n".join(wrong))
+    refuse_unsuited(probe.to(where), examples, training_sizes(configs[0], examples), configs[0].batch_size)
     refuse_shared(probe, new_network(make_model, 0))
     masks = {"p": p, "layers": layers, "groups": groups}
     seen = Predictions(examples) if predictions else None
@@ -193,6 +193,16 @@ def _train(
     ):
         if watch is not None:
             watch.after(epoch)
+
+
+def training_sizes(config: Training, examples: Examples, wrong: Tensor | None = None) -> list[int]:
+    """On how many examples the networks of an estimator are trained; `wrong` as in `design`."""
+    if isinstance(config.estimator, SecondSplitEstimator):
+        return sorted({len(half) for half in second_split.halves(config, len(examples))})
+    if isinstance(config.estimator, EnsembleEstimator):
+        wrong = torch.zeros(len(examples), dtype=torch.bool) if wrong is None else wrong
+        return sorted(set(design(config, examples, wrong).included.sum(1).tolist()))
+    return [len(examples)]
 
 
 def _steps(configs: Sequence[Training], examples: Examples) -> int:

@@ -27,8 +27,9 @@ from turnover.estimators import (
     TurnoverEstimator,
     score_of,
 )
+from turnover.own_data import training_sizes
 from turnover.parts import Parts, build
-from turnover.score_tables import from_columns, stored
+from turnover.score_tables import from_columns, known, stored
 from turnover.scores.influence import influence
 from turnover.scores.leakage import judge
 from turnover.scores.turnover import score_examples
@@ -39,6 +40,7 @@ from turnover.tracking import Tracker
 from turnover.training import checkpoint
 from turnover.training.loop import Epoch, Partial, StoppedInEpoch, steps_per_epoch, train
 from turnover.training.schedules import learning_rate
+from turnover.user_data import refuse_unsuited
 from turnover.watching import Watch
 
 log = logging.getLogger("turnover")
@@ -49,6 +51,8 @@ def work(run: Run, device: torch.device, record: dict[str, Any]) -> None:
     config, folder = run.config, run.folder
     record |= {"device": describe(device), "threads": torch.get_num_threads()}
     parts = build(config, device)
+    wrong = known(parts).labels != known(parts).true_labels
+    refuse_unsuited(parts.model, parts.train, training_sizes(config, parts.train, wrong), config.batch_size)
     record["parents"] = [Run(parent).name for parent in config.parents]
     if parts.subsets is not None:
         write_subsets(folder / "subsets.parquet", parts.subsets)

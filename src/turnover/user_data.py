@@ -1,5 +1,6 @@
 """Tensors and arrays of a user as examples; whatever is wrong with them is told with what to do about it."""
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from turnover.errors import RefusedInput
-from turnover.evaluation import full_logits
 from turnover.examples import Examples
+from turnover.untouched import untouched
 
 _NAMED = 5  # positions or ids that a message names
 
@@ -46,21 +47,44 @@ def user_examples(x: Any, y: Any, ids: Any, *, device: torch.device, dtype: torc
     return Examples(inputs, labels, positions)
 
 
-def refuse_unsuited(model: nn.Module, examples: Examples) -> None:
+def refuse_unsuited(
+    model: nn.Module, examples: Examples, sizes: Collection[int] = (), batch_size: int | None = None
+) -> None:
     """Refuse a network that cannot take the inputs, gives no logits, or none for some label; found by a few examples.
+
+    Args:
+        sizes: how many examples it will be trained on, each time it is: then it must work in training mode too, down to
+            the smallest batch that there will be.
+        batch_size: of that training.
 
     Raises:
         RefusedInput: says which, and what to do.
     """
-    few = examples.select(torch.arange(min(2, len(examples)), device=examples.device))
-    told = f"x[:{len(few)}] of shape {tuple(few.inputs.shape)}, {few.inputs.dtype}"
-    try:
-        logits = full_logits(model, few)
-    except Exception as error:  # whatever a network raises
-        whole = "" if few.inputs.is_floating_point() else "; if it needs floats, give x.astype('float32')"
-        raise RefusedInput(f"the network cannot take {told}: {type(error).__name__}: {error}{whole}") from error
+    logits, told = _logits(model, examples, min(2, len(examples)), training=False)
     shape = tuple(logits.shape)
-    if len(shape) != 2 or shape[0] != len(few) or shape[1] < 2:
+    if batch_size is not None:
+        smallest = min(_last_batch(size, batch_size) for size in sizes)
+        try:
+            trained, _ = _logits(model, examples, smallest, training=True)
+        except RefusedInput as error:
+            if smallest > 1 or not isinstance(error.__cause__, Exception):
+                raise
+            try:
+                _logits(model, examples, min(2, len(examples)), training=True)
+            except RefusedInput:
+                raise error from None  # not for its size
+            better = next((b for b in range(batch_size + 1, 2 * batch_size + 2) if _no_single(sizes, b)), None)
+            instead = f"set batch_size={better}" if better else "use nn.GroupNorm or nn.LayerNorm instead"
+            raise RefusedInput(
+                f"batch_size = {batch_size} leaves a last batch of one example, as networks are trained on "
+                f"{' or '.join(map(str, sizes))}, and this network cannot take one ({error.__cause__}): {instead}"
+            ) from error.__cause__
+        if trained.shape[1:] != logits.shape[1:]:
+            raise RefusedInput(
+                f"the network gives {tuple(trained.shape)} in training mode and {shape} in evaluation mode: it must "
+                "give logits [batch, classes] in both"
+            )
+    if len(shape) != 2 or shape[0] != min(2, len(examples)) or shape[1] < 2:
         raise RefusedInput(
             f"the network must give logits [batch, classes] with two classes or more, one row for each row of x; "
             f"for {told} it gives {shape}"
@@ -77,6 +101,39 @@ def refuse_unsuited(model: nn.Module, examples: Examples) -> None:
             f"let its last layer give {highest + 1}, or number the classes from 0 on without gaps: "
             "classes, y = numpy.unique(y, return_inverse=True)"
         )
+
+
+def _logits(model: nn.Module, examples: Examples, count: int, *, training: bool) -> tuple[Tensor, str]:
+    """What the network makes of the first examples, and what they are; nothing of it is changed."""
+    few = examples.select(torch.arange(count, device=examples.device))
+    told = f"x[:{count}] of shape {tuple(few.inputs.shape)}, {few.inputs.dtype}"
+    mode = "training" if training else "evaluation"
+    inputs = few.prepare(few.inputs)
+    try:
+        with untouched(model), torch.no_grad():
+            logits: Any = model.train(training)(inputs)
+    except Exception as error:  # whatever a network raises
+        whole = "" if few.inputs.is_floating_point() else "; if it needs floats, give x.astype('float32')"
+        raise RefusedInput(
+            f"the network cannot take {told}{' in training mode' * training}: {type(error).__name__}: {error}{whole}"
+        ) from error
+    if not isinstance(logits, Tensor):
+        part = ".logits" if hasattr(logits, "logits") else "['logits']" if isinstance(logits, Mapping) else "[0]"
+        name = type(model).__name__
+        raise RefusedInput(
+            f"in {mode} mode the network gives a {type(logits).__name__}, not logits alone: make it give them, "
+            f"class Logits({name}): def forward(self, x): output = super().forward(x); "
+            f"return output if isinstance(output, torch.Tensor) else output{part}"
+        )
+    return logits, told
+
+
+def _last_batch(size: int, batch_size: int) -> int:
+    return size % batch_size or min(size, batch_size)
+
+
+def _no_single(sizes: Collection[int], batch_size: int) -> bool:
+    return all(_last_batch(size, batch_size) > 1 for size in sizes)
 
 
 def _inputs(x: Any, device: torch.device, dtype: torch.dtype) -> Tensor:
