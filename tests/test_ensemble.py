@@ -68,7 +68,7 @@ def by_hand(config: RunConfig, parts: Parts, network: int, positions: Tensor) ->
         epochs=config.epochs,
         batch_size=config.batch_size,
         seed=seed,
-        precision=config.precision,
+        precision=config.settled,
     ):
         pass
     return model

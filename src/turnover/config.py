@@ -42,11 +42,19 @@ class Training(Group):
     seed: Seed  # of initial weights, order of examples and masks
     epochs: Positive  # passes over the examples
     batch_size: Positive  # examples of one step; the last of an epoch may be smaller
-    precision: Literal["float32", "bfloat16"]  # of training, the latter by autocast; scores are always float32
+    # of training, bfloat16 by autocast; auto: that where the device has units for it, else float32; scores are always
+    # float32
+    precision: Literal["auto", "float32", "bfloat16"]
     augmentation: Annotated[NoAugmentation | CropAugmentation, Field(discriminator="name")]
     optimizer: OptimizerConfig
     schedule: ScheduleConfig
     estimator: Estimator
+
+    @property
+    def settled(self) -> Literal["float32", "bfloat16"]:
+        """The precision of a config in which `auto` has given way to what the device decides."""
+        assert self.precision != "auto"
+        return self.precision
 
 
 class ScoreSubsets(Group):
@@ -110,6 +118,8 @@ class RunConfig(Training):
     def science(self) -> dict[str, Any]:
         """The fields that decide the numbers, as plain data; equal science means the same run."""
         values = {key: value for key, value in self.model_dump(mode="json").items() if key not in NOT_SCIENCE}
+        if self.precision == "auto":  # it took the place of bfloat16 in conf/, and runs made before are still found
+            values["precision"] = "bfloat16"
         for field, neutral in LATER.items():
             group, _, name = field.partition(".")
             if not name and values[group] == neutral:

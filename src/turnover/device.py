@@ -1,16 +1,24 @@
 """Where tensors live and in which precision the network computes."""
 
+import logging
 import multiprocessing
 import re
 import resource
 from contextlib import AbstractContextManager
+from functools import cache
 from typing import Literal
 
 import torch
 
 from turnover.errors import RefusedInput
 
+log = logging.getLogger("turnover")
+
 Precision = Literal["float32", "bfloat16"]
+
+# Processors on which training in bfloat16 was measured not to be several times as slow as in float32. Those of ARM are
+# left out: they have such units too, but nobody measured there what they do for the backward pass.
+_UNITS = ("amx_bf16", "avx512_bf16")
 
 
 def resolve(name: str) -> torch.device:
@@ -40,6 +48,34 @@ def _turn() -> int:
 def describe(device: torch.device) -> str:
     """What is recorded of a device: its name, and for a GPU its model too."""
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+
+
+def settle(precision: Precision | Literal["auto"], device: torch.device) -> Precision:
+    """The precision to train in: `auto` is bfloat16 where the device has units for it, else float32.
+
+    By name bfloat16 is taken everywhere; where it is slow, that is told once.
+    """
+    if precision == "auto":
+        return "bfloat16" if _has_bfloat16(device) else "float32"
+    if precision == "bfloat16" and not _has_bfloat16(device):
+        _tell_slow(device)
+    return precision
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        with torch.cuda.device(device):  # which PyTorch does not let us name
+            return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and any(torch.cpu.get_capabilities().get(name, False) for name in _UNITS)
+
+
+@cache  # a sweep has many runs
+def _tell_slow(device: torch.device) -> None:
+    log.warning(
+        "precision = 'bfloat16': %s has no units for it, so a step may take several times as long as in float32; "
+        "'auto' takes what is fast where the training begins",
+        describe(device),
+    )
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[None]:

@@ -15,6 +15,7 @@ from turnover.gradient_tracking import sets
 from turnover.members import Design, at_once, train_block
 from turnover.options import GradientTracking, NoSubsets
 from turnover.parts import Parts, build
+from turnover.pipeline import settled
 from turnover.store import Run
 from turnover.training.loop import steps_per_epoch, train
 
@@ -24,6 +25,7 @@ _STEPS = 4  # timed ones, after as many that warm up
 def seconds(config: RunConfig) -> float:
     """Expected seconds of the whole run: its steps, and the evaluations after its epochs. Start-up is left out."""
     device = resolve(config.device)
+    config = settled(Run(config), device)
     if all(Run(parent).finished for parent in config.parents):
         parts = build(config, device)
     else:  # nobody knows yet which are the subsets, but how large they are
@@ -42,13 +44,13 @@ def seconds(config: RunConfig) -> float:
         epochs=2,
         batch_size=config.batch_size,
         seed=config.seed,
-        precision=config.precision,
+        precision=config.settled,
     ):
         ticks.append(clock())
     step = (ticks[1] - ticks[0]) / steps_per_epoch(len(few), config.batch_size)
     start = clock()
     groups = {("train", "all"): few, ("test", "all"): few}
-    measure(parts.model, groups, fresh_masks=1, precision=config.precision)
+    measure(parts.model, groups, fresh_masks=1, precision=config.settled)
     evaluated = (clock() - start) / (2 * len(few))  # of one example
     tracked = sum(len(examples) for examples in parts.groups.values())
     passes = 1 + config.epochs // config.tracking.every

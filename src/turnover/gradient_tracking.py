@@ -35,7 +35,7 @@ def updates(parts: Parts, config: RunConfig) -> Updates | None:
         masked = is_attached(parts.model) and epoch > getattr(config.turnover, "plain_epochs", 0)
         subnetwork = own if masked else full
         with torch.random.fork_rng():  # what the network draws itself is not taken from the update
-            return backpack.gradients(parts.model, x, y, subnetwork(ids), precision=config.precision)
+            return backpack.gradients(parts.model, x, y, subnetwork(ids), precision=config.settled)
 
     return Updates(parts.model, groups, watched, again if tracking.backend == "backpack" else None)
 

@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-_KINDS = {"status": str, "message": str, "seconds": int | float, "starts": int}  # what others rely on
+_KINDS = {"status": str, "message": str, "seconds": int | float, "starts": int, "precision": str}  # what others rely on
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -114,7 +114,7 @@ def at_once(parts: Material, config: Training) -> int:
 
 
 def _stacked(config: Training, model: nn.Module) -> bool:
-    plain = config.precision == "float32" and isinstance(config.augmentation, NoAugmentation)
+    plain = config.settled == "float32" and isinstance(config.augmentation, NoAugmentation)
     return plain and stackable(model)
 
 
@@ -160,7 +160,7 @@ def train_block(
             epochs=config.epochs,
             batch_size=config.batch_size,
             seed=seed,
-            precision=config.precision,
+            precision=config.settled,
             on_step=lambda: on_step(1),
         ):
             pass

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import torch
@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from turnover import ensemble, second_split
 from turnover.config import Training
 from turnover.config_checks import estimator_disagreements
-from turnover.device import Precision, resolve
+from turnover.device import Precision, resolve, settle
 from turnover.dropout import attach
 from turnover.errors import RefusedInput
 from turnover.estimators import EnsembleEstimator, OneRunEstimator, SecondSplitEstimator, TurnoverEstimator, score_of
@@ -54,7 +54,7 @@ def memorization(
     groups: int | None = None,
     momentum: float = 0.0,
     weight_decay: float = 0.0,
-    precision: Precision = "float32",
+    precision: Precision | Literal["auto"] = "float32",
     progress: bool = True,
     estimator: str = "turnover",
     options: Mapping[str, Any] | None = None,
@@ -72,6 +72,7 @@ def memorization(
         y: class numbers from 0.  # [n]
         seeds: how many, or which; None: 10, and 1 if each seed trains an ensemble.
         ids: permanent ids of the examples; None: positions 0 .. n-1.  # [n]
+        precision: of training; auto: bfloat16 where the device has units for it, else float32.
         p, layers, groups: of turn-over dropout, as in `turnover.attach`.
         estimator: what gives the scores, by its name in `conf/estimator`: turnover; cumulative_loss, aum, forgetting,
             first_learning, final_loss, confidence, el2n, grand, vog, or all of these, one_run, from an ordinary
@@ -86,8 +87,9 @@ def memorization(
         A row for every example, index "id": score, label, and what the score is made of. Of turn-over dropout: score,
         own_loss, flipped_loss (means over seeds), own_prediction, flipped_prediction (most frequent), label. Of the
         others: score, the estimates by their names in `turnover.tables.ESTIMATES`, label.
-        `attrs["seeds"]` holds the seeds, `attrs["estimator"]` the name of the score, and with turn-over dropout
-        `attrs["leakage"]` the verdict with own and flipped accuracy of the seed whose masks tell most.
+        `attrs["seeds"]` holds the seeds, `attrs["estimator"]` the name of the score, with `precision="auto"`
+        `attrs["precision"]` what it was, and with turn-over dropout `attrs["leakage"]` the verdict with own and flipped
+        accuracy of the seed whose masks tell most.
 
     Raises:
         RefusedInput: data that do not suit each other or the network, options out of range. Says what to do.
@@ -106,6 +108,7 @@ def memorization(
     examples = user_examples(x, y, ids, device=where, dtype=next(probe.parameters()).dtype)
     if len(examples) and len(examples.labels.unique()) < 2:
         raise RefusedInput(f"y holds class {int(examples.labels[0])} alone: two classes are needed at least")
+    in_precision = settle(precision, where)
     configs = [
         parse(
             Training,
@@ -113,7 +116,7 @@ def memorization(
                 "seed": seed,
                 "epochs": _whole(epochs),
                 "batch_size": _whole(batch_size),
-                "precision": precision,
+                "precision": in_precision,
                 "augmentation": {"name": "none"},
                 "optimizer": {"name": "sgd", "lr": lr, "momentum": momentum, "weight_decay": weight_decay},
                 "schedule": {"name": "constant"},
@@ -137,11 +140,13 @@ def memorization(
                 attach(material.model, seed=config.seed, **masks)  # type: ignore[arg-type]
             tables.append(_table(material, config, bar.update, [] if seen is None else [seen]))
             if isinstance(config.estimator, TurnoverEstimator):
-                found.append(judge(material.model, examples, tables[-1], precision=config.precision).as_dict())
+                found.append(judge(material.model, examples, tables[-1], precision=config.settled).as_dict())
     table = average(tables)
     if seen is not None:
         table["prediction"], table["probability"] = (each.cpu().numpy() for each in seen.most_probable())
     table.attrs |= {"seeds": chosen, "estimator": score_of(configs[0].estimator)}
+    if precision == "auto":
+        table.attrs["precision"] = in_precision
     if found:  # of the worst seed: one leaking network in ten must not vanish in a mean
         table.attrs["leakage"] = min(found, key=lambda one: one["image_accuracy"] - one["mask_accuracy"])
     return table
@@ -154,7 +159,7 @@ def _table(
     estimator = config.estimator
     if isinstance(estimator, TurnoverEstimator):
         _train(material, config, on_step, observers, None)
-        return score_examples(material.model, material.train, precision=config.precision)
+        return score_examples(material.model, material.train, precision=config.settled)
     with tempfile.TemporaryDirectory(prefix="turnover-") as name:  # what a run keeps in order to go on
         folder = Path(name)
         if isinstance(estimator, EnsembleEstimator):
@@ -187,7 +192,7 @@ def _train(
         epochs=config.epochs,
         batch_size=config.batch_size,
         seed=config.seed,
-        precision=config.precision,
+        precision=config.settled,
         on_step=lambda: on_step(1),
         observers=observers,
     ):

@@ -17,7 +17,7 @@ from turnover.config import RunConfig
 from turnover.dashboard import Dashboard
 from turnover.data.augmentation import augmented
 from turnover.data.datasets import balanced_subset
-from turnover.device import describe, peak_memory
+from turnover.device import describe, peak_memory, settle
 from turnover.dynamics.accuracy import measure
 from turnover.dynamics.updates import Updates
 from turnover.estimators import (
@@ -34,7 +34,7 @@ from turnover.scores.influence import influence
 from turnover.scores.leakage import judge
 from turnover.scores.turnover import score_examples
 from turnover.showing import opened, show
-from turnover.store import SCRATCH, Run, cannot_go_on
+from turnover.store import SCRATCH, Run, cannot_go_on, refuse_other_precision
 from turnover.tables import read_scores, write_influences, write_metrics, write_scores, write_subsets
 from turnover.tracking import Tracker
 from turnover.training import checkpoint
@@ -46,9 +46,23 @@ from turnover.watching import Watch
 log = logging.getLogger("turnover")
 
 
-def work(run: Run, device: torch.device, record: dict[str, Any]) -> None:
-    """Do `run` in its folder, going on from its last checkpoint; `record` receives what the manifest adds."""
-    config, folder = run.config, run.folder
+def settled(run: Run, device: torch.device) -> RunConfig:
+    """The config of `run` with the precision it is trained in: the one it was begun in, wherever that was."""
+    refuse_other_precision(run)
+    begun, precision = run.manifest, run.config.precision
+    if begun and precision == "auto":
+        precision = begun.get("precision", "bfloat16")  # not recorded before there was auto, and its runs were that
+    return run.config.model_copy(update={"precision": settle(precision, device)})
+
+
+def work(run: Run, config: RunConfig, device: torch.device, record: dict[str, Any]) -> None:
+    """Do `run` in its folder, going on from its last checkpoint.
+
+    Args:
+        config: that of the run, with its precision settled.
+        record: receives what the manifest adds.
+    """
+    folder = run.folder
     record |= {"device": describe(device), "threads": torch.get_num_threads()}
     parts = build(config, device)
     wrong = known(parts).labels != known(parts).true_labels
@@ -119,7 +133,7 @@ def one_network(parts: Parts, config: RunConfig, run: Run, live: Dashboard, reco
             first_epoch=first,
             partial=partial,
             plain_epochs=getattr(config.turnover, "plain_epochs", 0),
-            precision=config.precision,
+            precision=config.settled,
             on_step=bar.update,
             observers=observers,
             stop=stopping.asked,
@@ -154,7 +168,7 @@ def one_network(parts: Parts, config: RunConfig, run: Run, live: Dashboard, reco
 
 def track(parts: Parts, config: RunConfig, tracker: Tracker, epoch: int) -> None:
     """Evaluate the network on every tracked group of examples and log what was measured."""
-    measured = measure(parts.model, parts.groups, fresh_masks=config.tracking.fresh_masks, precision=config.precision)
+    measured = measure(parts.model, parts.groups, fresh_masks=config.tracking.fresh_masks, precision=config.settled)
     for name, values in gradient_tracking.sets(parts, config).items():
         measured[name] |= values
     for (split, subset), values in measured.items():

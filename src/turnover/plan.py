@@ -134,7 +134,8 @@ class Expected:
         """Expected seconds of a run. Data that it needs are fetched if they are missing."""
         from turnover.estimate import seconds
 
-        kind = repr({key: value for key, value in config.science().items() if key not in ("seed", "corruption")})
+        alike = {key: value for key, value in config.science().items() if key not in ("seed", "corruption")}
+        kind = repr(alike | {"precision": config.precision})
         if kind not in self.known:
             self.known[kind] = seconds(config)
         return self.known[kind]

@@ -42,14 +42,17 @@ def execute(config: RunConfig) -> Path:
             execute(parent)
     # Imported here, so that a cached run or a refused config does not wait for PyTorch
     from turnover.device import resolve
-    from turnover.pipeline import work
+    from turnover.pipeline import settled, work
 
     device = resolve(config.device)
     with run.lock():
         if not run.finished:
-            write_text(run.folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
-            with stoppable(), _log_file(run.folder / "log.txt"), run.working(provenance()) as record:
-                work(run, device, record)
+            with stoppable(), _log_file(run.folder / "log.txt"):
+                ours = settled(run, device)
+                write_text(run.folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+                # recorded before anything is trained: a killed run must go on in it
+                with run.working(provenance() | {"precision": ours.precision}) as record:
+                    work(run, ours, device, record)
     return run.folder
 
 

@@ -105,7 +105,7 @@ def _forgotten(
             epochs=epochs,
             batch_size=config.batch_size,
             seed=stream(config.seed, "half", number, place),
-            precision=config.precision,
+            precision=config.settled,
             on_step=lambda: on_step(1),
         ):
             if place == 1 or epoch.number == epochs:

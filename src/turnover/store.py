@@ -190,7 +190,17 @@ def require(run: Run, command: str) -> Path:
         raise RunFailed(f"run {run.name} is not finished: {command}")
     if wrong := integrity.damaged(run.folder, besides=("checkpoint.pt",)):
         raise RunFailed(f"run {run.name} is damaged ({', '.join(wrong)}): {_removal(run.name)}, then {command}")
+    refuse_other_precision(run)
     return run.folder
+
+
+def refuse_other_precision(run: Run) -> None:
+    """bfloat16 by name is not what `auto` made in float32, though both have one folder."""
+    if run.config.precision == "bfloat16" and run.manifest.get("precision") == "float32":
+        raise RunFailed(
+            f"precision = 'bfloat16': run {run.name} was begun with precision=auto, which was float32 on that machine; "
+            f"precision=auto takes it as it is, or remove {run.folder} to make it anew"
+        )
 
 
 def provenance() -> dict[str, Any]:

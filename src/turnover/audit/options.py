@@ -21,7 +21,7 @@ class AuditConfig(Group):
     seeds: Positive
     epochs: Positive
     batch_size: Positive
-    precision: Literal["float32", "bfloat16"]
+    precision: Literal["auto", "float32", "bfloat16"]
     optimizer: OptimizerConfig
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
     scale: Literal["smoke", "laptop", "paper"]

@@ -8,7 +8,7 @@ from turnover.audit.expected import expectations, nearest, validated
 from turnover.audit.options import AuditConfig
 from turnover.audit.page import page
 from turnover.audit.suspects import network, scored, seconds, suspects, write_csv
-from turnover.device import describe, resolve
+from turnover.device import describe, resolve, settle
 from turnover.errors import RefusedInput
 from turnover.estimators import score_of
 from turnover.store import checkout, commit, now, outputs_root, write_text
@@ -24,6 +24,8 @@ def audit(config: AuditConfig) -> Path:
         RefusedInput: the data cannot be used, or the options do not suit them. Says what to do; nothing is written.
         RunFailed: the training diverged.
     """
+    device = resolve(config.device)
+    config = config.model_copy(update={"precision": settle(config.precision, device)})
     path = Path(config.data).expanduser()
     found = collect(path, config.size)
     network(found, config)  # refused before anything is timed
@@ -46,8 +48,8 @@ def audit(config: AuditConfig) -> Path:
         "estimator": score_of(config.estimator),
         "model": " ".join(f"{name}={value}" for name, value in config.model.model_dump().items()),
         "training": f"{config.epochs} epochs, batch {config.batch_size}, lr {config.optimizer.lr:g}, "
-        f"momentum {config.optimizer.momentum:g}, seeds 0 to {config.seeds - 1}",
-        "device": describe(resolve(config.device)),
+        f"momentum {config.optimizer.momentum:g}, {config.precision}, seeds 0 to {config.seeds - 1}",
+        "device": describe(device),
         "made": f"{now()}, commit {commit() or 'unknown'}",
     }
     folder = Path(config.output) if config.output else outputs_root() / "audit" / path.resolve().name

@@ -122,7 +122,7 @@ def _draw(job: FigureJob, sources: list[Source], inputs: dict[str, Any], paths: 
         drawn.numbers.to_csv(temporary, index=False)
     manifests = {source.folder.name: Run(source.config).manifest for source in sources}
     parents = {Run(parent).name: Run(parent).manifest for source in sources for parent in source.config.parents}
-    recorded = ("seconds", "commit", "versions", "machine", "device", "threads", "leakage", "peak_memory")
+    recorded = ("seconds", "commit", "versions", "machine", "device", "threads", "precision", "leakage", "peak_memory")
     varying = varied([source.config for source in sources])
     result = {
         "title": figure.title,

@@ -62,7 +62,8 @@ def notes(sources: Sequence[Source], scale: str, overrides: Sequence[str] = ()) 
     lines.append(f"{scale} scale" + "".join(f"{word}{'; '.join(found)}" for word, found in told.items() if found) + ".")
     if scale == "smoke":
         lines.append(SMOKE)
-    same = {name: value for name, value in flatten(configs[0].science()).items() if name not in varied(configs)[0]}
+    first, *others = map(_fields, configs)
+    same = {name: value for name, value in first.items() if all(repr(each.get(name)) == repr(value) for each in others)}
     return Notes(lines, same, reduced + unlike)
 
 
@@ -220,8 +221,16 @@ def _unlike_paper(configs: Sequence[RunConfig]) -> list[str]:
     return list(found)
 
 
+def _fields(config: RunConfig) -> dict[str, Any]:
+    """Every field by its dotted name, with what `precision=auto` was in the run, if it is finished."""
+    fields = flatten(config.science())
+    if config.precision == "auto":
+        fields["precision"] = Run(config).manifest.get("precision", fields["precision"])
+    return fields
+
+
 def _differences(ours: RunConfig, theirs: RunConfig) -> list[str]:
-    here, there = flatten(ours.science()), flatten(theirs.science())
+    here, there = _fields(ours), _fields(theirs)
     return [
         f"{name} {_said(here[name])} (paper scale: {_said(there.get(name))})"
         for name in here
