@@ -220,5 +220,6 @@ def test_scores_of_own_data(
     processor(monkeypatch, *units)
     named, auto = scored(precision, estimator), scored("auto", estimator)
     pd.testing.assert_frame_equal(auto, named, check_exact=True)
+    assert auto.equals(scored("float32", estimator)) == (precision == "float32")
     assert auto.attrs.pop("precision") == precision
     assert auto.attrs == named.attrs

@@ -42,8 +42,7 @@ class Training(Group):
     seed: Seed  # of initial weights, order of examples and masks
     epochs: Positive  # passes over the examples
     batch_size: Positive  # examples of one step; the last of an epoch may be smaller
-    # of training, bfloat16 by autocast; auto: that where the device has units for it, else float32; scores are always
-    # float32
+    # of training; auto: bfloat16 where the device has units for it, else float32; scores are always float32
     precision: Literal["auto", "float32", "bfloat16"]
     augmentation: Annotated[NoAugmentation | CropAugmentation, Field(discriminator="name")]
     optimizer: OptimizerConfig

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from PIL import Image
 from sklearn.datasets import load_digits
@@ -25,6 +26,7 @@ from turnover.audit.options import AuditConfig
 from turnover.audit.page import page
 from turnover.audit.suspects import COLUMNS, network, scored, seconds, suspects
 from turnover.audit.work import audit
+from turnover.device import settle
 from turnover.errors import RefusedInput, RunFailed
 from turnover.experiments import _hydra, plain
 from turnover.named_estimators import ONE_RUN
@@ -144,9 +146,10 @@ def test_every_estimator_that_is_offered_works_and_has_been_measured(
 def test_vectors_are_audited_too(tmp_path: Path) -> None:
     data = load_digits()
     np.savez(tmp_path / "own.npz", x=data.data, y=data.target)
-    config = config_of(tmp_path / "own.npz", "epochs=1", "k=3", "model=mlp", "model.hidden=[8]")
+    config = config_of(tmp_path / "own.npz", "epochs=1", "k=3", "model=mlp", "model.hidden=[8]", "precision=auto")
     text = (audit(config) / "gallery.html").read_text()
     assert "<img" not in text
+    assert f"momentum 0.9, {settle('auto', torch.device('cpu'))}, seeds" in text
     with pytest.raises(RefusedInput, match="x holds vectors, no images; set model=mlp"):
         audit(config_of(tmp_path / "own.npz"))
 
