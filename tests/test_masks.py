@@ -10,7 +10,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
+import turnover
 from turnover.errors import TurnOverError
 from turnover.masks import MaskRule, mask
 
@@ -160,6 +162,17 @@ def test_bits_never_change() -> None:
     assert rows == ["0011010000111011", "0000100001110010", "1001011010000100", "0110110101000111"]
 
 
+@pytest.mark.parametrize("kind", [torch.uint8, torch.uint16, torch.uint32, torch.uint64])
+def test_ids_without_a_sign_are_taken(kind: torch.dtype) -> None:
+    ids = torch.tensor([0, 5, 255])
+    assert torch.equal(mask(ids.to(kind), 64, 0, 0), mask(ids, 64, 0, 0))
+    model = turnover.attach(nn.Sequential(nn.Linear(3, 64), nn.ReLU(), nn.Linear(64, 2)))
+    with turnover.own(model, ids.to(kind)):
+        found = model(torch.eye(3))
+    with turnover.own(model, ids):
+        assert torch.equal(model(torch.eye(3)), found)
+
+
 @pytest.mark.parametrize(
     ("ids", "message"),
     [
@@ -169,6 +182,7 @@ def test_bits_never_change() -> None:
         (torch.tensor([True, False]), "integer dtype"),
         (torch.tensor([[0, 1]]), "one dimension"),
         (torch.tensor([0, -1]), "negative"),
+        (torch.tensor([2**63], dtype=torch.uint64), "nor 2\\^63 or more.*; got 9223372036854775808"),
     ],
 )
 def test_wrong_ids_are_refused(ids: object, message: str) -> None:

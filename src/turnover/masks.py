@@ -26,6 +26,7 @@ PLANES = 16  # bits of p
 _GAMMA = 0x9E3779B97F4A7C15  # 2⁶⁴ / golden ratio, the increment of SplitMix64
 _M1, _M2 = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 _WORD = (1 << 64) - 1
+_UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)
 _GROUPS = -1  # in the place of a layer's number: the hash that sends an id to its group
 
 
@@ -52,7 +53,7 @@ def mask(
     Returns:
         bool tensor on the device of `ids`.  # [batch, units]
     """
-    check_ids(ids)
+    ids = check_ids(ids)
     return MaskRule(p, seed, groups, balance).own(ids, units, layer)
 
 
@@ -161,21 +162,30 @@ class MaskRule:
 
 
 def check_ids(ids: Tensor | None) -> Tensor:
-    """`ids` if they can be example ids, else a TurnOverError that says why not."""
+    """`ids` if they can be example ids, unsigned ones as int64, else a TurnOverError that says why not."""
     if ids is None:
         raise TurnOverError(
-            "example ids are missing: pass ids, an integer tensor with the permanent id of each example"
+            "example ids are missing: pass ids, an integer tensor with the permanent id of each example, such as its "
+            "position in torch.arange(n) for n examples"
         )
     if not isinstance(ids, Tensor):
-        raise TurnOverError(f"ids must be a tensor of integers, got {type(ids).__name__}")
+        raise TurnOverError(f"ids must be a tensor of integers, got {type(ids).__name__}: give torch.as_tensor(ids)")
     if ids.dtype == torch.bool or ids.is_floating_point() or ids.is_complex():
-        raise TurnOverError(f"ids must have an integer dtype, got {ids.dtype}: a float cannot hold every id exactly")
+        raise TurnOverError(
+            f"ids must have an integer dtype, got {ids.dtype}, which cannot hold every id exactly: make them "
+            "integers from the start, as torch.arange(n) is for n examples"
+        )
     if ids.dim() != 1:
-        raise TurnOverError(f"ids must have one dimension, [batch], got shape {tuple(ids.shape)}")
-    message = "ids must not be negative: an id is the permanent index of an example in its dataset"
+        raise TurnOverError(f"ids must have one dimension, [batch], got shape {tuple(ids.shape)}: give ids.ravel()")
+    if unsigned := ids.dtype in _UNSIGNED:  # for which PyTorch has next to no arithmetic
+        ids = ids.long()  # 2^63 and more become negative
+    message = (
+        "ids must not be negative, nor 2^63 or more: an id is the permanent index of an example in its dataset, as "
+        "torch.arange(n) gives for n examples"
+    )
     if ids.device.type == "cpu":
         if len(ids) and int(ids.min()) < 0:
-            raise TurnOverError(f"{message}; got {int(ids.min())}")
+            raise TurnOverError(f"{message}; got {int(ids.min()) + (unsigned << 64)}")
     else:
         torch._assert_async((ids >= 0).all(), message)  # checked without a wait
     return ids
