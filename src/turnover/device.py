@@ -3,8 +3,7 @@
 import logging
 import multiprocessing
 import re
-import resource
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from functools import cache
 from typing import Literal
 
@@ -31,7 +30,12 @@ def resolve(name: str) -> torch.device:
     """
     if name == "auto":
         name = f"cuda:{_turn() % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
-    device = torch.device(name)
+    try:
+        device = torch.device(name)
+        if device.type != "cuda":
+            torch.zeros(1, device=device).item()  # not of a device that holds no numbers, either
+    except Exception:  # every kind of device has its own
+        raise RefusedInput(f"device = {name!r}: this machine has no such device; try auto or cpu") from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise RefusedInput(
             f"device = {name!r}: this machine has {torch.cuda.device_count()} CUDA devices; try auto or cpu"
@@ -84,8 +88,12 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
 
 
 def peak_memory(device: torch.device) -> dict[str, int]:
-    """Peak memory of this process so far in bytes: resident on the host, allocated on a GPU."""
-    peak = {"host": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+    """Peak memory of this process so far in bytes: resident on the host, if the system tells; allocated on a GPU."""
+    peak = {}
+    with suppress(ModuleNotFoundError):
+        import resource  # of Unix alone
+
+        peak["host"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     if device.type == "cuda":
         peak["device"] = torch.cuda.max_memory_allocated(device)
     return peak
