@@ -52,6 +52,11 @@ def attach(
     """
     if hasattr(model, "_orig_mod"):
         raise TurnOverError("attach turn-over dropout first and compile afterwards: torch.compile(attach(model))")
+    if scripted := [name for name, each in model.named_modules() if isinstance(each, torch.jit.ScriptModule)]:
+        raise TurnOverError(
+            f"{scripted[0] or 'the network'} is scripted or traced by torch.jit, which hides its activations, so they "
+            "would stay unmasked: attach turn-over dropout to the network as it was before torch.jit"
+        )
     if any(hasattr(module, ATTRIBUTE) for module in model.modules()):
         raise TurnOverError(f"{type(model).__name__} has turn-over dropout attached already: call detach(model) first")
     modules = dict(model.named_modules())
