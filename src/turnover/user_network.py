@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from turnover.errors import RefusedInput
 from turnover.seeding import seeded
@@ -34,7 +35,43 @@ def new_network(make_model: Callable[[], nn.Module], seed: int, device: torch.de
             raise RefusedInput(f"make_model must need no arguments; called without any, it says: {error}") from error
     if not isinstance(model, nn.Module) or not any(True for _ in model.parameters()):
         raise RefusedInput(f"make_model() gives a {type(model).__name__}: must be an nn.Module with parameters")
+    refuse_untrainable(model, "make_model() gives a network")
     return model.to(device)
+
+
+def refuse_untrainable(model: nn.Module, told: str = "the network is one") -> None:
+    """Refuse a network whose parameters can have no gradients.
+
+    Raises:
+        RefusedInput: all are frozen, or some are lazy or were made in inference mode.
+    """
+    if not any(each.requires_grad for each in model.parameters()):
+        raise RefusedInput(
+            f"{told} without a trainable parameter, requires_grad is False for all: set it for those that are to be "
+            "trained, model.requires_grad_(True) for all"
+        )
+    if any(is_lazy(each) for each in model.parameters()):
+        raise RefusedInput(
+            f"{told} with lazy layers, whose weights are not made yet: give the layers their sizes, or run it once "
+            "before it is given, model(torch.as_tensor(x[:2]))"
+        )
+    if any(each.is_inference() for each in model.parameters()):
+        raise RefusedInput(
+            f"{told} made in torch.inference_mode, which can have no gradients: make it outside, or give "
+            "copy.deepcopy(model), made outside"
+        )
+
+
+def taken_by(model: nn.Module) -> tuple[torch.device, torch.dtype]:
+    """The device of a network's inputs, and their dtype if they are floats; those of its first parameter.
+
+    Raises:
+        RefusedInput: it has no parameters.
+    """
+    first = next(model.parameters(), None)
+    if first is None:
+        raise RefusedInput(f"the network, a {type(model).__name__}, has no parameters: give one that can be trained")
+    return first.device, first.dtype.to_real()
 
 
 def refuse_shared(one: nn.Module, other: nn.Module) -> None:
@@ -47,6 +84,6 @@ def refuse_shared(one: nn.Module, other: nn.Module) -> None:
     if shared:
         raise RefusedInput(
             f"make_model() gives the same network again, or one with {len(shared)} of the same parameters: every seed "
-            "must start from weights of its own, so make the layers inside the function, and copy.deepcopy what is "
-            "pretrained"
+            "must start from weights of its own, so make the layers inside the function, or return "
+            "copy.deepcopy(model) of what is pretrained"
         )
