@@ -12,9 +12,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 import yaml
 
 import turnover
+from turnover.device import peak_memory
 from turnover.tables import METRICS, METRICS_COLUMNS, SCORE_COLUMNS, SUBSET_COLUMNS, Metric, write_metrics
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,7 +30,7 @@ ROOMS = """
     integrity manifest locking stopping seeding store scratch tables statistics dashboard tracking showing
     products cores mask_kernel masks masked_relu masking activation_modules interception compiled recomputation
     untouched watched_pass verification_report looking verification training_record dropout device examples
-    data evaluation user_data user_network
+    data evaluation missing user_arrays user_data user_network
     models training dynamics scores subsets
     material choice parts gradient_tracking score_tables watching member_file members ensemble second_split
     named_estimators own_data pipeline run
@@ -187,6 +189,30 @@ def test_importing_the_package_does_not_import_torch() -> None:
 def test_what_runs_before_a_cached_or_refused_run_does_not_import_torch() -> None:
     rooms = "cli, config, experiments, plan, run, store"
     assert in_a_new_process(f"import sys; from turnover import {rooms}; print('torch' in sys.modules)") == "False"
+
+
+def test_the_python_api_needs_no_module_of_unix() -> None:
+    code = """
+import sys
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("resource", "fcntl", "termios", "pwd", "grp"):
+            raise ModuleNotFoundError(name)
+for name in ("resource", "fcntl", "termios", "pwd", "grp"):
+    sys.modules.pop(name, None)
+sys.meta_path.insert(0, Hidden())
+import turnover
+names = [getattr(turnover, name).__name__ for name in turnover.__all__]
+import torch
+from torch import nn
+from turnover.device import peak_memory
+def make_model():
+    return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+table = turnover.memorization(make_model, torch.rand(8, 4), torch.arange(8) % 2, 1, 0.1, seeds=1, progress=False)
+print(names == turnover.__all__, len(table), peak_memory(torch.device("cpu")))
+"""
+    assert in_a_new_process(code) == "True 8 {}"
+    assert peak_memory(torch.device("cpu"))["host"] > 1_000_000
 
 
 def test_every_public_name_resolves() -> None:

@@ -32,12 +32,14 @@ from turnover.training.loop import Observer, steps_per_epoch, train
 from turnover.training.optimizers import build as build_optimizer
 from turnover.training.predictions import Predictions
 from turnover.user_data import refuse_unsuited, user_examples
-from turnover.user_network import new_network, refuse_shared
+from turnover.user_network import new_network, refuse_shared, taken_by
 from turnover.watching import Watch
 
 _SEEDS = 10  # networks whose scores are averaged, unless they are asked for
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def memorization(
     make_model: Callable[[], nn.Module],
     x: Any,
@@ -93,6 +95,7 @@ def memorization(
 
     Raises:
         RefusedInput: data that do not suit each other or the network, options out of range. Says what to do.
+        TurnOverError: turn-over dropout cannot be attached to such a network.
         RunFailed: a loss became NaN or infinite.
     """
     scoring = by_name(estimator, _whole(epochs), dict(options or {}))
@@ -105,7 +108,7 @@ def memorization(
     chosen = _seeds(seeds, 1 if name in ("subsampling", "confident_learning") else _SEEDS)
     where = resolve(device)
     probe = new_network(make_model, 0)
-    examples = user_examples(x, y, ids, device=where, dtype=next(probe.parameters()).dtype)
+    examples = user_examples(x, y, ids, device=where, dtype=taken_by(probe)[1])
     if len(examples) and len(examples.labels.unique()) < 2:
         raise RefusedInput(f"y holds class {int(examples.labels[0])} alone: two classes are needed at least")
     in_precision = settle(precision, where)

@@ -1,50 +1,53 @@
-"""Tensors and arrays of a user as examples; whatever is wrong with them is told with what to do about it."""
+"""Tensors and arrays of a user as examples; what does not suit each other or the network is told, and what to do."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
 from turnover.errors import RefusedInput
 from turnover.examples import Examples
+from turnover.missing import Given, some
 from turnover.untouched import untouched
-
-_NAMED = 5  # positions or ids that a message names
+from turnover.user_arrays import ids_of, inputs_of, labels_of
 
 
 def user_examples(x: Any, y: Any, ids: Any, *, device: torch.device, dtype: torch.dtype) -> Examples:
     """Tensors or arrays of a user as examples; inputs that are floats get the network's dtype.
 
     Raises:
-        RefusedInput: lengths differ, x is no array of finite numbers, labels are no class numbers from 0, an id occurs
-            twice.
+        RefusedInput: lengths differ, x is no array of finite numbers, labels are no class numbers from 0, a label or an
+            id is missing, an id occurs twice.
     """
-    inputs, labels = _inputs(x, device, dtype), _labels(y, device)
-    if len(inputs) != len(labels):
-        raise RefusedInput(
-            f"x and y must be of one length: x has {len(inputs)} rows and y {len(labels)}; "
-            "give one class number for each row of x"
-        )
+    given = {"x": x, "y": y} if ids is None else {"x": x, "y": y, "ids": ids}
+    inputs, labels = _batch(given, device, dtype)
     if ids is None:
-        positions = torch.arange(len(inputs), device=device)
-    else:
-        positions = _tensor("ids", ids, device)
-        if positions.shape != labels.shape:
-            raise RefusedInput(
-                f"ids must be of one length with x: x has {len(inputs)} rows, ids has shape {tuple(positions.shape)}; "
-                "leave ids out to number the examples by their position"
-            )
-        kinds, counts = positions.unique(return_counts=True)
-        if len(kinds) < len(positions):
-            raise RefusedInput(
-                f"ids must differ, or examples would share their masks and their rows: {_some(kinds[counts > 1])} "
-                "come more than once; leave ids out to number the examples by their position"
-            )
+        return Examples(inputs, labels, torch.arange(len(inputs), device=device))
+    positions = ids_of(given, device)
+    kinds, counts = positions.unique(return_counts=True)
+    if len(kinds) < len(positions):
+        raise RefusedInput(
+            f"ids must differ, or examples would share their masks and their rows: {some(kinds[counts > 1])} "
+            "come more than once; leave ids out to number the examples by their position"
+        )
     return Examples(inputs, labels, positions)
+
+
+def user_batch(x: Any, y: Any, *, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Inputs and labels of a batch, as `user_examples` takes them; numbers on a GPU are not looked at, it would wait.
+
+    Raises:
+        RefusedInput: as `user_examples`, or there are no examples.
+    """
+    given = [each for each in (x, y) if isinstance(each, Tensor) and each.device.type != "cpu"]
+    if len(given) == 2 and y.shape == x.shape[:1] and not (y.is_floating_point() or y.dtype == torch.bool):
+        inputs, labels = x.to(dtype) if x.is_floating_point() else x, y.long()
+    else:
+        inputs, labels = _batch({"x": x, "y": y}, device, dtype)
+    if not len(inputs):
+        raise RefusedInput("x and y have no rows: at least one example is needed")
+    return inputs, labels
 
 
 def refuse_unsuited(
@@ -110,7 +113,7 @@ def _logits(model: nn.Module, examples: Examples, count: int, *, training: bool)
     mode = "training" if training else "evaluation"
     inputs = few.prepare(few.inputs)
     try:
-        with untouched(model), torch.no_grad():
+        with untouched(model, quiet=False), torch.no_grad():
             logits: Any = model.train(training)(inputs)
     except Exception as error:  # whatever a network raises
         whole = "" if few.inputs.is_floating_point() else "; if it needs floats, give x.astype('float32')"
@@ -136,77 +139,11 @@ def _no_single(sizes: Collection[int], batch_size: int) -> bool:
     return all(_last_batch(size, batch_size) > 1 for size in sizes)
 
 
-def _inputs(x: Any, device: torch.device, dtype: torch.dtype) -> Tensor:
-    if isinstance(x, pd.DataFrame | pd.Series):
+def _batch(given: Given, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    inputs, labels = inputs_of(given, device, dtype), labels_of(given, device)
+    if len(inputs) != len(labels):
         raise RefusedInput(
-            f"x is a {type(x).__name__}: give its numbers as an array, x.to_numpy(dtype='float32'), "
-            "after turning columns of text into numbers"
+            f"x and y must be of one length: x has {len(inputs)} rows and y {len(labels)}; "
+            "give one class number for each row of x"
         )
-    if isinstance(x, Dataset | DataLoader):
-        raise RefusedInput(
-            f"x is a {type(x).__name__}: give all of its inputs as one tensor, and y as another: "
-            "x = torch.stack([each for each, _ in dataset]), y = torch.tensor([label for _, label in dataset])"
-        )
-    inputs = _tensor("x", x, device)
-    if inputs.dim() == 0:
-        raise RefusedInput("x must hold a row for each example, got a single number")
-    if inputs.dtype.is_complex:
-        raise RefusedInput(f"x must hold real numbers, got {inputs.dtype}: give torch.view_as_real(x), for example")
-    if inputs.is_floating_point():
-        finite = inputs.isfinite()
-        if not finite.all():
-            rows = (~finite).flatten(1).any(1) if inputs.dim() > 1 else ~finite
-            raise RefusedInput(
-                f"x has {int((~finite).sum())} values that are NaN or infinite, in {int(rows.sum())} rows, the first "
-                f"of them {_some(rows.nonzero()[:, 0])}: remove these rows from x and y, or fill them in"
-            )
-        inputs = inputs.to(dtype)
-    return inputs
-
-
-def _labels(y: Any, device: torch.device) -> Tensor:
-    number_them = "number the classes: classes, y = numpy.unique(y, return_inverse=True)"
-    if isinstance(y, pd.DataFrame):
-        raise RefusedInput("y is a DataFrame: give the column of class numbers alone, y['label'].to_numpy()")
-    if not isinstance(y, Tensor):
-        y = np.asarray(y)
-        if y.dtype.kind not in "biuf":  # strings, objects, dates
-            raise RefusedInput(
-                f"y must hold class numbers, integers from 0; it holds {y.ravel()[:3].tolist()} ({y.dtype}): "
-                + number_them
-            )
-    labels = _tensor("y", y, device)
-    if labels.dim() != 1:
-        one_hot = ": for one-hot rows give y.argmax(1)" if labels.dim() == 2 and labels.shape[1] > 1 else ""
-        column = ": give y.ravel()" if labels.dim() == 2 and labels.shape[1] == 1 else ""
-        raise RefusedInput(f"y must be of one dimension, [n], got shape {tuple(labels.shape)}{one_hot or column}")
-    if labels.is_floating_point() or labels.dtype in (torch.bool, torch.complex64, torch.complex128):
-        whole = labels.dtype == torch.bool or bool((labels == labels.round()).all())
-        raise RefusedInput(
-            f"y must hold class numbers, integers from 0; its dtype is {labels.dtype}: "
-            + (
-                "give y.astype('int64')"
-                if whole
-                else "targets that are no classes have no cross-entropy, " + number_them
-            )
-        )
-    labels = labels.long()
-    if len(labels) and int(labels.min()) < 0:
-        raise RefusedInput(f"y must hold class numbers, integers from 0; it holds {int(labels.min())}: {number_them}")
-    return labels
-
-
-def _tensor(name: str, values: Any, device: torch.device) -> Tensor:
-    try:
-        if not isinstance(values, Tensor):
-            values = np.require(values, requirements="W")  # a copy only of what cannot be written to, as pandas gives
-        return torch.as_tensor(values, device=device)
-    except (TypeError, ValueError) as error:
-        raise RefusedInput(
-            f"{name} must be an array or tensor of numbers, got {type(values).__name__}: {error}"
-        ) from None
-
-
-def _some(values: Tensor) -> str:
-    more = f" and {len(values) - _NAMED} more" if len(values) > _NAMED else ""
-    return ", ".join(str(value) for value in values[:_NAMED].tolist()) + more
+    return inputs, labels

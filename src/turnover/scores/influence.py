@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from turnover.dropout import attached
 from turnover.evaluation import evaluate, evaluation_mode, flipped, own
 from turnover.examples import Examples
-from turnover.masks import check_ids
 from turnover.training_record import untrained
-from turnover.user_data import user_examples
+from turnover.user_arrays import ids_of
+from turnover.user_data import refuse_unsuited, user_examples
+from turnover.user_network import taken_by
 
 log = logging.getLogger("turnover")
 
@@ -37,9 +38,10 @@ def influence(model: nn.Module, x: Any, y: Any, ids: Any) -> Tensor:
     Returns:
         Influences on the model's device, in float32 or float64; positive: training on z_i helped z_t.  # [t, i]
     """
-    parameter = next(model.parameters())
-    others = user_examples(x, y, None, device=parameter.device, dtype=parameter.dtype)
-    trained = check_ids(torch.as_tensor(ids, device=parameter.device))
+    device, dtype = taken_by(model)
+    others = user_examples(x, y, None, device=device, dtype=dtype)
+    refuse_unsuited(model, others)
+    trained = ids_of({"ids": ids}, device)
     if why := untrained(model, trained):
         log.warning("%s", why)
     with torch.no_grad(), evaluation_mode(model):
