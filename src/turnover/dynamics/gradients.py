@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -19,8 +19,10 @@ from turnover.dropout import branches
 from turnover.dynamics.capture import Capture
 from turnover.dynamics.compound import merge
 from turnover.dynamics.factors import Factor, Rows, wide
-from turnover.errors import TurnOverError
+from turnover.errors import RefusedInput, TurnOverError
 from turnover.masking import Branch
+from turnover.user_data import user_batch
+from turnover.user_network import refuse_untrainable, taken_by
 
 log = logging.getLogger("turnover")
 
@@ -77,10 +79,12 @@ class Backend(Protocol):
         """The gradients of the losses of a batch."""
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def gradients(
     model: nn.Module,
-    x: Tensor,
-    y: Tensor,
+    x: Any,
+    y: Any,
     branch: Branch | None = None,
     *,
     precision: Precision = "float32",
@@ -95,8 +99,8 @@ def gradients(
 
     Args:
         model: whose output is logits, with the batch as first dimension.
-        x: inputs  # [batch, ...]
-        y: class numbers  # int64 [batch]
+        x: inputs, ready for the network: a tensor or array.  # [batch, ...]
+        y: class numbers from 0.  # [batch]
         branch: run each example through this sub-network; None or `full`: the full network.
         check: compare a random weighting of all gradients with plain autograd, at the cost of a backward pass;
             parameters that fail are found one example at a time.
@@ -104,14 +108,14 @@ def gradients(
 
     Raises:
         TurnOverError: the examples of the batch influence each other, as in batch normalisation in training mode.
+        RefusedInput: data that do not suit each other or the network, which may have nothing to train.
     """
-    with (
-        torch.enable_grad(),
-        Capture(model, len(x)) as seen,
-        inside(model, branch),
-        autocast(x.device, precision),
-    ):
+    refuse_untrainable(model)
+    device, dtype = taken_by(model)
+    x, y = user_batch(x, y, device=device, dtype=dtype)
+    with Capture(model, len(x)) as seen, inside(model, branch), autocast(x.device, precision):
         logits = model(x)  # [batch, classes]
+    _refuse_unsuited(logits, y)
     if check and not model.training:
         with autocast(x.device, precision):
             _refuse_mixing(model, x, branch, logits)
@@ -123,6 +127,7 @@ def inside(model: nn.Module, branch: Branch | None) -> AbstractContextManager[No
     return nullcontext() if branch is None or branch.ids is None else branches(model, [branch])
 
 
+@torch.enable_grad()
 def finish(
     model: nn.Module,
     seen: Capture,
@@ -217,6 +222,19 @@ def _deviating(found: Gradients, trainable: dict[str, nn.Parameter], losses: Ten
         if difference > relative * expected.double().norm() + absolute * total:
             deviating.add(name)
     return deviating
+
+
+def _refuse_unsuited(logits: Tensor, y: Tensor) -> None:
+    if logits.dim() != 2 or len(logits) != len(y):
+        raise RefusedInput(
+            f"the network must give logits [batch, classes], one row for each row of x; for {len(y)} rows it gives "
+            f"{tuple(logits.shape)}"
+        )
+    if y.device.type == "cpu" and (highest := int(y.max())) >= logits.shape[1]:  # a GPU would wait, and says so itself
+        raise RefusedInput(
+            f"y holds class {highest}, but the network gives {logits.shape[1]} logits, of classes 0 to "
+            f"{logits.shape[1] - 1}: give the class numbers that it was trained on"
+        )
 
 
 @torch.no_grad()
