@@ -11,6 +11,8 @@ from tqdm.auto import tqdm
 
 from turnover.audit.folders import files_of, read_image
 from turnover.errors import RefusedInput
+from turnover.missing import refuse_missing, remove
+from turnover.user_arrays import one_column
 from turnover.values import size as amount
 
 MOST_BYTES = 4_000_000_000  # of all inputs together, unpacked
@@ -117,39 +119,71 @@ def _npz(path: Path) -> Collection:
         told = (
             "holds Python objects, which are not read as they could run code" if "pickle" in str(error) else str(error)
         )
-        raise RefusedInput(f"data = {path}: {told}; save plain arrays: x.astype('uint8'), y.astype(str)") from None
+        raise RefusedInput(
+            f"data = {path}: {told}; save plain arrays: x.astype('uint8'), y.astype(str), or x.astype('float32') if x "
+            "is not all whole numbers from 0 to 255, and y.astype(bytes) if y holds bytes"
+        ) from None
     arrays = {name: array for name, array in arrays.items() if isinstance(array, np.ndarray)}  # else raw bytes
     if not {"x", "y"} <= set(arrays):
-        raise RefusedInput(f"data = {path}: needs arrays x and y, and may have ids; it has {there or 'none'}")
+        raise RefusedInput(
+            f"data = {path}: needs arrays x and y, and may have ids; it has {there or 'none'}: name them, "
+            "numpy.savez('data.npz', x=x, y=y)"
+        )
     x, y = arrays["x"], arrays["y"]
     names = arrays.get("ids", np.arange(len(x) if x.ndim else 0))
     for name, array in (("y", y), ("ids", names)):
         if x.ndim < 2 or array.shape != x.shape[:1] or not len(x):
             raise RefusedInput(
                 f"data = {path}: x must be [n, ...] and {name} [n], with n at least 1; got {x.shape} and {array.shape}"
+                + (f": {one_column(name, array, arrays)}" if array.shape[1:] and len(array) else "")
             )
+        try:
+            refuse_missing(name, arrays | {name: array})
+        except RefusedInput as error:
+            raise RefusedInput(f"data = {path}: {error}") from None
+    y, names = _decoded(path, "y", y), _decoded(path, "ids", names)
     if y.dtype.kind not in "iubU":
-        raise RefusedInput(f"data = {path}: y must hold class numbers or names, got {y.dtype}; give y.astype('int64')")
+        whole = y.dtype.kind == "f" and bool(((y == y.round()) & (abs(y) < 2**53)).all())
+        kind = "'int64'" if whole else "str"
+        raise RefusedInput(f"data = {path}: y must hold class numbers or names, got {y.dtype}; give y.astype({kind})")
     if len(np.unique(names)) < len(names):
         raise RefusedInput(f"data = {path}: ids must differ; leave them out to name examples by their row")
     classes, labels = np.unique(y, return_inverse=True)
     return Collection(
-        _values(path, x), labels.astype(np.int64), tuple(map(str, classes.tolist())), tuple(map(str, names.tolist()))
+        _values(path, x, arrays),
+        labels.astype(np.int64),
+        tuple(map(str, classes.tolist())),
+        tuple(map(str, names.tolist())),
     )
 
 
-def _values(path: Path, x: np.ndarray) -> np.ndarray:
+def _decoded(path: Path, name: str, values: np.ndarray) -> np.ndarray:
+    """Bytes as the text that they are, anything else as it is."""
+    try:
+        return np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values
+    except UnicodeDecodeError as error:
+        raise RefusedInput(
+            f"data = {path}: {name} holds bytes that are no UTF-8 ({error}); give numpy.char.decode({name}, 'latin-1') "
+            "or what they are written in"
+        ) from None
+
+
+def _values(path: Path, x: np.ndarray, arrays: dict[str, np.ndarray]) -> np.ndarray:
     """uint8 or float32, [n, channels, height, width] or [n, features]."""
     if x.dtype.kind not in "iubf":
-        raise RefusedInput(f"data = {path}: x must hold numbers, got {x.dtype}")
+        raise RefusedInput(
+            f"data = {path}: x must hold numbers, got {x.dtype}: give x.astype('float32'), after turning what is no "
+            "number into one"
+        )
     if x.dtype != np.uint8:
         with warnings.catch_warnings(action="ignore"):  # what overflows float32 is told below
             x = x.astype(np.float32)
         if not np.isfinite(x).all():
+            keep = "numpy.isfinite(x.astype('float32')).reshape(len(x), -1).all(1)"
             rows = (~np.isfinite(x).reshape(len(x), -1).all(1)).nonzero()[0]
             raise RefusedInput(
                 f"data = {path}: {len(rows)} rows of x have values that are NaN, infinite or above 3e38, the first is "
-                f"row {rows[0]}; remove them from x and y"
+                f"row {rows[0]}; {remove(arrays, keep)}"
             )
     match x.ndim:
         case 2:
