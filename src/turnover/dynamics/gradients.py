@@ -79,8 +79,7 @@ class Backend(Protocol):
         """The gradients of the losses of a batch."""
 
 
-@torch.inference_mode(False)
-@torch.enable_grad()
+@torch.inference_mode(False)  # turns gradients on as well, where they are off
 def gradients(
     model: nn.Module,
     x: Any,
@@ -127,7 +126,6 @@ def inside(model: nn.Module, branch: Branch | None) -> AbstractContextManager[No
     return nullcontext() if branch is None or branch.ids is None else branches(model, [branch])
 
 
-@torch.enable_grad()
 def finish(
     model: nn.Module,
     seen: Capture,
