@@ -76,7 +76,7 @@ class Mixes(nn.Module):
 
 def test_a_network_that_mixes_its_batch_is_refused_before_it_is_scored() -> None:
     model = turnover.attach(Mixes().double())
-    with pytest.raises(TurnOverError, match="mixes the examples of a batch in head"):
+    with pytest.raises(TurnOverError, match="head of Mixes mixes the examples of a batch"):
         evaluate(model, examples(), (own, flipped, full))
     assert len(evaluate(model, examples(), (full,))) == 1, "nothing is masked, so nothing can go wrong"
 

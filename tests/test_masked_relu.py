@@ -83,6 +83,8 @@ def test_every_spelling_has_the_same_gradients(spelling: str, frozen: bool) -> N
 def test_what_is_kept_for_the_backward_pass(grad: bool) -> None:
     """One tensor of the activations' size beside the inputs: the masked activations, which the next layer keeps too."""
     net = turnover.attach(Net("module"))
+    with turnover.own(net, torch.arange(4)):  # the first pass looks at the network
+        net(torch.randn(4, 6))
     kept: list[tuple[int, ...]] = []
 
     def pack(tensor: Tensor) -> Tensor:

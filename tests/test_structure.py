@@ -28,8 +28,9 @@ ROOMS = """
     errors facts values numbers
     options estimators config_checks config refusals
     integrity manifest locking stopping seeding store scratch tables statistics dashboard tracking showing
-    products cores mask_kernel masks masked_relu masking activation_modules interception compiled recomputation
-    untouched watched_pass verification_report looking verification training_record dropout device examples
+    products cores mask_kernel masks masked_relu masking untouched activation_modules layer_functions interception
+    recomputation watched_pass verification_report reach looking verification compiled training_record dropout
+    device examples
     data evaluation missing user_arrays user_data user_network
     models training dynamics scores subsets
     material choice parts gradient_tracking score_tables watching member_file members ensemble second_split

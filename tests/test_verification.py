@@ -275,7 +275,7 @@ def test_a_mask_of_few_parameters_is_told_once(caplog: pytest.LogCaptureFixture)
         with turnover.own(network, IDS):
             network(torch.randn(6, 7, 5))
     [message] = [each for each in caplog.messages if "Recurrent" in each]
-    assert "inner hide theirs" in message
+    assert "those inside of inner cannot be seen" in message
     assert "inner.weight_ih_l0" in message
     assert turnover.verify(network, torch.randn(6, 7, 5), IDS).hidden == ("inner",)
     chosen = turnover.attach(nn.Sequential(Recurrent(), nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 4)), layers=["2"])
@@ -287,26 +287,42 @@ def test_a_mask_of_few_parameters_is_told_once(caplog: pytest.LogCaptureFixture)
 class Normalised(nn.Module):
     def __init__(self, norm: nn.Module) -> None:
         super().__init__()
-        self.enter, self.norm, self.leave = nn.Linear(8, 16), norm, nn.Linear(16, 4)
+        self.enter, self.norm, self.leave = nn.Conv2d(3, 16, 3), norm, nn.Linear(16, 4)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.leave(F.relu(self.norm(self.enter(x))))
+        return self.leave(F.relu(self.norm(self.enter(x))).mean((2, 3)))
+
+
+def learnt_by_flipped_units(network: nn.Module) -> float:
+    """How much another image of the first example changes the gradient of the units that it never trains."""
+    torch.manual_seed(1)
+    x = torch.randn(6, 3, 8, 8, dtype=torch.float64)
+    other = torch.cat([torch.randn(1, 3, 8, 8, dtype=torch.float64), x[1:]])
+    found = []
+    for images in (x, other):
+        with turnover.own(network, IDS):
+            found.append(gradients(network, network(images))["enter.weight"])
+    outside = ~turnover.mask(IDS[:1], 16, 0, 0)[0]
+    return float((found[0] - found[1])[outside].norm() / found[0][outside].norm())
 
 
 def test_batch_statistics_are_told_once_and_their_advice_helps(caplog: pytest.LogCaptureFixture) -> None:
-    x = torch.randn(6, 8)
-    network = turnover.attach(Normalised(nn.BatchNorm1d(16)))
-    for _ in range(2):
-        with turnover.own(network, IDS):
-            network(x)
+    x = torch.randn(6, 3, 8, 8, dtype=torch.float64)
+    network = turnover.attach(Normalised(nn.BatchNorm2d(16)).double())
+    assert learnt_by_flipped_units(network) > 1e-3
     [message] = [each for each in caplog.messages if "statistics" in each]
     assert "Normalised normalises by the statistics of the batch in norm" in message
-    assert "nn.GroupNorm" in message
-    assert "module.eval() after model.train()" in message
+    assert "(module.eval() after model.train())" in message
+    assert "nn.InstanceNorm2d" in message
     assert turnover.verify(network, x, IDS).mixing == ("norm",)
     network.norm.eval()
-    assert turnover.verify(network, x, IDS).mixing == ()
-    assert turnover.verify(turnover.attach(Normalised(nn.GroupNorm(4, 16))), x, IDS).mixing == ()
+    alone = turnover.attach(Normalised(nn.InstanceNorm2d(16)).double())
+    for advised in (network, alone):
+        assert turnover.verify(advised, x, IDS).mixing == ()
+        assert learnt_by_flipped_units(advised) < 1e-12
+    grouped = turnover.verify(turnover.attach(Normalised(nn.GroupNorm(4, 16)).double()), x, IDS)
+    assert grouped.mixing == ()
+    assert "enter.weight" in grouped.unshielded, "its units learn through the statistics of their group"
     y = torch.arange(6) % 4
     assert turnover.score(network, x, y, IDS).attrs["leakage"]["batch_statistics"] == ("norm",)
     assert "statistics of a batch" in turnover.score(network, x, y, IDS).attrs["leakage"]["message"]
@@ -465,6 +481,35 @@ def test_compiled_networks_know_their_activation_modules() -> None:
         assert torch.allclose(compiled(x), expected, rtol=1e-10)
 
 
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor")
+def test_a_network_that_is_only_ever_compiled_is_looked_at_too() -> None:
+    network = turnover.attach(Sequences(False))
+    torch._dynamo.reset()
+    compiled = cast(nn.Module, torch.compile(network, backend="aot_eager"))
+    with pytest.raises(TurnOverError, match="batch_first=True"), turnover.own(compiled, torch.arange(8)):
+        compiled(torch.randn(8, 8))
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_compiling_hides_a_checkpoint_which_is_refused(reentrant: bool) -> None:
+    class Inside(Checkpointed):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(torch.utils.checkpoint.checkpoint(self.body, x, use_reentrant=reentrant))
+
+    torch.manual_seed(0)
+    network = turnover.attach(Inside().double())
+    x = torch.randn(6, 8, dtype=torch.float64, requires_grad=True)
+    torch._dynamo.reset()
+    compiled = cast(nn.Module, torch.compile(network, backend="aot_eager"))
+    with (
+        pytest.raises(TurnOverError, match=r"hides 2 of the 2 .* outside of checkpoints, or do not compile"),
+        turnover.own(compiled, IDS),
+    ):
+        compiled(x)
+    with turnover.own(network, IDS):
+        assert gradients(network, network(x)).keys() == {name for name, _ in network.named_parameters()}
+
+
 # --- a look leaves no trace ---
 
 
@@ -588,7 +633,7 @@ def test_score_knows_what_was_trained(told: Callable[[nn.Module], list[str]]) ->
     assert told(network) == []
     assert told(copy.deepcopy(network)) == []
     train(network, x, y, None, steps=20)
-    assert "updated without turnover.own" in told(network)[0]
+    assert "20 of 26 training passes of Checkpointed ran outside of turnover.own" in told(network)[0]
 
     never = turnover.attach(Checkpointed())
     train(never, x, y, None)

@@ -3,6 +3,7 @@
 import logging
 import multiprocessing
 import re
+import sys
 from contextlib import AbstractContextManager, suppress
 from functools import cache
 from typing import Literal
@@ -93,7 +94,7 @@ def peak_memory(device: torch.device) -> dict[str, int]:
     with suppress(ModuleNotFoundError):
         import resource  # of Unix alone
 
-        peak["host"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        peak["host"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     if device.type == "cuda":
         peak["device"] = torch.cuda.max_memory_allocated(device)
     return peak

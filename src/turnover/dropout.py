@@ -63,10 +63,13 @@ def attach(
     for name in layers or []:
         if name not in modules:
             raise TurnOverError(f"layers: no module is named {name!r}; there are {', '.join(filter(None, modules))}")
+        if type(modules[name]).forward is nn.Module.forward:
+            inside = ", ".join(f"{name}.{each}" for each, _ in modules[name].named_children())
+            raise TurnOverError(f"layers: {name!r} is a list of modules and never runs itself; name them: {inside}")
     if layers is not None and not layers:
         raise TurnOverError("layers = []: name at least one module, or None for every hidden activation")
     state = TurnOverDropout(MaskRule(p, seed, groups, balance), type(model).__name__)
-    state.chosen, state.record = layers is not None, TrainingRecord()
+    state.layers, state.record = layers, TrainingRecord()
     # a layer's own hooks run inside the root's: the root's are registered first and last
     state.handles.append(model.register_forward_pre_hook(partial(look_once, state), with_kwargs=True))
     state.handles.append(model.register_forward_pre_hook(state.enter_network, with_kwargs=True))
@@ -78,6 +81,7 @@ def attach(
         state.handles.append(modules[name].register_forward_pre_hook(state.enter_layers))
         state.handles.append(modules[name].register_forward_hook(state.leave_layers))
     state.handles.append(model.register_forward_hook(state.leave_network))
+    state.handles.append(model.register_forward_hook(state.end_network, always_call=True))
     setattr(model, ATTRIBUTE, state)
     return model
 
@@ -123,6 +127,9 @@ def branches(model: nn.Module, wanted: list[Branch]) -> Iterator[None]:
     The batch is repeated at the first masked activation, so everything below it is computed once.
     """
     state = attached(model)
+    if state.wrapper != id(model):
+        _refuse_several(model)
+        state.wrapper = id(model)
     if state.branches:
         raise TurnOverError("own, flipped and branches cannot be nested: leave the first context before the second")
     if torch.compiler.is_compiling():
@@ -136,17 +143,20 @@ def branches(model: nn.Module, wanted: list[Branch]) -> Iterator[None]:
             raise TurnOverError(f"no forward pass of {state.network} ran inside: call the network, not a method of it")
         if state.compiled is not None:
             refuse_hidden_activations(state)
-        [first, *others] = wanted
-        if first.ids is not None and not (others or first.flipped) and torch.is_grad_enabled():
-            _note_training(model, state, first.ids)
+        ids = wanted[0].ids if len(wanted) == 1 and not wanted[0].flipped else None
+        if ids is not None and torch.is_grad_enabled() and has_values(ids):
+            state.record.note(ids)
     finally:
         state.branches, state.running, state.compiled, state.stale = [], False, None, []
 
 
-def _note_training(model: nn.Module, state: TurnOverDropout, ids: Tensor) -> None:
-    parameter = next((each for each in model.parameters() if each.requires_grad), None)
-    if parameter is not None and has_values(ids):
-        state.record.note(ids, parameter)
+def _refuse_several(model: nn.Module) -> None:
+    found = [name or "the whole" for name, module in model.named_modules() if ATTRIBUTE in vars(module)]
+    if len(found) > 1:
+        raise TurnOverError(
+            f"turn-over dropout is attached to {len(found)} parts of {type(model).__name__} ({', '.join(found)}), of "
+            "which one alone would be masked: detach these and attach it to the whole, with layers=[...] if need be"
+        )
 
 
 def attached(model: nn.Module) -> TurnOverDropout:

@@ -1,8 +1,7 @@
 """How turn-over dropout sees a network: every PyTorch function that its forward pass calls is shown to it.
 
 This finds activations whether they are modules or calls such as F.relu, and tells neurons from feature maps by the last
-layer with weights that ran. A module that computes an activation out of several calls, such as GPT-2's GELU, is one
-activation (`activation_modules`).
+layer with weights that ran.
 """
 
 import weakref
@@ -17,23 +16,13 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
-from turnover.activation_modules import ACTIVATIONS, has_values, is_one_activation
+from turnover.activation_modules import has_values, is_activation, is_one_activation
 from turnover.errors import TurnOverError
+from turnover.layer_functions import CONVOLUTIONS, LINEAR, NORMS, OTHER_LAYERS, RELU, from_the_left, unit_dimension
 from turnover.masking import Branch, masked, unseen
 from turnover.masks import MaskRule
 
 ATTRIBUTE = "_turnover"  # of a network
-
-_RELU = frozenset({F.relu, torch.relu, torch.Tensor.relu})
-_LINEAR = frozenset(
-    getattr(place, name)
-    for place in (torch, F, torch.Tensor)
-    for name in "linear bilinear matmul mm bmm addmm baddbmm einsum __matmul__ __rmatmul__".split()
-    if hasattr(place, name)
-)
-_NORMS = frozenset({F.batch_norm, F.group_norm, F.instance_norm})
-_CONVOLUTIONS = frozenset({F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d})
-LAYERS = _LINEAR | _CONVOLUTIONS  # with weights
 
 
 @dataclass(frozen=True)
@@ -54,9 +43,10 @@ class TurnOverDropout:
         self.network = network
         self.handles: list[RemovableHandle] = []
         self.whole: dict[str, bool] = {}  # by name of a module: whether all that it computes is one activation
-        self.chosen = False  # whether `layers` were
+        self.layers: list[str] | None = None  # names of the modules whose activations are masked; None: all
         self.looking = False  # whether the network is only being looked at (`verify`)
         self.look_on: Callable[[Masked], object] | None = None  # is shown every masked activation
+        self.wrapper = 0  # id of the module that `own` was entered with, which holds this turn-over dropout alone
         self.record: Any = None  # a `TrainingRecord`
         self.looked: set[Any] = set()  # modes and shapes of inputs that were verified
         self.mixing: tuple[str, ...] = ()  # modules that mixed the examples of a batch in training
@@ -67,6 +57,7 @@ class TurnOverDropout:
         self.before = 0  # masked activations before the innermost of them
         self.layer = 0  # number of the next activation, counted over all of them, masked or not
         self.widths: tuple[int, int] = (0, 0)  # channels of the last layer with weights, and of the last convolution
+        self.by_rows = False  # whether the last layer with weights was a linear one, whose units come last
         self.channels_first = False  # whether the last layer with weights was a convolution
         self.masked = 0  # masked activations so far
         self.open = False  # a masked activation has not met a layer with weights yet
@@ -74,8 +65,8 @@ class TurnOverDropout:
         self.trace: tuple[int, ...] = ()  # units of every activation so far
         self.expected: tuple[int, ...] | None = None  # the trace of the first pass ever
         self.stale: list[weakref.ref[Tensor]] = []  # activations made in place, whose masked version took their place
-        self.compiled: tuple[nn.Module, Any, Any] | None = None  # network and inputs of a compiled forward pass
-        self.activations: int | None = None  # how many there are, if the network was ever compiled
+        self.spoiled: dict[int, Tensor] = {}  # the same by their memory, while the network is looked at
+        self.compiled: tuple[nn.Module, Any, Any] | None = None  # network and inputs of a compiled pass
 
     @contextmanager
     def at(self, place: dict[str, Any]) -> Iterator[None]:
@@ -89,14 +80,19 @@ class TurnOverDropout:
 
     def place(self) -> dict[str, Any]:
         """Where the forward pass is: everything that changes during one."""
-        names = "branches running inside within before layer widths channels_first masked open passes trace".split()
-        return {name: getattr(self, name) for name in names} | {"stale": list(self.stale)}
+        names = "branches running inside within before layer widths by_rows channels_first masked open passes trace"
+        return {name: getattr(self, name) for name in names.split()} | {"stale": list(self.stale)}
 
     def enter_network(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         """Hook before the network's forward pass."""
+        if self.running:
+            raise TurnOverError(f"{self.network} calls itself, and its masks would be those of one call: unroll it")
+        if not (self.branches or self.looking or torch.compiler.is_compiling()):
+            self.record.plain += module.training and torch.is_grad_enabled()
         if self.branches:
             self.running, self.inside, self.within, self.layer, self.masked = True, 0, 0, 0, 0
             self.widths, self.channels_first, self.open, self.trace, self.stale = (0, 0), False, False, (), []
+            self.by_rows, self.spoiled = False, {}
             if torch.compiler.is_compiling():
                 self.compiled = (module, args, kwargs)
 
@@ -104,8 +100,9 @@ class TurnOverDropout:
         """Hook after the network's forward pass: something was masked, and it was not the output."""
         if not self.branches:
             return
-        self.running, self.stale = False, []
-        self.passes += 1
+        self.running, self.stale, self.passes = False, [], self.passes + 1
+        if torch.compiler.is_compiling():
+            return  # compared with the network itself when the context ends
         if not self.masked:
             raise TurnOverError(
                 f"turn-over dropout masked nothing in {self.network}: no activation function ran in the chosen layers"
@@ -115,8 +112,6 @@ class TurnOverDropout:
                 f"no layer with weights follows the last masked activation of {self.network}, so its output would be "
                 "masked: name the hidden layers in attach(layers=[...])"
             )
-        if torch.compiler.is_compiling():
-            return  # compared with the network itself when the context ends
         self.expected = self.expected or self.trace
         if self.trace != self.expected:
             raise TurnOverError(
@@ -126,6 +121,16 @@ class TurnOverDropout:
                 "in one of them alone, such as auxiliary classifiers (aux_logits=False)"
             )
 
+    def end_network(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        """Hook after the network's forward pass, however it ended."""
+        if self.running:
+            self.running, self.stale = False, []
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy is outside of any context, wherever it is made."""
+        outside = {"branches": [], "running": False, "looking": False, "look_on": None, "compiled": None, "stale": []}
+        return vars(self) | outside | {"spoiled": {}}
+
     def enter_layers(self, module: nn.Module, inputs: Any) -> None:
         """Hook before a module whose activations are masked."""
         self.inside += 1
@@ -134,7 +139,7 @@ class TurnOverDropout:
     def leave_layers(self, module: nn.Module, inputs: Any, output: Any) -> None:
         """Hook after a module whose activations are masked: there were some."""
         self.inside -= 1
-        if self.running and self.masked == self.before:
+        if self.running and self.masked == self.before and not torch.compiler.is_compiling():
             raise TurnOverError(
                 f"turn-over dropout masked nothing in a {type(module).__name__} of {self.network}: no activation "
                 "function ran inside it; it needs one, such as nn.ReLU(), between two layers"
@@ -158,7 +163,7 @@ class TurnOverDropout:
     def fuses(self, function: Any, args: Any, kwargs: Any) -> bool:
         """Whether this call is a ReLU whose mask is applied together with it, forward and backward."""
         return (
-            function in _RELU
+            function in RELU
             and self.inside > 0
             and not self.within
             and len(self.branches) == 1
@@ -169,32 +174,41 @@ class TurnOverDropout:
             and args[0].requires_grad
             and torch.is_grad_enabled()
             and not torch.compiler.is_compiling()
+            and has_values(args[0])
         )
 
-    def after(self, function: Any, args: Any, output: Any, fused: bool = False) -> Any:
+    def after(self, function: Any, args: Any, kwargs: Any, output: Any, fused: bool = False) -> Any:
         """The output of one function call in the forward pass, masked if it is an activation to be masked.
 
         If `fused`, the output is that of a ReLU without a gradient of its own.
         """
-        if self.stale and any(each is one() for one in self.stale for each in args if isinstance(each, Tensor)):
+        if self.stale and any(self._is_stale(each) for each in args if isinstance(each, Tensor)):
             raise TurnOverError(
                 f"{self.network} runs an activation in place and drops its result, so its mask would be lost: "
                 "write x = relu(x), not relu(x)"
             )
-        if function in _CONVOLUTIONS:
-            self.widths, self.channels_first, self.open = (output.shape[1], output.shape[1]), True, False
-        elif function in _LINEAR:
+        if function in CONVOLUTIONS or from_the_left(function, args):
+            width = output.shape[1] if function in CONVOLUTIONS else output.shape[-2]
+            self.widths, self.channels_first, self.open = (width, width), True, False
+            self.by_rows = False
+        elif function in LINEAR:
             self.widths, self.channels_first, self.open = (output.shape[-1], self.widths[1]), False, False
-        elif function in _NORMS and self.channels_first and args[0].dim() > 2:  # of several convolutions' maps, perhaps
-            self.widths = args[0].shape[1], args[0].shape[1]
-        elif function in ACTIVATIONS and not self.within and output.dim() > 1:  # not of a parameter, say a temperature
+            self.by_rows = function in (F.linear, torch.addmm)
+        elif function in OTHER_LAYERS:
+            first = output[0] if isinstance(output, tuple) else output
+            self.widths, self.channels_first, self.open = (first.shape[-1], self.widths[1]), False, False
+        elif function in NORMS and args[0].dim() > 2:
+            _, maps, *_, last = args[0].shape
+            if not self.by_rows or maps == self.widths[0] or last != self.widths[0]:
+                self.widths, self.channels_first = (maps, maps), True
+        elif is_activation(function, args, kwargs) and not self.within and output.dim() > 1:  # not of a temperature
             return self._activated(output, args, fused)
         return output
 
     def _activated(self, output: Tensor, args: Any, fused: bool = False) -> Tensor:
         """The output of the next activation, masked if it is to be."""
         layer, self.layer = self.layer, self.layer + 1
-        channel = self._channel(output)
+        channel = unit_dimension(output, args, self.widths, self.channels_first, self.network)
         self.trace = (*self.trace, output.shape[channel])
         if not self.inside:
             return output
@@ -203,25 +217,17 @@ class TurnOverDropout:
             result = masked(output, self.branches, self.rule, layer, channel, before, self.network)
         if args and output is args[0] and not torch.compiler.is_compiling():
             self.stale.append(weakref.ref(output))
+            if self.looking:  # kept, so that no other tensor gets its memory, and views of it are known too
+                self.spoiled[output.untyped_storage().data_ptr()] = output
         self.masked, self.open = self.masked + 1, True
         if self.look_on is not None:
             self.look_on(Masked(layer, args[0] if fused else output, result, channel))
         return result
 
-    def _channel(self, x: Tensor) -> int:
-        """The dimension whose entries are units: features after a linear layer, maps after a convolution."""
-        if x.dim() == 2:
-            return 1
-        channel, (width, maps) = (1 if self.channels_first else x.dim() - 1), self.widths
-        beside = not self.channels_first and x.shape[1] == maps  # a linear layer, such as a gate, beside a convolution
-        if (not width or x.shape[channel] == width) and not beside:
-            return channel
-        if beside and x.shape[channel] != width:
-            return 1
-        raise TurnOverError(
-            f"cannot tell which dimension of an activation of {self.network} holds its units: it has shape "
-            f"{tuple(x.shape)}, and the last layer with weights had {width}; choose others in attach(layers=[...])"
-        )
+    def _is_stale(self, x: Tensor) -> bool:
+        if self.looking and x.untyped_storage().data_ptr() in self.spoiled:
+            return True
+        return any(x is one() for one in self.stale)
 
 
 def _shown(args: Any) -> bool:
@@ -231,8 +237,8 @@ def _shown(args: Any) -> bool:
 def attached_to(model: nn.Module) -> tuple[nn.Module, TurnOverDropout]:
     """The network, perhaps inside of a wrapper (torch.compile, DistributedDataParallel), and its turn-over dropout."""
     for module in model.modules():
-        if hasattr(module, ATTRIBUTE):
-            return module, getattr(module, ATTRIBUTE)
+        if ATTRIBUTE in vars(module):
+            return module, vars(module)[ATTRIBUTE]
     raise TurnOverError(f"{type(model).__name__} has no turn-over dropout: call turnover.attach(model) first")
 
 
@@ -250,5 +256,5 @@ class Interception(TorchFunctionMode):
         if self.state.fuses(func, args, kwargs):
             with torch.no_grad():
                 output = func(*args, **kwargs)
-            return self.state.after(func, args, output, fused=True)
-        return self.state.after(func, args, func(*args, **kwargs))
+            return self.state.after(func, args, kwargs, output, fused=True)
+        return self.state.after(func, args, kwargs, func(*args, **kwargs))

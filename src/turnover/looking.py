@@ -1,20 +1,22 @@
 """What `verify` looks at: does every example really train its own units alone?"""
 
-from contextlib import ExitStack, suppress
-from functools import partial
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_leaves
 
 from turnover.errors import TurnOverError
 from turnover.interception import Masked, TurnOverDropout
-from turnover.masking import Branch
-from turnover.untouched import few, seed, untouched, with_another_last
+from turnover.masking import Branch, unseen
+from turnover.reach import reached
+from turnover.untouched import few, untouched, with_another_last
 from turnover.verification_report import Report
-from turnover.watched_pass import BY_HAND, Backward, WatchedPass
+from turnover.watched_pass import BY_HAND, WatchedPass, bends, changed, gradients_of, rows_of
 
 EXAMPLES = 4  # that are looked at
 _HIDDEN = (nn.RNNBase, nn.RNNCellBase, torch.jit.ScriptModule)  # what they call is not shown
@@ -27,39 +29,59 @@ def examine(module: nn.Module, state: TurnOverDropout, args: Any, kwargs: Any, i
         # a network may take batches of one size only, or not do without the user's hooks
         for count, quiet in ((EXAMPLES, True), (len(ids), True), (len(ids), False)):
             try:
-                with untouched(module, quiet=quiet):
-                    return _Look(module, state, *few(args, kwargs, ids, count)).report()
-            except TurnOverError:
-                raise
-            except Exception:
-                if not quiet:
+                with _eager(), untouched(module, quiet=quiet) as rewind:
+                    return _Look(module, state, *few((args, kwargs), ids, count), rewind).report()
+            except Exception as error:
+                alone = isinstance(error, TurnOverError) and len(ids) < EXAMPLES  # in a batch of one nothing is seen
+                if alone or not quiet:
                     raise
     finally:
         state.looking = False
     raise AssertionError
 
 
+def _eager() -> AbstractContextManager[Any]:
+    """Inside, nothing runs compiled; where nothing ever was, the compiler is not even imported."""
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
+
+
 class _Look:
     """A few examples, and what passes over them show."""
 
-    def __init__(self, module: nn.Module, state: TurnOverDropout, args: Any, kwargs: Any, ids: Tensor) -> None:
-        self.module, self.state, self.inputs, self.ids = module, state, (args, kwargs), ids
+    def __init__(
+        self, module: nn.Module, state: TurnOverDropout, inputs: Any, ids: Tensor, rewind: Callable[[], None]
+    ) -> None:
+        self.module, self.state, self.inputs, self.ids, self.rewind = module, state, inputs, ids, rewind
         self.statistics: list[tuple[Tensor, Tensor]] = []  # of every batch normalisation, by the first pass
+        self.differentiates = False  # whether the forward pass itself asks for gradients
 
     def report(self) -> Report:
         """Look at everything."""
-        plain = self.run(self.ids)
+        try:
+            plain = self.run(self.ids)
+        except TurnOverError:
+            raise
+        except RuntimeError:
+            self.differentiates = True
+            plain = self.run(self.ids)
+        for name in self.state.layers or []:
+            if name not in {place for place, _ in plain.modules}:
+                raise TurnOverError(f"layers: {self._at(name)} did not run in the forward pass; name modules that do")
         self._refuse_other_batch(plain)
         self._refuse_exchange(plain)
-        cut = self.run(self.ids, cut=True)
-        self._refuse_bypass(cut)
-        parameters = self._parameters()
-        self._refuse_other_mode()
         hidden = [name for name, each in self.module.named_modules() if isinstance(each, _HIDDEN)]
+        if not self.differentiates:  # a graph that is cut has no gradients to ask for
+            cut = self.run(self.ids, cut=True)
+            with unseen(self.ids):
+                self._refuse_outputs(cut)
+                self._refuse_bypass(cut)
+            hidden += [f"a function in {self._at(place)}" for place in cut.hidden]
+        parameters = reached(self.module, self.state, self.ids, self._with_gradients)
+        self._refuse_other_mode()
         rows = [(one.layer, place, one.after.shape[one.channel]) for place, one in plain.masked]
         activations = pd.DataFrame(rows, columns=["layer", "module", "units"])
         mixing = tuple(dict.fromkeys(plain.mixing))
-        return Report(self.state.network, activations, parameters, mixing, tuple(hidden))
+        return Report(self.state.network, activations, parameters, mixing, tuple(dict.fromkeys(hidden)))
 
     def run(
         self, ids: Tensor | None, inputs: Any = None, *, cut: bool = False, grad: bool = False, mode: bool | None = None
@@ -68,25 +90,29 @@ class _Look:
         args, kwargs = self.inputs if inputs is None else inputs
         watch = WatchedPass(self.module, self.state, self.statistics, cut)
         place = self.state.place() | {"branches": [] if ids is None else [Branch(ids)], "running": False}
-        seed()
+        self.rewind()
         with ExitStack() as around:
             around.enter_context(self.state.at(place))
-            around.enter_context(torch.set_grad_enabled(cut or grad))
+            around.enter_context(torch.set_grad_enabled(cut or grad or self.differentiates))
             around.enter_context(watch)
             if mode is not None:
                 self.module.train(mode)
             watch.outputs = [each for each in tree_leaves(self.module(*args, **kwargs)) if isinstance(each, Tensor)]
         return watch
 
+    def _with_gradients(self, ids: Tensor | None) -> WatchedPass:
+        self.statistics = [] if ids is None else self.statistics  # the full network has its own
+        return self.run(ids, grad=True)
+
     def _refuse_other_batch(self, plain: "WatchedPass") -> None:
         """Another input of the last example must change nothing of the others."""
         n = len(self.ids)
-        other = self.run(self.ids, tree_map(partial(with_another_last, n), self.inputs))
+        other = self.run(self.ids, with_another_last(self.inputs, n))
         for (place, before), (_, after) in zip(plain.masked, other.masked, strict=True):
-            changed = _changed(before.before, after.before)
-            if not _rows(changed)[:-1].any():
+            moved = changed(before.before, after.before)
+            if not rows_of(moved)[:-1].any():
                 continue
-            if changed.dim() > 1 and changed.shape[1] == n and not _rows(changed.transpose(0, 1))[:-1].any():
+            if moved.dim() > 1 and moved.shape[1] == n and not rows_of(moved.transpose(0, 1))[:-1].any():
                 raise TurnOverError(
                     f"an activation in {self._at(place)} has the batch as second dimension, so masks would go to time "
                     "steps: its first dimension must be the batch (batch_first=True of "
@@ -94,16 +120,19 @@ class _Look:
                 )
             self._refuse_mixing(plain, other)
         for given, found in zip(plain.outputs, other.outputs, strict=True):
-            if given.shape[:1] == (n,) and _rows(_changed(given, found))[:-1].any():
+            if given.shape[:1] == (n,) and rows_of(changed(given, found))[:-1].any():
                 self._refuse_mixing(plain, other)
 
     def _refuse_mixing(self, plain: "WatchedPass", other: "WatchedPass") -> None:
         n = len(self.ids)
+        again = self.run(self.ids)
+        if any(changed(a, b).any() for a, b in zip(plain.outputs, again.outputs, strict=True)):
+            return  # it draws random numbers of its own, and shows nothing
         pairs = zip(plain.modules, other.modules, strict=True)
         mixed = (
             name
             for (name, before), (_, after) in pairs
-            if before.shape[:1] == (n,) and _rows(_changed(before, after))[:-1].any()
+            if before.shape[:1] == (n,) and rows_of(changed(before, after))[:-1].any()
         )
         raise TurnOverError(
             f"{self._at(next(mixed, ''))} mixes the examples of a batch: what it computes for one depends on the "
@@ -118,9 +147,11 @@ class _Look:
         """Two ids that are exchanged must change nothing of the other examples."""
         ids = self.ids.clone()
         ids[:2] = self.ids[:2].flip(0)
-        other = self.run(ids)
-        for before, after in zip(plain.outputs, other.outputs, strict=True):
-            if before.shape[:1] == ids.shape and _rows(_changed(before, after))[2:].any():
+        other, again = self.run(ids), self.run(self.ids)
+        for before, after, same in zip(plain.outputs, other.outputs, again.outputs, strict=True):
+            if changed(before, same).any():
+                return  # it draws random numbers of its own, and shows nothing
+            if before.shape[:1] == ids.shape and rows_of(changed(before, after))[2:].any():
                 raise TurnOverError(
                     f"exchanging the ids of two examples changes what {self.state.network} computes for others: it "
                     "reorders its batch on the way, so masks go to the wrong examples; keep the batch in one order"
@@ -133,28 +164,58 @@ class _Look:
         generator = torch.Generator().manual_seed(0)
         outside: dict[int, dict[int, Tensor]] = {}  # entries of sources that feed masked units alone
         bent: dict[int, bool] = {}  # whether no linear function of a masked activation goes on
-        for sink in cut.sinks:
-            for number in cut.reach(sink):
+        for place, one in cut.masked:
+            self._refuse_other_dimension(cut, place, one)
+        # what another activation is computed from goes on too, if not to be bent
+        for sink, ends in [*((each, True) for each in cut.sinks), *((one.before, False) for _, one in cut.masked)]:
+            for number in cut.reach(sink) if sink.requires_grad else []:
                 place, one = cut.masked[number]
                 if number not in outside:
                     outside[number] = self._outside(cut, one)
                 weights = torch.randn(sink.shape, generator=generator, dtype=torch.float64).to(sink)
-                if not outside[number] or _gradients(sink, [one.after], weights)[0] is None:
+                if not outside[number] or gradients_of(sink, [one.after], weights)[0] is None:
                     continue
-                gradients = _gradients(sink, [cut.sources[each] for each in outside[number]], weights)
+                gradients = gradients_of(sink, [cut.sources[each] for each in outside[number]], weights)
                 for gradient, entries in zip(gradients, outside[number].values(), strict=True):
                     if gradient is not None and (gradient.ne(0) & gradient.isfinite() & entries).any():
                         raise TurnOverError(
                             f"a masked function in {self._at(place)} is only a part of the activation there: units "
                             f"outside of an example's mask go on to the next layer, and learn from it; {BY_HAND}"
                         )
-                if not cut.goes_on(number, sink):
-                    bent[number] = bent.get(number, True) and _bends(sink, one.after, weights)
+                bent[number] = ends and bent.get(number, True) and bends(sink, one.after, weights)
         for number in (number for number, always in bent.items() if always):
             raise TurnOverError(
                 f"a masked function in {self._at(cut.masked[number][0])} is only a part of the activation there: all "
                 f"that follows is bent again, and with it the scale 1/p of the mask; {BY_HAND}"
             )
+
+    def _refuse_outputs(self, cut: "WatchedPass") -> None:
+        """A mask must be followed by a layer: what is only an output must not be masked."""
+        followed = {number for sink in cut.into_layers for number in cut.reach(sink)}
+        for output in cut.outputs:
+            for number in cut.reach(output):
+                if number not in followed:
+                    raise TurnOverError(
+                        f"an output of {self.state.network} is masked, by the activation in "
+                        f"{self._at(cut.masked[number][0])}: name the hidden layers in attach(layers=[...])"
+                    )
+
+    def _refuse_other_dimension(self, cut: "WatchedPass", place: str, one: Masked) -> None:
+        """A unit of the mask must be a unit of the layer before, where that layer has as many."""
+        if not one.before.requires_grad:
+            return
+        first = one.before.select(one.channel, 0)
+        for number in cut.comes_from(one.before):
+            source, dim = cut.sources[number], cut.units[number]
+            if dim is None or source.dim() < 3 or source.shape[dim] != one.before.shape[one.channel]:
+                continue
+            [gradient] = gradients_of(first, [source])
+            if gradient is not None and rows_of(gradient.ne(0).transpose(0, dim)).sum() > 1:
+                raise TurnOverError(
+                    f"cannot tell which dimension of the activation in {self._at(place)} holds its units: that of the "
+                    f"layer before is another one of the same size; call it before dimensions are exchanged, or give "
+                    "inputs of another length"
+                )
 
     def _outside(self, cut: "WatchedPass", one: Masked) -> dict[int, Tensor]:
         shape = [1] * one.after.dim()
@@ -169,86 +230,14 @@ class _Look:
         sources = [cut.sources[each] for each in numbers]
         found = {}
         ones = torch.ones_like(one.before)
-        off, on = (_gradients(one.before, sources, weights * ones) for weights in (1 - own, own))
+        off, on = (gradients_of(one.before, sources, weights * ones) for weights in (1 - own, own))
         for number, outside, inside in zip(numbers, off, on, strict=True):
             if outside is not None and inside is not None:
                 found[number] = outside.ne(0) & inside.eq(0)
         return found
-
-    def _parameters(self) -> pd.DataFrame:
-        """How much of each parameter the loss of one example reaches, in the full network and in its own part."""
-        named = [(name, each) for name, each in self.module.named_parameters() if each.requires_grad]
-        parameters = [each for _, each in named]
-        shares: dict[str, list[list[float]]] = {"full": [], "own": []}
-        n = len(self.ids)
-        for kind, ids in (("own", self.ids), ("full", None)):
-            self.statistics = [] if ids is None else self.statistics
-            seen = self.run(ids, grad=True)
-            # what layers are given counts too: a last layer that is still 0 would hide all before it
-            outputs = [each for each in (*seen.outputs, *seen.layers) if each.requires_grad]
-            outputs = [each.reshape(n, -1) for each in outputs if each.dim() and len(each) % n == 0]
-            if not outputs or not parameters:
-                continue
-            for example in (0, 1):
-                loss = torch.stack([_projection(each[example]) for each in outputs]).sum()
-                with Backward(self.state) as backward:
-                    gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-                if backward.unmasked and ids is not None:
-                    raise TurnOverError(
-                        f"{self.state.network} computes activations again in its backward pass ({backward.unmasked}), "
-                        "where they would not be masked; known and allowed is torch.utils.checkpoint"
-                    )
-                shares[kind].append([_share_of_nonzero(each) for each in gradients])
-        table = {"name": [name for name, _ in named], "entries": [each.numel() for each in parameters]}
-        for kind, rows in shares.items():
-            table[kind] = torch.tensor(rows, dtype=torch.float64).reshape(-1, len(named)).mean(0).tolist()
-        return pd.DataFrame(table)
 
     def _refuse_other_mode(self) -> None:
         """In evaluation the same activations must run as in training; `leave_network` compares them."""
         if self.module.training:
             with suppress(RuntimeError, TypeError, AttributeError):  # what evaluation cannot do is not our business
                 self.run(self.ids, mode=False)
-
-
-def _changed(before: Tensor, after: Tensor) -> Tensor:
-    """Which entries differ by more than rounding."""
-    if before.shape != after.shape:
-        return torch.ones_like(before, dtype=torch.bool)
-    if not before.is_floating_point():
-        return before != after
-    before, after = before.nan_to_num(), after.nan_to_num()
-    relative = {torch.float64: 1e-11, torch.float32: 1e-4}.get(before.dtype, 0.02)
-    return (before - after).abs() > relative * before.abs().amax()
-
-
-def _rows(entries: Tensor) -> Tensor:
-    """Whether any entry of an example is set.  # bool [n, ...] -> [n]"""
-    return entries.flatten(1).any(1) if entries.dim() > 1 else entries
-
-
-def _gradients(output: Tensor, inputs: list[Tensor], weights: Tensor | None = None) -> tuple[Tensor | None, ...]:
-    weights = torch.ones_like(output) if weights is None else weights
-    return torch.autograd.grad(output, inputs, weights, retain_graph=True, allow_unused=True)
-
-
-def _bends(output: Tensor, given: Tensor, weights: Tensor) -> bool:
-    """Whether an output is no linear function of what it is computed from."""
-    [slope] = torch.autograd.grad(output, [given], weights, retain_graph=True, create_graph=True)
-    if not slope.requires_grad:
-        return False
-    bend = _gradients(slope, [given])[0]
-    return bend is not None and bool((bend.ne(0) & bend.isfinite()).any())
-
-
-def _projection(output: Tensor) -> Tensor:
-    """A loss that depends on every entry.  # []"""
-    weights = torch.randn(output.shape, generator=torch.Generator().manual_seed(0))
-    return (output * weights.to(output)).sum()
-
-
-def _share_of_nonzero(gradient: Tensor | None) -> float:
-    if gradient is None:
-        return 0.0
-    entries = gradient.coalesce().values() if gradient.is_sparse else gradient
-    return int(entries.count_nonzero()) / gradient.numel()

@@ -46,7 +46,9 @@ def masked(
         if branch.ids is None:
             return x.new_ones(()) if out is None else out.fill_(1)
         ids = branch.ids.to(x.device)
-        return rule.multiplier(ids, units, layer, flipped=branch.flipped, dtype=x.dtype, out=out)
+        return rule.multiplier(
+            ids, units, layer, flipped=branch.flipped, dtype=x.dtype.to_real() if x.is_complex() else x.dtype, out=out
+        )
 
     if before is not None:
         scale = torch.tensor(rule.scale(units, flipped=branches[0].flipped), dtype=x.dtype).item()
@@ -62,7 +64,7 @@ def masked(
         layout = torch.channels_last
     output = torch.empty((count * batch, *x.shape[1:]), dtype=x.dtype, device=x.device, memory_format=layout)
     for part, place, one in zip(parts, output.split(batch), branches, strict=True):
-        if x.dim() == 2:  # made where it is used: fresh memory costs as much as the arithmetic
+        if x.dim() == 2 and not x.is_complex():  # made where it is used: fresh memory costs as much as the arithmetic
             factor(one, out=place).mul_(part)
         else:
             torch.mul(part, factor(one).reshape(shape if one.ids is not None else ()), out=place)

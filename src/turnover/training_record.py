@@ -6,7 +6,6 @@ from torch import Tensor, nn
 from turnover.interception import attached_to
 
 _SIZE = 1 << 20  # ids that are told apart; larger ones share a place, so that one may pass for seen, never for unseen
-_STEPS = 2  # updates after the last pass under `own` that are nothing special; with accumulated gradients none comes
 
 
 class TrainingRecord:
@@ -14,17 +13,15 @@ class TrainingRecord:
 
     def __init__(self) -> None:
         self.seen: dict[torch.device, Tensor] = {}  # bool [_SIZE], by the device that ids came from
-        self.version = 0  # of a parameter's values, which every update raises, in the last such pass
-        self.most = 0  # by how much at most from one pass to the next
+        self.own = 0  # passes under `own` that had gradients
+        self.plain = 0  # passes in training mode with gradients, but outside of it
 
-    def note(self, ids: Tensor, parameter: nn.Parameter) -> None:
-        """Note a pass."""
+    def note(self, ids: Tensor) -> None:
+        """Note a pass under `own`."""
         if ids.device not in self.seen:
             self.seen[ids.device] = torch.zeros(_SIZE, dtype=torch.bool, device=ids.device)
-        else:
-            self.most = max(self.most, parameter._version - self.version)
         self.seen[ids.device].index_fill_(0, ids.long() % _SIZE, True)
-        self.version = parameter._version
+        self.own += 1
 
     def unseen(self, ids: Tensor) -> Tensor:
         """Whether none of these passes had the example.  # bool [n]"""
@@ -36,13 +33,13 @@ class TrainingRecord:
 
 def untrained(model: nn.Module, ids: Tensor) -> str | None:
     """Why the scores of these examples say nothing, if they do not: they were not trained on under `own`."""
-    network, state = attached_to(model)
+    _, state = attached_to(model)
     record: TrainingRecord = state.record
     if not record.seen:
         return (
             f"{state.network} was not trained under turnover.own since turnover.attach, so its scores are noise: "
             "attach before training, and run every training pass inside of turnover.own(model, ids). (If its weights "
-            "are those of such a training, loaded from a file, and p, seed, layers, groups and balance are as they "
+            "are those of such a training, loaded or averaged, and p, seed, layers, groups and balance are as they "
             "were there, all is well.)"
         )
     missing = record.unseen(ids)
@@ -53,10 +50,10 @@ def untrained(model: nn.Module, ids: Tensor) -> str | None:
             f"{count} of {len(ids)} ids were never given to turnover.own in training (for example {some}), so their "
             "scores are noise: an id is the permanent number of an example in its data set, not its position in a batch"
         )
-    parameter = next((each for each in network.parameters() if each.requires_grad), None)
-    if parameter is not None and parameter._version - record.version > _STEPS * max(record.most, 2):
+    if record.plain:
         return (
-            f"{state.network} was updated without turnover.own since its last pass under it, so flipped units have "
-            "learnt from the examples too and scores are too low: train inside of turnover.own alone"
+            f"{record.plain} of {record.plain + record.own} training passes of {state.network} ran outside of "
+            "turnover.own: in them flipped units learnt from the examples too, so scores are too low; train inside of "
+            "it alone, and look at the full network under torch.no_grad() or after model.eval()"
         )
     return None

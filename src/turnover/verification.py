@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from turnover.activation_modules import has_values
+from turnover.errors import TurnOverError
 from turnover.interception import Interception, TurnOverDropout, attached_to
 from turnover.looking import examine
 from turnover.masks import check_ids
+from turnover.untouched import has_hooks
 from turnover.verification_report import Report
 
 log = logging.getLogger("turnover")
@@ -59,12 +61,29 @@ def look_once(state: TurnOverDropout, module: nn.Module, args: Any, kwargs: Any)
     ids = next((branch.ids for branch in state.branches if branch.ids is not None), None)
     if ids is None or not len(ids) or not _can_be_looked_at(module, tensors):
         return
-    report = examine(module, state, args, kwargs, ids)
+    expected = state.expected
+    try:
+        report = examine(module, state, args, kwargs, ids)
+    except TurnOverError:
+        raise
+    except Exception as error:  # what the look itself cannot do; if the network cannot, its own pass says so
+        state.looked.add(kind)
+        log.warning(
+            "%s could not be looked at (%s: %s), so nothing is known of what its examples train; "
+            "turnover.verify(model, x, ids) shows where it fails",
+            state.network,
+            type(error).__name__,
+            str(error).splitlines()[0] if str(error) else "",
+        )
+        return
+    finally:
+        if any(map(has_hooks, module.modules())):  # those of the user may call activations of their own
+            state.expected = expected
     first = not any(one[0] == module.training for one in state.looked)
     state.looked.add(kind)
     if module.training and first:
         state.mixing = report.mixing
-        for about, message in report.warnings(state.rule.p, chosen=state.chosen).items():
+        for about, message in report.warnings(state.rule.p, chosen=state.layers is not None).items():
             if (report.network, about) not in _said:
                 _said.add((report.network, about))
                 log.warning("%s", message)

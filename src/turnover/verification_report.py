@@ -15,7 +15,7 @@ class Report:
     activations: pd.DataFrame  # a row for each activation that is masked: layer, module, units
     parameters: pd.DataFrame  # a row for each: name, entries, full, own: shares that an example's loss reaches
     mixing: tuple[str, ...]  # modules that mix the examples of a batch by its statistics
-    hidden: tuple[str, ...]  # modules whose activations cannot be seen, and so are not masked
+    hidden: tuple[str, ...]  # what computes activations that cannot be seen, if any, and so are not masked
 
     @property
     def shielded(self) -> float:
@@ -32,13 +32,14 @@ class Report:
     def warnings(self, p: float, *, chosen: bool) -> dict[str, str]:
         """What a user must know before training; `chosen`: which layers are masked was."""
         found = {"mixing": _mixing_message(self.network, self.mixing)} if self.mixing else {}
-        if not chosen and self.shielded < _ENOUGH * (1 - p):
-            inside = f", {', '.join(self.hidden)} hide theirs" if self.hidden else ""
+        if not chosen and (self.hidden or self.shielded < _ENOUGH * (1 - p)):
+            inside = f"; those inside of {', '.join(self.hidden)} cannot be seen" if self.hidden else ""
+            free = ", ".join(self.unshielded[:3]) or "none"
             found["reach"] = (
-                f"{len(self.activations)} activations of {self.network} are masked{inside}: {self.shielded:.0%} of the "
-                f"parameter entries are out of reach of one example, of 1 - p = {1 - p:.0%}. All examples train the "
-                f"others, for example {', '.join(self.unshielded[:3])}, and no score shows what these memorize; "
-                "turnover.verify(model, x, ids) lists them"
+                f"{len(self.activations)} activations of {self.network} are masked{inside}. That keeps an example "
+                f"from {self.shielded:.0%} of the parameter entries that it would train in the full network, of "
+                f"{1 - p:.0%} if all of them met a mask. Every example trains the others (among them {free}), and no "
+                "score shows what these memorize; turnover.verify(model, x, ids) lists them"
             )
         return found
 
@@ -61,6 +62,7 @@ def _mixing_message(network: str, mixing: tuple[str, ...]) -> str:
     more = f" and {len(mixing) - 3} more" if len(mixing) > 3 else ""
     return (
         f"{network} normalises by the statistics of the batch in {', '.join(mixing[:3])}{more}: through them the other "
-        "examples of a batch, and units outside of an example's mask, learn a little from it. To avoid that, "
-        "use nn.GroupNorm instead, or train with these layers in evaluation mode (module.eval() after model.train())"
+        "examples of a batch, and units outside of an example's mask, learn a little from it. Without that: train with "
+        "these layers in evaluation mode (module.eval() after model.train()), or normalise each feature map by itself "
+        "(nn.InstanceNorm2d). nn.GroupNorm and nn.LayerNorm keep examples apart, but not the units of one example"
     )

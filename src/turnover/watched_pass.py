@@ -11,7 +11,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from turnover.activation_modules import ACTIVATIONS
-from turnover.interception import LAYERS, Masked, TurnOverDropout
+from turnover.interception import Masked, TurnOverDropout
+from turnover.layer_functions import CONVOLUTIONS, LAYERS, NORMS, OTHER_LAYERS, from_the_left
 from turnover.masking import unseen
 
 BY_HAND = (
@@ -49,7 +50,10 @@ class WatchedPass(TorchFunctionMode):
         self.mixing: list[str] = []  # modules that normalise by the batch
         self.layers: list[Tensor] = []  # what layers with weights were given, if there is a graph
         self.sources: list[Tensor] = []  # where the pieces of a cut graph begin
+        self.units: list[int | None] = []  # the dimension in which each of these has its units, if it is known
         self.sinks: list[Tensor] = []  # where they end
+        self.into_layers: list[Tensor] = []  # those of them that a layer is given
+        self.hidden: list[str] = []  # modules that were given what no function shown has made
         self.broken: list[tuple[str, str]] = []
         self._given = frozenset[tuple[str, int]]()  # what the arguments of the function that runs are made of
         self._origin: dict[int, frozenset[tuple[str, int]]] = {}  # by tensor: sources and masks that it is made of
@@ -87,7 +91,7 @@ class WatchedPass(TorchFunctionMode):
         if self.cut:
             origin = self._of(one.before) | self._given
             self._origin[id(one.before)] = origin
-            self._origin[id(one.after)] = origin | {("mask", len(self.masked))}
+            self._origin[id(one.after)] = frozenset({("mask", len(self.masked))})
             function = _autograd_function() if not torch.is_grad_enabled() else None
             if function is not None:
                 self.broken.append(
@@ -107,10 +111,6 @@ class WatchedPass(TorchFunctionMode):
         """Which sources it is computed from, elementwise."""
         return sorted(number for kind, number in self._of(tensor) if kind == "source")
 
-    def goes_on(self, number: int, tensor: Tensor) -> bool:
-        """Whether another activation comes between a masked one and what is computed from it."""
-        return any(number in self.reach(self.masked[other][1].before) for other in self.reach(tensor))
-
     def _of(self, tensor: Tensor) -> frozenset[tuple[str, int]]:
         return self._origin.get(id(tensor), frozenset())
 
@@ -122,27 +122,34 @@ class WatchedPass(TorchFunctionMode):
             self.mixing.append(self.stack[-1])
             func, args, kwargs = F.batch_norm, self._frozen(*args, **kwargs), {}
         if func in LAYERS and not self.cut:
-            self.layers += [each for each in args[:2] if isinstance(each, Tensor) and each.grad_fn is not None]
+            batch = args[1] if func is torch.addmm or from_the_left(func, args) else args[0]
+            self.layers += [batch] if isinstance(batch, Tensor) and batch.grad_fn is not None else []
         if not self.cut or not torch.is_grad_enabled():
             return func(*args, **kwargs)
         given = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
+        if any(each.grad_fn is not None and id(each) not in self._origin for each in given):
+            self.hidden.append(self.stack[-1])
         if _passes_entries_on(func):
             self._given = origin = frozenset[tuple[str, int]]().union(*map(self._of, given))
             output = func(*args, **kwargs)
             for each in tree_leaves(output):
-                if isinstance(each, Tensor) and each.requires_grad:
-                    self._origin[id(each)] = self._of(each) | origin
+                if isinstance(each, Tensor) and not (self.masked and each is self.masked[-1][1].after):
+                    self._origin[id(each)] = origin
             return output
-        self.sinks += [each for each in given if each.requires_grad and self._of(each)]
-        return tree_map(self._source, func(*args, **kwargs))
+        sinks = [each for each in given if each.requires_grad and self._of(each)]
+        self.sinks += sinks
+        self.into_layers += sinks if func in LAYERS or func in OTHER_LAYERS else []
+        units = {**dict.fromkeys(CONVOLUTIONS, 1), **dict.fromkeys(NORMS, 1), F.linear: -1}.get(func)
+        return tree_map(partial(self._source, units), func(*args, **kwargs))
 
-    def _source(self, output: Any) -> Any:
+    def _source(self, units: int | None, output: Any) -> Any:
         if not isinstance(output, Tensor) or not output.is_floating_point():
             return output
         with unseen(output):
             source = output.detach().requires_grad_()
             self._origin[id(source)] = frozenset({("source", len(self.sources))})
             self.sources.append(source)
+            self.units.append(units)
             output = source.clone()  # may be changed in place
         self._origin[id(output)] = self._of(source)
         return output
@@ -217,3 +224,34 @@ def _autograd_function(method: str = "forward") -> str | None:
         if frame.f_code in codes:
             return codes[frame.f_code]
     return None
+
+
+def changed(before: Tensor, after: Tensor) -> Tensor:
+    """Which entries differ by more than rounding."""
+    if before.shape != after.shape:
+        return torch.ones_like(before, dtype=torch.bool)
+    if not before.is_floating_point():
+        return before != after
+    before, after = before.nan_to_num(), after.nan_to_num()
+    relative = {torch.float64: 1e-11, torch.float32: 1e-4}.get(before.dtype, 0.02)
+    return (before - after).abs() > relative * before.abs().amax()
+
+
+def rows_of(entries: Tensor) -> Tensor:
+    """Whether any entry of an example is set.  # bool [n, ...] -> [n]"""
+    return entries.flatten(1).any(1) if entries.dim() > 1 else entries
+
+
+def gradients_of(output: Tensor, inputs: list[Tensor], weights: Tensor | None = None) -> tuple[Tensor | None, ...]:
+    """Gradients of an output, weighted, with respect to each of the inputs; None where it does not depend on them."""
+    weights = torch.ones_like(output) if weights is None else weights
+    return torch.autograd.grad(output, inputs, weights, retain_graph=True, allow_unused=True)
+
+
+def bends(output: Tensor, given: Tensor, weights: Tensor) -> bool:
+    """Whether an output is no linear function of what it is computed from."""
+    [slope] = torch.autograd.grad(output, [given], weights, retain_graph=True, create_graph=True)
+    if not slope.requires_grad:
+        return False
+    bend = gradients_of(slope, [given])[0]
+    return bend is not None and bool((bend.ne(0) & bend.isfinite()).any())

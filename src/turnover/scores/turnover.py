@@ -14,6 +14,7 @@ from turnover.examples import Examples
 from turnover.scores.leakage import judge
 from turnover.training_record import untrained
 from turnover.user_data import refuse_unsuited, user_examples
+from turnover.user_network import taken_by
 
 log = logging.getLogger("turnover")
 
@@ -42,8 +43,8 @@ def score(
         `attrs["leakage"]` tells whether the scores can be trusted. A warning tells of ids that were never seen under
         `own` in training, and of training outside of it.
     """
-    parameter = next(model.parameters())
-    examples = user_examples(x, y, ids, device=parameter.device, dtype=parameter.dtype)
+    device, dtype = taken_by(model)
+    examples = user_examples(x, y, ids, device=device, dtype=dtype)
     refuse_unsuited(model, examples)
     if why := untrained(model, examples.ids):
         log.warning("%s", why)

@@ -1,0 +1,55 @@
+"""Which of PyTorch's functions are layers, and where what they give has its units."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from turnover.errors import TurnOverError
+
+RELU = frozenset({F.relu, torch.relu, torch.Tensor.relu})
+LINEAR = frozenset(
+    getattr(place, name)
+    for place in (torch, F, torch.Tensor)
+    for name in "linear bilinear matmul mm bmm addmm baddbmm einsum __matmul__ __rmatmul__".split()
+    if hasattr(place, name)
+)
+# layers too, without units that a mask could follow from them
+OTHER_LAYERS = frozenset(
+    getattr(place, name)
+    for place in (torch, F)
+    for name in "lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell cdist mv tensordot "
+    "cosine_similarity pairwise_distance multi_head_attention_forward scaled_dot_product_attention".split()
+    if hasattr(place, name)
+)
+NORMS = frozenset({F.batch_norm, F.group_norm, F.instance_norm})
+CONVOLUTIONS = frozenset({F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d})
+LAYERS = LINEAR | CONVOLUTIONS  # with weights
+
+
+def from_the_left(function: Any, args: Any) -> bool:
+    """Whether a matrix of parameters multiplies a batch from the left, so that its rows are the units."""
+    if function not in LINEAR or function in (F.linear, torch.einsum) or len(args) < 2:
+        return False
+    left, right = args[0], args[1]
+    return isinstance(left, nn.Parameter) and left.dim() == 2 and isinstance(right, Tensor) and right.dim() > 2
+
+
+def unit_dimension(x: Tensor, args: Any, widths: tuple[int, int], channels_first: bool, network: str) -> int:
+    """The dimension whose entries are units: features after a linear layer, maps after a convolution."""
+    if x.dim() == 2:
+        return 1
+    channel, (width, maps) = (1 if channels_first else x.dim() - 1), widths
+    beside = not channels_first and x.shape[1] == maps  # a linear layer, such as a gate, beside a convolution
+    gated = False  # half of what the layer gives, which the other half is multiplied with
+    if not channels_first and x.shape[-1] * 2 == width and args:
+        gated = width in (args[0].shape[-1], args[0].stride()[-2])
+    if (not width or x.shape[channel] == width or gated) and not beside:
+        return channel
+    if beside and x.shape[channel] != width:
+        return 1
+    raise TurnOverError(
+        f"cannot tell which dimension of an activation of {network} holds its units: it has shape "
+        f"{tuple(x.shape)}, and the last layer with weights had {width}; choose others in attach(layers=[...])"
+    )
