@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import turnover
 from turnover.errors import TurnOverError
+from turnover.verification import _said
 
 IDS = torch.arange(6)
 X = torch.randn(6, 8, generator=torch.Generator().manual_seed(0))
@@ -255,6 +256,46 @@ def test_what_would_go_wrong_is_refused(name: str) -> None:
     network = turnover.attach(make())
     with pytest.raises(TurnOverError, match=message), turnover.own(network, IDS):
         network(*inputs)
+
+
+def test_a_layer_that_runs_again_before_another_mask_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    class Siamese(Net):
+        pass
+
+    head = lin(32, 3)
+    network = turnover.attach(
+        Siamese(lambda s, by, x: s.h(torch.cat([F.gelu(s.a(x)), F.gelu(s.a(-x))], 1)), a=lin(), h=head)
+    )
+    with turnover.own(network, IDS):
+        network(X)
+    assert "Siamese runs a.weight several times in a pass" in "".join(caplog.messages)
+    report = turnover.verify(network, X, IDS)
+    assert report.shared == ("a.weight",)
+    assert "a.weight several times" in str(report)
+    both = turnover.mask(IDS[:2], 16, 0, 0) | turnover.mask(IDS[:2], 16, 1, 0)
+    own = report.parameters.set_index("name")["own"]
+    assert own["a.bias"] == pytest.approx(float(both.double().mean()))
+    gates = Net(
+        lambda s, by, x: s.h(torch.tanh((z := s.a(x).chunk(2, 1))[0]) * torch.sigmoid(z[1])), a=lin(), h=lin(8, 3)
+    )
+    assert turnover.verify(turnover.attach(gates), X, IDS).shared == (), "these are different units of one call"
+
+
+@pytest.mark.parametrize(
+    "function", [lambda x: torch.clip(x, 0), lambda x: x.clamp(min=0), torch.sin, torch.ops.aten.relu]
+)
+def test_what_may_be_an_activation_and_is_not_masked_is_told(function: Any, caplog: pytest.LogCaptureFixture) -> None:
+    class Clips(Net):
+        pass
+
+    _said.clear()
+    network = turnover.attach(
+        Clips(lambda s, by, x: s.h(function(s.c(F.relu(s.a(x))))), a=lin(8, 64), c=lin(64, 16), h=lin(16, 3))
+    )
+    with turnover.own(network, IDS):
+        network(X)
+    [hidden] = turnover.verify(network, X, IDS).hidden
+    assert any("Clips" in each and hidden in each for each in caplog.messages)
 
 
 def test_lists_of_modules_are_named_by_what_is_in_them() -> None:

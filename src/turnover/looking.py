@@ -13,10 +13,10 @@ from torch.utils._pytree import tree_leaves
 from turnover.errors import TurnOverError
 from turnover.interception import Masked, TurnOverDropout
 from turnover.masking import Branch, unseen
-from turnover.reach import reached
+from turnover.reach import bends, changed, gradients_of, reached, rows_of
 from turnover.untouched import few, untouched, with_another_last
 from turnover.verification_report import Report
-from turnover.watched_pass import BY_HAND, WatchedPass, bends, changed, gradients_of, rows_of
+from turnover.watched_pass import BY_HAND, WatchedPass
 
 EXAMPLES = 4  # that are looked at
 _HIDDEN = (nn.RNNBase, nn.RNNCellBase, torch.jit.ScriptModule)  # what they call is not shown
@@ -69,19 +69,21 @@ class _Look:
                 raise TurnOverError(f"layers: {self._at(name)} did not run in the forward pass; name modules that do")
         self._refuse_other_batch(plain)
         self._refuse_exchange(plain)
+        shared: tuple[str, ...] = ()
         hidden = [name for name, each in self.module.named_modules() if isinstance(each, _HIDDEN)]
         if not self.differentiates:  # a graph that is cut has no gradients to ask for
             cut = self.run(self.ids, cut=True)
             with unseen(self.ids):
                 self._refuse_outputs(cut)
                 self._refuse_bypass(cut)
-            hidden += [f"a function in {self._at(place)}" for place in cut.hidden]
+            hidden += cut.hidden
+            shared = tuple(cut.run_again())
         parameters = reached(self.module, self.state, self.ids, self._with_gradients)
         self._refuse_other_mode()
         rows = [(one.layer, place, one.after.shape[one.channel]) for place, one in plain.masked]
         activations = pd.DataFrame(rows, columns=["layer", "module", "units"])
         mixing = tuple(dict.fromkeys(plain.mixing))
-        return Report(self.state.network, activations, parameters, mixing, tuple(dict.fromkeys(hidden)))
+        return Report(self.state.network, activations, parameters, mixing, tuple(dict.fromkeys(hidden)), shared)
 
     def run(
         self, ids: Tensor | None, inputs: Any = None, *, cut: bool = False, grad: bool = False, mode: bool | None = None
@@ -118,10 +120,11 @@ class _Look:
                     "steps: its first dimension must be the batch (batch_first=True of "
                     "nn.TransformerEncoderLayer, nn.LSTM and their kin)"
                 )
-            self._refuse_mixing(plain, other)
+            return self._refuse_mixing(plain, other)
         for given, found in zip(plain.outputs, other.outputs, strict=True):
             if given.shape[:1] == (n,) and rows_of(changed(given, found))[:-1].any():
-                self._refuse_mixing(plain, other)
+                return self._refuse_mixing(plain, other)
+        return None
 
     def _refuse_mixing(self, plain: "WatchedPass", other: "WatchedPass") -> None:
         n = len(self.ids)

@@ -1,4 +1,4 @@
-"""Which parameters the loss of one example reaches."""
+"""What depends on what: values of two passes, gradients, and which parameters the loss of one example reaches."""
 
 from collections.abc import Callable
 
@@ -63,3 +63,34 @@ def _share_of_nonzero(gradient: Tensor | None) -> float:
         return 0.0
     entries = gradient.coalesce().values() if gradient.is_sparse else gradient
     return int(entries.count_nonzero()) / gradient.numel()
+
+
+def changed(before: Tensor, after: Tensor) -> Tensor:
+    """Which entries differ by more than rounding."""
+    if before.shape != after.shape:
+        return torch.ones_like(before, dtype=torch.bool)
+    if not before.is_floating_point():
+        return before != after
+    before, after = before.nan_to_num(), after.nan_to_num()
+    relative = {torch.float64: 1e-11, torch.float32: 1e-4}.get(before.dtype, 0.02)
+    return (before - after).abs() > relative * before.abs().amax()
+
+
+def rows_of(entries: Tensor) -> Tensor:
+    """Whether any entry of an example is set.  # bool [n, ...] -> [n]"""
+    return entries.flatten(1).any(1) if entries.dim() > 1 else entries
+
+
+def gradients_of(output: Tensor, inputs: list[Tensor], weights: Tensor | None = None) -> tuple[Tensor | None, ...]:
+    """Gradients of an output, weighted, with respect to each of the inputs; None where it does not depend on them."""
+    weights = torch.ones_like(output) if weights is None else weights
+    return torch.autograd.grad(output, inputs, weights, retain_graph=True, allow_unused=True)
+
+
+def bends(output: Tensor, given: Tensor, weights: Tensor) -> bool:
+    """Whether an output is no linear function of what it is computed from."""
+    [slope] = torch.autograd.grad(output, [given], weights, retain_graph=True, create_graph=True)
+    if not slope.requires_grad:
+        return False
+    bend = gradients_of(slope, [given])[0]
+    return bend is not None and bool((bend.ne(0) & bend.isfinite()).any())

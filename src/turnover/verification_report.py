@@ -16,6 +16,7 @@ class Report:
     parameters: pd.DataFrame  # a row for each: name, entries, full, own: shares that an example's loss reaches
     mixing: tuple[str, ...]  # modules that mix the examples of a batch by its statistics
     hidden: tuple[str, ...]  # what computes activations that cannot be seen, if any, and so are not masked
+    shared: tuple[str, ...]  # matrices that run more than once in a pass, each time before another mask
 
     @property
     def shielded(self) -> float:
@@ -32,6 +33,8 @@ class Report:
     def warnings(self, p: float, *, chosen: bool) -> dict[str, str]:
         """What a user must know before training; `chosen`: which layers are masked was."""
         found = {"mixing": _mixing_message(self.network, self.mixing)} if self.mixing else {}
+        if self.shared:
+            found["shared"] = _shared_message(self.network, self.shared)
         if not chosen and (self.hidden or self.shielded < _ENOUGH * (1 - p)):
             inside = f"; those inside of {', '.join(self.hidden)} cannot be seen" if self.hidden else ""
             free = ", ".join(self.unshielded[:3]) or "none"
@@ -53,9 +56,20 @@ class Report:
         ]
         if self.hidden:
             lines.append(f"activations inside cannot be seen, and are not masked: {', '.join(self.hidden)}")
+        if self.shared:
+            lines.append(_shared_message(self.network, self.shared))
         if self.mixing:
             lines.append(_mixing_message(self.network, self.mixing))
         return "\n".join(lines)
+
+
+def _shared_message(network: str, shared: tuple[str, ...]) -> str:
+    more = f" and {len(shared) - 3} more" if len(shared) > 3 else ""
+    return (
+        f"{network} runs {', '.join(shared[:3])}{more} several times in a pass, and another mask follows every time: "
+        "an example trains the units that are in any of these masks, so flipped sub-networks know something of it and "
+        "scores are too low; to mask other layers alone, name them in attach(layers=[...])"
+    )
 
 
 def _mixing_message(network: str, mixing: tuple[str, ...]) -> str:

@@ -53,10 +53,12 @@ class WatchedPass(TorchFunctionMode):
         self.units: list[int | None] = []  # the dimension in which each of these has its units, if it is known
         self.sinks: list[Tensor] = []  # where they end
         self.into_layers: list[Tensor] = []  # those of them that a layer is given
-        self.hidden: list[str] = []  # modules that were given what no function shown has made
+        self.weights: list[str] = []  # the name of the matrix that made each of these, if one did
+        self.hidden: list[str] = []  # functions that may be activations, and are not masked
         self.broken: list[tuple[str, str]] = []
         self._given = frozenset[tuple[str, int]]()  # what the arguments of the function that runs are made of
         self._origin: dict[int, frozenset[tuple[str, int]]] = {}  # by tensor: sources and masks that it is made of
+        self._names = {id(each): name for name, each in module.named_parameters() if each.dim() > 1}
         self._kept: list[Any] = []
 
     def __enter__(self) -> "WatchedPass":
@@ -94,13 +96,8 @@ class WatchedPass(TorchFunctionMode):
             self._origin[id(one.after)] = frozenset({("mask", len(self.masked))})
             function = _autograd_function() if not torch.is_grad_enabled() else None
             if function is not None:
-                self.broken.append(
-                    (
-                        place,
-                        f"runs an activation inside of {function}, a torch.autograd.Function, whose "
-                        f"backward pass knows nothing of masks; {BY_HAND}",
-                    )
-                )
+                what = f"runs an activation inside of {function}, a torch.autograd.Function, whose backward pass knows"
+                self.broken.append((place, f"{what} nothing of masks; {BY_HAND}"))
         self.masked.append((place, one))
 
     def reach(self, tensor: Tensor) -> list[int]:
@@ -127,22 +124,47 @@ class WatchedPass(TorchFunctionMode):
         if not self.cut or not torch.is_grad_enabled():
             return func(*args, **kwargs)
         given = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
-        if any(each.grad_fn is not None and id(each) not in self._origin for each in given):
-            self.hidden.append(self.stack[-1])
+        place = self.stack[-1] or "the network"
+        unseen_before = any(each.grad_fn is not None and id(each) not in self._origin for each in given)
         if _passes_entries_on(func):
             self._given = origin = frozenset[tuple[str, int]]().union(*map(self._of, given))
             output = func(*args, **kwargs)
-            for each in tree_leaves(output):
-                if isinstance(each, Tensor) and not (self.masked and each is self.masked[-1][1].after):
-                    self._origin[id(each)] = origin
+            bends = origin and func not in ACTIVATIONS and _name(func) in _BENDING
+            made = [each for each in tree_leaves(output) if isinstance(each, Tensor)]
+            for each in made:
+                if not (self.masked and each is self.masked[-1][1].after):
+                    self._origin[id(each)] = origin | {(func.__name__, -1)} if bends else origin
+            self.hidden += [f"a function in {place}"] if made and unseen_before else []
             return output
         sinks = [each for each in given if each.requires_grad and self._of(each)]
         self.sinks += sinks
-        self.into_layers += sinks if func in LAYERS or func in OTHER_LAYERS else []
+        if func in LAYERS or func in OTHER_LAYERS:
+            self.into_layers += sinks
+            bent = (name for each in sinks if not self.reach(each) for name, number in self._of(each) if number < 0)
+            self.hidden += [f"{name} in {place}" for name in bent]
         units = {**dict.fromkeys(CONVOLUTIONS, 1), **dict.fromkeys(NORMS, 1), F.linear: -1}.get(func)
-        return tree_map(partial(self._source, units), func(*args, **kwargs))
+        weight = next((self._names[id(each)] for each in given if id(each) in self._names), "")
+        self.hidden += [f"a function in {place}"] if unseen_before and func in LAYERS else []
+        output = func(*args, **kwargs)
+        # what is made of constants alone, such as the angles of positions, stays constant
+        parameters = any(isinstance(each, nn.Parameter) for each in given)
+        if not parameters and not any(isinstance(each, Tensor) and each.requires_grad for each in tree_leaves(output)):
+            return output
+        return tree_map(partial(self._source, units, weight), output)
 
-    def _source(self, units: int | None, output: Any) -> Any:
+    def run_again(self) -> list[str]:
+        """Names of the matrices that are used more than once, each time before another mask."""
+        uses: dict[str, set[tuple[int, int]]] = {}  # by matrix: the calls, and the masks that followed
+        for number, (_, one) in enumerate(self.masked):
+            for source in self.comes_from(one.before):
+                uses.setdefault(self.weights[source], set()).add((source, number))
+        return [
+            name
+            for name, pairs in uses.items()
+            if name and len({source for source, _ in pairs}) > 1 < len({mask for _, mask in pairs})
+        ]
+
+    def _source(self, units: int | None, weight: str, output: Any) -> Any:
         if not isinstance(output, Tensor) or not output.is_floating_point():
             return output
         with unseen(output):
@@ -150,6 +172,7 @@ class WatchedPass(TorchFunctionMode):
             self._origin[id(source)] = frozenset({("source", len(self.sources))})
             self.sources.append(source)
             self.units.append(units)
+            self.weights.append(weight)
             output = source.clone()  # may be changed in place
         self._origin[id(output)] = self._of(source)
         return output
@@ -190,6 +213,10 @@ class Backward(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+# not known as activations, but what is written by hand is often made of these
+_BENDING = frozenset("clamp clip clamp_max maximum minimum where sin cos exp erf square abs log1p".split()) | {
+    function.__name__.rstrip("_") for function in ACTIVATIONS
+}
 _ENTRIES = frozenset(  # functions each of whose output's entries is one entry of an input, or made of one of each
     "get view view_as reshape reshape_as flatten unflatten squeeze unsqueeze transpose t mT swapaxes movedim permute "
     "chunk split tensor_split unbind getitem setitem select narrow expand expand_as broadcast_to contiguous clone to "
@@ -197,10 +224,15 @@ _ENTRIES = frozenset(  # functions each of whose output's entries is one entry o
 )
 
 
+def _name(function: Any) -> str:
+    """As PyTorch calls it, whether it is changed in place, an operator of Python or one of torch.ops."""
+    return str(getattr(function, "__name__", "")).split(".")[0].strip("_")
+
+
 @cache
 def _passes_entries_on(function: Any) -> bool:
     """Whether a function is elementwise, or only rearranges entries."""
-    name = getattr(function, "__name__", "").strip("_")
+    name = _name(function)
     for prefix, kinds in (("r", "add sub mul truediv pow"), ("i", "add sub mul truediv pow")):
         if name.removeprefix(prefix) in kinds.split():
             name = name.removeprefix(prefix)
@@ -224,34 +256,3 @@ def _autograd_function(method: str = "forward") -> str | None:
         if frame.f_code in codes:
             return codes[frame.f_code]
     return None
-
-
-def changed(before: Tensor, after: Tensor) -> Tensor:
-    """Which entries differ by more than rounding."""
-    if before.shape != after.shape:
-        return torch.ones_like(before, dtype=torch.bool)
-    if not before.is_floating_point():
-        return before != after
-    before, after = before.nan_to_num(), after.nan_to_num()
-    relative = {torch.float64: 1e-11, torch.float32: 1e-4}.get(before.dtype, 0.02)
-    return (before - after).abs() > relative * before.abs().amax()
-
-
-def rows_of(entries: Tensor) -> Tensor:
-    """Whether any entry of an example is set.  # bool [n, ...] -> [n]"""
-    return entries.flatten(1).any(1) if entries.dim() > 1 else entries
-
-
-def gradients_of(output: Tensor, inputs: list[Tensor], weights: Tensor | None = None) -> tuple[Tensor | None, ...]:
-    """Gradients of an output, weighted, with respect to each of the inputs; None where it does not depend on them."""
-    weights = torch.ones_like(output) if weights is None else weights
-    return torch.autograd.grad(output, inputs, weights, retain_graph=True, allow_unused=True)
-
-
-def bends(output: Tensor, given: Tensor, weights: Tensor) -> bool:
-    """Whether an output is no linear function of what it is computed from."""
-    [slope] = torch.autograd.grad(output, [given], weights, retain_graph=True, create_graph=True)
-    if not slope.requires_grad:
-        return False
-    bend = gradients_of(slope, [given])[0]
-    return bend is not None and bool((bend.ne(0) & bend.isfinite()).any())
