@@ -298,6 +298,18 @@ def test_what_may_be_an_activation_and_is_not_masked_is_told(function: Any, capl
     assert any("Clips" in each and hidden in each for each in caplog.messages)
 
 
+def test_an_output_without_its_last_activation_is_right_as_the_messages_say() -> None:
+    parts: dict[str, nn.Module] = {"a": lin(), "h": lin(16, 3)}
+    probabilities = Net(lambda s, by, x: torch.sigmoid(s.h(F.relu(s.a(x)))), **parts)
+    with pytest.raises(TurnOverError, match="let it give logits"), turnover.own(turnover.attach(probabilities), IDS):
+        probabilities(X)
+    logits = turnover.attach(Net(lambda s, by, x: s.h(F.relu(s.a(x))), **parts))
+    assert len(turnover.verify(logits, X, IDS).activations) == 1
+    parts = {"t": nn.Sequential(lin(), nn.ReLU()), "pi": lin(16, 4), "v": lin(16, 1)}
+    hidden = Net(lambda s, by, x: (torch.tanh(s.pi(h := s.t(x))), s.v(h)), **parts)
+    assert len(turnover.verify(turnover.attach(hidden, layers=["t"]), X, IDS).activations) == 1
+
+
 def test_lists_of_modules_are_named_by_what_is_in_them() -> None:
     def make() -> nn.Module:
         def run(s: Any, by: Masked, x: Tensor) -> Tensor:

@@ -110,7 +110,7 @@ class TurnOverDropout:
         if self.open:
             raise TurnOverError(
                 f"no layer with weights follows the last masked activation of {self.network}, so its output would be "
-                "masked: name the hidden layers in attach(layers=[...])"
+                "masked: let it give logits, without that activation, or name the hidden layers in attach(layers=[...])"
             )
         self.expected = self.expected or self.trace
         if self.trace != self.expected:

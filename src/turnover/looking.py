@@ -200,7 +200,8 @@ class _Look:
                 if number not in followed:
                     raise TurnOverError(
                         f"an output of {self.state.network} is masked, by the activation in "
-                        f"{self._at(cut.masked[number][0])}: name the hidden layers in attach(layers=[...])"
+                        f"{self._at(cut.masked[number][0])}: let it give what is before it, or name the hidden layers "
+                        "in attach(layers=[...])"
                     )
 
     def _refuse_other_dimension(self, cut: "WatchedPass", place: str, one: Masked) -> None:
