@@ -310,6 +310,17 @@ def test_an_output_without_its_last_activation_is_right_as_the_messages_say() ->
     assert len(turnover.verify(turnover.attach(hidden, layers=["t"]), X, IDS).activations) == 1
 
 
+def test_a_part_that_runs_by_itself_is_refused() -> None:
+    encoder = nn.Sequential(lin(), nn.ReLU(), lin(16, 16))
+    network = turnover.attach(nn.Sequential(encoder, nn.ReLU(), lin(16, 3)))
+    with turnover.own(network, IDS):
+        network(X)
+        assert torch.sigmoid(network(X)).shape == (6, 3), "activations of what is outside are no business of masks"
+        with pytest.raises(TurnOverError, match="a part of Sequential runs outside of its forward pass"):
+            encoder(X)
+    assert encoder(X).shape == (6, 16)
+
+
 def test_lists_of_modules_are_named_by_what_is_in_them() -> None:
     def make() -> nn.Module:
         def run(s: Any, by: Masked, x: Tensor) -> Tensor:

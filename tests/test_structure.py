@@ -29,8 +29,8 @@ ROOMS = """
     options estimators config_checks config refusals
     integrity manifest locking stopping seeding store scratch tables statistics dashboard tracking showing
     products cores mask_kernel masks masked_relu masking untouched activation_modules layer_functions interception
-    recomputation watched_pass verification_report reach looking verification compiled training_record dropout
-    device examples
+    attachment recomputation watched_pass verification_report reach looking verification compiled training_record
+    dropout device examples
     data evaluation missing user_arrays user_data user_network
     models training dynamics scores subsets
     material choice parts gradient_tracking score_tables watching member_file members ensemble second_split

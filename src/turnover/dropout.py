@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from turnover.activation_modules import candidates, has_values
+from turnover.attachment import ATTRIBUTE, attached_to
 from turnover.compiled import refuse_hidden_activations
 from turnover.errors import TurnOverError
-from turnover.interception import ATTRIBUTE, Interception, TurnOverDropout, attached_to
+from turnover.interception import Interception, TurnOverDropout
 from turnover.masking import Branch
 from turnover.masks import Balance, MaskRule, check_ids
 from turnover.recomputation import follow_checkpoints
@@ -135,7 +136,7 @@ def branches(model: nn.Module, wanted: list[Branch]) -> Iterator[None]:
     if torch.compiler.is_compiling():
         raise TurnOverError("compile the network, not the function that enters own or flipped")
     follow_checkpoints()
-    state.branches, state.passes = wanted, 0
+    state.branches, state.passes, state.strayed = wanted, 0, False
     try:
         with Interception(state):
             yield

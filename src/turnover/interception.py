@@ -1,13 +1,11 @@
 """How turn-over dropout sees a network: every PyTorch function that its forward pass calls is shown to it.
 
-This finds activations whether they are modules or calls such as F.relu, and tells neurons from feature maps by the last
-layer with weights that ran.
+It finds activations, modules or calls such as F.relu, and tells neurons from feature maps by the last layer that ran.
 """
 
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,21 +16,18 @@ from torch.utils.hooks import RemovableHandle
 
 from turnover.activation_modules import has_values, is_activation, is_one_activation
 from turnover.errors import TurnOverError
-from turnover.layer_functions import CONVOLUTIONS, LINEAR, NORMS, OTHER_LAYERS, RELU, from_the_left, unit_dimension
-from turnover.masking import Branch, masked, unseen
+from turnover.layer_functions import (
+    CONVOLUTIONS,
+    LAYERS,
+    LINEAR,
+    NORMS,
+    OTHER_LAYERS,
+    RELU,
+    from_the_left,
+    unit_dimension,
+)
+from turnover.masking import Branch, Masked, masked, unseen
 from turnover.masks import MaskRule
-
-ATTRIBUTE = "_turnover"  # of a network
-
-
-@dataclass(frozen=True)
-class Masked:
-    """One activation of a forward pass as it was masked, for whoever looks on."""
-
-    layer: int
-    before: Tensor  # the activation, or what it is the ReLU of: what the mask lets through is computed from it
-    after: Tensor  # masked
-    channel: int  # the dimension of the units
 
 
 class TurnOverDropout:
@@ -49,6 +44,8 @@ class TurnOverDropout:
         self.wrapper = 0  # id of the module that `own` was entered with, which holds this turn-over dropout alone
         self.record: Any = None  # a `TrainingRecord`
         self.looked: set[Any] = set()  # modes and shapes of inputs that were verified
+        self.weights: frozenset[int] = frozenset()  # ids of the network's parameters, once it was looked at
+        self.strayed = False  # whether a layer of it ran in this context, but not in its forward pass
         self.mixing: tuple[str, ...] = ()  # modules that mixed the examples of a batch in training
         self.branches: list[Branch] = []  # empty: the full network, untouched
         self.running = False  # inside the network's forward pass
@@ -129,7 +126,16 @@ class TurnOverDropout:
     def __getstate__(self) -> dict[str, Any]:
         """A copy is outside of any context, wherever it is made."""
         outside = {"branches": [], "running": False, "looking": False, "look_on": None, "compiled": None, "stale": []}
-        return vars(self) | outside | {"spoiled": {}}
+        return vars(self) | outside | {"spoiled": {}, "weights": frozenset()}
+
+    def refuse_stray(self, function: Any, args: Any, kwargs: Any) -> None:
+        """Refuse activations after layers of the network that run while its own forward pass does not."""
+        self.strayed |= function in LAYERS and any(id(each) in self.weights for each in args)
+        if self.strayed and is_activation(function, args, kwargs):
+            raise TurnOverError(
+                f"a part of {self.network} runs outside of its forward pass, and its activations are not masked: let "
+                "forward return what is needed of it"
+            )
 
     def enter_layers(self, module: nn.Module, inputs: Any) -> None:
         """Hook before a module whose activations are masked."""
@@ -234,14 +240,6 @@ def _shown(args: Any) -> bool:
     return not torch.compiler.is_compiling() and all(map(has_values, args))
 
 
-def attached_to(model: nn.Module) -> tuple[nn.Module, TurnOverDropout]:
-    """The network, perhaps inside of a wrapper (torch.compile, DistributedDataParallel), and its turn-over dropout."""
-    for module in model.modules():
-        if ATTRIBUTE in vars(module):
-            return module, vars(module)[ATTRIBUTE]
-    raise TurnOverError(f"{type(model).__name__} has no turn-over dropout: call turnover.attach(model) first")
-
-
 class Interception(TorchFunctionMode):
     """Shows every PyTorch function call inside the network's forward pass to its turn-over dropout."""
 
@@ -252,6 +250,8 @@ class Interception(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if not self.state.running:
+            if self.state.weights and not self.state.looking:
+                self.state.refuse_stray(func, args, kwargs)
             return func(*args, **kwargs)
         if self.state.fuses(func, args, kwargs):
             with torch.no_grad():

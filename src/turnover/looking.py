@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from turnover.errors import TurnOverError
-from turnover.interception import Masked, TurnOverDropout
-from turnover.masking import Branch, unseen
+from turnover.interception import TurnOverDropout
+from turnover.masking import Branch, Masked, unseen
 from turnover.reach import bends, changed, gradients_of, reached, rows_of
 from turnover.untouched import few, untouched, with_another_last
 from turnover.verification_report import Report

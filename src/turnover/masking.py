@@ -20,6 +20,16 @@ class Branch:
     flipped: bool = False
 
 
+@dataclass(frozen=True)
+class Masked:
+    """One activation of a forward pass as it was masked, for whoever looks on."""
+
+    layer: int
+    before: Tensor  # the activation, or what it is the ReLU of: what the mask lets through is computed from it
+    after: Tensor  # masked
+    channel: int  # the dimension of the units
+
+
 def masked(
     x: Tensor, branches: Sequence[Branch], rule: MaskRule, layer: int, channel: int, before: Tensor | None, network: str
 ) -> Tensor:

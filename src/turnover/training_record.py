@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from turnover.interception import attached_to
+from turnover.attachment import attached_to
 
 _SIZE = 1 << 20  # ids that are told apart; larger ones share a place, so that one may pass for seen, never for unseen
 

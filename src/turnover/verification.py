@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from turnover.activation_modules import has_values
+from turnover.attachment import attached_to
 from turnover.errors import TurnOverError
-from turnover.interception import Interception, TurnOverDropout, attached_to
+from turnover.interception import Interception, TurnOverDropout
 from turnover.looking import examine
 from turnover.masks import check_ids
 from turnover.untouched import has_hooks
@@ -81,6 +82,7 @@ def look_once(state: TurnOverDropout, module: nn.Module, args: Any, kwargs: Any)
             state.expected = expected
     first = not any(one[0] == module.training for one in state.looked)
     state.looked.add(kind)
+    state.weights = frozenset(map(id, module.parameters()))
     if module.training and first:
         state.mixing = report.mixing
         for about, message in report.warnings(state.rule.p, chosen=state.layers is not None).items():

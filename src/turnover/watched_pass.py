@@ -11,9 +11,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from turnover.activation_modules import ACTIVATIONS
-from turnover.interception import Masked, TurnOverDropout
+from turnover.interception import TurnOverDropout
 from turnover.layer_functions import CONVOLUTIONS, LAYERS, NORMS, OTHER_LAYERS, from_the_left
-from turnover.masking import unseen
+from turnover.masking import Masked, unseen
 
 BY_HAND = (
     "write the whole of it as a module without weights, class Activation(nn.Module): def forward(self, x): return ..., "
