@@ -178,6 +178,15 @@ RIGHT: dict[str, tuple[Callable[[], Net], list[Any], int]] = {
         1,
     ),
     "a keyword": (lambda: Net(lambda s, by, x: s.h(by(F.relu(input=s.a(x)))), a=lin(), h=lin(16, 3)), [X], 1),
+    "all by keywords": (
+        lambda: Net(
+            lambda s, by, x: F.linear(input=by(F.relu(F.linear(input=x, weight=s.a.weight))), weight=s.h.weight),
+            a=lin(),
+            h=lin(16, 3),
+        ),
+        [X],
+        1,
+    ),
     "another name": (lambda: Net(lambda s, by, x: s.h(by(torch.special.expit(s.a(x)))), a=lin(), h=lin(16, 3)), [X], 1),
     "a hand-written norm": (
         lambda: Net(
@@ -202,6 +211,7 @@ def test_masks_go_where_they_would_by_hand(name: str) -> None:
     right = [each.grad for each in network.parameters()]
     network.zero_grad()
     turnover.attach(network)
+    assert len(turnover.verify(network, tuple(inputs), IDS).activations) >= 1
     with turnover.own(network, IDS):
         logits = network(*inputs)
     (logits * torch.arange(logits.numel()).view_as(logits)).sum().backward()

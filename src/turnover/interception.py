@@ -203,7 +203,7 @@ class TurnOverDropout:
         elif function in OTHER_LAYERS:
             first = output[0] if isinstance(output, tuple) else output
             self.widths, self.channels_first, self.open = (first.shape[-1], self.widths[1]), False, False
-        elif function in NORMS and args[0].dim() > 2:
+        elif function in NORMS and args and args[0].dim() > 2:
             _, maps, *_, last = args[0].shape
             if not self.by_rows or maps == self.widths[0] or last != self.widths[0]:
                 self.widths, self.channels_first = (maps, maps), True
