@@ -95,6 +95,33 @@ RIGHT: dict[str, tuple[Callable[[], Net], list[Any], int]] = {
         [torch.randn(6, 8, 7)],
         1,
     ),
+    "an einsum from the left": (
+        lambda: Net(
+            lambda s, by, x: s.h(by(F.relu(torch.einsum("oc,bct->bot", s.w, x))).mean(2)),
+            w=nn.Parameter(torch.randn(12, 8)),
+            h=lin(12, 3),
+        ),
+        [torch.randn(6, 8, 7)],
+        1,
+    ),
+    "an einsum over positions": (
+        lambda: Net(
+            lambda s, by, x: s.h(by(F.relu(torch.einsum("btc,st->bsc", x, s.w))).mean(2)),
+            w=nn.Parameter(torch.randn(12, 7)),
+            h=lin(12, 3),
+        ),
+        [TOKENS],
+        1,
+    ),
+    "an einsum from the right": (
+        lambda: Net(
+            lambda s, by, x: s.h(by(F.relu(torch.einsum("btc,co->bto", x, s.w))).mean(1)),
+            w=nn.Parameter(torch.randn(8, 12)),
+            h=lin(12, 3),
+        ),
+        [TOKENS],
+        2,
+    ),
     "a norm after a transpose": (
         lambda: Net(
             lambda s, by, x: s.h(by(F.relu(s.n(s.a(x.mT).mT))).mean(2)),
@@ -318,6 +345,19 @@ def test_an_output_without_its_last_activation_is_right_as_the_messages_say() ->
     parts = {"t": nn.Sequential(lin(), nn.ReLU()), "pi": lin(16, 4), "v": lin(16, 1)}
     hidden = Net(lambda s, by, x: (torch.tanh(s.pi(h := s.t(x))), s.v(h)), **parts)
     assert len(turnover.verify(turnover.attach(hidden, layers=["t"]), X, IDS).activations) == 1
+
+
+def sorted_by_length(s: Any, by: Masked, x: Tensor, lengths: Tensor) -> Tensor:
+    order = lengths.argsort(stable=True, descending=s.descending)
+    return cast(Tensor, s.h(F.relu(s.a(x[order]))))[order.argsort()]
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("lengths", [range(6), range(6, 0, -1), [1, 1, 1, 2, 2, 2], [2, 2, 1, 1, 1, 1]])
+def test_a_batch_that_is_sorted_inside_is_refused_in_whatever_order_it_comes(descending: bool, lengths: Any) -> None:
+    network = turnover.attach(Net(sorted_by_length, a=lin(), h=lin(16, 3), descending=descending))
+    with pytest.raises(TurnOverError, match=r"mixes the examples|reorders its batch"), turnover.own(network, IDS):
+        network(X, torch.tensor(lengths))
 
 
 def test_a_part_that_runs_by_itself_is_refused() -> None:

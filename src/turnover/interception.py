@@ -134,7 +134,7 @@ class TurnOverDropout:
         if self.strayed and is_activation(function, args, kwargs):
             raise TurnOverError(
                 f"a part of {self.network} runs outside of its forward pass, and its activations are not masked: let "
-                "forward return what is needed of it"
+                "forward return what is needed of it, or leave the context before it runs"
             )
 
     def enter_layers(self, module: nn.Module, inputs: Any) -> None:
@@ -194,7 +194,7 @@ class TurnOverDropout:
                 "write x = relu(x), not relu(x)"
             )
         if function in CONVOLUTIONS or from_the_left(function, args):
-            width = output.shape[1] if function in CONVOLUTIONS else output.shape[-2]
+            width = output.shape[1 if function in CONVOLUTIONS else from_the_left(function, args)]
             self.widths, self.channels_first, self.open = (width, width), True, False
             self.by_rows = False
         elif function in LINEAR:

@@ -28,12 +28,31 @@ CONVOLUTIONS = frozenset({F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.co
 LAYERS = LINEAR | CONVOLUTIONS  # with weights
 
 
-def from_the_left(function: Any, args: Any) -> bool:
-    """Whether a matrix of parameters multiplies a batch from the left, so that its rows are the units."""
-    if function not in LINEAR or function in (F.linear, torch.einsum) or len(args) < 2:
-        return False
+def from_the_left(function: Any, args: Any) -> int:
+    """The dimension of the units, from the end, if a batch is multiplied by parameters so that it is not the last.
+
+    That of the rows of a matrix that multiplies from the left, as in `weight @ x`; else 0.
+    """
+    if function is torch.einsum:
+        return _einsum_units(*args)
+    if function not in LINEAR or function is F.linear or len(args) < 2:
+        return 0
     left, right = args[0], args[1]
-    return isinstance(left, nn.Parameter) and left.dim() == 2 and isinstance(right, Tensor) and right.dim() > 2
+    rows = isinstance(left, nn.Parameter) and left.dim() == 2 and isinstance(right, Tensor) and right.dim() > 2
+    return -2 if rows else 0
+
+
+def _einsum_units(equation: Any, *operands: Any) -> int:
+    """The same for `einsum("oc,bct->bot", weight, x)`: the letter that the output has from a parameter alone."""
+    if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
+        operands = tuple(operands[0])
+    if not isinstance(equation, str) or "->" not in equation or "." in equation:
+        return 0
+    given, output = equation.replace(" ", "").split("->")
+    pairs = list(zip(given.split(","), operands, strict=False))
+    others = set[str]().union(*(letters for letters, each in pairs if not isinstance(each, nn.Parameter)))
+    units = [place for place, letter in enumerate(output) if letter not in others]
+    return units[0] - len(output) if len(units) == 1 and units[0] < len(output) - 1 else 0
 
 
 def unit_dimension(x: Tensor, args: Any, widths: tuple[int, int], channels_first: bool, network: str) -> int:

@@ -14,7 +14,7 @@ from turnover.errors import TurnOverError
 from turnover.interception import TurnOverDropout
 from turnover.masking import Branch, Masked, unseen
 from turnover.reach import bends, changed, gradients_of, reached, rows_of
-from turnover.untouched import few, untouched, with_another_last
+from turnover.untouched import few, reordered, untouched, with_another_last
 from turnover.verification_report import Report
 from turnover.watched_pass import BY_HAND, WatchedPass
 
@@ -147,18 +147,25 @@ class _Look:
         return f"{place} of {self.state.network}" if place else self.state.network
 
     def _refuse_exchange(self, plain: "WatchedPass") -> None:
-        """Two ids that are exchanged must change nothing of the other examples."""
-        ids = self.ids.clone()
-        ids[:2] = self.ids[:2].flip(0)
-        other, again = self.run(ids), self.run(self.ids)
-        for before, after, same in zip(plain.outputs, other.outputs, again.outputs, strict=True):
-            if changed(before, same).any():
-                return  # it draws random numbers of its own, and shows nothing
-            if before.shape[:1] == ids.shape and rows_of(changed(before, after))[2:].any():
-                raise TurnOverError(
-                    f"exchanging the ids of two examples changes what {self.state.network} computes for others: it "
-                    "reorders its batch on the way, so masks go to the wrong examples; keep the batch in one order"
-                )
+        """Two ids that are exchanged must change nothing of the other examples, in whatever order these come."""
+        if any(changed(a, b).any() for a, b in zip(plain.outputs, self.run(self.ids).outputs, strict=True)):
+            return  # it draws random numbers of its own, and shows nothing
+        forwards = torch.arange(len(self.ids), device=self.ids.device)
+        for order in (forwards, forwards.flip(0)):
+            inputs, ids = reordered(self.inputs, len(self.ids), order), self.ids[order]
+            try:
+                before, after = (self.run(each, inputs) for each in (ids, torch.cat([ids[:2].flip(0), ids[2:]])))
+            except TurnOverError:
+                raise
+            except (RuntimeError, ValueError):
+                return  # it takes its batches in one order only
+            for one, other in zip(before.outputs, after.outputs, strict=True):
+                if one.shape[:1] == ids.shape and rows_of(changed(one, other))[2:].any():
+                    raise TurnOverError(
+                        f"exchanging the ids of two examples changes what {self.state.network} computes for others: "
+                        "it reorders its batch on the way, so masks go to the wrong examples; keep the batch in one "
+                        "order"
+                    )
 
     def _refuse_bypass(self, cut: "WatchedPass") -> None:
         """A unit outside of the mask must get no gradient, through whatever the next layer is given."""

@@ -91,11 +91,17 @@ def few(inputs: Any, ids: Tensor, count: int) -> tuple[Any, Tensor]:
     some = ids.long()[index]
     some[n:] += _OTHER + torch.arange(len(some[n:]), device=ids.device)
 
+    return reordered(inputs, n, index), some
+
+
+def reordered(inputs: Any, n: int, index: Tensor) -> Any:
+    """Inputs of a batch of n, all of its tensors indexed."""
+
     def take(value: Any) -> Any:
         whole = isinstance(value, Tensor) and value.dim() > 0 and len(value) == n
         return value.detach()[index.to(value.device)] if whole else value
 
-    return tree_map(take, inputs), some
+    return tree_map(take, inputs)
 
 
 def with_another_last(inputs: Any, n: int) -> Any:

@@ -119,7 +119,7 @@ class WatchedPass(TorchFunctionMode):
             self.mixing.append(self.stack[-1])
             func, args, kwargs = F.batch_norm, self._frozen(*args, **kwargs), {}
         if func in LAYERS and not self.cut:
-            batch = (args or (kwargs.get("input"),))[func is torch.addmm or from_the_left(func, args)]
+            batch = (args or (kwargs.get("input"),))[func is torch.addmm or from_the_left(func, args) < 0]
             self.layers += [batch] if isinstance(batch, Tensor) and batch.grad_fn is not None else []
         if not self.cut or not torch.is_grad_enabled():
             return func(*args, **kwargs)
