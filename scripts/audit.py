@@ -7,15 +7,15 @@ explained in conf/audit.yaml.
 import hydra
 from omegaconf import DictConfig
 
-from turnover.cli import enter, one_message
+from turnover.runs.cli import enter, one_message
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="audit")
 def main(config: DictConfig) -> None:
     from turnover.audit.options import AuditConfig
     from turnover.audit.work import audit
-    from turnover.experiments import plain
-    from turnover.refusals import parse
+    from turnover.config.compose import plain
+    from turnover.config.parse import parse
 
     with one_message():
         print(audit(parse(AuditConfig, plain(config))), flush=True)
@@ -24,7 +24,7 @@ def main(config: DictConfig) -> None:
 def known() -> list[str]:
     """The fields of this entry point's config."""
     from turnover.audit.options import AuditConfig
-    from turnover.refusals import fields
+    from turnover.config.parse import fields
 
     return fields(AuditConfig)
 

@@ -11,14 +11,14 @@ import argparse
 import sys
 from itertools import chain
 
-from turnover.cli import enter
+from turnover.runs.cli import enter
 
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    from turnover.reproduction.again import again
-    from turnover.reproduction.check import every
-    from turnover.store import checkout
+    from turnover.experiments.reproduction.again import again
+    from turnover.experiments.reproduction.check import every
+    from turnover.runs.store.run import checkout
 
     root, failed = checkout() / "outputs" / "reference", 0
     for verdict in chain([again(root)], every(root)):

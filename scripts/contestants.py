@@ -14,16 +14,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import turnover
-from turnover.device import Precision
-from turnover.dynamics import backpack
-from turnover.dynamics.accuracy import Name, measure
-from turnover.dynamics.gradients import gradients
-from turnover.dynamics.updates import cosines
-from turnover.examples import Examples
-from turnover.masks import MaskRule
+from turnover.common.device import Precision
+from turnover.common.matmul import fast_products, linear
+from turnover.core.examples import Examples
+from turnover.core.masks import MaskRule
+from turnover.gradients import backpack
+from turnover.gradients.per_example import gradients
+from turnover.gradients.updates import cosines
 from turnover.models.mlp import mlp
-from turnover.products import fast_products, linear
-from turnover.training import checkpoint
+from turnover.runs import checkpoint
+from turnover.training.accuracy import Name, measure
 from turnover.training.loop import train
 from turnover.training.stack import STACK, train_stack
 

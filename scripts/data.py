@@ -13,10 +13,10 @@ def main() -> int:
     parser.add_argument("--dataset", required=True, metavar="NAME", help="a dataset of conf/dataset, for example mnist")
     name = parser.parse_args().dataset
 
+    from turnover.config.datasets import FACTS
     from turnover.data.fetch import data_root, ensure
     from turnover.data.sources import COLLECTIONS
     from turnover.errors import RunFailed
-    from turnover.facts import FACTS
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     if name not in FACTS:

@@ -1,7 +1,7 @@
 """Make notebooks/*.ipynb anew from the scripts of the same names, without outputs."""
 
-from turnover.documentation.notebooks import scripts, text_of
-from turnover.store import write_text
+from turnover.experiments.documentation.notebooks import scripts, text_of
+from turnover.runs.store.run import write_text
 
 
 def main() -> None:

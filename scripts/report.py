@@ -5,13 +5,13 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from turnover.cli import enter, one_message
+from turnover.runs.cli import enter, one_message
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="report")
 def main(config: DictConfig) -> None:
-    from turnover.refusals import parse
-    from turnover.report.make import ReportJob, make
+    from turnover.config.parse import parse
+    from turnover.experiments.report.make import ReportJob, make
 
     with one_message():
         values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
@@ -20,8 +20,8 @@ def main(config: DictConfig) -> None:
 
 def known() -> list[str]:
     """The fields of this entry point's config."""
-    from turnover.refusals import fields
-    from turnover.report.make import ReportJob
+    from turnover.config.parse import fields
+    from turnover.experiments.report.make import ReportJob
 
     return fields(ReportJob)
 

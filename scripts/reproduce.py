@@ -6,12 +6,12 @@ of the record of what everything took as its last line.
 
 import argparse
 
-from turnover.cli import enter
-from turnover.harmless import LAUNCHERS
+from turnover.config.guard import LAUNCHERS
+from turnover.runs.cli import enter
 
 
 def main() -> None:
-    from turnover.reproduction.work import reproduce
+    from turnover.experiments.reproduction.work import reproduce
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", choices=("smoke", "laptop", "paper"), default="laptop", help="default: laptop")

@@ -9,9 +9,9 @@ python scripts/runs.py gc --damaged --failed [--yes]
 import argparse
 import sys
 
-from turnover.cli import leave
-from turnover.housekeeping import REMOVABLE, Found, remove, runs
-from turnover.values import clock, size
+from turnover.common.values import clock, size
+from turnover.runs.cli import leave
+from turnover.runs.store.housekeeping import REMOVABLE, Found, remove, runs
 
 
 def main() -> int:

@@ -3,13 +3,13 @@
 import hydra
 from omegaconf import DictConfig
 
-from turnover.cli import enter, one_message
+from turnover.runs.cli import enter, one_message
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="train")
 def main(config: DictConfig) -> None:
-    from turnover.experiments import resolved
-    from turnover.run import execute
+    from turnover.config.compose import resolved
+    from turnover.runs.execute import execute
 
     with one_message():
         print(execute(resolved(config)), flush=True)

@@ -6,7 +6,7 @@ Needs a network and `wandb login`; runs come with `logger=wandb_online`, or late
 import argparse
 import sys
 
-from turnover.cli import leave
+from turnover.runs.cli import leave
 
 
 def main() -> int:
@@ -16,7 +16,7 @@ def main() -> int:
     parser.add_argument("--name", default="turnover", help="of the workspace (turnover)")
     given = parser.parse_args()
 
-    from turnover.workspace import save
+    from turnover.runs.dashboard.workspace import save
 
     print(save(given.entity, given.project, given.name))
     return 0

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from turnover.config import RunConfig
-from turnover.run import execute
-from turnover.store import Run
+from turnover.config.run import RunConfig
+from turnover.runs.execute import execute
+from turnover.runs.store.run import Run
 
 TABLES = ("metrics.parquet", "scores.parquet", "config.yaml")
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from turnover.config import RunConfig
-from turnover.experiments import sweep
+from turnover.config.compose import sweep
+from turnover.config.run import RunConfig
 
 
 def digits(*overrides: str, entry: str = "score") -> RunConfig:

@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from turnover.figures import style
+from turnover.experiments.plots import style
 
 
 def finish_and_look(figure: Figure, title: str, notes: list[str]) -> None:

@@ -18,10 +18,10 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 import turnover
 from turnover.audit import collection
 from turnover.audit.collection import collect
-from turnover.device import resolve
-from turnover.dynamics.gradients import gradients
+from turnover.common.device import resolve
+from turnover.core.masks import MaskRule, check_ids
 from turnover.errors import RefusedInput, TurnOverError
-from turnover.masks import MaskRule, check_ids
+from turnover.gradients.per_example import gradients
 
 N, GONE = 24, 7
 X = np.random.default_rng(0).normal(size=(N, 8)).astype("float32")
@@ -503,7 +503,7 @@ def test_a_scripted_network_hides_its_activations(name: str, monkeypatch: pytest
             TurnOverError, match=f"{name or 'the network'} is scripted .*: attach turn-over dropout to the"
         ):
             turnover.attach(make(), layers=layers)
-    monkeypatch.setattr("turnover.own_data.train", lambda *arguments, **options: pytest.fail("trained"))
+    monkeypatch.setattr("turnover.estimators.own_data.train", lambda *arguments, **options: pytest.fail("trained"))
     with pytest.raises(TurnOverError, match=r"as it was before torch\.jit"):
         turnover.memorization(make, X, Y, epochs=1, lr=0.1, seeds=1, progress=False)
 

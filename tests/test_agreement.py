@@ -13,7 +13,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnover.agreement import (
+from turnover.stats.agreement import (
     ceiling,
     interval,
     pearson,
@@ -23,8 +23,8 @@ from turnover.agreement import (
     split_half,
     tie_bound,
 )
-from turnover.claims import REPLICATES, bootstrap
-from turnover.statistics import Statistic, auroc
+from turnover.stats.claims import REPLICATES, bootstrap
+from turnover.stats.measures import Statistic, auroc
 
 Drawn = tuple[np.ndarray, np.ndarray, np.ndarray]  # two values of every example, how often each was drawn
 

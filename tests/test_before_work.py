@@ -11,9 +11,10 @@ from digits import digits
 from torch import Tensor, nn
 
 import turnover
-from turnover import own_data, parts
 from turnover.errors import RefusedInput
-from turnover.run import execute
+from turnover.estimators import own_data
+from turnover.runs import build as parts
+from turnover.runs.execute import execute
 
 ESTIMATORS: dict[str, dict[str, Any]] = {
     "turnover": {},

@@ -11,8 +11,8 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnover.claims import Claim, Measured, Verdict, bootstrap, decide, measure, measure_seeds
-from turnover.statistics import Statistic, median
+from turnover.stats.claims import Claim, Measured, Verdict, bootstrap, decide, measure, measure_seeds
+from turnover.stats.measures import Statistic, median
 
 
 def mean(values: np.ndarray) -> Statistic:

@@ -19,11 +19,11 @@ from hydra import compose, initialize_config_dir
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
-from turnover.cli import leave
-from turnover.config import RunConfig
+from turnover.config.parse import parse
+from turnover.config.run import RunConfig
 from turnover.errors import RefusedInput, RunFailed, TurnOverError
-from turnover.figures.make import FigureJob
-from turnover.refusals import parse
+from turnover.experiments.figures.make import FigureJob
+from turnover.runs.cli import leave
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = ["dataset=digits", "scale=smoke", "logger=none"]

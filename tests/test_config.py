@@ -12,16 +12,16 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from pydantic import BaseModel
 
-from turnover import config as schema
-from turnover import estimators as schema_of_estimators
-from turnover import options as schema_of_options
-from turnover.config import LATER, NOT_SCIENCE, RunConfig, ScoreSubsets, Training, identity
+from turnover.common.values import flatten
+from turnover.config import estimators as schema_of_estimators
+from turnover.config import options as schema_of_options
+from turnover.config import run as schema
+from turnover.config.compose import resolved, sweep
+from turnover.config.options import DatasetConfig, Group, TurnoverOff
+from turnover.config.parse import fields, parse
+from turnover.config.run import LATER, NOT_SCIENCE, RunConfig, ScoreSubsets, Training, identity
 from turnover.errors import RefusedInput
-from turnover.experiments import resolved, sweep
-from turnover.options import DatasetConfig, Group, TurnoverOff
-from turnover.refusals import fields, parse
-from turnover.store import Run
-from turnover.values import flatten
+from turnover.runs.store.run import Run
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 TABLE = Path(__file__).with_name("subsets.csv")  # as a user writes one
@@ -139,7 +139,7 @@ def test_every_variant_of_the_ablation_composes_at_every_scale(variant: str, sca
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_every_experiment_of_the_validation_composes_at_every_scale(scale: str) -> None:
-    from turnover.figures.validate import ValidateJob
+    from turnover.experiments.validation.make import ValidateJob
 
     composed = compose("validate", overrides=[f"scale={scale}"])
     job = parse(ValidateJob, OmegaConf.to_container(composed, resolve=True))  # type: ignore[arg-type]
@@ -205,7 +205,7 @@ def test_experiments_share_the_runs_that_they_say_they_share(scale: str) -> None
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("figure", options("figure"))
 def test_every_figure_composes_at_every_scale(figure: str, scale: str) -> None:
-    from turnover.figures.make import FigureJob
+    from turnover.experiments.figures.make import FigureJob
 
     composed = compose("figure", overrides=[f"figure={figure}", f"scale={scale}"])
     values: dict[str, Any] = OmegaConf.to_container(composed, resolve=True)  # type: ignore[assignment]

@@ -9,17 +9,17 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.graph import GradientEdge
 
 import turnover
-from turnover import evaluation
-from turnover.device import autocast
-from turnover.dynamics.accuracy import Name, measure
-from turnover.dynamics.sets import contributions, set_gradients
-from turnover.dynamics.updates import Updates
-from turnover.examples import Examples
-from turnover.masks import Balance, MaskRule
+from turnover.common.device import autocast
+from turnover.common.seeding import torch_generator
+from turnover.config.options import CvTConfig, MLPConfig, VGG11Config
+from turnover.core import subnetworks as evaluation
+from turnover.core.examples import Examples
+from turnover.core.masks import Balance, MaskRule
+from turnover.gradients.sets import contributions, set_gradients
+from turnover.gradients.updates import Updates
 from turnover.models import build
 from turnover.models.mlp import mlp
-from turnover.options import CvTConfig, MLPConfig, VGG11Config
-from turnover.seeding import torch_generator
+from turnover.training.accuracy import Name, measure
 
 CUDA = torch.device("cuda")
 NETWORKS: dict[str, MLPConfig | VGG11Config | CvTConfig] = {
@@ -126,8 +126,8 @@ def test_gradients_of_single_examples(name: str, precision: str, monkeypatch: py
 
     monkeypatch.setattr(torch.autograd, "grad", backward)
     # one example is compared with autograd, and fake tensors have no numbers
-    monkeypatch.setattr("turnover.dynamics.gradients._deviating", lambda *arguments: set())
-    monkeypatch.setattr("turnover.dynamics.gradients._refuse_mixing", lambda *arguments: None)
+    monkeypatch.setattr("turnover.gradients.per_example._deviating", lambda *arguments: set())
+    monkeypatch.setattr("turnover.gradients.per_example._refuse_mixing", lambda *arguments: None)
     model = network(name)
     with FakeTensorMode():
         model, examples = turnover.attach(on_fake_cuda(model)), images()

@@ -8,11 +8,11 @@ from test_cuda import on_fake_cuda
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from turnover.examples import Examples
+from turnover.core.examples import Examples
+from turnover.estimators.leave_one_out import all_but
+from turnover.estimators.membership import log_likelihood_ratios, membership
+from turnover.estimators.subsampling import influence, memorization, with_and_without
 from turnover.models.mlp import mlp
-from turnover.scores.leave_one_out import all_but
-from turnover.scores.membership import log_likelihood_ratios, membership
-from turnover.scores.subsampling import influence, memorization, with_and_without
 from turnover.training.stack import train_stack
 
 CUDA = torch.device("cuda")

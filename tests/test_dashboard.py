@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 from wandb_records import NONE, OFFLINE, alone, of_kind, records, set_up, small
 
-from turnover.dashboard import ROWS, Dashboard, Files, bounded, dashboard, identifier
-from turnover.run import execute
-from turnover.store import Run
-from turnover.tables import Metric
-from turnover.tracking import Tracker
+from turnover.runs.dashboard.tracker import Tracker
+from turnover.runs.dashboard.wandb import ROWS, Dashboard, Files, bounded, dashboard, identifier
+from turnover.runs.execute import execute
+from turnover.runs.store.run import Run
+from turnover.runs.store.tables import Metric
 
 wandb = pytest.importorskip("wandb")
 
@@ -59,7 +59,7 @@ def fail(*args: object, **kwargs: object) -> None:
         "wandb.Artifact.add_reference",
         "wandb.Run.log_artifact",
         "wandb.Run.finish",
-        "turnover.showing.quantiles",
+        "turnover.runs.dashboard.summary.quantiles",
     ],
 )
 def test_trouble_with_wandb_is_told_once_and_never_ends_a_run(

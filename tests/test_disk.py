@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from test_cli import SMALL, invoke
 
-from turnover import housekeeping
+from turnover.runs.store import housekeeping
 
 
 def mounted(path: Path, *options: str) -> bool:

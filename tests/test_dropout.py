@@ -14,9 +14,9 @@ import torchvision
 from torch import Tensor, nn
 
 import turnover
-from turnover.dropout import attached, branches
+from turnover.core.branches import Branch
+from turnover.core.dropout import attached, branches
 from turnover.errors import TurnOverError
-from turnover.masking import Branch
 from turnover.models.mlp import mlp
 
 

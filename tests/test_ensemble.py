@@ -19,18 +19,19 @@ from oracles import auroc
 from test_stopping import signalled
 from torch import Tensor
 
-from turnover import ensemble, members
-from turnover.config import RunConfig
+from turnover.common.seeding import stream
+from turnover.common.signals import Stopped
+from turnover.config.run import RunConfig
+from turnover.core.subnetworks import full_logits
 from turnover.data.augmentation import augmented
 from turnover.errors import RunFailed
-from turnover.evaluation import full_logits
-from turnover.members import Design, design
-from turnover.parts import Parts, build, make_model
-from turnover.run import execute
-from turnover.seeding import stream
-from turnover.stopping import Stopped
-from turnover.store import Run
-from turnover.tables import ESTIMATES, SCORE_COLUMNS, read_metrics, read_scores
+from turnover.estimators import ensemble
+from turnover.estimators import networks as members
+from turnover.estimators.networks import Design, design
+from turnover.runs.build import Parts, build, make_model
+from turnover.runs.execute import execute
+from turnover.runs.store.run import Run
+from turnover.runs.store.tables import ESTIMATES, SCORE_COLUMNS, read_metrics, read_scores
 from turnover.training.loop import train
 from turnover.training.optimizers import build as build_optimizer
 from turnover.training.schedules import learning_rate

@@ -11,12 +11,12 @@ import pytest
 from digits import digits
 from hydra import compose, initialize_config_dir
 
-from turnover.config import RunConfig, identity
+from turnover.config.compose import resolved, sweep
+from turnover.config.estimators import NoEstimator, TurnoverEstimator, score_of
+from turnover.config.run import RunConfig, identity
 from turnover.errors import RefusedInput
-from turnover.estimators import NoEstimator, TurnoverEstimator, score_of
-from turnover.experiments import resolved, sweep
-from turnover.run import execute
-from turnover.tables import SCORE_COLUMNS, read_scores
+from turnover.runs.execute import execute
+from turnover.runs.store.tables import SCORE_COLUMNS, read_scores
 
 ROOT = Path(__file__).resolve().parents[1]
 OPTIONS = sorted(path.stem for path in (ROOT / "conf" / "estimator").glob("*.yaml"))

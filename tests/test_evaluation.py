@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 import turnover
+from turnover.core.examples import Examples
+from turnover.core.subnetworks import FRESH, _can_share, evaluate, flipped, fresh, full, full_logits, own
 from turnover.errors import RefusedInput, TurnOverError
-from turnover.evaluation import FRESH, _can_share, evaluate, flipped, fresh, full, full_logits, own
-from turnover.examples import Examples
 from turnover.models.mlp import mlp
 
 

@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_structure import ROOT
 
-from turnover.cli import leave
-from turnover.config import RunConfig
-from turnover.experiments import sweep
-from turnover.refusals import fields
-from turnover.run import execute
-from turnover.store import Run
+from turnover.config.compose import sweep
+from turnover.config.parse import fields
+from turnover.config.run import RunConfig
+from turnover.runs.cli import leave
+from turnover.runs.execute import execute
+from turnover.runs.store.run import Run
 
 CONF = ROOT / "conf"
 GROUPS = [

@@ -13,15 +13,15 @@ from gradient_networks import CASES, MASKED, made
 from torch import Tensor, nn
 
 import turnover
-from turnover import evaluation
-from turnover.dynamics.accuracy import Name, measure
-from turnover.dynamics.gradients import gradients
-from turnover.dynamics.sets import contributions, set_gradients
-from turnover.dynamics.updates import Updates
-from turnover.examples import Examples
-from turnover.masks import Balance, MaskRule
-from turnover.run import execute
-from turnover.store import Run
+from turnover.core import subnetworks as evaluation
+from turnover.core.examples import Examples
+from turnover.core.masks import Balance, MaskRule
+from turnover.gradients.per_example import gradients
+from turnover.gradients.sets import contributions, set_gradients
+from turnover.gradients.updates import Updates
+from turnover.runs.execute import execute
+from turnover.runs.store.run import Run
+from turnover.training.accuracy import Name, measure
 from turnover.training.loop import train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

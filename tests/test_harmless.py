@@ -10,8 +10,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from test_cli import ROOT, SMALL, environment
 
+from turnover.config.guard import LAUNCHERS, refuse_code
 from turnover.errors import RefusedInput
-from turnover.harmless import LAUNCHERS, refuse_code
 
 CALL = {"_target_": "os.system", "command": "touch {mark}"}
 LOGGER = {"version": 1, "handlers": {"x": {"()": "os.system", "command": "touch {mark}"}}, "root": {"handlers": ["x"]}}

@@ -15,11 +15,12 @@ import yaml
 from digits import changed, digits
 from test_integrity import SMALL, same, stop_after
 
-from turnover import housekeeping, integrity
 from turnover.errors import RunFailed
-from turnover.run import execute
-from turnover.store import Run
-from turnover.tables import read_scores
+from turnover.runs.execute import execute
+from turnover.runs.store import checksums as integrity
+from turnover.runs.store import housekeeping
+from turnover.runs.store.run import Run
+from turnover.runs.store.tables import read_scores
 
 
 def test_kinds_of_runs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,8 +43,8 @@ def test_kinds_of_runs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_run_of_an_earlier_stage_is_old(monkeypatch: pytest.MonkeyPatch) -> None:
     folder = execute(digits(*SMALL))
-    monkeypatch.setattr("turnover.config.STAGE_VERSION", 99)
-    monkeypatch.setattr("turnover.housekeeping.STAGE_VERSION", 99)
+    monkeypatch.setattr("turnover.config.run.STAGE_VERSION", 99)
+    monkeypatch.setattr("turnover.runs.store.housekeeping.STAGE_VERSION", 99)
     [found] = housekeeping.runs()
     assert (found.state, found.about) == ("old", "made by stage 2, the code is at 99")
     assert not Run(digits(*SMALL)).finished, "it is not used"
@@ -97,7 +98,7 @@ def test_who_waits_while_a_run_is_removed_begins_anew(tmp_path: Path, monkeypatc
         path.rmdir()
 
     with monkeypatch.context() as patch:
-        patch.setattr("turnover.housekeeping.shutil.rmtree", slowly)
+        patch.setattr("turnover.runs.store.housekeeping.shutil.rmtree", slowly)
         assert housekeeping.remove(found)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     same(run.folder, whole)

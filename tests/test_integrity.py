@@ -12,12 +12,13 @@ from digits import digits
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnover import housekeeping, integrity, plan
-from turnover.config import RunConfig
+from turnover.config.run import RunConfig
 from turnover.errors import RunFailed
-from turnover.run import execute
-from turnover.store import Run, require
-from turnover.training import checkpoint
+from turnover.runs import checkpoint, plan
+from turnover.runs.execute import execute
+from turnover.runs.store import checksums as integrity
+from turnover.runs.store import housekeeping
+from turnover.runs.store.run import Run, require
 
 SMALL = ("dataset.limit=101", "model.hidden=[16]", "batch_size=25", "epochs=4", "corruption.count=30")
 
@@ -240,7 +241,7 @@ def test_a_disk_that_is_full_at_the_last_step(
 
     def write(path: Path, text: str) -> None:
         if path.name == "checksums.txt" and (path.parent / "scores.parquet").exists():
-            monkeypatch.setattr("turnover.store.write_json", fail)
+            monkeypatch.setattr("turnover.runs.store.run.write_json", fail)
             fail()
         path.write_text(text)
 
@@ -248,10 +249,10 @@ def test_a_disk_that_is_full_at_the_last_step(
         raise full
 
     with monkeypatch.context() as patch:
-        patch.setattr("turnover.store.write_text", write)
+        patch.setattr("turnover.runs.store.run.write_text", write)
         with pytest.raises(OSError, match="No space left"):
             execute(configs[0])
-    monkeypatch.setattr("turnover.plan._planned", configs)
+    monkeypatch.setattr("turnover.runs.plan._planned", configs)
     monkeypatch.setattr(logging.getLogger("turnover"), "propagate", True)
     with caplog.at_level("INFO", logger="turnover"):
         plan.tell_outcome()

@@ -14,15 +14,15 @@ import pytest
 import torch
 from digits import digits
 
-from turnover.config import RunConfig
-from turnover.run import execute
-from turnover.store import Run
+from turnover.config.run import RunConfig
+from turnover.runs.execute import execute
+from turnover.runs.store.run import Run
 
 CHILD = """
 import sys, torch
 torch.set_num_threads(1)
-from turnover.config import RunConfig
-from turnover.run import execute
+from turnover.config.run import RunConfig
+from turnover.runs.execute import execute
 execute(RunConfig.model_validate_json(sys.argv[1]))
 """
 KILLS = 20

@@ -8,7 +8,7 @@ import pytest
 import torch
 from test_cli import SMALL, invoke
 
-from turnover.device import resolve
+from turnover.common.device import resolve
 
 
 def test_runs_side_by_side_with_one_that_fails(tmp_path: Path) -> None:

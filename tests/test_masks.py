@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import turnover
+from turnover.core.masks import MaskRule, mask
 from turnover.errors import TurnOverError
-from turnover.masks import MaskRule, mask
 
 PS = (0.1, 0.3, 0.5, 0.9)
 FAR_IDS = [0, 1, 2**24 - 1, 2**24, 2**24 + 1, 2**31 - 1, 2**31, 2**40, 2**40 + 1]

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import turnover
+from turnover.checks.verify import _said
 from turnover.errors import TurnOverError
-from turnover.verification import _said
 
 IDS = torch.arange(6)
 X = torch.randn(6, 8, generator=torch.Generator().manual_seed(0))

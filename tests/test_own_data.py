@@ -11,10 +11,10 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import turnover
+from turnover.common.seeding import seeded
+from turnover.core.examples import Examples
 from turnover.data.corruption import corrupt
 from turnover.errors import RefusedInput, RunFailed
-from turnover.examples import Examples
-from turnover.seeding import seeded
 from turnover.training.loop import train
 
 

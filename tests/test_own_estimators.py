@@ -12,15 +12,15 @@ from digits import digits
 from torch import Tensor, nn
 
 import turnover
-from turnover.config import RunConfig
+from turnover.common.seeding import seeded, torch_generator
+from turnover.config.named import NAMES, by_name
+from turnover.config.run import RunConfig
+from turnover.core.examples import Examples
+from turnover.core.subnetworks import full_logits
 from turnover.errors import RefusedInput, RunFailed, TurnOverError
-from turnover.evaluation import full_logits
-from turnover.examples import Examples
-from turnover.named_estimators import NAMES, by_name
-from turnover.parts import build
-from turnover.run import execute
-from turnover.seeding import seeded, torch_generator
-from turnover.tables import read_scores
+from turnover.runs.build import build
+from turnover.runs.execute import execute
+from turnover.runs.store.tables import read_scores
 from turnover.training.predictions import Predictions
 
 SMALL = (

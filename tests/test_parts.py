@@ -15,17 +15,16 @@ from digits import digits
 from torch import nn
 
 import turnover
-from turnover import pipeline
-from turnover.config import RunConfig
+from turnover.config.run import RunConfig
+from turnover.core.examples import Examples
+from turnover.core.subnetworks import evaluate
 from turnover.data.datasets import load
 from turnover.errors import RefusedInput, RunFailed
-from turnover.evaluation import evaluate
-from turnover.examples import Examples
-from turnover.parts import build
-from turnover.run import execute
-from turnover.store import Run
-from turnover.tables import SUBSET_COLUMNS, read_metrics, read_scores, read_subsets
-from turnover.training import checkpoint
+from turnover.runs import checkpoint, pipeline
+from turnover.runs.build import build
+from turnover.runs.execute import execute
+from turnover.runs.store.run import Run
+from turnover.runs.store.tables import SUBSET_COLUMNS, read_metrics, read_scores, read_subsets
 from turnover.training.loop import train
 
 CPU = torch.device("cpu")

@@ -5,13 +5,13 @@ import logging
 import pytest
 from digits import digits
 
-from turnover import plan
-from turnover.config import RunConfig
-from turnover.estimate import seconds
-from turnover.parts import Parts
-from turnover.plan import announce
-from turnover.run import execute
-from turnover.store import Run
+from turnover.config.run import RunConfig
+from turnover.runs import plan
+from turnover.runs.build import Parts
+from turnover.runs.execute import execute
+from turnover.runs.plan import announce
+from turnover.runs.store.run import Run
+from turnover.runs.timing import seconds
 
 SMALL = ("epochs=1", "model.hidden=[8]", "dataset.limit=100", "dataset.test_limit=50")
 PARENTS = ("dataset=digits", "model.hidden=[8]", "dataset.limit=100", "epochs=1", "seed=0,1")
@@ -29,7 +29,7 @@ def names(configs: list[RunConfig]) -> list[str]:
 @pytest.fixture
 def told(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
     """What is logged; no run is timed."""
-    monkeypatch.setattr("turnover.estimate.seconds", lambda config: 60.0)
+    monkeypatch.setattr("turnover.runs.timing.seconds", lambda config: 60.0)
     monkeypatch.setattr(plan.log, "propagate", True)
     caplog.set_level(logging.INFO, logger="turnover")
     return caplog
@@ -71,7 +71,7 @@ def test_a_run_is_timed_before_and_after_its_subsets_are_known() -> None:
 
 def test_a_run_on_a_subset_is_timed_as_such_before_it_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(1000))  # every look at the clock is a second later
-    monkeypatch.setattr("turnover.estimate.time.perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr("turnover.runs.timing.time.perf_counter", lambda: float(next(clock)))
     steps = ("batch_size=2", "epochs=1000", "tracking.every=1000")
     every, easy = (by_scores(*steps, f"subsets.train_on={name}") for name in ("all", "easy"))
     assert easy.trained_size == 10
@@ -89,7 +89,7 @@ def test_runs_of_several_networks_are_timed_too(estimator: str) -> None:
 
 def test_an_ensemble_takes_as_long_as_all_of_its_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(1000))  # every look at the clock is a second later
-    monkeypatch.setattr("turnover.estimate.time.perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr("turnover.runs.timing.time.perf_counter", lambda: float(next(clock)))
     trained = []
 
     def train_block(parts: Parts, config: RunConfig, *rest: object) -> None:
@@ -97,7 +97,7 @@ def test_an_ensemble_takes_as_long_as_all_of_its_networks(monkeypatch: pytest.Mo
         for _ in range(config.epochs):
             next(clock)
 
-    monkeypatch.setattr("turnover.estimate.train_block", train_block)
+    monkeypatch.setattr("turnover.runs.timing.train_block", train_block)
     ordinary = ("turnover=off", "estimator=subsampling", "estimator.models=40", "epochs=3")
     config = digits(*SMALL, *ordinary, entry="train")
     # an epoch of a stack of 16 networks takes a second; 70 of 100 examples are one step, as all of them are

@@ -14,16 +14,18 @@ from test_stopping import signalled
 from torch import nn
 
 import turnover
-from turnover import device, estimate, pipeline
-from turnover.config import RunConfig, identity
-from turnover.device import settle
+from turnover.common import device
+from turnover.common.device import settle
+from turnover.common.signals import Stopped
+from turnover.config.compose import sweep
+from turnover.config.run import RunConfig, identity
 from turnover.errors import RunFailed
-from turnover.experiments import sweep
-from turnover.figures.notes import Source, notes
-from turnover.parts import Parts, build
-from turnover.run import execute
-from turnover.stopping import Stopped
-from turnover.store import Run, require
+from turnover.experiments.plots.notes import Source, notes
+from turnover.runs import pipeline
+from turnover.runs import timing as estimate
+from turnover.runs.build import Parts, build
+from turnover.runs.execute import execute
+from turnover.runs.store.run import Run, require
 
 CPU = torch.device("cpu")
 WITH, WITHOUT = ("amx_bf16",), ("avx512_f", "avx2")

@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from turnover import products
+from turnover.common import matmul as products
+from turnover.common.matmul import add_batched, batched, fast_products, linear, suits
 from turnover.models.mlp import mlp
-from turnover.products import add_batched, batched, fast_products, linear, suits
 
 
 @pytest.fixture(autouse=True)

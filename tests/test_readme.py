@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from readings import REFERENCE, ROOT, minutes, page, results, rows
 
-from turnover.documentation.readme import filled
 from turnover.errors import RunFailed
+from turnover.experiments.documentation.readme import filled
 
 README = page("README.md")
 CLAIMS = rows(README, "claim, and what decides it")

@@ -13,16 +13,15 @@ from crashes import crashes_that_change_nothing
 from digits import changed, digits
 
 import turnover
-from turnover import pipeline
 from turnover.data.datasets import load
 from turnover.errors import RefusedInput, RunFailed
+from turnover.estimators.leakage import Swap, leakage
 from turnover.models.mlp import mlp
-from turnover.parts import build
-from turnover.run import execute
-from turnover.scores.leakage import Swap, leakage
-from turnover.store import Run, replacing
-from turnover.tables import ESTIMATES, METRICS, METRICS_COLUMNS, SCORE_COLUMNS, read_metrics, read_scores
-from turnover.training import checkpoint
+from turnover.runs import checkpoint, pipeline
+from turnover.runs.build import build
+from turnover.runs.execute import execute
+from turnover.runs.store.run import Run, replacing
+from turnover.runs.store.tables import ESTIMATES, METRICS, METRICS_COLUMNS, SCORE_COLUMNS, read_metrics, read_scores
 
 
 @pytest.fixture
@@ -211,7 +210,7 @@ def test_a_file_that_fails_half_way_keeps_its_old_content(tmp_path: Path) -> Non
 
 def test_training_examples_never_see_fresh_ids() -> None:
     """Fresh masks start beyond every id of a dataset."""
-    from turnover.evaluation import FRESH
+    from turnover.core.subnetworks import FRESH
 
     data = load(digits("dataset.include_test=true").dataset, digits().corruption)
     assert int(data.train.ids.max()) == 1796 < FRESH

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from test_integrity import flip
 from test_stopping import config_of, signalled
 
-from turnover import housekeeping
+from turnover.common.scratch import keep, kept
+from turnover.common.signals import Stopped
 from turnover.errors import RunFailed
-from turnover.run import execute
-from turnover.scratch import keep, kept
-from turnover.stopping import Stopped
-from turnover.store import SCRATCH, Run
+from turnover.runs.execute import execute
+from turnover.runs.store import housekeeping
+from turnover.runs.store.run import SCRATCH, Run
 
 
 @given(place=st.floats(0, 1), bit=st.integers(0, 7), size=st.integers(0, 50))

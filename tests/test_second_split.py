@@ -18,19 +18,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from turnover import second_split
-from turnover.config import RunConfig
-from turnover.dashboard import Dashboard
+from turnover.common.seeding import seeded, stream, torch_generator
+from turnover.config.run import RunConfig
+from turnover.core.examples import Examples
 from turnover.data.augmentation import augmented
 from turnover.errors import RunFailed
-from turnover.examples import Examples
-from turnover.parts import Parts, build
-from turnover.run import execute
-from turnover.second_split import halves, steps
-from turnover.seeding import seeded, stream, torch_generator
-from turnover.store import Run
-from turnover.tables import read_metrics, read_scores
-from turnover.tracking import Tracker
+from turnover.estimators import second_split
+from turnover.estimators.second_split import halves, steps
+from turnover.runs.build import Parts, build
+from turnover.runs.dashboard.tracker import Tracker
+from turnover.runs.dashboard.wandb import Dashboard
+from turnover.runs.execute import execute
+from turnover.runs.store.run import Run
+from turnover.runs.store.tables import read_metrics, read_scores
 
 SMALL = (
     *("turnover=off", "estimator=second_split", "dataset.limit=101", "model.hidden=[16]", "batch_size=25"),

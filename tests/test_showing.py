@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from turnover.showing import of_metrics, of_scores, quantiles
-from turnover.tables import Metric
+from turnover.runs.dashboard.summary import of_metrics, of_scores, quantiles
+from turnover.runs.store.tables import Metric
 
 
 def test_the_last_values_and_the_best_on_test_examples() -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from test_cli import ROOT
 
-from turnover.experiments import sweep
-from turnover.store import Run
+from turnover.config.compose import sweep
+from turnover.runs.store.run import Run
 
 pytestmark = [
     pytest.mark.skipif("SLURM_CONF" not in os.environ, reason="no Slurm: make slurm-up, or make test-slurm"),

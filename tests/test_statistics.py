@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from turnover.statistics import Statistic, auroc, median, skewness, top_share
+from turnover.stats.measures import Statistic, auroc, median, skewness, top_share
 
 
 def generator() -> np.random.Generator:

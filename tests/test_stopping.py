@@ -10,12 +10,13 @@ import pytest
 import torch
 from digits import digits
 
-from turnover import pipeline, stopping
-from turnover.config import RunConfig
-from turnover.experiments import sweep
-from turnover.run import execute
-from turnover.stopping import Stopped, stoppable
-from turnover.store import Run
+from turnover.common import signals as stopping
+from turnover.common.signals import Stopped, stoppable
+from turnover.config.compose import sweep
+from turnover.config.run import RunConfig
+from turnover.runs import pipeline
+from turnover.runs.execute import execute
+from turnover.runs.store.run import Run
 from turnover.training.loop import train
 
 SMALL = ("dataset.limit=101", "model.hidden=[16]", "batch_size=25", "epochs=4", "corruption.count=30")

@@ -16,8 +16,8 @@ import torch
 import yaml
 
 import turnover
-from turnover.device import peak_memory
-from turnover.tables import METRICS, METRICS_COLUMNS, SCORE_COLUMNS, SUBSET_COLUMNS, Metric, write_metrics
+from turnover.common.device import peak_memory
+from turnover.runs.store.tables import METRICS, METRICS_COLUMNS, SCORE_COLUMNS, SUBSET_COLUMNS, Metric, write_metrics
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "turnover"
@@ -206,7 +206,7 @@ import turnover
 names = [getattr(turnover, name).__name__ for name in turnover.__all__]
 import torch
 from torch import nn
-from turnover.device import peak_memory
+from turnover.common.device import peak_memory
 def make_model():
     return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
 table = turnover.memorization(make_model, torch.rand(8, 4), torch.arange(8) % 2, 1, 0.1, seeds=1, progress=False)

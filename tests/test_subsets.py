@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from turnover.data.subsets import by_labels, by_scores, ranked
 from turnover.errors import RefusedInput
-from turnover.subsets import by_labels, by_scores, ranked
 
 Row = tuple[int, int, float, float]  # id, label, score, flipped loss
 

@@ -30,10 +30,10 @@ from wandb_records import (
     summary,
 )
 
-from turnover.run import execute
-from turnover.showing import HISTOGRAM, MOST_MEMORIZED, QUANTILES
-from turnover.store import Run
-from turnover.tables import METRICS, read_metrics, read_scores, scores_by_epoch
+from turnover.runs.dashboard.summary import HISTOGRAM, MOST_MEMORIZED, QUANTILES
+from turnover.runs.execute import execute
+from turnover.runs.store.run import Run
+from turnover.runs.store.tables import METRICS, read_metrics, read_scores, scores_by_epoch
 
 wandb = pytest.importorskip("wandb")
 

@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.stats import spearmanr
 
-from turnover.store import checkout
-from turnover.tables import SCORE_COLUMNS
-from turnover.validation.estimates import TITLES
-from turnover.validation.examples import KNOWN, TRUTHS, file_name, read_examples, title, write_examples
+from turnover.experiments.validation.estimates import TITLES
+from turnover.experiments.validation.examples import KNOWN, TRUTHS, file_name, read_examples, title, write_examples
+from turnover.runs.store.run import checkout
+from turnover.runs.store.tables import SCORE_COLUMNS
 
 FOLDER = checkout() / "outputs" / "reference" / "laptop" / "validate"
 DATASETS = ("mnist", "fashion_mnist", "cifar10")

@@ -17,10 +17,10 @@ import transformers
 from torch import Tensor, nn
 
 import turnover
-import turnover.looking
-from turnover.dropout import attached
+import turnover.checks.look
+from turnover.checks.verify import _said
+from turnover.core.dropout import attached
 from turnover.errors import TurnOverError
-from turnover.verification import _said
 
 WORDS: dict[str, Any] = {"vocab_size": 64, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
 IDS = torch.tensor([11, 5, 8, 2**40, 3, 7])
@@ -562,7 +562,7 @@ def test_the_first_pass_is_as_every_other() -> None:
         x = torch.randn(6, 8)
         if looked:
             attached(network).looked.add((True, (torch.float32, 8)))
-        unlooked = patch("turnover.verification.examine", side_effect=AssertionError) if looked else nullcontext()
+        unlooked = patch("turnover.checks.verify.examine", side_effect=AssertionError) if looked else nullcontext()
         with unlooked, turnover.own(network, IDS):
             logits = network(x)
         outcomes.append((logits, cast(Tensor, network.norm.running_mean).clone(), torch.rand(3), network.count))
@@ -572,7 +572,7 @@ def test_the_first_pass_is_as_every_other() -> None:
 
 def test_a_network_is_looked_at_once_a_mode_and_shape() -> None:
     network = turnover.attach(Checkpointed())
-    with patch("turnover.verification.examine", wraps=turnover.looking.examine) as examine:
+    with patch("turnover.checks.verify.examine", wraps=turnover.checks.look.examine) as examine:
         for training in (True, False, True):
             network.train(training)
             for batch in (6, 5):

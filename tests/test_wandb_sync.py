@@ -16,14 +16,15 @@ from test_integrity import stop_after
 from wandb_records import NONE, OFFLINE, offline_runs, set_up, small
 from wandb_server import Server, serving
 
-from turnover import panels, showing
-from turnover.dashboard import Files, dashboard
 from turnover.errors import RefusedInput
-from turnover.figures import live
-from turnover.run import execute
-from turnover.showing import HISTOGRAM, MOST_MEMORIZED, QUANTILES
-from turnover.store import Run, checkout
-from turnover.tables import METRICS, read_metrics
+from turnover.runs.dashboard import figure as live
+from turnover.runs.dashboard import panels
+from turnover.runs.dashboard import summary as showing
+from turnover.runs.dashboard.summary import HISTOGRAM, MOST_MEMORIZED, QUANTILES
+from turnover.runs.dashboard.wandb import Files, dashboard
+from turnover.runs.execute import execute
+from turnover.runs.store.run import Run, checkout
+from turnover.runs.store.tables import METRICS, read_metrics
 
 wandb = pytest.importorskip("wandb")
 
@@ -147,9 +148,9 @@ def test_an_online_run_whose_server_is_gone_does_not_wait_for_ever(
         real(*arguments)
         server.stop()
 
-    monkeypatch.setattr("turnover.dashboard.PATIENCE", 2)
-    monkeypatch.setattr("turnover.dashboard.RETRIES", 1)
-    monkeypatch.setattr("turnover.pipeline.show", show)
+    monkeypatch.setattr("turnover.runs.dashboard.wandb.PATIENCE", 2)
+    monkeypatch.setattr("turnover.runs.dashboard.wandb.RETRIES", 1)
+    monkeypatch.setattr("turnover.runs.pipeline.show", show)
     folder = execute(small(OFFLINE.model_copy(update={"mode": "online", "entity": "me"})))
     assert Run(small(NONE)).finished
     assert "wandb failed and is off from here on: TimeoutError" in (folder / "log.txt").read_text(encoding="utf-8")
@@ -238,7 +239,7 @@ def test_a_workspace_that_is_not_taken_says_why_and_what_to_do(server: Server, m
 
 
 def test_without_wandbs_library_a_workspace_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    from turnover.workspace import workspace
+    from turnover.runs.dashboard.workspace import workspace
 
     monkeypatch.setitem(sys.modules, "wandb_workspaces", None)
     with pytest.raises(RefusedInput, match=r"wandb-workspaces cannot be imported .*: pip install '\.\[wandb\]'"):

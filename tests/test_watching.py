@@ -18,15 +18,15 @@ from crashes import crashes_that_change_nothing
 from digits import digits
 from torch import Tensor
 
-from turnover import pipeline, watching
-from turnover.config import RunConfig
+from turnover.config.estimators import OneRunEstimator, OneRunScore
+from turnover.config.run import RunConfig
 from turnover.data.augmentation import augmented
-from turnover.estimators import OneRunEstimator, OneRunScore
-from turnover.parts import build
-from turnover.run import execute
-from turnover.store import Run
-from turnover.tables import SCORE_COLUMNS, read_metrics, read_scores
-from turnover.training import checkpoint
+from turnover.estimators import one_run as watching
+from turnover.runs import checkpoint, pipeline
+from turnover.runs.build import build
+from turnover.runs.execute import execute
+from turnover.runs.store.run import Run
+from turnover.runs.store.tables import SCORE_COLUMNS, read_metrics, read_scores
 from turnover.training.loop import train
 
 ALL = get_args(OneRunScore)

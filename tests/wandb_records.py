@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from digits import changed, digits
 
-from turnover.config import RunConfig
-from turnover.options import NoLogger, WandbLogger
+from turnover.config.options import NoLogger, WandbLogger
+from turnover.config.run import RunConfig
 
 EPOCHS = 2
 OFFLINE = WandbLogger(name="wandb", mode="offline", project="turnover", entity=None, checkpoints="reference")

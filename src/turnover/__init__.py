@@ -7,23 +7,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from turnover.dropout import attach, detach, flipped, own
-    from turnover.masks import mask
-    from turnover.own_data import memorization
-    from turnover.scores.influence import influence
-    from turnover.scores.turnover import score
-    from turnover.verification import verify
+    from turnover.checks.verify import verify
+    from turnover.core.dropout import attach, detach, flipped, own
+    from turnover.core.masks import mask
+    from turnover.estimators.influence import influence
+    from turnover.estimators.own_data import memorization
+    from turnover.estimators.score import score
 
 _HOME = {
-    "attach": "turnover.dropout",
-    "detach": "turnover.dropout",
-    "own": "turnover.dropout",
-    "flipped": "turnover.dropout",
-    "mask": "turnover.masks",
-    "score": "turnover.scores.turnover",
-    "influence": "turnover.scores.influence",
-    "memorization": "turnover.own_data",
-    "verify": "turnover.verification",
+    "attach": "turnover.core.dropout",
+    "detach": "turnover.core.dropout",
+    "own": "turnover.core.dropout",
+    "flipped": "turnover.core.dropout",
+    "mask": "turnover.core.masks",
+    "score": "turnover.estimators.score",
+    "influence": "turnover.estimators.influence",
+    "memorization": "turnover.estimators.own_data",
+    "verify": "turnover.checks.verify",
 }
 
 __all__ = ["attach", "detach", "flipped", "influence", "mask", "memorization", "own", "score", "verify"]

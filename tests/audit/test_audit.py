@@ -26,11 +26,11 @@ from turnover.audit.options import AuditConfig
 from turnover.audit.page import page
 from turnover.audit.suspects import COLUMNS, network, scored, seconds, suspects
 from turnover.audit.work import audit
-from turnover.device import settle
+from turnover.common.device import settle
+from turnover.config.compose import _hydra, plain
+from turnover.config.named import ONE_RUN
+from turnover.config.parse import parse
 from turnover.errors import RefusedInput, RunFailed
-from turnover.experiments import _hydra, plain
-from turnover.named_estimators import ONE_RUN
-from turnover.refusals import parse
 
 WRONG = 90  # 5 % of 1,797
 

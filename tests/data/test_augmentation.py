@@ -15,16 +15,16 @@ from scipy.stats import binomtest, chisquare
 from torch import Tensor
 
 import turnover
+from turnover.common.seeding import stream
+from turnover.config.options import CropAugmentation, NoAugmentation
+from turnover.core.examples import Examples
+from turnover.core.subnetworks import evaluate, flipped, own
 from turnover.data.augmentation import augmented, crop
-from turnover.evaluation import evaluate, flipped, own
-from turnover.examples import Examples
-from turnover.options import CropAugmentation, NoAugmentation
-from turnover.parts import Parts, build
-from turnover.run import execute
-from turnover.seeding import stream
-from turnover.store import Run
-from turnover.tables import read_metrics, read_scores
-from turnover.training import checkpoint
+from turnover.runs import checkpoint
+from turnover.runs.build import Parts, build
+from turnover.runs.execute import execute
+from turnover.runs.store.run import Run
+from turnover.runs.store.tables import read_metrics, read_scores
 
 
 def padded(image: Tensor, pad: int) -> Tensor:

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, chisquare
 
+from turnover.common.seeding import numpy_generator
+from turnover.config.options import CorruptionConfig, DatasetConfig
 from turnover.data.corruption import Kind, corrupt
 from turnover.data.datasets import load
 from turnover.errors import RefusedInput
-from turnover.options import CorruptionConfig, DatasetConfig
-from turnover.seeding import numpy_generator
 
 KINDS: tuple[Kind, ...] = ("random", "symmetric", "pair")
 

@@ -9,10 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from turnover.config.datasets import FACTS
+from turnover.config.options import CorruptionConfig, DatasetConfig
 from turnover.data.datasets import Dataset, Split, balanced_subset, load
 from turnover.errors import RefusedInput
-from turnover.facts import FACTS
-from turnover.options import CorruptionConfig, DatasetConfig
 
 
 def dataset(name: str = "digits", corrupted: int = 0, corruption_seed: int = 0, **changes: Any) -> Dataset:

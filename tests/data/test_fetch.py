@@ -20,13 +20,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from turnover.common.signals import Stopped, stoppable
 from turnover.data import archives, clients
 from turnover.data.archives import Files, read_members
 from turnover.data.clients import run_client
 from turnover.data.fetch import data_root, ensure, obtain
 from turnover.data.sources import COLLECTIONS, Collection, Source
 from turnover.errors import RefusedInput, RunFailed
-from turnover.stopping import Stopped, stoppable
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 GOOD = {"images": bytes(range(256)) * 8, "labels": b"0123456789"}

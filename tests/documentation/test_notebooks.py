@@ -9,7 +9,7 @@ import pytest
 from nbclient import NotebookClient
 from readings import ROOT
 
-from turnover.documentation.notebooks import made_from, scripts, text_of
+from turnover.experiments.documentation.notebooks import made_from, scripts, text_of
 
 SCRIPTS = pytest.mark.parametrize("script", scripts(), ids=lambda path: path.stem)
 

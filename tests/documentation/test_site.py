@@ -10,12 +10,12 @@ from urllib.parse import quote
 import pytest
 from readings import ROOT, page, results
 
-from turnover.config import RunConfig
-from turnover.documentation.fields import field_types, meanings
-from turnover.documentation.options import members, reference
-from turnover.documentation.pages import filled
-from turnover.documentation.source import source
+from turnover.config.run import RunConfig
 from turnover.errors import RunFailed
+from turnover.experiments.documentation.fields import field_types, meanings
+from turnover.experiments.documentation.options import members, reference
+from turnover.experiments.documentation.pages import filled
+from turnover.experiments.documentation.source import source
 
 PAGES = sorted(path.name for path in (ROOT / "docs").glob("*.md"))
 
@@ -109,7 +109,7 @@ def test_every_estimator_has_its_section() -> None:
 
 
 def test_every_path_that_is_named_is_there() -> None:
-    made = {"src/turnover/models/residual.py", "src/turnover/scores/variability.py"}  # by a reader
+    made = {"src/turnover/models/residual.py", "src/turnover/estimators/variability.py"}  # by a reader
     made |= {"conf/model/residual.yaml", "conf/dataset/mydata.yaml", "conf/estimator/variability.yaml"}
     for name in PAGES:
         for path in re.findall(r"(?:src|conf|tests|scripts|outputs)/[\w/.-]*\w/?", page(name)):
@@ -143,7 +143,7 @@ def test_types_bounds_and_defaults_are_those_of_schema_and_conf() -> None:
 
 
 def test_a_comment_above_or_behind_a_field_is_its_meaning() -> None:
-    from turnover.options import CorruptionConfig, WandbLogger
+    from turnover.config.options import CorruptionConfig, WandbLogger
 
     assert meanings(CorruptionConfig)["count"] == "how many training labels are replaced"
     assert meanings(CorruptionConfig)["kind"].startswith("random: by a uniformly random class, which may be the true")
@@ -154,9 +154,9 @@ def test_a_comment_above_or_behind_a_field_is_its_meaning() -> None:
 
 
 def test_code_is_shown_as_it_stands_without_its_docstring() -> None:
-    shown = source("turnover/masks.py:MaskRule.keep")
+    shown = source("turnover/core/masks.py:MaskRule.keep")
     assert shown.startswith(
-        '```python title="src/turnover/masks.py"\ndef keep(self, units: int) -> float:\n    return '
+        '```python title="src/turnover/core/masks.py"\ndef keep(self, units: int) -> float:\n    return '
     )
     assert "exact mean over examples" not in shown
 
@@ -165,7 +165,7 @@ def test_code_is_shown_as_it_stands_without_its_docstring() -> None:
     ("mark", "message"),
     [
         ("<!-- turnover: weather -->", "nothing makes 'weather'"),
-        ("<!-- turnover: source turnover/masks.py:gone -->", "has no gone"),
+        ("<!-- turnover: source turnover/core/masks.py:gone -->", "has no gone"),
     ],
 )
 def test_a_page_that_asks_for_what_is_not_there_is_refused(mark: str, message: str) -> None:

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import turnover
-from turnover.dynamics.accuracy import Name, measure
-from turnover.evaluation import FRESH
-from turnover.examples import Examples
+from turnover.core.examples import Examples
+from turnover.core.subnetworks import FRESH
 from turnover.models.mlp import mlp
+from turnover.training.accuracy import Name, measure
 
 HIDDEN = (30, 20)
 

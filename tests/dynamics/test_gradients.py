@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import turnover
-from turnover.dynamics import backpack, factors
-from turnover.dynamics.capture import Capture
-from turnover.dynamics.gradients import Gradients, gradients
-from turnover.dynamics.updates import cosines
+from turnover.core.subnetworks import flipped, full, own
 from turnover.errors import TurnOverError
-from turnover.evaluation import flipped, full, own
+from turnover.gradients import backpack, factors
+from turnover.gradients.capture import Capture
+from turnover.gradients.per_example import Gradients, gradients
+from turnover.gradients.updates import cosines
 
 
 def close(found: Tensor, expected: Tensor, scale: float = 1.0) -> None:

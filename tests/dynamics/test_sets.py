@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import turnover
-from turnover.dynamics import backpack
-from turnover.dynamics.sets import contributions, set_gradients, sum_of_squares
+from turnover.core.examples import Examples
+from turnover.core.subnetworks import own
 from turnover.errors import RefusedInput
-from turnover.evaluation import own
-from turnover.examples import Examples
+from turnover.gradients import backpack
+from turnover.gradients.sets import contributions, set_gradients, sum_of_squares
 from turnover.models.mlp import mlp
 
 

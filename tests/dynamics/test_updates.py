@@ -9,13 +9,13 @@ from gradient_networks import CASES, made
 from torch import Tensor, nn
 
 import turnover
-from turnover.dynamics import backpack
-from turnover.dynamics.gradients import Gradients
-from turnover.dynamics.updates import Updates, batch_contributions, cosines
-from turnover.evaluation import full, own
-from turnover.examples import Examples
+from turnover.common.seeding import torch_generator
+from turnover.core.examples import Examples
+from turnover.core.subnetworks import full, own
+from turnover.gradients import backpack
+from turnover.gradients.per_example import Gradients
+from turnover.gradients.updates import Updates, batch_contributions, cosines
 from turnover.models.mlp import mlp
-from turnover.seeding import torch_generator
 from turnover.training.loop import train
 
 

@@ -13,16 +13,16 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnover.config import RunConfig
+from turnover.config.compose import sweep
+from turnover.config.run import RunConfig
 from turnover.errors import RefusedInput
-from turnover.experiments import sweep
-from turnover.figures import dynamics
-from turnover.figures.curves import curves
-from turnover.figures.make import ClaimConfig, Drawn, FigureConfig, Threshold
-from turnover.figures.notes import Source
-from turnover.figures.style import style
-from turnover.store import Run, checkout
-from turnover.tables import Metric, write_metrics, write_subsets
+from turnover.experiments.figures.make import ClaimConfig, Drawn, FigureConfig, Threshold
+from turnover.experiments.plots import learning_curves as dynamics
+from turnover.experiments.plots.curves import curves
+from turnover.experiments.plots.notes import Source
+from turnover.experiments.plots.style import style
+from turnover.runs.store.run import Run, checkout
+from turnover.runs.store.tables import Metric, write_metrics, write_subsets
 
 Key = tuple[str, str]  # split and subset
 Curve = dict[int, float]
@@ -204,7 +204,7 @@ class Known:
             self.sources.append(Source(config, folder))
             self.curves.append(made)
         with style():
-            module = import_module(f"turnover.figures.{name}")
+            module = import_module(f"turnover.experiments.figures.{name}")
             self.drawn: Drawn = module.draw(self.figure, self.sources)
 
     def measured(self, claim: str) -> dict[str, tuple[float, ...]]:
@@ -313,7 +313,7 @@ def test_fig5_of_known_curves(known: Known) -> None:
 def test_fig5_of_one_data_set_says_so_in_its_claims(known: Known) -> None:
     alone = [source for source in known.sources if source.config.dataset.name == "cifar10"]
     with style():
-        drawn = import_module("turnover.figures.fig5").draw(known.figure, alone)
+        drawn = import_module("turnover.experiments.figures.fig5").draw(known.figure, alone)
     plt.close(drawn.picture)
     whole = {claim.id: claim for claim in known.drawn.claims}
     for claim in drawn.claims:

@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 from ensemble_oracles import kept
 
+from turnover.config.compose import sweep
 from turnover.errors import RefusedInput
-from turnover.experiments import sweep
-from turnover.figures import detection_cost as study
-from turnover.figures.notes import Source
-from turnover.run import execute
-from turnover.store import Run
-from turnover.tables import read_scores
+from turnover.experiments.figures import detection_cost as study
+from turnover.experiments.plots.notes import Source
+from turnover.runs.execute import execute
+from turnover.runs.store.run import Run
+from turnover.runs.store.tables import read_scores
 
 
 def pairs_in_order(scores: Mapping[Any, float], wrong: Mapping[Any, bool]) -> float:

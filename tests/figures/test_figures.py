@@ -12,17 +12,17 @@ import yaml
 from looking import finish_and_look
 from PIL import Image
 
-from turnover.config import RunConfig
+from turnover.config.compose import sweep
+from turnover.config.datasets import FACTS
+from turnover.config.options import NoLogger
+from turnover.config.parse import parse
+from turnover.config.run import RunConfig
 from turnover.errors import RefusedInput, RunFailed
-from turnover.experiments import sweep
-from turnover.facts import FACTS
-from turnover.figures import make as making
-from turnover.figures.make import FigureConfig, FigureJob, make
-from turnover.options import NoLogger
-from turnover.refusals import parse
-from turnover.run import execute
-from turnover.store import Run, checkout
-from turnover.tables import read_metrics, read_scores
+from turnover.experiments.figures import make as making
+from turnover.experiments.figures.make import FigureConfig, FigureJob, make
+from turnover.runs.execute import execute
+from turnover.runs.store.run import Run, checkout
+from turnover.runs.store.tables import read_metrics, read_scores
 
 CONF = checkout() / "conf"
 VALIDATION = yaml.safe_load((CONF / "validate.yaml").read_text())

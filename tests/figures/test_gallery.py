@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
-from turnover.figures.gallery import agreement, agreement_all, draw, extremes, literal, votes
-from turnover.figures.make import ClaimConfig, Drawn, FigureConfig, Threshold
-from turnover.figures.notes import Source
-from turnover.tables import read_scores, write_scores
+from turnover.experiments.figures.gallery import agreement, agreement_all, draw, extremes, literal, votes
+from turnover.experiments.figures.make import ClaimConfig, Drawn, FigureConfig, Threshold
+from turnover.experiments.plots.notes import Source
+from turnover.runs.store.tables import read_scores, write_scores
 
 # --- slow, obvious versions ---
 

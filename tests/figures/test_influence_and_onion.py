@@ -7,19 +7,19 @@ import torch
 from digits import digits
 from ensemble_oracles import kept, log_likelihood_ratios
 
-from turnover.choice import choose
+from turnover.config.compose import sweep
 from turnover.data.datasets import load
-from turnover.experiments import sweep
-from turnover.figures import influence as picture
-from turnover.figures import onion
-from turnover.figures.notes import Source
-from turnover.parts import build
-from turnover.run import execute
-from turnover.scores.influence import influence
-from turnover.store import Run
-from turnover.subsets import ranked
-from turnover.tables import read_influences, read_scores
-from turnover.training import checkpoint
+from turnover.data.subsets import ranked
+from turnover.estimators.influence import influence
+from turnover.experiments.figures import influence as picture
+from turnover.experiments.figures import onion
+from turnover.experiments.plots.notes import Source
+from turnover.runs import checkpoint
+from turnover.runs.build import build
+from turnover.runs.execute import execute
+from turnover.runs.store.run import Run
+from turnover.runs.store.tables import read_influences, read_scores
+from turnover.runs.subsets import choose
 
 
 def test_a_run_stores_the_influences_of_its_last_network() -> None:

@@ -20,11 +20,11 @@ from wandb_records import (
     summary,
 )
 
-from turnover.claims import Claim, decide, measure_seeds
-from turnover.figures import fig1
-from turnover.figures.make import Drawn, FigureConfig, FigureJob, make
-from turnover.figures.notes import Notes, Source
-from turnover.run import execute
+from turnover.experiments.figures import fig1
+from turnover.experiments.figures.make import Drawn, FigureConfig, FigureJob, make
+from turnover.experiments.plots.notes import Notes, Source
+from turnover.runs.execute import execute
+from turnover.stats.claims import Claim, decide, measure_seeds
 
 wandb = pytest.importorskip("wandb")
 
@@ -44,8 +44,8 @@ def drawn(sources: list[Source], claims: list[Claim]) -> Path:
     """Figure 1, as if it were drawn from these runs and had these claims."""
     with pytest.MonkeyPatch.context() as patch:
         real = fig1.draw(FIGURE, [])
-        patch.setattr("turnover.figures.make._sources", lambda _: sources)
-        patch.setattr("turnover.figures.make.notes", lambda *_: Notes([]))  # of an experiment
+        patch.setattr("turnover.experiments.figures.make._sources", lambda _: sources)
+        patch.setattr("turnover.experiments.figures.make.notes", lambda *_: Notes([]))  # of an experiment
         patch.setattr(fig1, "draw", lambda *_: Drawn(real.picture, NUMBERS, claims))
         return make(job("seed=0"))
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from turnover.experiments import sweep
-from turnover.figures.notes import Source, notes
+from turnover.config.compose import sweep
+from turnover.experiments.plots.notes import Source, notes
 
 
 def lines(experiment: str, scale: str, *overrides: str) -> list[str]:

@@ -12,18 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from turnover.config import RunConfig
+from turnover.config.compose import sweep
+from turnover.config.run import RunConfig
 from turnover.errors import RefusedInput
-from turnover.experiments import sweep
-from turnover.figures import early_stopping, leakage
-from turnover.figures.early_stopping import REST, SEEDS, TO_LAST, correlations, spearman
-from turnover.figures.fig9 import kept, rank, settled
-from turnover.figures.leakage import BASE, RULE, between_seeds, changes, choose
-from turnover.figures.make import FigureConfig
-from turnover.figures.notes import Source
-from turnover.figures.style import style
-from turnover.store import Run, write_json
-from turnover.tables import METRICS, Metric, scores_by_epoch, write_metrics, write_scores
+from turnover.experiments.figures import early_stopping, leakage
+from turnover.experiments.figures.early_stopping import REST, SEEDS, TO_LAST, correlations, spearman
+from turnover.experiments.figures.fig9 import kept, rank, settled
+from turnover.experiments.figures.leakage import BASE, RULE, between_seeds, changes, choose
+from turnover.experiments.figures.make import FigureConfig
+from turnover.experiments.plots.notes import Source
+from turnover.experiments.plots.style import style
+from turnover.runs.store.run import Run, write_json
+from turnover.runs.store.tables import METRICS, Metric, scores_by_epoch, write_metrics, write_scores
 
 # --- figure 9: when sub-networks settle ---
 

@@ -15,24 +15,24 @@ from PIL import Image
 from scipy.stats import spearmanr
 from wandb_records import NONE, OFFLINE, history, of_kind, records
 
-from turnover.config import RunConfig
+from turnover.config.compose import sweep
+from turnover.config.estimators import SubsamplingEstimator, TurnoverEstimator
+from turnover.config.options import NoLogger, WandbLogger
+from turnover.config.run import RunConfig
 from turnover.errors import RunFailed
-from turnover.estimators import SubsamplingEstimator, TurnoverEstimator
-from turnover.experiments import sweep
-from turnover.figures import validate
-from turnover.figures.validate import ValidateJob, make
-from turnover.member_file import Members
-from turnover.options import NoLogger, WandbLogger
-from turnover.run import execute
-from turnover.store import Run, checkout
-from turnover.tables import read_influences, read_scores
-from turnover.validation.estimates import TITLES, Condition, gather
-from turnover.validation.examples import read_examples
-from turnover.validation.influence import influence_agreement
-from turnover.validation.leave_one_out import split_seeds
-from turnover.validation.table import COLUMNS
-from turnover.validation.truth import known as truth_of
-from turnover.validation.truth import truth
+from turnover.experiments.validation import make as validate
+from turnover.experiments.validation.estimates import TITLES, Condition, gather
+from turnover.experiments.validation.examples import read_examples
+from turnover.experiments.validation.influence import influence_agreement
+from turnover.experiments.validation.leave_one_out import split_seeds
+from turnover.experiments.validation.make import ValidateJob, make
+from turnover.experiments.validation.table import COLUMNS
+from turnover.experiments.validation.truth import known as truth_of
+from turnover.experiments.validation.truth import truth
+from turnover.runs.execute import execute
+from turnover.runs.store.members import Members
+from turnover.runs.store.run import Run, checkout
+from turnover.runs.store.tables import read_influences, read_scores
 
 PICTURES = ("agreement", "detection", "cost", "exposure")
 
@@ -243,7 +243,7 @@ def test_the_reliability_of_leave_one_out_is_that_of_its_seeds(monkeypatch: pyte
         nothing,
         nothing,
     )
-    monkeypatch.setattr("turnover.validation.leave_one_out.read_members", lambda run: members)
+    monkeypatch.setattr("turnover.experiments.validation.leave_one_out.read_members", lambda run: members)
     [config] = configs(["validate_leave_one_out"])
     assert split_seeds(config) == pytest.approx(2 * r / (1 + r))
 

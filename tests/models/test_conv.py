@@ -6,15 +6,15 @@ import torch
 from torch import Tensor, nn
 
 import turnover
-from turnover.dropout import attached
-from turnover.evaluation import evaluate, flipped, own
-from turnover.examples import Examples
-from turnover.experiments import sweep
+from turnover.config.compose import sweep
+from turnover.config.options import ConvConfig
+from turnover.core.dropout import attached
+from turnover.core.examples import Examples
+from turnover.core.subnetworks import evaluate, flipped, own
 from turnover.models import build
 from turnover.models.conv import conv
-from turnover.options import ConvConfig
-from turnover.run import execute
-from turnover.tables import read_metrics
+from turnover.runs.execute import execute
+from turnover.runs.store.tables import read_metrics
 
 WIDTH, SIDE = 8, 16
 MAPS = (WIDTH, 2 * WIDTH, 4 * WIDTH)

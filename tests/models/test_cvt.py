@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 import turnover
-from turnover.dropout import attached
+from turnover.config.options import CvTConfig
+from turnover.core.dropout import attached
+from turnover.core.examples import Examples
+from turnover.core.subnetworks import _can_share, evaluate, flipped, full, own
 from turnover.errors import TurnOverError
-from turnover.evaluation import _can_share, evaluate, flipped, full, own
-from turnover.examples import Examples
 from turnover.models import build
 from turnover.models.cvt import cvt
-from turnover.options import CvTConfig
 
 DIM, HIDDEN = 12, 24  # channels of a token, and hidden channels of a block
 UNITS = (64, DIM, HIDDEN, HIDDEN)  # of each masked activation: two convolutions, of which the first has 64, two blocks

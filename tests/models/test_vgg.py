@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 import turnover
-from turnover.dropout import attached
+from turnover.config.options import VGG11Config
+from turnover.core.dropout import attached
+from turnover.core.examples import Examples
+from turnover.core.subnetworks import evaluate, flipped, full, own
 from turnover.errors import RefusedInput
-from turnover.evaluation import evaluate, flipped, full, own
-from turnover.examples import Examples
 from turnover.models import build
 from turnover.models.vgg import vgg11
-from turnover.options import VGG11Config
 
 MULTIPLES = (1, 2, 4, 4, 8, 8, 8, 8)  # feature maps of each convolution, in multiples of the width
 WIDTH = 8

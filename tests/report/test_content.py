@@ -16,16 +16,16 @@ from hydra.errors import HydraException
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from turnover import numbers
+from turnover.common import numbers
 from turnover.errors import RunFailed
-from turnover.report import results, sections, sets
-from turnover.report.claims import claims, tally
-from turnover.report.make import ReportJob, make
-from turnover.report.pictures import COLUMNS, figure, sheets
-from turnover.report.wording import MEASURES, measure
-from turnover.run import execute
-from turnover.store import checkout
-from turnover.tables import read_scores, scores_by_epoch
+from turnover.experiments.report import results, sections, sets
+from turnover.experiments.report.claims import claims, tally
+from turnover.experiments.report.make import ReportJob, make
+from turnover.experiments.report.pictures import COLUMNS, figure, sheets
+from turnover.experiments.report.wording import MEASURES, measure
+from turnover.runs.execute import execute
+from turnover.runs.store.run import checkout
+from turnover.runs.store.tables import read_scores, scores_by_epoch
 
 REFERENCE = checkout() / "outputs" / "reference"
 

@@ -11,11 +11,11 @@ import pytest
 from digits import digits
 from sklearn.datasets import load_digits
 
-from turnover.report import sets
-from turnover.report.make import ReportJob, make
-from turnover.report.sets import ExampleSet
-from turnover.run import execute
-from turnover.tables import read_scores
+from turnover.experiments.report import sets
+from turnover.experiments.report.make import ReportJob, make
+from turnover.experiments.report.sets import ExampleSet
+from turnover.runs.execute import execute
+from turnover.runs.store.tables import read_scores
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'")
 
@@ -203,7 +203,7 @@ def test_hovering_over_the_scatter_shows_an_example(looked: Looked) -> None:
 
 
 def test_the_correlation_is_that_of_the_tables(looked: Looked) -> None:
-    from turnover.report import results
+    from turnover.experiments.report import results
 
     validated = results.validation("laptop")
     assert validated is not None

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from readings import REFERENCE
 
-from turnover.reproduction.committed import figure, near
-from turnover.reproduction.recomputed import bounds, measures
-from turnover.reproduction.validated import validation
-from turnover.results import SCALES
+from turnover.experiments.reproduction.committed import figure, near
+from turnover.experiments.reproduction.recomputed import bounds, measures
+from turnover.experiments.reproduction.validated import validation
+from turnover.experiments.results import SCALES
 
 FIGURES = [
     path for scale in SCALES for path in sorted((REFERENCE / scale).glob("*.json")) if "claims" in path.read_text()

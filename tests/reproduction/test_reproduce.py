@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from turnover.errors import RunFailed
-from turnover.figures.make import NAMES
-from turnover.reproduction import keep, record, work
-from turnover.reproduction.calling import call
-from turnover.reproduction.plan import Planned
-from turnover.reproduction.steps import Step
-from turnover.store import provenance, write_json
+from turnover.experiments.figures.make import NAMES
+from turnover.experiments.reproduction import keep, record, work
+from turnover.experiments.reproduction.calling import call
+from turnover.experiments.reproduction.plan import Planned
+from turnover.experiments.reproduction.steps import Step
+from turnover.runs.store.run import provenance, write_json
 
 FIG1 = Step("fig1", (), ("figure.py", "figure=fig1", "scale=smoke", "logger=none"))
 INFLUENCE = Step("influence", ("influence",), ("figure.py", "figure=influence", "scale=smoke"), ("logger=none",))
@@ -66,7 +66,7 @@ def test_who_asks_to_stop_reaches_the_script_once(name: str, to_the_group: bool,
     ready, log = tmp_path / "ready", tmp_path / "log"
     path = script(tmp_path, CHILD.format(name=name, ready=str(ready), log=str(log)))
     code = (
-        "from turnover.reproduction.calling import call\n"
+        "from turnover.experiments.reproduction.calling import call\n"
         f"try:\n    call({path!r}, [])\nexcept KeyboardInterrupt:\n    raise SystemExit(77)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code], process_group=0)
@@ -96,7 +96,7 @@ def called(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """The scripts that would be called."""
     found: list[tuple[str, ...]] = []
     monkeypatch.setattr(work, "call", lambda script, arguments: found.append((script, *arguments)))
-    monkeypatch.setattr("turnover.estimate.seconds", lambda config: 1.0)
+    monkeypatch.setattr("turnover.runs.timing.seconds", lambda config: 1.0)
     return found
 
 
@@ -109,7 +109,7 @@ def test_runs_come_before_what_is_made_of_them(called: list[tuple[str, ...]], mo
 
 def test_finished_runs_start_no_sweep(called: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(work, "steps", lambda scale: [INFLUENCE])
-    monkeypatch.setattr("turnover.store.Run.finished", True)
+    monkeypatch.setattr("turnover.runs.store.run.Run.finished", True)
     work.reproduce("smoke", "basic")
     assert called == [INFLUENCE.last]
 
@@ -158,7 +158,7 @@ def test_a_script_that_fails_ends_all_and_what_is_done_is_recorded(
 
 def test_the_record_adds_up_over_starts(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 1000, 10))  # every look at the clock is ten seconds later
-    monkeypatch.setattr("turnover.reproduction.record.time.monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("turnover.experiments.reproduction.record.time.monotonic", lambda: float(next(clock)))
     planned = Planned(FIG1, {}, 0, 0.0)
     with pytest.raises(KeyboardInterrupt), record.recorded("laptop", planned):
         raise KeyboardInterrupt
@@ -234,10 +234,11 @@ def test_results_at_smoke_scale_are_not_kept(
 def test_the_door_goes_from_the_plan_to_the_record(outputs: Path, root: Path) -> None:
     """With figure 1 and the report alone, as another process."""
     code = (
-        "import sys; from turnover.reproduction import work; from turnover.reproduction.steps import steps\n"
+        "import sys; from turnover.experiments.reproduction import work\n"
+        "from turnover.experiments.reproduction.steps import steps\n"
         "work.steps = lambda scale: [step for step in steps(scale) if step.name in ('fig1', 'report')]\n"
         f"sys.argv = ['reproduce.py', '--scale', 'smoke']; sys.path.insert(0, {str(root / 'scripts')!r})\n"
-        "import reproduce; from turnover.cli import enter; enter(reproduce.main)"
+        "import reproduce; from turnover.runs.cli import enter; enter(reproduce.main)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from turnover import plan as planning
-from turnover.figures.make import NAMES
-from turnover.reproduction.plan import announce, left_seconds
-from turnover.reproduction.steps import Step, steps
-from turnover.store import Run
+from turnover.experiments.figures.make import NAMES
+from turnover.experiments.reproduction.plan import announce, left_seconds
+from turnover.experiments.reproduction.steps import Step, steps
+from turnover.runs import plan as planning
+from turnover.runs.store.run import Run
 
 FIG2 = Step("fig2", ("fig2",), ("figure.py", "figure=fig2", "scale=smoke"))
 FIG9 = Step("fig9", ("fig9",), ("figure.py", "figure=fig9", "scale=smoke"))
@@ -46,7 +46,7 @@ def test_the_doors_of_figures_are_those_that_are_reproduced(root: Path) -> None:
 @pytest.fixture
 def told(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
     """What is logged; every run takes a minute."""
-    monkeypatch.setattr("turnover.estimate.seconds", lambda config: 60.0)
+    monkeypatch.setattr("turnover.runs.timing.seconds", lambda config: 60.0)
     monkeypatch.setattr(planning.log, "propagate", True)
     caplog.set_level(logging.INFO, logger="turnover")
     return caplog
@@ -81,7 +81,7 @@ def test_what_was_timed_is_not_timed_again(
     told: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, outputs: Path
 ) -> None:
     announce([FIG2], "smoke", "basic")
-    monkeypatch.setattr("turnover.estimate.seconds", lambda config: 120.0)
+    monkeypatch.setattr("turnover.runs.timing.seconds", lambda config: 120.0)
     told.clear()
     announce([FIG2, FIG9], "smoke", "basic")
     assert cells(told.messages[2])[5:] == ["6", "min"]
@@ -96,7 +96,7 @@ def test_what_was_timed_is_not_timed_again(
 def test_how_long_runs_take_elsewhere_is_not_told(
     told: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr("turnover.estimate.seconds")  # nothing is timed, so nothing is trained here
+    monkeypatch.delattr("turnover.runs.timing.seconds")  # nothing is timed, so nothing is trained here
     [planned] = announce([FIG2], "smoke", "joblib")
     assert planned.seconds is None
     assert cells(told.messages[2]) == ["fig2", "6", "0", "0", "6"]

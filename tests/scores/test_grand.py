@@ -7,9 +7,9 @@ from gradient_networks import CASES, made
 from torch import Tensor, nn
 
 import turnover
+from turnover.core.examples import Examples
 from turnover.errors import TurnOverError
-from turnover.examples import Examples
-from turnover.scores.grand import grand
+from turnover.estimators.grand import grand
 
 
 def case(name: str, n: int = 7) -> tuple[nn.Module, Examples]:

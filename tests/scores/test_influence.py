@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import turnover
+from turnover.checks.inputs import user_examples
+from turnover.core.masks import Balance
 from turnover.errors import RefusedInput, TurnOverError
-from turnover.masks import Balance
+from turnover.estimators import influence as module
 from turnover.models.mlp import mlp
-from turnover.scores import influence as module
-from turnover.user_data import user_examples
 
 
 def trained(hidden: list[int], steps: int = 40) -> tuple[nn.Sequential, Tensor, Tensor, Tensor]:

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import turnover
-from turnover.examples import Examples
+from turnover.core.examples import Examples
+from turnover.estimators import leakage as module
+from turnover.estimators.leakage import Swap, _spread, judge, leakage, swap_probe
+from turnover.estimators.score import score_examples
 from turnover.models.mlp import mlp
-from turnover.scores import leakage as module
-from turnover.scores.leakage import Swap, _spread, judge, leakage, swap_probe
-from turnover.scores.turnover import score_examples
 
 CPU = torch.device("cpu")
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from turnover.scores.membership import log_likelihood_ratios, membership, share_above, threshold
+from turnover.estimators.membership import log_likelihood_ratios, membership, share_above, threshold
 
 
 def halves(networks: int, examples: int, seed: int = 0, least: int = 3) -> Tensor:

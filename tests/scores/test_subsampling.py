@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch import Tensor
 
-from turnover.scores.subsampling import influence, memorization, random_parts, with_and_without
+from turnover.estimators.subsampling import influence, memorization, random_parts, with_and_without
 
 # --- parts ---
 

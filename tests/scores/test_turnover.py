@@ -10,8 +10,8 @@ import torchvision
 
 import turnover
 from turnover.errors import RunFailed
+from turnover.estimators.average import average
 from turnover.models.mlp import mlp
-from turnover.scores.average import average
 
 COLUMNS = ["score", "own_loss", "flipped_loss", "own_prediction", "flipped_prediction", "label"]
 

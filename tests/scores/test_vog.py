@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import turnover
+from turnover.core.examples import Examples
 from turnover.errors import RefusedInput
-from turnover.examples import Examples
+from turnover.estimators.vog import GradientVariance, standardised
 from turnover.models.mlp import mlp
-from turnover.scores.vog import GradientVariance, standardised
 
 
 class Squares(nn.Module):

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import nn
 
 import turnover
-from turnover.dropout import attached
+from turnover.core.dropout import attached
+from turnover.core.examples import Examples
 from turnover.errors import RunFailed
-from turnover.examples import Examples
 from turnover.models.mlp import mlp
 from turnover.training.loop import Epoch, train
 
@@ -208,7 +208,7 @@ class Recorder:
         self.diary.append(f"{self.name} leaves{self.inside()}")
 
     def inside(self) -> str:
-        own = turnover.dropout.is_attached(self.model) and attached(self.model).branches
+        own = turnover.core.dropout.is_attached(self.model) and attached(self.model).branches
         return " a sub-network" if own else ""
 
     def update(self, logits: torch.Tensor, labels: torch.Tensor, index: torch.Tensor) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.optim import lr_scheduler
 
-from turnover.options import ConstantSchedule, CosineSchedule, MultistepSchedule
+from turnover.config.options import ConstantSchedule, CosineSchedule, MultistepSchedule
 from turnover.training.schedules import learning_rate
 
 Schedule = ConstantSchedule | MultistepSchedule | CosineSchedule

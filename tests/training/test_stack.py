@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from test_cores import at
 from torch import Tensor, nn
 
+from turnover.common.seeding import seeded
+from turnover.config.options import CorruptionConfig, DatasetConfig
+from turnover.core.examples import Examples
 from turnover.data.datasets import load
 from turnover.errors import RunFailed
-from turnover.examples import Examples
 from turnover.models.mlp import mlp
-from turnover.options import CorruptionConfig, DatasetConfig
-from turnover.seeding import seeded
 from turnover.training import stack
 from turnover.training.loop import train
 from turnover.training.stack import stackable, train_stack

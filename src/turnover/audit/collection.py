@@ -10,10 +10,10 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from turnover.audit.folders import files_of, read_image
+from turnover.checks.arrays import one_column
+from turnover.checks.missing import refuse_missing, remove
+from turnover.common.values import size as amount
 from turnover.errors import RefusedInput
-from turnover.missing import refuse_missing, remove
-from turnover.user_arrays import one_column
-from turnover.values import size as amount
 
 MOST_BYTES = 4_000_000_000  # of all inputs together, unpacked
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from turnover.facts import FACTS
+from turnover.config.datasets import FACTS
 
 _DATASETS = ("mnist", "fashion_mnist", "cifar10")
 _KINDS = [

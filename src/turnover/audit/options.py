@@ -4,8 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from turnover.estimators import OneRunEstimator, TurnoverEstimator
-from turnover.options import Group, ModelConfig, OptimizerConfig, Positive
+from turnover.config.estimators import OneRunEstimator, TurnoverEstimator
+from turnover.config.options import Group, ModelConfig, OptimizerConfig, Positive
 
 
 class AuditConfig(Group):

@@ -8,11 +8,11 @@ from turnover.audit.expected import expectations, nearest, validated
 from turnover.audit.options import AuditConfig
 from turnover.audit.page import page
 from turnover.audit.suspects import network, scored, seconds, suspects, write_csv
-from turnover.device import describe, resolve, settle
+from turnover.common.device import describe, resolve, settle
+from turnover.common.values import clock
+from turnover.config.estimators import score_of
 from turnover.errors import RefusedInput
-from turnover.estimators import score_of
-from turnover.store import checkout, commit, now, outputs_root, write_text
-from turnover.values import clock
+from turnover.runs.store.run import checkout, commit, now, outputs_root, write_text
 
 log = logging.getLogger("turnover")
 

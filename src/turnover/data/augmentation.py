@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from turnover.examples import Examples
-from turnover.options import CropAugmentation, NoAugmentation
+from turnover.config.options import CropAugmentation, NoAugmentation
+from turnover.core.examples import Examples
 
 
 def augmented(examples: Examples, config: NoAugmentation | CropAugmentation) -> Examples:

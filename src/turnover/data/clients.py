@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from turnover.common.signals import stop_if_asked
 from turnover.data.archives import read, refuse_large
 from turnover.errors import RunFailed
-from turnover.stopping import stop_if_asked
 
 log = logging.getLogger("turnover")
 

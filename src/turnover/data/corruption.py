@@ -5,8 +5,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from turnover.common.seeding import numpy_generator
 from turnover.errors import RefusedInput
-from turnover.seeding import numpy_generator
 
 Kind = Literal["random", "symmetric", "pair"]
 

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from turnover.common.seeding import numpy_generator
+from turnover.config.datasets import FACTS
+from turnover.config.options import CorruptionConfig, DatasetConfig
 from turnover.data.corruption import corrupt
 from turnover.data.fetch import ensure
 from turnover.errors import RefusedInput
-from turnover.facts import FACTS
-from turnover.options import CorruptionConfig, DatasetConfig
-from turnover.seeding import numpy_generator
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from turnover.data.archives import Files
 from turnover.data.sources import COLLECTIONS, Collection
 from turnover.errors import RefusedInput, RunFailed
-from turnover.store import checkout
+from turnover.runs.store.run import checkout
 
 log = logging.getLogger("turnover")
 

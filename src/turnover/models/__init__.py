@@ -3,11 +3,11 @@
 import torch
 from torch import nn
 
+from turnover.config.options import ConvConfig, CvTConfig, MLPConfig, VGG11Config
 from turnover.models.conv import conv
 from turnover.models.cvt import cvt
 from turnover.models.mlp import mlp
 from turnover.models.vgg import vgg11
-from turnover.options import ConvConfig, CvTConfig, MLPConfig, VGG11Config
 
 __all__ = ["build"]
 

@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from turnover.device import Precision, autocast
-from turnover.dropout import is_attached, own
+from turnover.common.device import Precision, autocast
+from turnover.common.matmul import fast_products
+from turnover.common.seeding import seeded, torch_generator
+from turnover.common.signals import Stopped
+from turnover.core.dropout import is_attached, own
+from turnover.core.examples import Examples
 from turnover.errors import RunFailed
-from turnover.examples import Examples
-from turnover.products import fast_products
-from turnover.seeding import seeded, torch_generator
-from turnover.stopping import Stopped
 
 
 @dataclass(frozen=True)

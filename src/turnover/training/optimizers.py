@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from turnover.options import OptimizerConfig
+from turnover.config.options import OptimizerConfig
 
 
 def build(config: OptimizerConfig, model: nn.Module) -> torch.optim.Optimizer:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from turnover.examples import Examples
+from turnover.core.examples import Examples
 
 
 class Predictions:

@@ -2,7 +2,7 @@
 
 import math
 
-from turnover.options import ConstantSchedule, CosineSchedule, MultistepSchedule
+from turnover.config.options import ConstantSchedule, CosineSchedule, MultistepSchedule
 
 
 def learning_rate(

@@ -13,11 +13,11 @@ from threading import Event, Lock
 import torch
 from torch import Tensor, nn
 
-from turnover.cores import one_a_core
+from turnover.common.matmul import add_batched, batched
+from turnover.common.seeding import torch_generator
+from turnover.common.threads import one_a_core
+from turnover.core.examples import Examples
 from turnover.errors import RunFailed
-from turnover.examples import Examples
-from turnover.products import add_batched, batched
-from turnover.seeding import torch_generator
 
 STACK = 16  # networks whose outcomes are kept together; more cores than that are not used
 SHARE = 4  # networks at once on one core: fewer take longer to start their operations, more gain nothing

@@ -1,0 +1,230 @@
+"""What a user gives as x, y or ids, as one tensor each; whatever is wrong with it is told with what to do about it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+from turnover.checks.missing import Given, refuse_missing, remove, said, some
+from turnover.core.masks import check_ids
+from turnover.errors import RefusedInput
+
+
+def inputs_of(given: Given, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """The inputs x among what was given; floats get the dtype.  # [n, ...]
+
+    Raises:
+        RefusedInput: they are no array of finite numbers.
+    """
+    x = given["x"]
+    if isinstance(x, pd.DataFrame | pd.Series):
+        raise RefusedInput(f"x is a {type(x).__name__}: give its numbers as an array, {_of_pandas(x)}")
+    if isinstance(x, Dataset | DataLoader):
+        listed = "list(x)" if isinstance(x, IterableDataset | DataLoader) else "[x[i] for i in range(len(x))]"
+        join = "torch.cat" if isinstance(x, DataLoader) else "torch.stack"
+        raise RefusedInput(
+            f"x is a {type(x).__name__}: give all of its inputs as one tensor, and y as another: rows = {listed}; "
+            f"x = {join}([torch.as_tensor(row[0]) for row in rows]); "
+            f"y = {join}([torch.as_tensor(row[1]) for row in rows])"
+        )
+    if isinstance(x, np.ma.MaskedArray) and x.mask.any():
+        raise RefusedInput(
+            f"x has {int(x.mask.sum())} masked values: fill them in, x = x.filled(0), or "
+            + remove(given, "~numpy.ma.getmaskarray(x).reshape(len(x), -1).any(1)")
+        )
+    inputs = _tensor("x", _array("x", x), device)
+    if inputs.dim() == 0:
+        raise RefusedInput("x must hold a row for each example, got a single number")
+    if inputs.dtype.is_complex:
+        given_as = "x" if isinstance(x, Tensor) else "torch.as_tensor(x)"
+        raise RefusedInput(f"x must hold real numbers, got {inputs.dtype}: give torch.view_as_real({given_as})")
+    if inputs.is_floating_point():
+        inputs = inputs.to(dtype)
+        finite = inputs.isfinite()
+        if not finite.all():
+            rows = (~finite).flatten(1).any(1) if inputs.dim() > 1 else ~finite
+            keep = f"torch.as_tensor({said('x', x)}).to({dtype}).isfinite().reshape(len(x), -1).all(1).cpu().numpy()"
+            raise RefusedInput(
+                f"x has {int((~finite).sum())} values that are NaN or infinite, in {int(rows.sum())} rows, the first "
+                f"of them {some(rows.nonzero()[:, 0])}: {remove(given, keep)}; or fill them in, or scale "
+                f"what {dtype} cannot hold"
+            )
+    return inputs
+
+
+def labels_of(given: Given, device: torch.device) -> Tensor:
+    """The labels y among what was given.  # int64 [n]
+
+    Raises:
+        RefusedInput: some are missing, or are no class numbers from 0.
+    """
+    y = given["y"]
+    if isinstance(y, pd.DataFrame):
+        column = f"give the column of class numbers alone, y[{y.columns[-1]!r}].to_numpy() for example"
+        raise RefusedInput(f"y is a DataFrame: {_one_hot('y.to_numpy()', y.to_numpy(), given) or column}")
+    as_array, values = said("y", y), _array("y", y)
+    if values.ndim != 1:
+        raise RefusedInput(
+            f"y must be of one dimension, [n], got shape {tuple(values.shape)}: {one_column(as_array, values, given)}"
+        )
+    values = _all_there("y", values, given)
+    if isinstance(values, np.ndarray) and values.dtype.kind not in "biuf":  # strings, objects, dates
+        raise RefusedInput(
+            f"y must hold class numbers, integers from 0; it holds {values[:3].tolist()} ({values.dtype}): number the "
+            f"classes: classes, y = {_unique('y', values)}"
+        )
+    labels = _tensor("y", values, device)
+    number_them = f"number the classes: classes, y = {_unique('y', values)}"
+    if labels.is_complex():
+        raise RefusedInput(f"y must hold class numbers, integers from 0; its dtype is {labels.dtype}: give y.real")
+    if labels.dtype == torch.bool or labels.is_floating_point():
+        whole = labels.dtype == torch.bool or bool(((labels == labels.round()) & (labels.abs() < 2**53)).all())
+        integers = "y.long()" if isinstance(y, Tensor) else f"{as_array}.astype('int64')"
+        raise RefusedInput(
+            f"y must hold class numbers, integers from 0; its dtype is {labels.dtype}: "
+            + (f"give {integers}" if whole else f"targets that are no classes have no cross-entropy, {number_them}")
+        )
+    labels = labels.long()
+    if len(labels) and (lowest := int(labels.min())) < 0:
+        rows = (labels < 0).nonzero()[:, 0]
+        keep = "(y >= 0).cpu().numpy()" if isinstance(y, Tensor) else "numpy.asarray(y) >= 0"
+        raise RefusedInput(
+            f"y must hold class numbers, integers from 0; it holds {lowest}: {number_them}; but if a negative number "
+            f"is a missing label, as pandas' -1 and PyTorch's -100 are, in rows {some(rows)}, {remove(given, keep)}"
+        )
+    return labels
+
+
+def ids_of(given: Given, device: torch.device) -> Tensor:
+    """The ids of what was given, one for each row of x if there is an x.  # int64 [n]
+
+    Raises:
+        RefusedInput: some are missing or no integers, or there are more or fewer than rows.
+        TurnOverError: they cannot be ids, as `check_ids` says.
+    """
+    ids = _array("ids", given["ids"])
+    if "x" in given and ids.shape != (len(given["x"]),):
+        raise RefusedInput(
+            f"ids must be of one length with x: x has {len(given['x'])} rows, ids has shape {tuple(ids.shape)}; "
+            "leave ids out to number the examples by their position"
+        )
+    if ids.ndim == 1:
+        ids = _all_there("ids", ids, given)
+    if isinstance(ids, np.ndarray) and ids.dtype.kind not in "iu":
+        whole = ids.dtype.kind == "f" and bool(((ids == ids.round()) & (abs(ids) < 2**53)).all())
+        raise RefusedInput(
+            f"ids must be integers; they are {ids.ravel()[:3].tolist()} ({ids.dtype}): "
+            + (
+                f"give {said('ids', given['ids'])}.astype('int64')"
+                if whole
+                else f"number them once for all examples: names, ids = {_unique('ids', ids)}"
+            )
+        )
+    return check_ids(_tensor("ids", ids, device))
+
+
+def _all_there(name: str, values: Tensor | np.ndarray, given: Given) -> Tensor | np.ndarray:
+    # none is missing; integers that came as objects are integers
+    refuse_missing(name, given)
+    if isinstance(values, np.ndarray) and values.dtype == object and pd.api.types.infer_dtype(values) == "integer":
+        return pd.to_numeric(values)
+    return values
+
+
+def _array(name: str, values: Any) -> Tensor | np.ndarray:
+    # as PyTorch can take it, but for the kind of numbers
+    kind = type(values).__name__
+    if isinstance(values, Tensor):
+        if values.layout != torch.strided or values.is_nested:
+            dense = f"torch.nested.to_padded_tensor({name}, 0)" if values.is_nested else f"{name}.to_dense()"
+            raise RefusedInput(f"{name} must have a number everywhere, got a {values.layout} tensor: give {dense}")
+        return values.detach()
+    if hasattr(values, "toarray"):  # of scipy, which need not be there
+        raise RefusedInput(f"{name} must have a number everywhere, got the sparse {kind}: give {name}.toarray()")
+    if isinstance(values, Mapping):
+        others = ", from which the network makes the others" if name == "x" and len(values) > 1 else ""
+        raise RefusedInput(
+            f"{name} is a {kind} of {', '.join(map(str, values))}: give one tensor, {name}[{next(iter(values), '')!r}] "
+            f"for example{others}"
+        )
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: tensors with gradients, say
+        tensors = isinstance(values, list | tuple) and isinstance(values[0], Tensor)
+        give = f"give torch.stack(list({name}))" if tensors else "give rows of one shape"
+        raise RefusedInput(f"{name} must be an array or tensor of numbers, got {kind}: {error}; {give}") from None
+    if array.dtype == object and array.ndim == 0:
+        give = f"give list({name})" if hasattr(values, "__iter__") else "give one"
+        raise RefusedInput(
+            f"{name} must be an array or tensor of numbers, got {kind}: {give}, in the order of the examples"
+        )
+    return array
+
+
+def _tensor(name: str, values: Tensor | np.ndarray, device: torch.device) -> Tensor:
+    tensor = (values if isinstance(values, Tensor) else _from_numpy(name, values)).to(device)
+    return tensor.clone() if tensor.is_inference() else tensor  # which no gradient can pass
+
+
+def _from_numpy(name: str, values: np.ndarray) -> Tensor:
+    values = np.require(values, requirements="W")  # a copy only of what cannot be written to, as pandas gives
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)
+    if any(step < 0 or step % values.itemsize for step in values.strides):  # reversed, or a field of records
+        values = values.copy()
+    try:
+        return torch.from_numpy(values)
+    except TypeError:
+        if values.dtype == object and isinstance(values.flat[0], np.ndarray | list | Tensor):
+            give = f"numpy.stack({name})"
+        elif values.dtype.names:
+            give = f"numpy.lib.recfunctions.structured_to_unstructured({name}, 'float32')"
+        else:
+            give = f"numpy.asarray({name}).astype('float32'), after turning what is no number into one"
+        raise RefusedInput(
+            f"{name} must be an array or tensor of numbers, got ndarray of {values.dtype}: give {give}"
+        ) from None
+
+
+def one_column(y: str, values: Tensor | np.ndarray, given: Given) -> str:
+    """What to do with labels y that are not of one dimension."""
+    if values.ndim != 2:
+        return "give one class number for each row of x"
+    if values.shape[1] == 1:
+        return f"give {y}.ravel()"
+    return _one_hot(y, values, given) or f"give the column of class numbers alone, {y}[:, -1] for example"
+
+
+def _one_hot(y: str, values: Tensor | np.ndarray, given: Given) -> str | None:
+    # what to do with rows of which each may have the classes as its columns; None: they have not
+    if values.shape[1] == 1 or not (isinstance(values, Tensor) or values.dtype.kind in "biuf"):
+        return None
+    rows = torch.as_tensor(values).double()
+    others = ~((rows.sum(1) - 1).abs() < 1e-3)  # probabilities are rounded
+    if not others.any() and (rows >= 0).all():
+        return f"for one-hot rows give {y}.argmax(1)"
+    if not ((rows == 0) | (rows == 1) | rows.isnan()).all():
+        return None
+    keep = f"({y}.sum(1) == 1)" + (".cpu().numpy()" if isinstance(values, Tensor) else "")
+    where = some(others.nonzero()[:, 0])
+    return f"as one-hot rows, rows {where} have no class or several: {remove(given, keep)}"
+
+
+def _of_pandas(x: pd.DataFrame | pd.Series) -> str:
+    if isinstance(x, pd.Series) and len(x) and isinstance(x.iloc[0], np.ndarray | list | Tensor):
+        return "numpy.stack(x)"
+    text = any(not pd.api.types.is_numeric_dtype(each) for each in pd.DataFrame(x).dtypes)
+    return ("pandas.get_dummies(x)" if text else "x") + ".to_numpy(dtype='float32')"
+
+
+def _unique(name: str, values: Tensor | np.ndarray) -> str:
+    if isinstance(values, Tensor):
+        return f"{name}.unique(return_inverse=True)"
+    try:
+        np.unique(values if values.dtype == object else values[:0])
+    except TypeError:  # kinds that have no order together
+        return f"numpy.unique(numpy.asarray({name}).astype(str), return_inverse=True)"
+    return f"numpy.unique({name}, return_inverse=True)"

@@ -1,0 +1,89 @@
+"""New networks from a user's function, which must really make new ones."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from turnover.common.seeding import seeded
+from turnover.errors import RefusedInput
+
+
+def new_network(make_model: Callable[[], nn.Module], seed: int, device: torch.device | str = "cpu") -> nn.Module:
+    """What `make_model()` gives with PyTorch's generator seeded, moved to the device.
+
+    Raises:
+        RefusedInput: it is no function of no arguments that gives a network with parameters.
+    """
+    given: Any = make_model
+    if isinstance(given, nn.Module):
+        kind = type(given).__name__
+        raise RefusedInput(
+            f"make_model is a network ({kind}): every seed needs a new one, so give a function that makes one, "
+            f"def make_model(): return {kind}(...)"
+        )
+    if not callable(given):
+        raise RefusedInput(f"make_model = {given!r}: must be a function that makes a new network")
+    with seeded(seed, "init"):
+        try:
+            model = given()
+        except TypeError as error:
+            if "argument" not in str(error):
+                raise
+            raise RefusedInput(f"make_model must need no arguments; called without any, it says: {error}") from error
+    if not isinstance(model, nn.Module) or not any(True for _ in model.parameters()):
+        raise RefusedInput(f"make_model() gives a {type(model).__name__}: must be an nn.Module with parameters")
+    refuse_untrainable(model, "make_model() gives a network")
+    return model.to(device)
+
+
+def refuse_untrainable(model: nn.Module, told: str = "the network is one") -> None:
+    """Refuse a network whose parameters can have no gradients.
+
+    Raises:
+        RefusedInput: all are frozen, or some are lazy or were made in inference mode.
+    """
+    if not any(each.requires_grad for each in model.parameters()):
+        raise RefusedInput(
+            f"{told} without a trainable parameter, requires_grad is False for all: set it for those that are to be "
+            "trained, model.requires_grad_(True) for all"
+        )
+    if any(is_lazy(each) for each in model.parameters()):
+        raise RefusedInput(
+            f"{told} with lazy layers, whose weights are not made yet: give the layers their sizes, or run it once "
+            "before it is given, model(torch.as_tensor(x[:2]))"
+        )
+    if any(each.is_inference() for each in model.parameters()):
+        raise RefusedInput(
+            f"{told} made in torch.inference_mode, which can have no gradients: make it outside, or give "
+            "copy.deepcopy(model), made outside"
+        )
+
+
+def taken_by(model: nn.Module) -> tuple[torch.device, torch.dtype]:
+    """The device of a network's inputs, and their dtype if they are floats; those of its first parameter.
+
+    Raises:
+        RefusedInput: it has no parameters.
+    """
+    first = next(model.parameters(), None)
+    if first is None:
+        raise RefusedInput(f"the network, a {type(model).__name__}, has no parameters: give one that can be trained")
+    return first.device, first.dtype.to_real()
+
+
+def refuse_shared(one: nn.Module, other: nn.Module) -> None:
+    """Refuse two networks of the same function that have parameters in common.
+
+    Raises:
+        RefusedInput: they have, so training one would train the other.
+    """
+    shared = {id(each) for each in one.parameters()} & {id(each) for each in other.parameters()}
+    if shared:
+        raise RefusedInput(
+            f"make_model() gives the same network again, or one with {len(shared)} of the same parameters: every seed "
+            "must start from weights of its own, so make the layers inside the function, or return "
+            "copy.deepcopy(model) of what is pretrained"
+        )

@@ -1,0 +1,105 @@
+"""Does every example really train its own units alone? Looked at on a few examples, forward and backward.
+
+A network may do what masks cannot follow: hold the batch in another dimension, write an activation out by hand, compute
+again in the backward pass. `verify` finds out by values and by gradients, in the mode that the network is in, and
+leaves it as it was. The first pass under `own` does the same, once for each mode and shape of inputs.
+"""
+
+import logging
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from turnover.checks.look import examine
+from turnover.checks.report import Report
+from turnover.common.untouched import has_hooks
+from turnover.core.activation_modules import has_values
+from turnover.core.activations import Interception, TurnOverDropout
+from turnover.core.attachment import attached_to
+from turnover.core.masks import check_ids
+from turnover.errors import TurnOverError
+
+log = logging.getLogger("turnover")
+
+_said: set[tuple[str, str]] = set()  # warnings, by network and kind: many may be trained alike
+_SHAPES = 8  # of inputs that are verified at most in one mode: sequences may have any length
+
+
+def verify(model: nn.Module, x: Any, ids: Any) -> Report:
+    """Check that every example trains its own units alone, in the mode that `model` is in; nothing of it is changed.
+
+    On a few of the examples: exchanging two ids changes these two alone; other examples do not matter; a unit outside
+    of an example's mask gets no gradient from it, whatever the activation is made of; nothing is computed again without
+    masks in the backward pass; training and evaluation run the same activations. The network runs about ten times, its
+    hooks that are not PyTorch's do not.
+
+    Args:
+        model: with turn-over dropout attached.
+        x: its input, or a tuple of its arguments, or a dict of its arguments by name.  # tensors [n, ...]
+        ids: permanent ids of these examples.  # int [n]
+
+    Raises:
+        TurnOverError: one of these does not hold; names the module and says what to do.
+    """
+    root, state = attached_to(model)
+    device = next(model.parameters()).device
+    ids = check_ids(torch.as_tensor(ids, device=device))
+    args, kwargs = ((), x) if isinstance(x, dict) else (x if isinstance(x, tuple) else (x,), {})
+    with Interception(state):
+        return examine(root, state, args, dict(kwargs), ids)
+
+
+def look_once(state: TurnOverDropout, module: nn.Module, args: Any, kwargs: Any) -> None:
+    """Hook before the network's forward pass: verify it with such inputs once, and say what a user must know."""
+    if not state.branches or state.looking or torch.compiler.is_compiling():
+        return
+    tensors = [each for each in (*args, *kwargs.values()) if isinstance(each, Tensor)]
+    kind = module.training, *((each.dtype, *each.shape[1:]) for each in tensors)
+    if kind in state.looked or sum(one[0] == module.training for one in state.looked) >= _SHAPES:
+        return
+    ids = next((branch.ids for branch in state.branches if branch.ids is not None), None)
+    if ids is None or not len(ids) or not _can_be_looked_at(module, tensors):
+        return
+    expected = state.expected
+    try:
+        report = examine(module, state, args, kwargs, ids)
+    except TurnOverError:
+        raise
+    except Exception as error:  # what the look itself cannot do; if the network cannot, its own pass says so
+        state.looked.add(kind)
+        log.warning(
+            "%s could not be looked at (%s: %s), so nothing is known of what its examples train; "
+            "turnover.verify(model, x, ids) shows where it fails",
+            state.network,
+            type(error).__name__,
+            str(error).splitlines()[0] if str(error) else "",
+        )
+        return
+    finally:
+        if any(map(has_hooks, module.modules())):  # those of the user may call activations of their own
+            state.expected = expected
+    first = not any(one[0] == module.training for one in state.looked)
+    state.looked.add(kind)
+    state.weights = frozenset(map(id, module.parameters()))
+    if module.training and first:
+        state.mixing = report.mixing
+        for about, message in report.warnings(state.rule.p, chosen=state.layers is not None).items():
+            if (report.network, about) not in _said:
+                _said.add((report.network, about))
+                log.warning("%s", message)
+
+
+def batch_statistics(model: nn.Module) -> tuple[str, ...]:
+    """Names of the modules that normalised by the statistics of a batch in training, or do so by default."""
+    root, state = attached_to(model)
+    if any(training for training, *_ in state.looked):
+        return state.mixing
+    return tuple(name for name, each in root.named_modules() if isinstance(each, nn.modules.batchnorm._BatchNorm))
+
+
+def _can_be_looked_at(module: nn.Module, tensors: list[Tensor]) -> bool:
+    """Whether there are values to look at: not while PyTorch traces, transforms or has yet to make the weights."""
+    parameters = list(module.parameters())
+    return not any(map(is_lazy, parameters)) and all(map(has_values, [*tensors, *parameters]))

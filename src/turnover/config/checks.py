@@ -1,0 +1,155 @@
+"""What the options of one run must agree on: every contradiction, told in a line."""
+
+from typing import TYPE_CHECKING
+
+from turnover.common.values import counted
+from turnover.config.datasets import FACTS
+from turnover.config.estimators import (
+    ConfidentLearningEstimator,
+    EnsembleEstimator,
+    LeaveOneOutEstimator,
+    NoEstimator,
+    OneRunEstimator,
+    SecondSplitEstimator,
+    SubsamplingEstimator,
+    TurnoverEstimator,
+    score_of,
+)
+from turnover.config.options import GradientTracking, LabelSubsets, NoSubsets, TurnoverConfig
+
+if TYPE_CHECKING:
+    from turnover.config.run import RunConfig, Training
+
+
+def disagreements(config: "RunConfig") -> list[str]:
+    """Lines that name the field, its value, what is allowed and what to do; none if the run can be made."""
+    wrong = [*_too_large(config), *_contradictions(config)]
+    wrong += [line for parent in config.parents for line in _unfit(parent, config)]
+    known = {(run.train_size, run.dataset.include_test and run.test_size) for run in config.parents}
+    if not wrong and len(known) > 1:
+        wrong.append("subsets.runs: the score runs know different examples, so their scores cannot be averaged")
+    given = ", ".join(sorted({score_of(run.estimator) for run in config.parents}))
+    if not wrong and ", " in given:
+        wrong.append(f"subsets.runs: the score runs give different scores, {given}; choose one of them")
+    return list(dict.fromkeys(wrong))
+
+
+def estimator_disagreements(config: "Training", trained: int) -> list[str]:
+    """The same for what the estimator needs of epochs and of so many examples that are trained on."""
+    estimator, wrong = config.estimator, list[str]()
+    at_most: list[Bound] = []
+    if isinstance(estimator, OneRunEstimator):
+        at_most.append(("estimator.early", estimator.early, config.epochs, "the number of epochs"))
+    if isinstance(estimator, LeaveOneOutEstimator):
+        at_most.append(("estimator.examples", estimator.examples, trained, "the examples trained on"))
+    if isinstance(estimator, ConfidentLearningEstimator):
+        at_most.append(("estimator.folds", estimator.folds, trained, "the examples trained on"))
+    if isinstance(estimator, SubsamplingEstimator):
+        for fraction in estimator.fractions:
+            if not 1 <= round(fraction * trained) < trained:
+                wrong.append(f"estimator.fractions = {fraction}: none or all of {trained} examples; take another share")
+        if estimator.models * len(estimator.fractions) < 2:
+            wrong.append("estimator.models = 1: at least 2 networks are needed, one with and one without an example")
+    if isinstance(estimator, SecondSplitEstimator) and trained < 2:
+        wrong.append("estimator.name = 'second_split' trains on halves: at least 2 examples are needed, there is 1")
+    return [*_above(at_most), *wrong]
+
+
+Bound = tuple[str, int | None, int, str]  # a field, its value, what it may be at most, and what that is
+
+
+def _above(bounds: list[Bound]) -> list[str]:
+    return [
+        f"{field} = {value} is too large: at most {bound}, {meaning}"
+        for field, value, bound, meaning in bounds
+        if value is not None and value > bound
+    ]
+
+
+def _too_large(config: "RunConfig") -> list[str]:
+    name, facts = config.dataset.name, FACTS[config.dataset.name]
+    at_most: list[Bound] = [
+        ("dataset.limit", config.dataset.limit, facts.train, f"the {facts.train} training examples of {name}"),
+        ("dataset.test_limit", config.dataset.test_limit, facts.test, f"the {facts.test} test examples of {name}"),
+        ("corruption.count", config.corruption.count, config.train_size, "the training examples of this run"),
+    ]
+    if isinstance(config.estimator, TurnoverEstimator):
+        last = max(config.estimator.epochs, default=0)
+        at_most.append(("estimator.epochs", last, config.epochs, "the number of epochs"))
+        at_most.append(("estimator.targets", config.estimator.targets, config.test_size, "the test examples"))
+    if isinstance(config.turnover, TurnoverConfig):
+        plain = config.turnover.plain_epochs
+        at_most.append(("turnover.plain_epochs", plain, config.epochs - 1, "one epoch less than epochs"))
+    at_most += [("subsets.size", *one) for one in _subset_sizes(config)]
+    return _above(at_most)
+
+
+def _subset_sizes(config: "RunConfig") -> list[tuple[int, int, str]]:
+    """Examples of one subset, how many there can be, and of what."""
+    size, train = config.subset_size, config.train_size
+    match config.subsets:
+        case LabelSubsets():
+            random = config.corruption.count or train  # none at all is told elsewhere
+            bounds = [(random, "the random labels"), (train - config.corruption.count, "the real labels")]
+            return [(size, train // 2, "half of the training examples"), *((size, *bound) for bound in bounds)]
+        case _ if config.parents:
+            room = [(size, train // 3, "a third of the training examples")]
+            if any(run.dataset.include_test for run in config.parents):
+                of_test = counted(getattr(config.subsets, "size", 0), config.test_size)
+                room.append((of_test, config.test_size // 3, "a third of the test examples"))
+            return room
+        case _:
+            return []
+
+
+def _contradictions(config: "RunConfig") -> list[str]:
+    wrong: list[str] = []
+    estimator, masked = config.estimator, isinstance(config.turnover, TurnoverConfig)
+    if isinstance(estimator, TurnoverEstimator) and not masked:
+        wrong.append("estimator=turnover needs turn-over dropout: set turnover=all_layers")
+    if getattr(estimator, "targets", 0) and config.dataset.include_test:
+        wrong.append("estimator.targets: no test example is left; set dataset.include_test=false")
+    if not isinstance(estimator, NoEstimator | TurnoverEstimator) and masked:
+        wrong.append(f"estimator.name = {estimator.name!r} scores ordinary networks: set turnover=off")
+    several = isinstance(estimator, EnsembleEstimator | SecondSplitEstimator)
+    if several and isinstance(config.tracking, GradientTracking):
+        wrong.append(f"estimator.name = {estimator.name!r} trains several networks: set tracking=accuracy")
+    wrong += estimator_disagreements(config, config.trained_size)
+    if isinstance(config.subsets, LabelSubsets) and not config.corruption.count:
+        wrong.append("subsets=labels needs random labels: set corruption=labels")
+    size = getattr(config.subsets, "size", None)
+    if size is not None and not config.subset_size:
+        wrong.append(f"subsets.size = {size}: none of {config.train_size} training examples; at least 1 is needed")
+    if not isinstance(config.subsets, NoSubsets) and config.dataset.include_test:
+        wrong.append("dataset.include_test = true is for score runs: set it to false, or subsets=none")
+    return wrong
+
+
+def _unfit(parent: "RunConfig", child: "RunConfig") -> list[str]:
+    """Why the scores of `parent` cannot choose among the examples of `child`."""
+    wrong, ours, theirs = [], child.dataset, parent.dataset
+    if isinstance(parent.estimator, NoEstimator):
+        wrong.append("subsets.runs: a run without an estimator gives no scores; add estimator=turnover")
+    for field, here, there in (
+        ("dataset.name", ours.name, theirs.name),
+        ("dataset.seed", ours.seed, theirs.seed),
+        ("corruption", child.corruption.model_dump(), parent.corruption.model_dump()),
+    ):
+        if here != there:
+            wrong.append(f"subsets.runs: {field} is {there} in the score run and {here} here; they must agree")
+    if child.corruption.count and child.train_size < parent.train_size:  # the random labels are chosen after the limit
+        wrong.append(
+            f"subsets.runs: the score run has {parent.train_size} training examples and this run {child.train_size}, "
+            "so other random labels; dataset.limit must agree"
+        )
+    if child.train_size > parent.train_size:
+        wrong.append(
+            f"subsets.runs: the score run knows {parent.train_size} training examples and this run has "
+            f"{child.train_size}; dataset.limit here must be at most that"
+        )
+    if theirs.include_test and child.test_size > parent.test_size:
+        wrong.append(
+            f"subsets.runs: the score run knows {parent.test_size} test examples and this run has "
+            f"{child.test_size}; dataset.test_limit here must be at most that"
+        )
+    return wrong

@@ -1,0 +1,128 @@
+"""From an experiment's YAML file to its runs: what `train.py -m` will do, known before it does it."""
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+
+from turnover.common.values import flatten
+from turnover.config.parse import parse
+from turnover.config.run import RunConfig
+from turnover.errors import RefusedInput
+from turnover.runs.store.run import Run, checkout
+
+
+def at_scale(values: DictConfig, *, _root_: DictConfig) -> Any:
+    """`${at_scale:{smoke:1,laptop:2,paper:3}}`: the value for the scale in force."""
+    return values[_root_.scale]
+
+
+def share_of_epochs(share: float, *, _root_: DictConfig) -> int:
+    """`${share_of_epochs:0.5}`: that share of the run's epochs, rounded up."""
+    return math.ceil(share * _root_.epochs)
+
+
+OmegaConf.register_new_resolver("at_scale", at_scale, replace=True)
+OmegaConf.register_new_resolver("share_of_epochs", share_of_epochs, replace=True)
+
+
+def resolved(config: DictConfig) -> RunConfig:
+    """A composed config as a checked run."""
+    values = plain(config)
+    _settle_masks(values)
+    subsets = values.get("subsets")
+    if isinstance(subsets, dict) and isinstance(subsets.get("runs"), list):
+        subsets["runs"] = _parents(subsets["runs"], values)
+    return parse(RunConfig, values)
+
+
+def _settle_masks(values: dict[str, Any]) -> None:
+    """In place of `turnover=auto`, which no run knows, what the estimator needs."""
+    turnover, estimator = values.get("turnover"), values.get("estimator")
+    if not isinstance(turnover, dict) or not isinstance(estimator, dict) or turnover.get("name") != "auto":
+        return
+    if estimator.get("name") == "turnover":
+        values["turnover"] = turnover | {"name": "all_layers"}
+        return
+    usual = OmegaConf.to_container(OmegaConf.load(checkout() / "conf" / "turnover" / "all_layers.yaml"))
+    assert isinstance(usual, dict)
+    for name, value in turnover.items():
+        if name != "name" and (name not in usual or usual[name] != value):
+            raise RefusedInput(
+                f"turnover.{name} = {value!r}: there is no turn-over dropout without estimator=turnover; choose that, "
+                "or set turnover=all_layers"
+            )
+    values["turnover"] = {"name": "off"}
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """A composed config as plain values, with what follows from scale and epochs filled in."""
+    values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    return values
+
+
+def _parents(overrides: list[Any], child: dict[str, Any]) -> list[dict[str, Any]]:
+    """The score runs that a run names by overrides of scripts/score.py, at its own scale and on its own device."""
+    if not all(isinstance(each, str) for each in overrides):
+        raise RefusedInput(f"subsets.runs = {overrides!r}: must be overrides of scripts/score.py, a list of strings")
+    named = {each.lstrip("+").split("=")[0] for each in overrides}
+    inherited = [f"{name}={child[name]}" for name in ("scale", "device") if name not in named]
+    try:
+        runs = _score_runs((*overrides, *inherited))
+    except RefusedInput as error:
+        raise RefusedInput(f"subsets.runs = {overrides!r}, of a score run: {error}") from None
+    except HydraException as error:
+        told = str(error).partition("\n")[0]
+        example = f'subsets.runs=["dataset={child["dataset"]["name"]}","seed=0,1,2"]'
+        raise RefusedInput(f"subsets.runs = {overrides!r}: {told}; name score runs, for example {example}") from None
+    return [parent.model_dump() | {"logger": child["logger"]} for parent in runs]
+
+
+@cache
+def _score_runs(overrides: tuple[str, ...]) -> tuple[RunConfig, ...]:
+    """Composed once: every run of a sweep names the same ones."""
+    return tuple(sweep(overrides, "score"))
+
+
+def sweep(overrides: Sequence[str], config_name: str = "train") -> list[RunConfig]:
+    """The runs of `scripts/train.py -m` with these overrides, each once, in order; sweeps of an experiment included.
+
+    Raises:
+        RefusedInput: a run of the sweep is not allowed.
+    """
+    with _hydra():
+        parser = OverridesParser.create()
+        parsed = zip(overrides, parser.parse_overrides(list(overrides)), strict=True)
+        fixed = [text for text, each in parsed if not each.is_sweep_override()]
+        base = compose(config_name, overrides=fixed, return_hydra_config=True)
+        params = [f"{key}={value}" for key, value in (base.hydra.sweeper.params or {}).items()]
+        batches = BasicSweeper.split_arguments(parser.parse_overrides([*params, *overrides]), max_batch_size=None)
+        configs = [resolved(compose(config_name, overrides=list(job))) for job in itertools.chain(*batches)]
+    if not configs:
+        raise RefusedInput(f"{' '.join(overrides)}: a sweep over no value, so there is nothing to do")
+    return list({Run(config).name: config for config in configs}.values())
+
+
+def varied(configs: Sequence[RunConfig]) -> list[dict[str, Any]]:
+    """The dotted fields in which runs differ, with each run's values: `{"seed": 1, "corruption.count": 20000}`."""
+    flat = [flatten(config.science()) for config in configs]
+    names = [name for name in flat[0] if len({repr(each.get(name)) for each in flat}) > 1] if flat else []
+    return [{name: each.get(name) for name in names} for each in flat]
+
+
+@contextmanager
+def _hydra() -> Iterator[None]:
+    if GlobalHydra.instance().is_initialized():  # inside a script that Hydra started
+        yield
+    else:
+        with initialize_config_dir(str(checkout() / "conf"), version_base="1.3"):
+            yield

@@ -1,0 +1,72 @@
+"""Every option of the config group `estimator`: the ways to give every training example a score.
+
+In every score table a high score means that the example is memorized, difficult or wrongly labelled.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from turnover.config.options import Count, Group, Positive
+
+OneRunScore = Literal[
+    "forgetting", "first_learning", "aum", "cumulative_loss", "final_loss", "confidence", "el2n", "grand", "vog"
+]
+
+
+class NoEstimator(Group):
+    name: Literal["none"]
+
+
+class TurnoverEstimator(Group):
+    name: Literal["turnover"]
+    epochs: list[Positive]  # score all examples after these epochs too; after the last one always
+    targets: Count  # test examples, class-balanced, on which the influence of every training example is measured
+
+
+class OneRunEstimator(Group):
+    name: Literal["one_run"]  # from one ordinary training run, while it runs
+    scores: Annotated[list[OneRunScore], Field(min_length=1)]  # a column each; the first one is the score
+    early: Positive  # the epoch after which el2n and grand are measured
+
+    @field_validator("scores")
+    @classmethod
+    def _once(cls, scores: list[OneRunScore]) -> list[OneRunScore]:
+        if len(set(scores)) < len(scores):
+            raise ValueError("each must be named at most once")
+        return scores
+
+
+class SecondSplitEstimator(Group):
+    name: Literal["second_split"]  # train on one half, then on the other: when are examples of the first forgotten?
+    epochs: Positive  # of the second training
+
+
+class SubsamplingEstimator(Group):
+    name: Literal["subsampling"]  # many networks, each trained on a random share of the examples
+    models: Positive  # for each of the fractions
+    fractions: Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(min_length=1)]  # of examples trained on
+    score: Literal["memorization", "memorization_loss", "inconsistency", "membership"]  # which one is the score
+
+
+class LeaveOneOutEstimator(Group):
+    name: Literal["leave_one_out"]  # networks trained on all examples but one
+    examples: Annotated[int, Field(ge=2)]  # so many are left out, half of them with wrong labels as far as they last
+    seeds: Positive  # networks for each example that is left out
+
+
+class ConfidentLearningEstimator(Group):
+    name: Literal["confident_learning"]  # by predictions for examples that were not trained on (cross-validation)
+    folds: Annotated[int, Field(ge=2)]  # so many networks, each trained on all folds but one
+
+
+EnsembleEstimator = SubsamplingEstimator | LeaveOneOutEstimator | ConfidentLearningEstimator
+Estimator = Annotated[
+    NoEstimator | TurnoverEstimator | OneRunEstimator | SecondSplitEstimator | EnsembleEstimator,
+    Field(discriminator="name"),
+]
+
+
+def score_of(estimator: Estimator) -> str:
+    """A name for what the column `score` of a run with this estimator holds."""
+    return getattr(estimator, "score", None) or getattr(estimator, "scores", [estimator.name])[0]

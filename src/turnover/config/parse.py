@@ -1,0 +1,85 @@
+"""From plain values to a checked config, with one readable line for everything that is wrong.
+
+Names the field, the value, what is allowed, and what a misspelt name may have meant.
+"""
+
+import difflib
+from functools import cache
+from typing import Any, TypeVar, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from turnover.config.options import Group
+from turnover.config.run import RunConfig
+from turnover.errors import RefusedInput
+
+Schema = TypeVar("Schema", bound=BaseModel)
+
+
+def parse(schema: type[Schema], values: dict[str, Any]) -> Schema:
+    """`values` as a `schema`, or RefusedInput that lists every wrong field, its value and what is allowed."""
+    try:
+        return schema.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(schema, item) for item in error.errors(include_url=False)]
+        raise RefusedInput("\n".join(lines)) from None
+
+
+def _explain(schema: type[BaseModel], item: Any) -> str:
+    # The discriminator's value stands in the location of a union's member; a reader does not know it as a field.
+    path = [str(part) for depth, part in enumerate(item["loc"]) if not (depth == 1 and part in _tags())]
+    field, value = ".".join(path), item["input"]
+    match item["type"]:
+        case "extra_forbidden":
+            return f"{field} = {value!r}: there is no such field; {_nearest(schema, field)}"
+        case "missing":
+            return f"{field}: a value is required"
+        case "string_pattern_mismatch" if field == "device":
+            return f"device = {value!r}: allowed: auto, cpu, cuda, cuda:N"
+        case "union_tag_invalid":
+            return f"{field}.name = {item['ctx']['tag']!r}: allowed: {item['ctx']['expected_tags']}"
+        case "value_error":
+            message = str(item["ctx"]["error"])
+            return f"{field} = {value!r}: {message}" if field else message
+        case _:
+            message = item["msg"].removeprefix("Input ").replace("Input should", "should")
+            return f"{field} = {value!r}: {message}"
+
+
+def fields(schema: type[BaseModel] = RunConfig, prefix: str = "") -> list[str]:
+    """Every dotted field name of a schema, unions included."""
+    names: list[str] = []
+    for name, info in schema.model_fields.items():
+        members = [m for m in _models(info.annotation) if issubclass(m, Group)]
+        names += [prefix + name] if not members else []
+        for member in members:
+            names += fields(member, f"{prefix}{name}.")
+    return sorted(set(names))
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if get_origin(annotation) is list:  # of runs within a run
+        return []
+    return [model for part in getattr(annotation, "__args__", ()) for model in _models(part)]
+
+
+@cache
+def _tags() -> set[str]:
+    """Every option's name, as the discriminators of unions know it."""
+    options = [option for info in RunConfig.model_fields.values() for option in _models(info.annotation)]
+    names: list[Any] = [option.model_fields["name"].annotation for option in options if "name" in option.model_fields]
+    return {str(tag) for name in names for tag in getattr(name, "__args__", ())}
+
+
+def _nearest(schema: type[BaseModel], field: str) -> str:
+    if field in fields(schema):
+        return f"it belongs to another option of {field.split('.')[0]!r}"
+    return suggestion(field, fields(schema))
+
+
+def suggestion(word: str, allowed: list[str]) -> str:
+    """What the writer of `word` may have meant, else all that is allowed."""
+    close = difflib.get_close_matches(word, allowed, n=3)
+    return f"did you mean {' or '.join(close)}?" if close else f"allowed: {', '.join(allowed)}"

@@ -1,0 +1,174 @@
+"""One run, typed, and the identity that its science gives it."""
+
+import copy
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from turnover.common.values import counted
+from turnover.config.checks import disagreements
+from turnover.config.datasets import FACTS
+from turnover.config.estimators import Estimator
+from turnover.config.options import (
+    AccuracyTracking,
+    CorruptionConfig,
+    CropAugmentation,
+    DatasetConfig,
+    GradientTracking,
+    Group,
+    LabelSubsets,
+    ModelConfig,
+    NoAugmentation,
+    NoLogger,
+    NoSubsets,
+    OptimizerConfig,
+    Positive,
+    ScheduleConfig,
+    Seed,
+    Size,
+    TableSubsets,
+    TurnoverConfig,
+    TurnoverOff,
+    WandbLogger,
+)
+
+
+class Training(Group):
+    """How networks are trained and examples scored, whatever the data and the network."""
+
+    seed: Seed  # of initial weights, order of examples and masks
+    epochs: Positive  # passes over the examples
+    batch_size: Positive  # examples of one step; the last of an epoch may be smaller
+    # of training; auto: bfloat16 where the device has units for it, else float32; scores are always float32
+    precision: Literal["auto", "float32", "bfloat16"]
+    augmentation: Annotated[NoAugmentation | CropAugmentation, Field(discriminator="name")]
+    optimizer: OptimizerConfig
+    schedule: ScheduleConfig
+    estimator: Estimator
+
+    @property
+    def settled(self) -> Literal["float32", "bfloat16"]:
+        """The precision of a config in which `auto` has given way to what the device decides."""
+        assert self.precision != "auto"
+        return self.precision
+
+
+class ScoreSubsets(Group):
+    name: Literal["scores"]  # easy: the lowest memorization scores; difficult: the highest; random: of the others
+    size: Size  # of each subset: a count, or a fraction of the split
+    balanced: bool  # equal counts of every class
+    random_of: Literal["others", "all"]  # random: of the others, the same for all seeds; of all, by the run's seed
+    train_on: Literal["all", "easy", "difficult", "random", "without_difficult", "without_random"]  # the examples
+    runs: Annotated[list["RunConfig"], Field(min_length=1)]  # score runs, whose scores are averaged
+
+
+class RunConfig(Training):
+    """Everything that decides one run. `science()` is the part that decides its numbers."""
+
+    dataset: DatasetConfig
+    corruption: CorruptionConfig
+    model: ModelConfig
+    turnover: Annotated[TurnoverOff | TurnoverConfig, Field(discriminator="name")]
+    subsets: Annotated[NoSubsets | LabelSubsets | ScoreSubsets | TableSubsets, Field(discriminator="name")]
+    tracking: Annotated[AccuracyTracking | GradientTracking, Field(discriminator="name")]
+    # not science
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:(0|[1-9][0-9]?))?)$")]  # auto: a GPU if there is one
+    logger: Annotated[NoLogger | WandbLogger, Field(discriminator="name")]
+    experiment: str | None  # the name under which runs are grouped
+    scale: Literal["smoke", "laptop", "paper"]  # seconds, minutes, or the paper's own size: chooses defaults
+
+    @property
+    def train_size(self) -> int:
+        """Number of examples of the training split in this run."""
+        return self.dataset.limit or FACTS[self.dataset.name].train
+
+    @property
+    def test_size(self) -> int:
+        """Number of examples of the test split in this run."""
+        return self.dataset.test_limit or FACTS[self.dataset.name].test
+
+    @property
+    def subset_size(self) -> int:
+        """Number of examples of the easy, and of the difficult, subset of the training split; 0 if there are none."""
+        return counted(getattr(self.subsets, "size", 0), self.train_size)
+
+    @property
+    def trained_size(self) -> int:
+        """Number of examples that are trained on; of a subset that a table names, all that there are."""
+        only, size = getattr(self.subsets, "train_on", "all"), self.subset_size
+        if only == "all" or not size:
+            return self.train_size + (self.test_size if self.dataset.include_test else 0)
+        return self.train_size - size if only.startswith("without_") else size
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> Self:
+        if wrong := disagreements(self):
+            raise ValueError("\n".join(wrong))
+        return self
+
+    @property
+    def parents(self) -> list["RunConfig"]:
+        """The runs whose results this one needs."""
+        return list(self.subsets.runs) if isinstance(self.subsets, ScoreSubsets) else []
+
+    def science(self) -> dict[str, Any]:
+        """The fields that decide the numbers, as plain data; equal science means the same run."""
+        values = {key: value for key, value in self.model_dump(mode="json").items() if key not in NOT_SCIENCE}
+        if self.precision == "auto":  # it took the place of bfloat16 in conf/, and runs made before are still found
+            values["precision"] = "bfloat16"
+        for field, neutral in LATER.items():
+            group, _, name = field.partition(".")
+            if not name and values[group] == neutral:
+                del values[group]
+            elif name and group in values and values[group].get(name) == neutral:
+                del values[group][name]
+        if self.parents:
+            values["subsets"]["runs"] = [identity(parent) for parent in self.parents]
+        if isinstance(self.subsets, TableSubsets):  # what the file says, wherever it lies
+            values["subsets"]["path"] = hashlib.sha256(Path(self.subsets.path).read_bytes()).hexdigest()
+        return values
+
+
+NOT_SCIENCE = ("device", "logger", "experiment", "scale")
+
+# Options that were added when runs existed already. With these values they change nothing, so they are left out of the
+# identity, and the runs that were made before them are still found.
+LATER = {
+    "augmentation": {"name": "none"},
+    "corruption.kind": "random",
+    "estimator.targets": 0,
+    "subsets.random_of": "others",
+    "logger.checkpoints": "reference",
+}
+# of one choice of their group
+_LATER_OF = {"estimator.targets": "turnover", "subsets.random_of": "scores", "logger.checkpoints": "wandb"}
+
+
+def recorded(values: dict[str, Any]) -> RunConfig:
+    """The run whose config.yaml says this, perhaps before some options were there.
+
+    Raises:
+        pydantic.ValidationError: no such run is allowed by the code as it is.
+    """
+    values = copy.deepcopy(values)
+    for field, neutral in LATER.items():
+        group, _, name = field.partition(".")
+        if not name:
+            values.setdefault(group, neutral)
+        elif field not in _LATER_OF or values[group]["name"] == _LATER_OF[field]:
+            values[group].setdefault(name, neutral)
+    if isinstance(values["subsets"].get("runs"), list):
+        values["subsets"]["runs"] = [recorded(each) for each in values["subsets"]["runs"]]
+    return RunConfig.model_validate(values)
+
+
+STAGE_VERSION = 2  # raise by hand when the same science would give other numbers than before
+
+
+def identity(config: RunConfig, stage: int | None = None) -> str:
+    """Ten hexadecimal digits that name the run: a hash of its science and of a stage version, by default the code's."""
+    text = json.dumps({"stage": stage or STAGE_VERSION, "science": config.science()}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]

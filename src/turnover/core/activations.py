@@ -1,0 +1,260 @@
+"""How turn-over dropout sees a network: every PyTorch function that its forward pass calls is shown to it.
+
+It finds activations, modules or calls such as F.relu, and tells neurons from feature maps by the last layer that ran.
+"""
+
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.hooks import RemovableHandle
+
+from turnover.core.activation_modules import has_values, is_activation, is_one_activation
+from turnover.core.branches import Branch, Masked, masked, unseen
+from turnover.core.layer_functions import (
+    CONVOLUTIONS,
+    LAYERS,
+    LINEAR,
+    NORMS,
+    OTHER_LAYERS,
+    RELU,
+    from_the_left,
+    unit_dimension,
+)
+from turnover.core.masks import MaskRule
+from turnover.errors import TurnOverError
+
+
+class TurnOverDropout:
+    """What `attach` leaves on a network: the rule of its masks, and where a forward pass is at the moment."""
+
+    def __init__(self, rule: MaskRule, network: str) -> None:
+        self.rule = rule
+        self.network = network
+        self.handles: list[RemovableHandle] = []
+        self.whole: dict[str, bool] = {}  # by name of a module: whether all that it computes is one activation
+        self.layers: list[str] | None = None  # names of the modules whose activations are masked; None: all
+        self.looking = False  # whether the network is only being looked at (`verify`)
+        self.look_on: Callable[[Masked], object] | None = None  # is shown every masked activation
+        self.wrapper = 0  # id of the module that `own` was entered with, which holds this turn-over dropout alone
+        self.record: Any = None  # a `TrainingRecord`
+        self.looked: set[Any] = set()  # modes and shapes of inputs that were verified
+        self.weights: frozenset[int] = frozenset()  # ids of the network's parameters, once it was looked at
+        self.strayed = False  # whether a layer of it ran in this context, but not in its forward pass
+        self.mixing: tuple[str, ...] = ()  # modules that mixed the examples of a batch in training
+        self.branches: list[Branch] = []  # empty: the full network, untouched
+        self.running = False  # inside the network's forward pass
+        self.inside = 0  # depth of modules whose activations are masked
+        self.within = 0  # depth of modules inside one that is an activation as a whole
+        self.before = 0  # masked activations before the innermost of them
+        self.layer = 0  # number of the next activation, counted over all of them, masked or not
+        self.widths: tuple[int, int] = (0, 0)  # channels of the last layer with weights, and of the last convolution
+        self.by_rows = False  # whether the last layer with weights was a linear one, whose units come last
+        self.channels_first = False  # whether the last layer with weights was a convolution
+        self.masked = 0  # masked activations so far
+        self.open = False  # a masked activation has not met a layer with weights yet
+        self.passes = 0  # forward passes finished in this context
+        self.trace: tuple[int, ...] = ()  # units of every activation so far
+        self.expected: tuple[int, ...] | None = None  # the trace of the first pass ever
+        self.stale: list[weakref.ref[Tensor]] = []  # activations made in place, whose masked version took their place
+        self.spoiled: dict[int, Tensor] = {}  # the same by their memory, while the network is looked at
+        self.compiled: tuple[nn.Module, Any, Any] | None = None  # network and inputs of a compiled pass
+
+    @contextmanager
+    def at(self, place: dict[str, Any]) -> Iterator[None]:
+        """Inside, the forward pass is where it was when `place` was taken; afterwards where it is now."""
+        now = self.place()
+        vars(self).update(place)
+        try:
+            yield
+        finally:
+            vars(self).update(now)
+
+    def place(self) -> dict[str, Any]:
+        """Where the forward pass is: everything that changes during one."""
+        names = "branches running inside within before layer widths by_rows channels_first masked open passes trace"
+        return {name: getattr(self, name) for name in names.split()} | {"stale": list(self.stale)}
+
+    def enter_network(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        """Hook before the network's forward pass."""
+        if self.running:
+            raise TurnOverError(f"{self.network} calls itself, and its masks would be those of one call: unroll it")
+        if not (self.branches or self.looking or torch.compiler.is_compiling()):
+            self.record.plain += module.training and torch.is_grad_enabled()
+        if self.branches:
+            self.running, self.inside, self.within, self.layer, self.masked = True, 0, 0, 0, 0
+            self.widths, self.channels_first, self.open, self.trace, self.stale = (0, 0), False, False, (), []
+            self.by_rows, self.spoiled = False, {}
+            if torch.compiler.is_compiling():
+                self.compiled = (module, args, kwargs)
+
+    def leave_network(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        """Hook after the network's forward pass: something was masked, and it was not the output."""
+        if not self.branches:
+            return
+        self.running, self.stale, self.passes = False, [], self.passes + 1
+        if torch.compiler.is_compiling():
+            return  # compared with the network itself when the context ends
+        if not self.masked:
+            raise TurnOverError(
+                f"turn-over dropout masked nothing in {self.network}: no activation function ran in the chosen layers"
+            )
+        if self.open:
+            raise TurnOverError(
+                f"no layer with weights follows the last masked activation of {self.network}, so its output would be "
+                "masked: let it give logits, without that activation, or name the hidden layers in attach(layers=[...])"
+            )
+        self.expected = self.expected or self.trace
+        if self.trace != self.expected:
+            raise TurnOverError(
+                f"the forward pass of {self.network} ran {len(self.trace)} activations, an earlier one "
+                f"{len(self.expected)}, or ones of other widths. Masks are numbered in the order of activations, so "
+                "the same ones must run every time, in training and in evaluation: build the network without what runs "
+                "in one of them alone, such as auxiliary classifiers (aux_logits=False)"
+            )
+
+    def end_network(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        """Hook after the network's forward pass, however it ended."""
+        if self.running:
+            self.running, self.stale = False, []
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy is outside of any context, wherever it is made."""
+        outside = {"branches": [], "running": False, "looking": False, "look_on": None, "compiled": None, "stale": []}
+        return vars(self) | outside | {"spoiled": {}, "weights": frozenset()}
+
+    def refuse_stray(self, function: Any, args: Any, kwargs: Any) -> None:
+        """Refuse activations after layers of the network that run while its own forward pass does not."""
+        self.strayed |= function in LAYERS and any(id(each) in self.weights for each in args)
+        if self.strayed and is_activation(function, args, kwargs):
+            raise TurnOverError(
+                f"a part of {self.network} runs outside of its forward pass, and its activations are not masked: let "
+                "forward return what is needed of it, or leave the context before it runs"
+            )
+
+    def enter_layers(self, module: nn.Module, inputs: Any) -> None:
+        """Hook before a module whose activations are masked."""
+        self.inside += 1
+        self.before = self.masked
+
+    def leave_layers(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        """Hook after a module whose activations are masked: there were some."""
+        self.inside -= 1
+        if self.running and self.masked == self.before and not torch.compiler.is_compiling():
+            raise TurnOverError(
+                f"turn-over dropout masked nothing in a {type(module).__name__} of {self.network}: no activation "
+                "function ran inside it; it needs one, such as nn.ReLU(), between two layers"
+            )
+
+    def enter_module(self, name: str, named: bool, module: nn.Module, args: Any, kwargs: Any) -> None:
+        """Hook before a module that may be an activation as a whole; `named`: in `layers`."""
+        if self.running and not self.within and name not in self.whole and _shown(args):
+            with self.at(self.place() | {"running": False}):
+                self.whole[name] = is_one_activation(module, args, kwargs, named=named)
+        if self.running and (self.within or self.whole.get(name)):
+            self.within += 1
+
+    def leave_module(self, module: nn.Module, inputs: Any, output: Any) -> Any:
+        """Hook after such a module: its output is masked."""
+        if not self.running or not self.within:
+            return None
+        self.within -= 1
+        return None if self.within or not isinstance(output, Tensor) else self._activated(output, inputs)
+
+    def fuses(self, function: Any, args: Any, kwargs: Any) -> bool:
+        """Whether this call is a ReLU whose mask is applied together with it, forward and backward."""
+        return (
+            function in RELU
+            and self.inside > 0
+            and not self.within
+            and len(self.branches) == 1
+            and self.branches[0].ids is not None
+            and not kwargs.get("inplace", args[1:] == (True,))
+            and len(args) > 0
+            and args[0].dim() > 1
+            and args[0].requires_grad
+            and torch.is_grad_enabled()
+            and not torch.compiler.is_compiling()
+            and has_values(args[0])
+        )
+
+    def after(self, function: Any, args: Any, kwargs: Any, output: Any, fused: bool = False) -> Any:
+        """The output of one function call in the forward pass, masked if it is an activation to be masked.
+
+        If `fused`, the output is that of a ReLU without a gradient of its own.
+        """
+        if self.stale and any(self._is_stale(each) for each in args if isinstance(each, Tensor)):
+            raise TurnOverError(
+                f"{self.network} runs an activation in place and drops its result, so its mask would be lost: "
+                "write x = relu(x), not relu(x)"
+            )
+        if function in CONVOLUTIONS or from_the_left(function, args):
+            width = output.shape[1 if function in CONVOLUTIONS else from_the_left(function, args)]
+            self.widths, self.channels_first, self.open = (width, width), True, False
+            self.by_rows = False
+        elif function in LINEAR:
+            self.widths, self.channels_first, self.open = (output.shape[-1], self.widths[1]), False, False
+            self.by_rows = function in (F.linear, torch.addmm)
+        elif function in OTHER_LAYERS:
+            first = output[0] if isinstance(output, tuple) else output
+            self.widths, self.channels_first, self.open = (first.shape[-1], self.widths[1]), False, False
+        elif function in NORMS and args and args[0].dim() > 2:
+            _, maps, *_, last = args[0].shape
+            if not self.by_rows or maps == self.widths[0] or last != self.widths[0]:
+                self.widths, self.channels_first = (maps, maps), True
+        elif is_activation(function, args, kwargs) and not self.within and output.dim() > 1:  # not of a temperature
+            return self._activated(output, args, fused)
+        return output
+
+    def _activated(self, output: Tensor, args: Any, fused: bool = False) -> Tensor:
+        """The output of the next activation, masked if it is to be."""
+        layer, self.layer = self.layer, self.layer + 1
+        channel = unit_dimension(output, args, self.widths, self.channels_first, self.network)
+        self.trace = (*self.trace, output.shape[channel])
+        if not self.inside:
+            return output
+        before = args[0] if fused else None
+        with unseen(output):
+            result = masked(output, self.branches, self.rule, layer, channel, before, self.network)
+        if args and output is args[0] and not torch.compiler.is_compiling():
+            self.stale.append(weakref.ref(output))
+            if self.looking:  # kept, so that no other tensor gets its memory, and views of it are known too
+                self.spoiled[output.untyped_storage().data_ptr()] = output
+        self.masked, self.open = self.masked + 1, True
+        if self.look_on is not None:
+            self.look_on(Masked(layer, args[0] if fused else output, result, channel))
+        return result
+
+    def _is_stale(self, x: Tensor) -> bool:
+        if self.looking and x.untyped_storage().data_ptr() in self.spoiled:
+            return True
+        return any(x is one() for one in self.stale)
+
+
+def _shown(args: Any) -> bool:
+    return not torch.compiler.is_compiling() and all(map(has_values, args))
+
+
+class Interception(TorchFunctionMode):
+    """Shows every PyTorch function call inside the network's forward pass to its turn-over dropout."""
+
+    def __init__(self, state: TurnOverDropout) -> None:
+        super().__init__()
+        self.state = state
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if not self.state.running:
+            if self.state.weights and not self.state.looking:
+                self.state.refuse_stray(func, args, kwargs)
+            return func(*args, **kwargs)
+        if self.state.fuses(func, args, kwargs):
+            with torch.no_grad():
+                output = func(*args, **kwargs)
+            return self.state.after(func, args, kwargs, output, fused=True)
+        return self.state.after(func, args, kwargs, func(*args, **kwargs))

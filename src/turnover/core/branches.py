@@ -1,0 +1,87 @@
+"""The masks of sub-networks on one activation."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from turnover.core.masked_relu import MaskedReLU
+from turnover.core.masks import MaskRule
+from turnover.errors import TurnOverError
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One sub-network an example: its own or flipped one, or with `ids=None` the full network."""
+
+    ids: Tensor | None  # [batch]
+    flipped: bool = False
+
+
+@dataclass(frozen=True)
+class Masked:
+    """One activation of a forward pass as it was masked, for whoever looks on."""
+
+    layer: int
+    before: Tensor  # the activation, or what it is the ReLU of: what the mask lets through is computed from it
+    after: Tensor  # masked
+    channel: int  # the dimension of the units
+
+
+def masked(
+    x: Tensor, branches: Sequence[Branch], rule: MaskRule, layer: int, channel: int, before: Tensor | None, network: str
+) -> Tensor:
+    """x times the multipliers of each branch.  # [batch or branches * batch, ...] -> [branches * batch, ...]
+
+    Args:
+        channel: the dimension of the units.
+        before: what x is the ReLU of, if the gradient is to go straight there.
+        network: its name, for errors.
+    """
+    count = len(branches)
+    batch = next((len(branch.ids) for branch in branches if branch.ids is not None), len(x))
+    if len(x) not in (batch, count * batch):
+        raise TurnOverError(
+            f"ids have length {batch}, but the batch in the network has {len(x)} examples: an activation of "
+            f"{network} has shape {tuple(x.shape)}, and its first dimension must be the batch "
+            "(batch_first=True of nn.TransformerEncoderLayer, nn.LSTM and their kin)"
+        )
+    shape = [batch] + [1] * (x.dim() - 1)
+    shape[channel] = units = x.shape[channel]
+    parts = x.split(batch) if len(x) > batch else [x] * count  # the input of each branch, [batch, ...]
+
+    def factor(branch: Branch, out: Tensor | None = None) -> Tensor:
+        if branch.ids is None:
+            return x.new_ones(()) if out is None else out.fill_(1)
+        ids = branch.ids.to(x.device)
+        return rule.multiplier(
+            ids, units, layer, flipped=branch.flipped, dtype=x.dtype.to_real() if x.is_complex() else x.dtype, out=out
+        )
+
+    if before is not None:
+        scale = torch.tensor(rule.scale(units, flipped=branches[0].flipped), dtype=x.dtype).item()
+        return MaskedReLU.apply(before, x, factor(branches[0]).reshape(shape), scale)
+    if count == 1 or torch.is_grad_enabled():
+        masked = [
+            part * factor(one).reshape(shape if one.ids is not None else ())
+            for part, one in zip(parts, branches, strict=True)
+        ]
+        return torch.cat(masked) if count > 1 else masked[0]
+    layout = torch.contiguous_format
+    if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
+        layout = torch.channels_last
+    output = torch.empty((count * batch, *x.shape[1:]), dtype=x.dtype, device=x.device, memory_format=layout)
+    for part, place, one in zip(parts, output.split(batch), branches, strict=True):
+        if x.dim() == 2 and not x.is_complex():  # made where it is used: fresh memory costs as much as the arithmetic
+            factor(one, out=place).mul_(part)
+        else:
+            torch.mul(part, factor(one).reshape(shape if one.ids is not None else ()), out=place)
+    return output
+
+
+def unseen(x: Tensor) -> AbstractContextManager[None]:
+    """Inside, function calls are shown to no TorchFunctionMode: a mask takes fifty, each slower to show than to do."""
+    plain = type(x) is Tensor and not torch.compiler.is_compiling()
+    return torch._C.DisableTorchFunction() if plain else nullcontext()

@@ -1,0 +1,170 @@
+"""Turn-over dropout on any nn.Module: its own, flipped and full sub-networks as contexts.
+
+`attach` changes neither the class, the parameters nor the state_dict of a network. Inside `own` or `flipped` every
+activation function that runs in the network's forward pass, whether a module or a call such as F.relu, is followed by
+the mask of the examples in the batch. After a Linear layer's activation a bit stands for a neuron (in a transformer for
+a channel, shared by all tokens), after a convolution's for a whole feature map. (Kobayashi et al., 2020; Liu et al.,
+appendix B.)
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from turnover.checks.verify import look_once
+from turnover.core.activation_modules import candidates, has_values
+from turnover.core.activations import Interception, TurnOverDropout
+from turnover.core.attachment import ATTRIBUTE, attached_to
+from turnover.core.branches import Branch
+from turnover.core.compiled import refuse_hidden_activations
+from turnover.core.masks import Balance, MaskRule, check_ids
+from turnover.core.recomputation import follow_checkpoints
+from turnover.core.training_record import TrainingRecord
+from turnover.errors import TurnOverError
+
+Net = TypeVar("Net", bound=nn.Module)
+
+
+def attach(
+    model: Net,
+    p: float = 0.5,
+    seed: int = 0,
+    layers: list[str] | None = None,
+    groups: int | None = None,
+    balance: Balance = "bernoulli",
+) -> Net:
+    """Prepare `model` for turn-over dropout and return it. Outside `own` and `flipped` it computes what it did before.
+
+    Args:
+        model: any network whose input and output have the batch as first dimension.
+        p: share of the units that an example trains.
+        seed: of the masks.
+        layers: names of modules (as in `model.named_modules()`); activations that run inside them are masked.
+            None: every hidden activation. The last logits never are.
+        groups: examples share this many masks; None: a mask of its own for every example.
+        balance: "bernoulli", every unit by itself; "exact", exactly a share p of a layer's units.
+
+    Raises:
+        TurnOverError: a bad argument, a layer that does not exist, or turn-over dropout already attached.
+    """
+    if hasattr(model, "_orig_mod"):
+        raise TurnOverError("attach turn-over dropout first and compile afterwards: torch.compile(attach(model))")
+    if scripted := [name for name, each in model.named_modules() if isinstance(each, torch.jit.ScriptModule)]:
+        raise TurnOverError(
+            f"{scripted[0] or 'the network'} is scripted or traced by torch.jit, which hides its activations, so they "
+            "would stay unmasked: attach turn-over dropout to the network as it was before torch.jit"
+        )
+    if any(hasattr(module, ATTRIBUTE) for module in model.modules()):
+        raise TurnOverError(f"{type(model).__name__} has turn-over dropout attached already: call detach(model) first")
+    modules = dict(model.named_modules())
+    for name in layers or []:
+        if name not in modules:
+            raise TurnOverError(f"layers: no module is named {name!r}; there are {', '.join(filter(None, modules))}")
+        if type(modules[name]).forward is nn.Module.forward:
+            inside = ", ".join(f"{name}.{each}" for each, _ in modules[name].named_children())
+            raise TurnOverError(f"layers: {name!r} is a list of modules and never runs itself; name them: {inside}")
+    if layers is not None and not layers:
+        raise TurnOverError("layers = []: name at least one module, or None for every hidden activation")
+    state = TurnOverDropout(MaskRule(p, seed, groups, balance), type(model).__name__)
+    state.layers, state.record = layers, TrainingRecord()
+    # a layer's own hooks run inside the root's: the root's are registered first and last
+    state.handles.append(model.register_forward_pre_hook(partial(look_once, state), with_kwargs=True))
+    state.handles.append(model.register_forward_pre_hook(state.enter_network, with_kwargs=True))
+    for name, module in candidates(model, layers).items():
+        hook = partial(state.enter_module, name, name in (layers or []))
+        state.handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
+        state.handles.append(module.register_forward_hook(state.leave_module))
+    for name in layers or [""]:
+        state.handles.append(modules[name].register_forward_pre_hook(state.enter_layers))
+        state.handles.append(modules[name].register_forward_hook(state.leave_layers))
+    state.handles.append(model.register_forward_hook(state.leave_network))
+    state.handles.append(model.register_forward_hook(state.end_network, always_call=True))
+    setattr(model, ATTRIBUTE, state)
+    return model
+
+
+def detach(model: Net) -> Net:
+    """Take turn-over dropout off again: the plain network, with the weights it has now."""
+    for handle in attached(model).handles:
+        handle.remove()
+    for module in model.modules():
+        if hasattr(module, ATTRIBUTE):
+            delattr(module, ATTRIBUTE)
+    return model
+
+
+@contextmanager
+def own(model: nn.Module, ids: Tensor | None = None) -> Iterator[None]:
+    """Inside, `model(x)` runs each example through its own sub-network, scaled by 1/p. Train this.
+
+    Args:
+        ids: the permanent id of each example of the batch; integers, not negative.  # [batch]
+
+    Raises:
+        TurnOverError: ids missing, of wrong length, dtype or sign; contexts nested; no activation was masked.
+    """
+    with branches(model, [Branch(check_ids(ids), flipped=False)]):
+        yield
+
+
+@contextmanager
+def flipped(model: nn.Module, ids: Tensor | None = None) -> Iterator[None]:
+    """Inside, `model(x)` runs each example through its flipped sub-network, scaled by 1/(1-p).
+
+    These are the units that the example never trains. Arguments and errors as in `own`.
+    """
+    with branches(model, [Branch(check_ids(ids), flipped=True)]):
+        yield
+
+
+@contextmanager
+def branches(model: nn.Module, wanted: list[Branch]) -> Iterator[None]:
+    """Inside, `model(x)` runs several sub-networks of each example in one pass: output [branches * batch, ...].
+
+    The batch is repeated at the first masked activation, so everything below it is computed once.
+    """
+    state = attached(model)
+    if state.wrapper != id(model):
+        _refuse_several(model)
+        state.wrapper = id(model)
+    if state.branches:
+        raise TurnOverError("own, flipped and branches cannot be nested: leave the first context before the second")
+    if torch.compiler.is_compiling():
+        raise TurnOverError("compile the network, not the function that enters own or flipped")
+    follow_checkpoints()
+    state.branches, state.passes, state.strayed = wanted, 0, False
+    try:
+        with Interception(state):
+            yield
+        if not state.passes:
+            raise TurnOverError(f"no forward pass of {state.network} ran inside: call the network, not a method of it")
+        if state.compiled is not None:
+            refuse_hidden_activations(state)
+        ids = wanted[0].ids if len(wanted) == 1 and not wanted[0].flipped else None
+        if ids is not None and torch.is_grad_enabled() and has_values(ids):
+            state.record.note(ids)
+    finally:
+        state.branches, state.running, state.compiled, state.stale = [], False, None, []
+
+
+def _refuse_several(model: nn.Module) -> None:
+    found = [name or "the whole" for name, module in model.named_modules() if ATTRIBUTE in vars(module)]
+    if len(found) > 1:
+        raise TurnOverError(
+            f"turn-over dropout is attached to {len(found)} parts of {type(model).__name__} ({', '.join(found)}), of "
+            "which one alone would be masked: detach these and attach it to the whole, with layers=[...] if need be"
+        )
+
+
+def attached(model: nn.Module) -> TurnOverDropout:
+    """The turn-over dropout of a network, also when it is wrapped (torch.compile, DistributedDataParallel)."""
+    return attached_to(model)[1]
+
+
+def is_attached(model: nn.Module) -> bool:
+    """Whether `attach` was called on this network."""
+    return any(hasattr(module, ATTRIBUTE) for module in model.modules())

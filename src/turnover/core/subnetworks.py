@@ -1,0 +1,170 @@
+"""Losses and predictions of an example's sub-networks, for every example of a data set."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from turnover.common.device import Precision, autocast
+from turnover.common.matmul import fast_products
+from turnover.core.branches import Branch
+from turnover.core.dropout import branches, is_attached
+from turnover.core.examples import Examples
+
+Subnetwork = Callable[[Tensor], Branch]  # ids of a batch -> the sub-network each example is run through
+
+BATCH = 512  # examples of one pass; on a CPU larger ones fall out of its caches
+FRESH = 1 << 40  # ids from here on are never trained: masks made of them are fresh
+
+
+def own(ids: Tensor) -> Branch:
+    """The units that the example trains."""
+    return Branch(ids, flipped=False)
+
+
+def flipped(ids: Tensor) -> Branch:
+    """The units that the example never trains."""
+    return Branch(ids, flipped=True)
+
+
+def full(ids: Tensor) -> Branch:
+    """All units, no mask and no scale."""
+    return Branch(None)
+
+
+def fresh(number: int) -> Subnetwork:
+    """The own sub-network of an id that no example has; a different one for each example and each `number`."""
+    return lambda ids: Branch(ids + FRESH * (number + 1), flipped=False)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one kind of sub-network makes of every example."""
+
+    loss: Tensor  # cross-entropy in nats  # [n]
+    prediction: Tensor  # class number  # int64 [n]
+
+    @classmethod
+    def of(cls, logits: Tensor, labels: Tensor) -> "Outcome":
+        """What these logits  # [n, classes] are worth under these labels  # int64 [n]."""
+        return cls(F.cross_entropy(logits, labels, reduction="none"), logits.argmax(dim=1))
+
+    def accuracy(self, labels: Tensor) -> Tensor:
+        """Share of correct predictions."""
+        return (self.prediction == labels).double().mean()
+
+
+def evaluate(
+    model: nn.Module,
+    examples: Examples,
+    subnetworks: Sequence[Subnetwork] = (full,),
+    *,
+    batch_size: int = BATCH,
+    precision: Precision = "float32",
+) -> list[Outcome]:
+    """Run every example through each of the sub-networks; arguments as in `passes`. Logits are not kept.
+
+    Returns:
+        An outcome for each of `subnetworks`, in the order of `examples`.
+    """
+    parts: list[list[Outcome]] = [[] for _ in subnetworks]
+    for y, logits in passes(model, examples, subnetworks, batch_size=batch_size, precision=precision):
+        for found, each in zip(parts, logits, strict=True):
+            found.append(Outcome.of(each, y))
+    return [
+        Outcome(torch.cat([each.loss for each in found]), torch.cat([each.prediction for each in found]))
+        for found in parts
+    ]
+
+
+def full_logits(model: nn.Module, examples: Examples, *, batch_size: int = BATCH) -> Tensor:
+    """Logits of the full network for every example, in evaluation mode.  # [n, classes]"""
+    found = passes(model, examples, (full,), batch_size=batch_size, precision="float32")
+    return torch.cat([logits for _, (logits,) in found])
+
+
+@torch.no_grad()
+def passes(
+    model: nn.Module,
+    examples: Examples,
+    subnetworks: Sequence[Subnetwork],
+    *,
+    batch_size: int,
+    precision: Precision,
+) -> Iterator[tuple[Tensor, list[Tensor]]]:
+    """Labels of every batch and its logits in each of the sub-networks, in evaluation mode, without gradients.
+
+    All sub-networks share one pass: activations below the first mask are computed once. Results stay on the device.
+
+    Args:
+        model: with turn-over dropout attached, unless only `full` is asked for.
+        subnetworks: any of `own`, `flipped`, `full`, `fresh(k)`.
+
+    Yields:
+        Labels  # int64 [batch], and for each of `subnetworks` logits of at least 32 bits  # [batch, classes].
+    """
+    positions = torch.arange(len(examples), device=examples.device)
+    with evaluation_mode(model), fast_products(examples.device), autocast(examples.device, precision):
+        run = _shared if _can_share(model, examples.batch(_few(positions)), subnetworks) else _separate
+        for index in positions.split(batch_size):
+            x, y, ids = examples.batch(index)
+            found = run(model, x, [choose(ids) for choose in subnetworks])
+            yield y, [logits.float() if logits.dtype.itemsize < 4 else logits for logits in found]
+
+
+def _separate(model: nn.Module, x: Tensor, wanted: list[Branch]) -> list[Tensor]:
+    logits = []
+    for branch in wanted:
+        if branch.ids is None:
+            logits.append(model(x))
+        else:
+            with branches(model, [branch]):
+                logits.append(model(x))
+    return logits
+
+
+def _shared(model: nn.Module, x: Tensor, wanted: list[Branch]) -> list[Tensor]:
+    with branches(model, wanted):
+        logits: Tensor = model(x)  # [branches * batch, classes]
+    return list(logits.unflatten(0, (len(wanted), len(x))).unbind())
+
+
+def _can_share(model: nn.Module, batch: tuple[Tensor, ...], subnetworks: Sequence[Subnetwork]) -> bool:
+    """Whether one pass with a repeated batch gives what separate passes give, found by trying on a few examples.
+
+    A network may do with its batch dimension what it likes, for example remember the batch size of its input; such
+    a one fails or mixes examples when the batch grows on the way, and is run once for each sub-network.
+    """
+    if len(subnetworks) == 1 or not is_attached(model):
+        return False
+    x, _, ids = batch
+    wanted = [choose(ids) for choose in subnetworks]
+    with torch.autocast(x.device.type, enabled=False):  # low precision would hide a difference
+        expected = torch.stack(_separate(model, x, wanted))
+        try:
+            found = torch.stack(_shared(model, x, wanted))
+        except Exception:  # whatever a network raises when its batch grows on the way
+            return False
+    # Rounding differs with the batch size; mixing of examples is seen against the spread of the logits
+    relative = {torch.float64: 1e-9, torch.float32: 1e-3}.get(expected.dtype, 0.05)
+    return bool((found - expected).abs().max() <= relative * (expected.max() - expected.min()))
+
+
+def _few(positions: Tensor) -> Tensor:
+    """Three positions, far apart."""
+    return positions[:: max(1, len(positions) // 3)][:3]
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """`model.eval()` inside; outside every module is in the mode it was in before."""
+    before = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in before.items():
+            module.training = training

@@ -1,0 +1,176 @@
+"""The work of a run whose estimator trains many networks: their outcomes, and the scores that follow from them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from turnover.config.estimators import (
+    ConfidentLearningEstimator,
+    EnsembleEstimator,
+    LeaveOneOutEstimator,
+    SubsamplingEstimator,
+)
+from turnover.config.run import RunConfig, Training
+from turnover.errors import RunFailed
+from turnover.estimators.confident_learning import confident_learning
+from turnover.estimators.consistency import inconsistency
+from turnover.estimators.membership import log_likelihood_ratios, membership
+from turnover.estimators.networks import Design, Outcomes, design, outcomes
+from turnover.estimators.subsampling import memorization, with_and_without
+from turnover.estimators.task import Material
+from turnover.runs.build import Parts
+from turnover.runs.dashboard.tracker import Tracker
+from turnover.runs.score_tables import from_columns, known
+from turnover.runs.store.members import Members, write_members
+from turnover.runs.store.run import SCRATCH
+from turnover.runs.store.tables import write_scores
+
+_TO_FIT = 3  # networks trained on an example, and as many that are not, for its two densities
+
+
+def planned(parts: Parts, config: RunConfig) -> Design:
+    """The networks that the run will train."""
+    split = known(parts)
+    return design(config, parts.train, split.labels != split.true_labels)
+
+
+def work(
+    parts: Parts,
+    config: RunConfig,
+    folder: Path,
+    tracker: Tracker,
+    on_step: Callable[[int], object],
+    record: dict[str, Any],
+) -> None:
+    """Train the networks, going on after the last finished block, and write members.npz and scores.parquet.
+
+    Raises:
+        RunFailed: some examples would have no score, which is told before any network is trained.
+    """
+    ensemble = planned(parts, config)
+    found, columns = estimates(parts, config, ensemble, folder / SCRATCH, on_step)
+    n = len(parts.train)
+    train, test = found.right[:, :n], found.right[:, n:]
+    with_it, without = with_and_without(train, ensemble.included)
+    accuracy = {"in_accuracy": float(with_it.nanmean()), "out_accuracy": float(without.nanmean())}
+    tracker.log(config.epochs, "train", accuracy)
+    if test.numel():
+        tracker.log(config.epochs, "test", {"full_accuracy": float(test.double().mean())})
+    estimator = config.estimator
+    assert isinstance(estimator, EnsembleEstimator)
+    score = getattr(estimator, "score", "memorization")
+    if isinstance(estimator, ConfidentLearningEstimator):
+        score = "confident_learning"
+    table = from_columns(parts, config, columns, score)
+    if isinstance(estimator, LeaveOneOutEstimator):  # only these have a score
+        table = table[(~ensemble.included).any(0).numpy()]
+    write_members(folder, _kept(parts, ensemble, found))
+    write_scores(folder / "scores.parquet", table)
+    record["networks"] = len(ensemble.seeds)
+    record["examples_trained"] = int(ensemble.included.sum()) * config.epochs
+
+
+def estimates(
+    parts: Material, config: Training, ensemble: Design, folder: Path, on_step: Callable[[int], object]
+) -> tuple[Outcomes, dict[str, Tensor]]:
+    """What the networks say, and the estimates that follow, by their names in `tables.ESTIMATES`.  # [examples] each
+
+    Finished blocks of networks are kept in `folder`, and not trained again.
+
+    Raises:
+        RunFailed: some examples would have no score, which is told before any network is trained.
+    """
+    if isinstance(config.estimator, SubsamplingEstimator):
+        _refuse_unscored(ensemble, config.estimator.score)
+    found = outcomes(parts, config, ensemble, folder, on_step)
+    return found, _columns(config, found, ensemble, parts.train.labels.cpu())
+
+
+def _refuse_unscored(ensemble: Design, score: str) -> None:
+    inside, outside = _networks(ensemble)
+    match score:
+        case "inconsistency":
+            enough, told = (outside >= 1).any(0), "all networks are trained on them"
+        case "membership":
+            enough = torch.minimum(inside, outside).amin(0) >= _TO_FIT
+            told = f"of a fraction fewer than {_TO_FIT} networks are trained on them, or fewer than {_TO_FIT} are not"
+        case _:
+            enough = (torch.minimum(inside, outside) >= 1).any(0)
+            told = "all networks of a fraction are trained on them, or none is"
+    missing = int((~enough).sum())
+    if missing:
+        raise RunFailed(f"{missing} of {len(enough)} examples have no score ({score}): {told}; raise estimator.models")
+
+
+def _networks(ensemble: Design) -> tuple[Tensor, Tensor]:
+    """How many networks of each fraction are trained on each example, and how many are not.  # [fractions, examples]"""
+    groups = [ensemble.included[group] for group in _groups(ensemble)]
+    return torch.stack([group.sum(0) for group in groups]), torch.stack([(~group).sum(0) for group in groups])
+
+
+def _groups(ensemble: Design) -> list[Tensor]:
+    """The networks of each fraction.  # bool [networks] each"""
+    return [ensemble.fraction == share for share in ensemble.fraction.unique()]
+
+
+def _within_fractions(estimate: Callable[[Tensor, Tensor], Tensor], values: Tensor, ensemble: Design) -> Tensor:
+    """Mean over fractions of what the networks of each say of every example; NaN where none can.  # [examples]
+
+    All together they would call memorized what is not: those trained on more examples are more often right, and more
+    of them are trained on any one example.
+    """
+    found = [estimate(values[group], ensemble.included[group]) for group in _groups(ensemble)]
+    return torch.stack(found).nanmean(0)
+
+
+def _excess_loss(losses: Tensor, included: Tensor) -> Tensor:
+    with_it, without = with_and_without(losses, included)
+    return without - with_it
+
+
+def _membership(confidence: Tensor, included: Tensor) -> Tensor:
+    return membership(log_likelihood_ratios(confidence, included), included)
+
+
+def _columns(config: Training, found: Outcomes, ensemble: Design, labels: Tensor) -> dict[str, Tensor]:
+    """The estimates that these networks allow, by their names in `tables.ESTIMATES`.  # [examples] each"""
+    included = ensemble.included
+    n = included.shape[1]
+    right, confidence = found.right[:, :n], found.confidence[:, :n]
+    if found.logits is not None:
+        out = torch.where(~included[:, :, None], found.logits, 0.0).sum(0)  # every example is out once  # [n, classes]
+        judged = confident_learning(out.double().softmax(1).numpy(), labels.numpy())
+        return {"confident_learning": torch.from_numpy(np.asarray(judged))}
+    losses = F.softplus(-confidence.double())
+    loss_with, loss_without = with_and_without(losses, included)
+    columns = {
+        "memorization": _within_fractions(memorization, right, ensemble),
+        "memorization_loss": _within_fractions(_excess_loss, losses, ensemble),
+        "out_accuracy": with_and_without(right, included)[1],
+        "in_loss": loss_with,
+        "out_loss": loss_without,
+    }
+    if torch.minimum(*_networks(ensemble)).min() >= _TO_FIT:
+        columns["membership"] = _within_fractions(_membership, confidence, ensemble)
+    if not isinstance(config.estimator, LeaveOneOutEstimator):
+        columns["inconsistency"] = inconsistency(right, included, ensemble.fraction)
+    return columns
+
+
+def _kept(parts: Parts, ensemble: Design, found: Outcomes) -> Members:
+    test, n = parts.groups.get(("test", "all")), len(parts.train)
+    return Members(
+        ids=parts.train.ids.cpu().numpy(),
+        test_ids=(test.ids if test is not None else parts.train.ids[:0]).cpu().numpy(),
+        included=ensemble.included,
+        fraction=ensemble.fraction,
+        confidence=found.confidence[:, :n],
+        right=found.right[:, :n],
+        test_confidence=found.confidence[:, n:],
+        test_right=found.right[:, n:],
+    )

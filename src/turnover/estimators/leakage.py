@@ -1,0 +1,189 @@
+"""Mask leakage: has the network learnt labels from the masks instead of the images?
+
+With a mask of its own for every example, a network whose image signal is weak at first can recognise an example by its
+mask. Its own sub-networks then fit while flipped ones stay near chance, and the score says nothing. The swap probe sees
+it directly: it runs the image of one example through the own sub-network of another, of a different label, and compares
+how often it hears the label of the mask with how often that of a bystander, an example that took no part.
+"""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from turnover.checks.verify import batch_statistics
+from turnover.common.device import Precision
+from turnover.core.examples import Examples
+from turnover.core.subnetworks import BATCH, evaluate, own
+
+Verdict = Literal["none", "partial leakage", "leakage", "flipped at chance", "no difference", "not fitted"]
+
+PROBED = 2000  # examples at most; a share of them has a standard error of about 0.01
+
+
+@dataclass(frozen=True)
+class Swap:
+    """What own sub-networks say of the image of another example, as shares of all swaps between different labels."""
+
+    mask_accuracy: float  # the label of the example whose mask it is
+    image_accuracy: float  # the label of the image
+    bystander_accuracy: float  # the label of a third example, drawn like the first: what masks that tell nothing give
+    swaps: int
+
+    @property
+    def mask_tells(self) -> bool:
+        """Whether the label of the mask is said more often than a bystander's, by more than three standard errors.
+
+        The standard error of the difference of two shares a and b is at most √((a + b) / swaps).
+        """
+        both = self.mask_accuracy + self.bystander_accuracy
+        return self.mask_accuracy - self.bystander_accuracy > 3 * math.sqrt(both / max(self.swaps, 1))
+
+
+@dataclass(frozen=True)
+class Leakage:
+    """Accuracy of own and flipped sub-networks on the training examples, the swap probe, and what they say together."""
+
+    own_accuracy: float
+    flipped_accuracy: float
+    chance: float  # accuracy of always guessing the most frequent label
+    swap: Swap
+    verdict: Verdict
+    batch_statistics: tuple[str, ...] = ()  # modules that normalised by those of a batch in training, mixing examples
+
+    def message(self) -> str:
+        """One sentence for a person."""
+        numbers = (
+            f"own {self.own_accuracy:.3f}, flipped {self.flipped_accuracy:.3f}, chance {self.chance:.3f}; image of "
+            f"another example: label of the mask {self.swap.mask_accuracy:.3f}, of the image "
+            f"{self.swap.image_accuracy:.3f}, of a bystander {self.swap.bystander_accuracy:.3f}"
+        )
+        if self.batch_statistics:
+            numbers += (
+                f"; {len(self.batch_statistics)} layers normalise by the statistics of a batch, through which flipped "
+                "units learn a little of every example"
+            )
+        match self.verdict:
+            case "none":
+                return f"no sign of mask leakage ({numbers})"
+            case "not fitted":
+                return (
+                    f"NOT FITTED ({numbers}): own accuracy is at chance; train longer, or at another learning rate, "
+                    "before trusting any score"
+                )
+            case "no difference":
+                return (
+                    f"NO DIFFERENCE ({numbers}): own sub-networks are not right more often than flipped ones, so the "
+                    "scores are noise: train longer, every example inside turnover.own with its permanent id"
+                )
+            case "leakage":
+                return (
+                    f"MASK LEAKAGE ({numbers}): the network reads labels from the masks rather than from the images, "
+                    "so the scores rank nothing: mask fewer layers"
+                )
+            case "partial leakage":
+                return (
+                    f"PARTIAL MASK LEAKAGE ({numbers}): the masks tell something of the labels, and scores measure it "
+                    "along with memorization: mask fewer layers, or train on more examples"
+                )
+            case "flipped at chance":
+                return (
+                    f"FLIPPED AT CHANCE ({numbers}): unless the labels are random, flipped sub-networks do not work "
+                    "and the scores rank nothing: mask fewer layers, share no masks or train longer"
+                )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, for tables and json."""
+        values = asdict(self)
+        swap = values.pop("swap")
+        return values | swap | {"message": self.message()}
+
+
+def leakage(
+    own_accuracy: float,
+    flipped_accuracy: float,
+    chance: float,
+    examples: int,
+    swap: Swap,
+    *,
+    flipped_alone: int = 0,
+    batch_statistics: tuple[str, ...] = (),
+) -> Leakage:
+    """The verdict.
+
+    not fitted: own accuracy is not above chance by more than three standard errors, 3 √(c (1 - c) / examples), with c
+    the share of the most frequent label. no difference: on some examples only the flipped sub-network is right, and on
+    fewer than three standard errors more, √(all of these), only the own one. leakage: given the image of another
+    example, own sub-networks predict the label of the mask more often than that of the image. flipped at chance:
+    flipped accuracy is not above chance, in the same sense. partial leakage: they predict it more often than a
+    bystander's (`Swap.mask_tells`). `none` is no proof: masks may tell less than the probe can see.
+    """
+    bound = chance + 3 * math.sqrt(chance * (1 - chance) / examples)
+    own_alone = round((own_accuracy - flipped_accuracy) * examples) + flipped_alone
+    verdict: Verdict = "none"
+    if own_accuracy <= bound:
+        verdict = "not fitted"
+    elif flipped_alone and own_alone - flipped_alone <= 3 * math.sqrt(own_alone + flipped_alone):
+        verdict = "no difference"
+    elif swap.mask_accuracy > swap.image_accuracy:
+        verdict = "leakage"
+    elif flipped_accuracy <= bound:
+        verdict = "flipped at chance"
+    elif swap.mask_tells:
+        verdict = "partial leakage"
+    return Leakage(own_accuracy, flipped_accuracy, chance, swap, verdict, batch_statistics)
+
+
+def judge(
+    model: nn.Module,
+    examples: Examples,
+    table: pd.DataFrame,
+    *,
+    batch_size: int = BATCH,
+    precision: Precision = "float32",
+) -> Leakage:
+    """The verdict on a network and the score table of the examples that it was trained on."""
+    own_right, flipped_right = (table[f"{kind}_prediction"] == table["label"] for kind in ("own", "flipped"))
+    return leakage(
+        own_accuracy=float(own_right.mean()),
+        flipped_accuracy=float(flipped_right.mean()),
+        chance=float(table["label"].value_counts(normalize=True).max()),
+        examples=len(table),
+        swap=swap_probe(model, examples, batch_size=batch_size, precision=precision),
+        flipped_alone=int((flipped_right & ~own_right).sum()),
+        batch_statistics=batch_statistics(model),
+    )
+
+
+def swap_probe(
+    model: nn.Module, examples: Examples, *, batch_size: int = BATCH, precision: Precision = "float32"
+) -> Swap:
+    """What own sub-networks say of the images of other examples, over at most `PROBED` examples.
+
+    Example i's own sub-network is given the image of example a(i), and e(i) stands by; a and e are two fixed random
+    permutations. Counted are the i whose label and whose bystander's label both differ from that of the image. Masks
+    that say nothing of labels cannot tell i from e(i), so both labels are heard equally often. (Of two classes the
+    bystander's label is always that of the mask, and so partial leakage is not seen.)
+    """
+    some = examples.select(_spread(len(examples), PROBED, examples.device))
+    # drawn on the CPU, so that every device swaps alike
+    generator = torch.Generator().manual_seed(0)
+    image, bystander = (torch.randperm(len(some), generator=generator).to(some.device) for _ in range(2))
+    swapped = Examples(some.inputs[image], some.labels, some.ids, some.prepare)
+    [outcome] = evaluate(model, swapped, (own,), batch_size=batch_size, precision=precision)
+    of_image, of_bystander = some.labels[image], some.labels[bystander]
+    counted = (of_image != some.labels) & (of_image != of_bystander)
+    if not counted.any():
+        return Swap(0.0, 0.0, 0.0, 0)
+    mask_said, image_said, bystander_said = (
+        float((outcome.prediction == label)[counted].double().mean()) for label in (some.labels, of_image, of_bystander)
+    )
+    return Swap(mask_said, image_said, bystander_said, int(counted.sum()))
+
+
+def _spread(n: int, most: int, device: torch.device) -> Tensor:
+    """At most so many positions, evenly spread."""
+    return torch.arange(n, device=device)[:: -(-n // most)]

@@ -1,0 +1,187 @@
+"""The networks of an ensemble: which examples each is trained on, training them, and what they say of every example."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from turnover.common.scratch import keep, kept
+from turnover.common.seeding import numpy_generator, stream
+from turnover.config.estimators import (
+    ConfidentLearningEstimator,
+    EnsembleEstimator,
+    LeaveOneOutEstimator,
+    SubsamplingEstimator,
+)
+from turnover.config.options import NoAugmentation
+from turnover.config.run import RunConfig, Training
+from turnover.core.examples import Examples
+from turnover.core.subnetworks import full_logits
+from turnover.data.augmentation import augmented
+from turnover.estimators.final import log_odds_against
+from turnover.estimators.leave_one_out import all_but, left_out
+from turnover.estimators.subsampling import random_parts
+from turnover.estimators.task import Material
+from turnover.training.loop import steps_per_epoch, train
+from turnover.training.optimizers import build as build_optimizer
+from turnover.training.schedules import learning_rate
+from turnover.training.stack import STACK, stackable, train_stack
+
+
+@dataclass(frozen=True)
+class Design:
+    """What the networks of an ensemble are trained on."""
+
+    included: Tensor  # bool [networks, examples], on the CPU
+    seeds: list[int]  # of initial weights and order of examples, one a network
+    fraction: Tensor  # float64 [networks], share of the examples that a network is trained on
+
+    def blocks(self, most: int) -> list[list[int]]:
+        """Networks whose outcomes are kept together: at most so many, trained on equally many examples."""
+        sizes = self.included.sum(1).tolist()
+        runs = (list(run) for _, run in groupby(range(len(sizes)), key=lambda number: sizes[number]))
+        return [run[start : start + most] for run in runs for start in range(0, len(run), most)]
+
+    def steps(self, epochs: int, batch_size: int) -> int:
+        """Steps of all networks together."""
+        return epochs * sum(steps_per_epoch(size, batch_size) for size in self.included.sum(1).tolist())
+
+
+def design(config: Training, examples: Examples, wrong: Tensor) -> Design:
+    """The ensemble that the estimator of `config` asks for.  # wrong: bool [examples], whether a label is wrong"""
+    n, estimator = len(examples), config.estimator
+    assert isinstance(estimator, EnsembleEstimator)
+    match estimator:
+        case SubsamplingEstimator(models=models, fractions=fractions):
+            parts = [
+                random_parts(models, n, fraction, config.seed, first=place * models)
+                for place, fraction in enumerate(fractions)
+            ]
+            included = torch.cat(parts)
+            numbers = list(range(len(included)))
+        case LeaveOneOutEstimator(examples=count, seeds=seeds):
+            assert isinstance(config, RunConfig)  # own data have no labels that are known to be wrong
+            once = all_but(left_out(wrong.cpu(), count, config.dataset.seed), n)
+            included = once.repeat(seeds, 1)
+            numbers = [number for number in range(seeds) for _ in once]
+        case ConfidentLearningEstimator(folds=folds):
+            order = torch.from_numpy(numpy_generator(config.seed, "folds").permutation(n))
+            included = torch.ones(folds, n, dtype=torch.bool)
+            included[order % folds, torch.arange(n)] = False
+            numbers = list(range(folds))
+    seeds_of = [stream(config.seed, "member", number) for number in numbers]
+    return Design(included, seeds_of, included.double().mean(1))
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What every network says of every example, the training examples first, then the test examples, if there are."""
+
+    confidence: Tensor  # float32 [networks, examples], log odds of the label
+    right: Tensor  # bool [networks, examples]
+    logits: Tensor | None  # float32 [networks, training examples, classes], if they are asked for
+
+
+def outcomes(
+    parts: Material,
+    config: Training,
+    ensemble: Design,
+    folder: Path,
+    on_step: Callable[[int], object],
+) -> Outcomes:
+    """Train all networks, block after block, and collect what they say; blocks found in `folder` are not done again."""
+    together: dict[str, list[Tensor]] = {}
+    for block in ensemble.blocks(at_once(parts, config)):
+        path = folder / f"{block[0]:05d}-{block[-1]:05d}.npz"
+        found = kept(path)
+        if found is None:
+            found = _observed(parts, config, train_block(parts, config, ensemble, block, on_step))
+            keep(path, **found)
+        else:
+            on_step(_steps(config, ensemble, block))
+        for name, value in found.items():
+            together.setdefault(name, []).append(value.cpu())
+    all_of_them = {name: torch.cat(values) for name, values in together.items()}
+    return Outcomes(all_of_them["confidence"], all_of_them["right"], all_of_them.get("logits"))
+
+
+def at_once(parts: Material, config: Training) -> int:
+    """How many networks are trained and kept together at most."""
+    return STACK if _stacked(config, parts.make_model(config.seed)) else 1
+
+
+def _stacked(config: Training, model: nn.Module) -> bool:
+    plain = config.settled == "float32" and isinstance(config.augmentation, NoAugmentation)
+    return plain and stackable(model)
+
+
+def _steps(config: Training, ensemble: Design, block: list[int]) -> int:
+    size = int(ensemble.included[block[0]].sum())
+    return len(block) * config.epochs * steps_per_epoch(size, config.batch_size)
+
+
+def train_block(
+    parts: Material, config: Training, ensemble: Design, block: list[int], on_step: Callable[[int], object]
+) -> list[nn.Module]:
+    """The networks of a block: at once if they are small enough to be stacked, else one after another."""
+    device = parts.train.device
+    seeds = [ensemble.seeds[number] for number in block]
+    models = [parts.make_model(seed) for seed in seeds]
+    included = torch.stack([ensemble.included[number].nonzero()[:, 0] for number in block]).to(device)
+
+    def rate(epoch: int) -> float:
+        return learning_rate(config.schedule, config.optimizer.lr, epoch, config.epochs)
+
+    if _stacked(config, models[0]):
+        train_stack(
+            models,
+            parts.train,
+            included,
+            seeds,
+            rate,
+            epochs=config.epochs,
+            batch_size=config.batch_size,
+            momentum=config.optimizer.momentum,
+            weight_decay=config.optimizer.weight_decay,
+            on_step=on_step,
+        )
+        return models
+    for model, seed, positions in zip(models, seeds, included, strict=True):
+        examples = augmented(parts.train.select(positions), config.augmentation)
+        optimizer = build_optimizer(config.optimizer, model)
+        for _ in train(
+            model,
+            examples,
+            optimizer,
+            rate,
+            epochs=config.epochs,
+            batch_size=config.batch_size,
+            seed=seed,
+            precision=config.settled,
+            on_step=lambda: on_step(1),
+        ):
+            pass
+    return models
+
+
+def _observed(parts: Material, config: Training, models: list[nn.Module]) -> dict[str, Tensor]:
+    # in float32 whatever the training, as all scores
+    asked = list(_examples(parts))
+    rows: dict[str, list[Tensor]] = {"confidence": [], "right": []}
+    for model in models:
+        found = [full_logits(model, examples) for examples in asked]  # [examples, classes] each
+        labels = [examples.labels for examples in asked]
+        rows["confidence"].append(torch.cat([-log_odds_against(z, y) for z, y in zip(found, labels, strict=True)]))
+        rows["right"].append(torch.cat([z.argmax(1) == y for z, y in zip(found, labels, strict=True)]))
+        if isinstance(config.estimator, ConfidentLearningEstimator):
+            rows.setdefault("logits", []).append(found[0])
+    return {name: torch.stack(values) for name, values in rows.items()}
+
+
+def _examples(parts: Material) -> Iterator[Examples]:
+    yield parts.train
+    if ("test", "all") in parts.groups:
+        yield parts.groups["test", "all"]

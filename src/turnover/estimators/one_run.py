@@ -1,0 +1,118 @@
+"""`estimator=one_run`: what is noted of every training example while an ordinary network trains, and the scores of it.
+
+Losses, margins and hits are those of the pass that trains, so most scores cost nothing. What must be measured on one
+and the same network (el2n, grand, vog) takes passes of its own after an epoch.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from turnover.common.scratch import keep, kept
+from turnover.config.estimators import OneRunEstimator
+from turnover.config.run import Training
+from turnover.core.subnetworks import full_logits
+from turnover.estimators.aum import margin, negative_aum
+from turnover.estimators.cumulative_loss import cumulative_loss
+from turnover.estimators.el2n import el2n
+from turnover.estimators.final import final_loss, unconfidence
+from turnover.estimators.forgetting import forgetting_events
+from turnover.estimators.grand import grand
+from turnover.estimators.learning_time import first_learning_epoch
+from turnover.estimators.task import Material
+from turnover.estimators.vog import GradientVariance
+from turnover.runs.store.run import cannot_go_on
+from turnover.training.loop import Epoch
+
+
+class Watch:
+    """Observes every update of a run, and keeps what it saw in a folder, so that a killed run goes on with it."""
+
+    def __init__(self, parts: Material, config: Training, folder: Path) -> None:
+        assert isinstance(config.estimator, OneRunEstimator)
+        self.parts, self.config, self.folder, self.estimator = parts, config, folder, config.estimator
+        n = len(parts.train)
+        self._margins = torch.zeros(n, device=parts.train.device)
+        self._variance = GradientVariance(n) if "vog" in self.estimator.scores else None
+
+    @contextmanager
+    def forward(self, epoch: int, batch: int) -> Iterator[None]:
+        """Nothing is needed of the forward pass."""
+        yield
+
+    def update(self, logits: Tensor, labels: Tensor, index: Tensor) -> None:
+        """Note the margins of a mini-batch."""
+        self._margins[index] = margin(logits.detach(), labels).to(self._margins.dtype)
+
+    def state(self) -> dict[str, Any]:
+        """What was noted of an epoch that is not complete."""
+        return {"margins": self._margins}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from such a state."""
+        self._margins.copy_(state["margins"])
+
+    def after(self, epoch: Epoch) -> None:
+        """Note an epoch; written before its checkpoint."""
+        found = {"losses": epoch.losses, "margins": self._margins, "correct": epoch.correct}
+        if epoch.number == self.estimator.early:
+            if "el2n" in self.estimator.scores:
+                found["el2n"] = el2n(full_logits(self.parts.model, self.parts.train), self.parts.train.labels)
+            if "grand" in self.estimator.scores:
+                found["grand"] = grand(self.parts.model, self.parts.train)
+        keep(self._path(epoch.number), **found)
+        if self._variance is not None:
+            self._variance.update(self.parts.model, self.parts.train)
+            keep(self._variances(epoch.number), **{k: torch.as_tensor(v) for k, v in self._variance.state().items()})
+            self._variances(epoch.number - 3).unlink(missing_ok=True)  # those of both checkpoints may be needed yet
+
+    def resume(self, epoch: int) -> None:
+        """Go on after a checkpoint of `epoch`.
+
+        Raises:
+            RunFailed: what was noted of an epoch is lost.
+        """
+        for number in range(1, epoch + 1):
+            self._noted(self._path(number))
+        if self._variance is not None and epoch:
+            found = self._noted(self._variances(epoch))
+            self._variance.load({name: value.to(self.parts.train.device) for name, value in found.items()})
+
+    def _noted(self, path: Path) -> dict[str, Tensor]:
+        found = kept(path)
+        if found is None:
+            raise cannot_go_on(path, path.parent.parent.name)
+        return found
+
+    def columns(self) -> dict[str, Tensor]:
+        """The scores asked for, after the last epoch, by their names in `tables.ESTIMATES`.  # [examples] each"""
+        epochs = range(1, self.config.epochs + 1)
+        files = [self._noted(self._path(number)) for number in epochs]
+        losses, margins, correct = (
+            torch.stack([file[name] for file in files]) for name in ("losses", "margins", "correct")
+        )  # [epochs, examples] each
+        early = files[self.estimator.early - 1]
+        labels = self.parts.train.labels
+        logits = full_logits(self.parts.model, self.parts.train)
+        columns: dict[str, Tensor] = {
+            "forgetting": forgetting_events(correct),
+            "first_learning": first_learning_epoch(correct),
+            "aum": negative_aum(margins),
+            "cumulative_loss": cumulative_loss(losses),
+            "final_loss": final_loss(logits, labels),
+            "confidence": unconfidence(logits, labels),
+        }
+        columns |= {name: early[name] for name in ("el2n", "grand") if name in early}
+        if self._variance is not None:
+            columns["vog"] = self._variance.score(labels)
+        return {name: columns[name] for name in self.estimator.scores}
+
+    def _path(self, epoch: int) -> Path:
+        return self.folder / f"epoch-{epoch:05d}.npz"
+
+    def _variances(self, epoch: int) -> Path:
+        return self.folder / f"variances-{epoch:05d}.npz"

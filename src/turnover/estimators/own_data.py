@@ -1,0 +1,246 @@
+"""Scores from data and a network alone, by turn-over dropout or any other estimator; the one-line API."""
+
+import operator
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from turnover.checks.inputs import refuse_unsuited, user_examples
+from turnover.checks.own_network import new_network, refuse_shared, taken_by
+from turnover.common.device import Precision, resolve, settle
+from turnover.config.checks import estimator_disagreements
+from turnover.config.estimators import (
+    EnsembleEstimator,
+    OneRunEstimator,
+    SecondSplitEstimator,
+    TurnoverEstimator,
+    score_of,
+)
+from turnover.config.named import by_name
+from turnover.config.parse import parse
+from turnover.config.run import Training
+from turnover.core.dropout import attach
+from turnover.core.examples import Examples
+from turnover.errors import RefusedInput
+from turnover.estimators import ensemble, second_split
+from turnover.estimators.average import average
+from turnover.estimators.leakage import judge
+from turnover.estimators.networks import design
+from turnover.estimators.one_run import Watch
+from turnover.estimators.score import score_examples
+from turnover.estimators.task import Material
+from turnover.runs.store.tables import SCORE_COLUMNS
+from turnover.training.loop import Observer, steps_per_epoch, train
+from turnover.training.optimizers import build as build_optimizer
+from turnover.training.predictions import Predictions
+
+_SEEDS = 10  # networks whose scores are averaged, unless they are asked for
+
+
+@torch.inference_mode(False)  # turns gradients on as well, where they are off
+def memorization(
+    make_model: Callable[[], nn.Module],
+    x: Any,
+    y: Any,
+    epochs: int,
+    lr: float,
+    batch_size: int = 256,
+    seeds: int | Sequence[int] | None = None,
+    device: str = "auto",
+    *,
+    ids: Any = None,
+    p: float = 0.5,
+    layers: list[str] | None = None,
+    groups: int | None = None,
+    momentum: float = 0.0,
+    weight_decay: float = 0.0,
+    precision: Precision | Literal["auto"] = "float32",
+    progress: bool = True,
+    estimator: str = "turnover",
+    options: Mapping[str, Any] | None = None,
+    predictions: bool = False,
+) -> pd.DataFrame:
+    """How much each example's label is memorized rather than inferred from the other examples.
+
+    Trains `make_model()` by SGD at a constant rate, once for each seed, and averages the scores over the seeds. With
+    turn-over dropout score(z) = loss(flipped(z), z) - loss(own(z), z). High scores, of whichever estimator: wrong
+    labels and rare examples. Numbers are those of a run from a config with the same settings.
+
+    Args:
+        make_model: makes a new network; called with PyTorch's generator seeded.
+        x: inputs, ready for the network: a tensor or array.  # [n, ...]
+        y: class numbers from 0.  # [n]
+        seeds: how many, or which; None: 10, and 1 if each seed trains an ensemble.
+        ids: permanent ids of the examples; None: positions 0 .. n-1.  # [n]
+        precision: of training; auto: bfloat16 where the device has units for it, else float32.
+        p, layers, groups: of turn-over dropout, as in `turnover.attach`.
+        estimator: what gives the scores, by its name in `conf/estimator`: turnover; cumulative_loss, aum, forgetting,
+            first_learning, final_loss, confidence, el2n, grand, vog, or all of these, one_run, from an ordinary
+            training; second_split; confident_learning, subsampling, c_score, membership from ensembles.
+        options: fields of the estimator that are to differ from `conf/estimator`, for example {"models": 200} of
+            subsampling or {"early": 3} of el2n.
+        predictions: also tell which class the networks would rather give: `prediction`, the one to which they gave
+            most probability, mean over all epochs and seeds, each example seen just before it was learnt from, and
+            `probability`, that mean. Takes 4 n * classes bytes; not for estimators that train several networks.
+
+    Returns:
+        A row for every example, index "id": score, label, and what the score is made of. Of turn-over dropout: score,
+        own_loss, flipped_loss (means over seeds), own_prediction, flipped_prediction (most frequent), label. Of the
+        others: score, the estimates by their names in `turnover.runs.store.tables.ESTIMATES`, label.
+        `attrs["seeds"]` holds the seeds, `attrs["estimator"]` the name of the score, with `precision="auto"`
+        `attrs["precision"]` what it was, and with turn-over dropout `attrs["leakage"]` the verdict with own and flipped
+        accuracy of the seed whose masks tell most.
+
+    Raises:
+        RefusedInput: data that do not suit each other or the network, options out of range. Says what to do.
+        TurnOverError: turn-over dropout cannot be attached to such a network.
+        RunFailed: a loss became NaN or infinite.
+    """
+    scoring = by_name(estimator, _whole(epochs), dict(options or {}))
+    name = scoring["name"]
+    if name != "turnover" and (p, layers, groups) != (0.5, None, None):
+        raise RefusedInput(f"p, layers and groups belong to estimator='turnover', and estimator = {estimator!r}")
+    several = name in ("subsampling", "confident_learning", "second_split")
+    if predictions and several:
+        raise RefusedInput(f"predictions = True: estimator = {estimator!r} trains several networks, whose are not kept")
+    chosen = _seeds(seeds, 1 if name in ("subsampling", "confident_learning") else _SEEDS)
+    where = resolve(device)
+    probe = new_network(make_model, 0)
+    examples = user_examples(x, y, ids, device=where, dtype=taken_by(probe)[1])
+    if len(examples) and len(examples.labels.unique()) < 2:
+        raise RefusedInput(f"y holds class {int(examples.labels[0])} alone: two classes are needed at least")
+    in_precision = settle(precision, where)
+    configs = [
+        parse(
+            Training,
+            {
+                "seed": seed,
+                "epochs": _whole(epochs),
+                "batch_size": _whole(batch_size),
+                "precision": in_precision,
+                "augmentation": {"name": "none"},
+                "optimizer": {"name": "sgd", "lr": lr, "momentum": momentum, "weight_decay": weight_decay},
+                "schedule": {"name": "constant"},
+                "estimator": scoring,
+            },
+        )
+        for seed in chosen
+    ]
+    if wrong := estimator_disagreements(configs[0], len(examples)):
+        raise RefusedInput("\n".join(wrong))
+    refuse_unsuited(probe.to(where), examples, training_sizes(configs[0], examples), configs[0].batch_size)
+    refuse_shared(probe, new_network(make_model, 0))
+    masks = {"p": p, "layers": layers, "groups": groups}
+    seen = Predictions(examples) if predictions else None
+    tables, found = [], []
+    with tqdm(total=_steps(configs, examples), unit="step", desc=estimator, disable=not progress) as bar:
+        for config in configs:
+            made = partial(new_network, make_model, device=where)
+            material = Material(examples, {}, made(config.seed), made)
+            if isinstance(config.estimator, TurnoverEstimator):
+                attach(material.model, seed=config.seed, **masks)  # type: ignore[arg-type]
+            tables.append(_table(material, config, bar.update, [] if seen is None else [seen]))
+            if isinstance(config.estimator, TurnoverEstimator):
+                found.append(judge(material.model, examples, tables[-1], precision=config.settled).as_dict())
+    table = average(tables)
+    if seen is not None:
+        table["prediction"], table["probability"] = (each.cpu().numpy() for each in seen.most_probable())
+    table.attrs |= {"seeds": chosen, "estimator": score_of(configs[0].estimator)}
+    if precision == "auto":
+        table.attrs["precision"] = in_precision
+    if found:  # of the worst seed: one leaking network in ten must not vanish in a mean
+        table.attrs["leakage"] = min(found, key=lambda one: one["image_accuracy"] - one["mask_accuracy"])
+    return table
+
+
+def _table(
+    material: Material, config: Training, on_step: Callable[[int], object], observers: list[Observer]
+) -> pd.DataFrame:
+    """The scores of one seed, by the same functions as those of a run from a config."""
+    estimator = config.estimator
+    if isinstance(estimator, TurnoverEstimator):
+        _train(material, config, on_step, observers, None)
+        return score_examples(material.model, material.train, precision=config.settled)
+    with tempfile.TemporaryDirectory(prefix="turnover-") as name:  # what a run keeps in order to go on
+        folder = Path(name)
+        if isinstance(estimator, EnsembleEstimator):
+            networks = design(config, material.train, torch.zeros(len(material.train), dtype=torch.bool))
+            columns = ensemble.estimates(material, config, networks, folder, on_step)[1]
+        elif isinstance(estimator, SecondSplitEstimator):
+            columns = {"second_split": second_split.scores(material, config, folder, on_step)[0]}
+        else:
+            watch = Watch(material, config, folder)
+            _train(material, config, on_step, [*observers, watch], watch)
+            columns = watch.columns()
+    values: dict[str, Tensor] = {"score": columns[score_of(estimator)], **columns}
+    table = pd.DataFrame({name: values[name].double().cpu().numpy() for name in SCORE_COLUMNS if name in values})
+    table["label"] = material.train.labels.cpu().numpy()
+    return table.set_index(pd.Index(material.train.ids.cpu().numpy(), name="id"))
+
+
+def _train(
+    material: Material,
+    config: Training,
+    on_step: Callable[[int], object],
+    observers: list[Observer],
+    watch: Watch | None,
+) -> None:
+    for epoch in train(
+        material.model,
+        material.train,
+        build_optimizer(config.optimizer, material.model),
+        lambda epoch: config.optimizer.lr,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        precision=config.settled,
+        on_step=lambda: on_step(1),
+        observers=observers,
+    ):
+        if watch is not None:
+            watch.after(epoch)
+
+
+def training_sizes(config: Training, examples: Examples, wrong: Tensor | None = None) -> list[int]:
+    """On how many examples the networks of an estimator are trained; `wrong` as in `design`."""
+    if isinstance(config.estimator, SecondSplitEstimator):
+        return sorted({len(half) for half in second_split.halves(config, len(examples))})
+    if isinstance(config.estimator, EnsembleEstimator):
+        wrong = torch.zeros(len(examples), dtype=torch.bool) if wrong is None else wrong
+        return sorted(set(design(config, examples, wrong).included.sum(1).tolist()))
+    return [len(examples)]
+
+
+def _steps(configs: Sequence[Training], examples: Examples) -> int:
+    first, wrong = configs[0], torch.zeros(len(examples), dtype=torch.bool)
+    match first.estimator:
+        case SecondSplitEstimator():
+            steps = second_split.steps(first, len(examples))
+        case TurnoverEstimator() | OneRunEstimator():
+            steps = first.epochs * steps_per_epoch(len(examples), first.batch_size)
+        case _:
+            steps = design(first, examples, wrong).steps(first.epochs, first.batch_size)
+    return len(configs) * steps
+
+
+def _seeds(seeds: int | Sequence[int] | None, usual: int) -> list[int]:
+    count = usual if seeds is None else seeds
+    chosen = [_whole(seed) for seed in count] if isinstance(count, Iterable) else list(range(_whole(count)))
+    if not chosen or len(set(chosen)) < len(chosen):
+        raise RefusedInput(f"seeds = {seeds!r}: give how many, at least 1, or different ones, for example [0, 1, 2]")
+    return chosen
+
+
+def _whole(value: Any) -> Any:
+    """A whole number of any type as Python's; anything else as it is, to be refused by name."""
+    try:
+        return value if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        return value

@@ -1,0 +1,114 @@
+"""The work of `estimator=second_split`: train on one half, then on the other, and watch the first being forgotten.
+
+Both halves are the first once, so that every example has a score.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from turnover.common.scratch import keep, kept
+from turnover.common.seeding import numpy_generator, stream
+from turnover.config.estimators import SecondSplitEstimator
+from turnover.config.run import RunConfig, Training
+from turnover.core.subnetworks import evaluate
+from turnover.data.augmentation import augmented
+from turnover.estimators.second_split_score import second_split_forgetting
+from turnover.estimators.task import Material
+from turnover.runs.build import Parts
+from turnover.runs.dashboard.tracker import Tracker
+from turnover.runs.score_tables import from_columns
+from turnover.runs.store.run import SCRATCH
+from turnover.runs.store.tables import write_scores
+from turnover.training.loop import steps_per_epoch, train
+from turnover.training.optimizers import build as build_optimizer
+from turnover.training.schedules import learning_rate
+
+
+def halves(config: Training, examples: int) -> tuple[Tensor, Tensor]:
+    """Two random halves of the examples.  # int64 positions, sorted"""
+    order = torch.from_numpy(numpy_generator(config.seed, "halves").permutation(examples))
+    return order[: examples // 2].sort().values, order[examples // 2 :].sort().values
+
+
+def steps(config: Training, examples: int) -> int:
+    """Steps of all four trainings together."""
+    return sum(_steps(config, len(half), examples) for half in halves(config, examples))
+
+
+def _steps(config: Training, first: int, examples: int) -> int:
+    """Steps of a training on `first` examples and then on the others."""
+    assert isinstance(config.estimator, SecondSplitEstimator)
+    after = config.estimator.epochs * steps_per_epoch(examples - first, config.batch_size)
+    return config.epochs * steps_per_epoch(first, config.batch_size) + after
+
+
+def work(
+    parts: Parts,
+    config: RunConfig,
+    folder: Path,
+    tracker: Tracker,
+    on_step: Callable[[int], object],
+    record: dict[str, Any],
+) -> None:
+    """Train twice, going on after the first time if that is done, and write scores.parquet."""
+    score, learnt = scores(parts, config, folder / SCRATCH, on_step)
+    tracker.log(config.epochs, "train", {"in_accuracy": float(learnt.double().mean())})
+    write_scores(folder / "scores.parquet", from_columns(parts, config, {"second_split": score}, "second_split"))
+    assert isinstance(config.estimator, SecondSplitEstimator)
+    record["examples_trained"] = (config.epochs + config.estimator.epochs) * len(parts.train)
+
+
+def scores(parts: Material, config: Training, folder: Path, on_step: Callable[[int], object]) -> tuple[Tensor, Tensor]:
+    """Scores, and whether an example was learnt by the training on its half.  # float32 [examples], bool [examples]
+
+    What the first training ends with is kept in `folder`, and not done again.
+    """
+    two = halves(config, len(parts.train))
+    result, learnt = torch.zeros(len(parts.train)), torch.zeros(len(parts.train), dtype=torch.bool)
+    for number in range(2):
+        path = folder / f"half-{number}.npz"
+        first, second = two[number], two[1 - number]
+        found = kept(path)
+        if found is None:
+            found = {"correct": _forgotten(parts, config, number, first, second, on_step).cpu()}
+            keep(path, **found)
+        else:
+            on_step(_steps(config, len(first), len(parts.train)))
+        correct = found["correct"]
+        learnt[first] = correct[0]
+        result[first] = second_split_forgetting(correct[1:])
+    return result, learnt
+
+
+def _forgotten(
+    parts: Material, config: Training, number: int, first: Tensor, second: Tensor, on_step: Callable[[int], object]
+) -> Tensor:
+    """Whether the network is right about examples of the first half, after the training on it, then after each epoch on
+    the second.  # bool [1 + epochs, n]
+    """
+    assert isinstance(config.estimator, SecondSplitEstimator)
+    device = parts.train.device
+    model = parts.make_model(stream(config.seed, "member", number))
+    optimizer = build_optimizer(config.optimizer, model)
+    of_first = parts.train.select(first.to(device))
+    correct = []
+    for place, (half, epochs) in enumerate(((first, config.epochs), (second, config.estimator.epochs))):
+        for epoch in train(
+            model,
+            augmented(parts.train.select(half.to(device)), config.augmentation),
+            optimizer,
+            lambda epoch, epochs=epochs: learning_rate(config.schedule, config.optimizer.lr, epoch, epochs),  # type: ignore[misc]
+            epochs=epochs,
+            batch_size=config.batch_size,
+            seed=stream(config.seed, "half", number, place),
+            precision=config.settled,
+            on_step=lambda: on_step(1),
+        ):
+            if place == 1 or epoch.number == epochs:
+                [outcome] = evaluate(model, of_first)
+                correct.append(outcome.prediction == of_first.labels)
+    return torch.stack(correct)

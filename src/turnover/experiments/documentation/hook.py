@@ -1,0 +1,35 @@
+"""Hooks of mkdocs: generated parts of pages, and the committed pictures, which lie outside docs/."""
+
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+from turnover.experiments.documentation.pages import filled
+from turnover.experiments.results import SCALES, reference
+from turnover.runs.store.run import checkout
+
+_OPTIONAL = {"Scale": "scale.md"}  # shown once they are written
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Add the pages that may not be there to the navigation."""
+    config.nav = [*(config.nav or [])]
+    for title, name in _OPTIONAL.items():
+        if (checkout() / "docs" / name).is_file() and {title: name} not in config.nav:
+            config.nav.append({title: name})
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pictures of outputs/reference as pictures/SCALE/NAME.png."""
+    for scale in SCALES:
+        for path in sorted(reference(scale).rglob("*.png")):
+            place = f"pictures/{scale}/{path.relative_to(reference(scale)).as_posix()}"
+            files.append(File.generated(config, place, abs_src_path=str(path)))
+    return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Put what is generated into a page; its pictures are named as a reader of the plain file finds them."""
+    return filled(markdown.replace("](../outputs/reference/", "](pictures/"))

@@ -1,0 +1,26 @@
+"""Notebooks from scripts: cells are marked by # %%, and nothing of a run is kept."""
+
+from pathlib import Path
+
+import jupytext
+import nbformat
+
+from turnover.runs.store.run import checkout
+
+
+def scripts() -> list[Path]:
+    """The scripts that notebooks are made from."""
+    return sorted((checkout() / "notebooks").glob("*.py"))
+
+
+def made_from(script: Path) -> nbformat.NotebookNode:
+    """The notebook of a script, without outputs; its cells are numbered, so that it is the same each time."""
+    notebook: nbformat.NotebookNode = jupytext.read(script)
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number}"
+    return notebook
+
+
+def text_of(script: Path) -> str:
+    """What stands in the file of its notebook."""
+    return str(nbformat.writes(made_from(script), version=4)) + "\n"

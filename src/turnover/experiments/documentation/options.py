@@ -1,0 +1,127 @@
+"""The configuration reference: every group, option and field, generated from the schema and from conf/."""
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, get_args
+
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from pydantic import BaseModel
+
+from turnover.config.options import Group
+from turnover.config.run import NOT_SCIENCE, RunConfig
+from turnover.experiments.documentation.claims import markdown_table
+from turnover.experiments.documentation.fields import field_types, meanings
+from turnover.experiments.figures.make import FigureJob  # with it come the resolvers of conf/
+from turnover.experiments.validation.make import ValidateJob
+from turnover.runs.store.run import checkout
+
+SCALES = ("smoke", "laptop", "paper")
+
+Values = dict[str, Any]
+
+
+def reference() -> str:
+    """The whole page: the fields of a run itself, every config group with its options, the other entry points."""
+    plain = [name for name in RunConfig.model_fields if not members(name)]
+    parts = ["## A run", _table(RunConfig, plain, _at_scales("train", ()))]
+    for group in RunConfig.model_fields:
+        if found := members(group):
+            parts.append(f"## `{group}`")
+            parts += [text for member in found for text in _option(group, member, alone=len(found) == 1)]
+    jobs: dict[str, type[Group]] = {"figure": FigureJob, "validate": ValidateJob}
+    for script, job in jobs.items():
+        parts += [f"## `scripts/{script}.py`", _table(job, list(job.model_fields), {})]
+    return "\n\n".join(parts)
+
+
+def members(field: str) -> list[type[Group]]:
+    """The classes that a field of a run may be; none if it is a plain value."""
+    return list(_groups(RunConfig.model_fields[field].annotation))
+
+
+def _groups(annotation: Any) -> Iterator[type[Group]]:
+    if isinstance(annotation, type) and issubclass(annotation, Group):
+        yield annotation
+    elif not isinstance(annotation, type):
+        for part in get_args(annotation):
+            yield from _groups(part)
+
+
+def _option(group: str, member: type[Group], *, alone: bool) -> Iterator[str]:
+    """Title, meaning, files and fields of one class of a group; a group of one class has its title already."""
+    tags = get_args(member.model_fields["name"].annotation) if "name" in member.model_fields else ()
+    paths = sorted((checkout() / "conf" / group).glob("*.yaml"))
+    if not alone:
+        paths = [path for path in paths if _values("train", (_choice(group, path),), "smoke")[group]["name"] in tags]
+        yield "### " + (" · ".join(f"`{group}={path.stem}`" for path in paths) or member.__name__)
+    if said := meanings(member).get("name"):
+        yield f"{said[0].upper()}{said[1:]}" + ("" if said.endswith("?") else ".")
+    main = next((path for path in paths if path.stem in tags or path.stem == group), None)
+    if alone:
+        yield "\n".join(f"- `{group}={path.stem}`: {_settings(group, path)}" for path in paths)
+    elif others := [f"- `{group}={path.stem}`: {_says(path)}" for path in paths if path != main and _says(path)]:
+        yield "\n".join(others)
+    defaults = {}
+    if main and not alone:
+        defaults = {scale: values[group] for scale, values in _at_scales("train", (_choice(group, main),)).items()}
+    yield _table(member, [name for name in member.model_fields if name != "name"], defaults)
+
+
+def _choice(group: str, path: Path) -> str:
+    return f"{group}='{path.stem}'"  # `off` without quotes would be a truth value
+
+
+def _settings(group: str, path: Path) -> str:
+    """What one file of a group that has a single class sets."""
+    of_scales = {scale: values[group] for scale, values in _at_scales("train", (_choice(group, path),)).items()}
+    told = [f"{name} {_default(name, of_scales)}" for name in of_scales["smoke"] if name != "name"]
+    return "; ".join(told)
+
+
+def _says(path: Path) -> str:
+    """The comment at the top of a config file."""
+    said = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        said += [line.lstrip("# ")] if "@package" not in line else []
+    return " ".join(said)
+
+
+def _at_scales(entry: str, overrides: tuple[str, ...]) -> dict[str, Values]:
+    return {scale: _values(entry, overrides, scale) for scale in SCALES}
+
+
+@cache
+def _values(entry: str, overrides: tuple[str, ...], scale: str) -> Values:
+    """What conf/ says with these choices."""
+    with initialize_config_dir(str(checkout() / "conf"), version_base="1.3"):
+        found: Any = OmegaConf.to_container(compose(entry, [*overrides, f"scale={scale}"]), resolve=True)
+    return dict(found)
+
+
+def _table(schema: type[BaseModel], names: list[str], defaults: dict[str, Values]) -> str:
+    types, said = field_types(schema), meanings(schema)
+    rows = [["field", "type and allowed values", *(["default"] if defaults else []), "meaning"]]
+    for name in names:
+        free = schema is RunConfig and name in NOT_SCIENCE
+        meaning = said[name] + ("; no part of a run's name" if free else "")
+        rows.append([f"`{name}`", types[name], *([_default(name, defaults)] if defaults else []), meaning])
+    return markdown_table(rows) if names else "It has no fields."
+
+
+def _default(name: str, defaults: dict[str, Values]) -> str:
+    if [defaults[scale].get(name) for scale in SCALES] == [*SCALES]:  # it is the scale itself
+        return "`laptop`"
+    values = [_told(defaults[scale].get(name)) for scale in SCALES]
+    if len(set(values)) == 1:
+        return "must be given" if values[0] == "`???`" else values[0]
+    return ", ".join(f"{value} ({scale})" for scale, value in zip(SCALES, values, strict=True))
+
+
+def _told(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return f"`{str(value).lower().replace('none', 'null')}`"
+    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"

@@ -1,0 +1,152 @@
+"""Study: how many examples are trained on until the wrong labels are found, by one turn-over run or by an ensemble.
+
+Both may stop as soon as the AUROC for wrong labels reaches .98: the run after any of its scored epochs, the ensemble
+(Feldman and Zhang, 2020) after any number of networks, each trained for whichever number of epochs is cheapest.
+"""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch.nn.functional as F
+from matplotlib.axes import Axes
+
+from turnover.config.estimators import SubsamplingEstimator
+from turnover.errors import RefusedInput
+from turnover.estimators.subsampling import memorization, with_and_without
+from turnover.experiments.figures.make import Drawn, FigureConfig
+from turnover.experiments.plots.notes import Source
+from turnover.experiments.plots.style import COLOURS
+from turnover.experiments.validation.estimates import parameters
+from turnover.runs.store.members import Members, read_members
+from turnover.runs.store.tables import read_scores, scores_by_epoch
+from turnover.stats.claims import decide, measure_seeds
+from turnover.stats.measures import auroc
+
+AIM = 0.98  # of the AUROC
+ONE_RUN, _RIGHT, _LOSS = "one turn-over run", "ensemble", "ensemble, by losses"
+_LINES = {
+    ONE_RUN: (COLOURS["own"], "o", "-"),
+    _RIGHT: (COLOURS["difficult"], "s", "-"),
+    _LOSS: (COLOURS["easy"], "^", "--"),
+}
+
+
+def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
+    """AUROC for wrong labels against trained examples, of each seed's run and ensembles; when each reaches the aim.
+
+    Raises:
+        RefusedInput: a seed has a run but no ensemble, or the reverse.
+    """
+    numbers = pd.concat([rows(source) for source in sources], ignore_index=True)
+    cheapest = costs(numbers)
+    picture, (axes, key) = plt.subplots(2, 1, figsize=(7, 4.8), height_ratios=[1, 0.22], layout="constrained")
+    for method in _LINES:
+        part = numbers[numbers["method"] == method]
+        if method == ONE_RUN:
+            _line(axes, part, method, method, 1.0)
+            continue
+        lengths = sorted({int(each) for each in part["epochs"]})
+        for place, epochs in enumerate(lengths, 1):
+            told = f"{', '.join(map(str, lengths))} epochs (the more, the darker)"
+            label = f"{method}; networks of {told}" if epochs == lengths[-1] else None
+            _line(axes, part[part["epochs"] == epochs], label, method, 0.2 + 0.8 * place / len(lengths))
+    axes.axhline(AIM, color=COLOURS["all"], linewidth=0.6, linestyle=(0, (1, 3)))
+    axes.set_xscale("log")
+    axes.set_xlabel("examples trained on, each epoch of each network counted (log scale)")
+    axes.set_ylabel("AUROC for wrong labels")
+    title = "mean and range over seeds"
+    handles, labels = axes.get_legend_handles_labels()
+    key.axis("off")
+    key.legend(handles, labels, title=title, title_fontsize=8, fontsize=8, alignment="left", loc="center")
+    config = figure.claims["cost"]
+    larger = _larger(sources)
+    ratios = savings(numbers)
+    ratios["saving_arithmetic"] = [each / larger for each in ratios["saving"]]
+    measures = [measure_seeds(name, ratios[name], **side.model_dump()) for name, side in config.measures.items()]
+    reached = {method: {str(seed): _count(each) for seed, each in by.items()} for method, by in cheapest.items()}
+    summary = {"aim": AIM, "trained_until": reached, "larger": larger}
+    return Drawn(picture, numbers, [decide("cost", config.text, measures)], summary)
+
+
+def _line(axes: Axes, table: pd.DataFrame, label: str | None, method: str, shade: float) -> None:
+    colour, marker, style = _LINES[method]
+    over = table.groupby("trained")["auroc"].agg(["mean", "min", "max"])
+    axes.plot(
+        over.index,
+        over["mean"],
+        color=colour,
+        alpha=shade,
+        linestyle=style,
+        marker=marker,
+        markersize=3,
+        markevery=max(1, len(over) // 12),
+        label=label,
+    )
+    axes.fill_between(over.index, over["min"], over["max"], color=colour, alpha=0.15 * shade, linewidth=0)
+
+
+def costs(numbers: pd.DataFrame) -> pd.DataFrame:
+    """Trained examples until the aim is reached first; infinite: never.  # index: seed; a column for each method"""
+    reached = numbers[numbers["auroc"] >= AIM].groupby(["seed", "method"])["trained"].min()
+    table = reached.unstack().reindex(index=sorted(numbers["seed"].unique()), columns=list(_LINES))
+    missing = numbers.groupby(["seed", "method"]).size().unstack().reindex(columns=list(_LINES)).isna().any(axis=1)
+    if missing.any():
+        raise RefusedInput(f"seed {missing.idxmax()} has not both a turn-over run and an ensemble: draw the same seeds")
+    return table.fillna(np.inf)
+
+
+def savings(numbers: pd.DataFrame) -> dict[str, list[float]]:
+    """How many times the examples of the turn-over run an ensemble needs, for each seed: by the name of the measure.
+
+    An ensemble too small to reach the aim needs more than it had; a run that does not reach it saves nothing.
+    """
+    cheapest, most = costs(numbers), numbers.groupby("method")["trained"].max()
+    return {
+        name: (cheapest[each].clip(upper=most[each]) / cheapest[ONE_RUN]).tolist()
+        for name, each in (("saving", _RIGHT), ("saving_loss", _LOSS))
+    }
+
+
+def rows(source: Source) -> pd.DataFrame:
+    """method, seed, epochs, networks, trained, auroc: one row for each moment at which one might stop."""
+    config, table = source.config, read_scores(source.folder)
+    wrong = (table["label"] != table["true_label"]).sort_index()
+
+    def detected(scores: pd.Series) -> float:
+        filled = scores.fillna(scores.median()).reindex(wrong.index)  # few networks leave examples without a score
+        # as float32: differences of shares that are equal but for their rounding are ties
+        return auroc(filled.to_numpy(dtype=np.float32), wrong.to_numpy())(np.ones(len(wrong)))
+
+    found: list[tuple[str, int, int, int, float]] = []
+    if not isinstance(config.estimator, SubsamplingEstimator):
+        for epoch, scores in scores_by_epoch(source.folder).items():
+            found.append((ONE_RUN, int(str(epoch)), 1, len(wrong) * int(str(epoch)), detected(scores)))
+    else:
+        members = read_members(source.folder)
+        each = int(members.included[0].sum()) * config.epochs
+        for count in range(2, len(members.included) + 1):
+            for method, scores in _forms(members, count).items():
+                found.append((method, config.epochs, count, count * each, detected(scores)))
+    columns = ["method", "epochs", "networks", "trained", "auroc"]
+    return pd.DataFrame(found, columns=columns).assign(seed=config.seed)
+
+
+def _forms(members: Members, count: int) -> dict[str, pd.Series]:
+    """Memorization by the first networks: right with an example minus without it; loss without it minus with it."""
+    included = members.included[:count]
+    losses = F.softplus(-members.confidence[:count].double())
+    with_it, without = with_and_without(losses, included)
+    forms = {_RIGHT: memorization(members.right[:count], included), _LOSS: without - with_it}
+    return {name: pd.Series(values.numpy(), index=members.ids) for name, values in forms.items()}
+
+
+def _larger(sources: Sequence[Source]) -> float:
+    """Parameters of the network with turn-over dropout over those of a network of the ensemble."""
+    sizes = {isinstance(each.config.estimator, SubsamplingEstimator): parameters(each.config) for each in sources}
+    return sizes[False] / sizes[True]
+
+
+def _count(trained: float) -> int | None:
+    return int(trained) if np.isfinite(trained) else None

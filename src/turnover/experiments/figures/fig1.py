@@ -1,0 +1,80 @@
+"""Figure 1: the mechanism. Own and flipped sub-network of one example, and the masks of many, all real masks."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+
+from turnover.core.masks import mask
+from turnover.experiments.figures.make import Drawn, FigureConfig
+from turnover.experiments.plots.notes import Source
+from turnover.experiments.plots.style import COLOURS, panel
+
+_INPUTS, _HIDDEN, _OUTPUTS = 5, (8, 8), 3
+_EXAMPLE = 7
+_SHOWN = 16  # examples and units of the mask matrix
+
+
+def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
+    """Two schematic sub-networks of example 7 and the mask matrix of the first examples."""
+    picture, axes = plt.subplots(1, 3, figsize=(8.5, 3.7), layout="constrained", width_ratios=[1, 1, 0.9])
+    ids = torch.arange(_SHOWN)
+    own = [mask(ids, units, layer, seed=0).numpy() for layer, units in enumerate(_HIDDEN)]  # [examples, units] a layer
+    parts = [layer[_EXAMPLE] for layer in own]
+    panel(axes[0], "a", f"own sub-network of example {_EXAMPLE}")
+    _network(axes[0], parts, COLOURS["own"], "trained by the example; loss(own)")
+    panel(axes[1], "b", f"flipped sub-network of example {_EXAMPLE}")
+    _network(axes[1], [~part for part in parts], COLOURS["flipped"], "never trained by it; loss(flipped)")
+    panel(axes[2], "c", "masks of 16 examples")
+    _matrix(axes[2], mask(ids, _SHOWN, 0, seed=0).numpy())
+    score = "memorization score  =  loss(flipped) - loss(own)"
+    axes[0].text(3.75, -6.4, score, ha="center", va="top", fontsize=10, in_layout=False)
+    rows = [
+        {"example": int(example), "layer": layer, "unit": unit, "own": bool(bits[example, unit])}
+        for layer, bits in enumerate(own)
+        for example in ids
+        for unit in range(bits.shape[1])
+    ]
+    return Drawn(picture, pd.DataFrame(rows))
+
+
+def _network(axes: Axes, active: list[np.ndarray], colour: str, text: str) -> None:
+    """Units as circles, layer by layer; only active ones have edges."""
+    layers = [np.ones(_INPUTS, dtype=bool), *active, np.ones(_OUTPUTS, dtype=bool)]
+    places = [[(x, (len(layer) - 1) / 2 - i) for i in range(len(layer))] for x, layer in enumerate(layers)]
+    for (ends, here), (next_ends, there) in zip(
+        zip(places, layers, strict=True), list(zip(places, layers, strict=True))[1:], strict=False
+    ):
+        for (x0, y0), on in zip(ends, here, strict=True):
+            for (x1, y1), next_on in zip(next_ends, there, strict=True):
+                if on and next_on:
+                    axes.plot([x0, x1], [y0, y1], color=colour, linewidth=0.5, alpha=0.6, zorder=1)
+    for x, (ends, layer) in enumerate(zip(places, layers, strict=True)):
+        hidden = 0 < x < len(layers) - 1
+        for place, on in zip(ends, layer, strict=True):
+            face = ("white" if not on else colour) if hidden else COLOURS["all"]
+            edge = COLOURS["muted"] if hidden and not on else face
+            axes.scatter(*place, s=70, facecolor=face, edgecolor=edge, linewidth=1.0, zorder=2)
+    names = ["input", *(f"hidden {i + 1}" for i in range(len(active))), "logits"]
+    for x, name in enumerate(names):
+        axes.text(x, -4.6, name, ha="center", va="top", fontsize=8)
+    axes.text(1.5, 4.5, text, ha="center", fontsize=8, color="#444444")
+    axes.set(xlim=(-0.4, 3.4), ylim=(-7.2, 5.2))
+    axes.axis("off")
+
+
+def _matrix(axes: Axes, bits: np.ndarray) -> None:
+    axes.imshow(bits, cmap=ListedColormap([COLOURS["flipped"], COLOURS["own"]]), aspect="equal", alpha=0.85)
+    axes.axhline(_EXAMPLE - 0.5, color=COLOURS["all"], linewidth=1)
+    axes.axhline(_EXAMPLE + 0.5, color=COLOURS["all"], linewidth=1)
+    axes.set(
+        xlabel="unit of hidden layer 1", ylabel="example id", xticks=range(0, _SHOWN, 5), yticks=range(0, _SHOWN, 5)
+    )
+    axes.grid(False)
+    for kind in ("own", "flipped"):
+        axes.scatter([], [], marker="s", color=COLOURS[kind], label=kind)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.24), ncols=2, fontsize=8, handletextpad=0.3)

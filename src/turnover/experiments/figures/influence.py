@@ -1,0 +1,111 @@
+"""Influence: the training images that help most, and harm most, to classify some test images (equation 5)."""
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy.stats import spearmanr
+
+from turnover.config.datasets import FACTS
+from turnover.data.datasets import Split, load
+from turnover.experiments.figures.make import Drawn, FigureConfig
+from turnover.experiments.plots.notes import Source
+from turnover.experiments.plots.style import COLOURS
+from turnover.runs.store.tables import read_influences
+
+_TARGETS, _SHOWN = 6, 6  # test images, and training images on either side of each
+_SIDES = {"helpful": ("highest influence", "easy"), "harmful": ("lowest influence", "difficult")}
+
+
+def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
+    """A row for each test image; influences are means over the runs, which differ in their seeds."""
+    runs = [read_influences(source.folder) for source in sources]
+    mean = sum(runs[1:], runs[0]) / len(runs)
+    config = sources[0].config
+    dataset = load(config.dataset, config.corruption)
+    targets = chosen(mean, dataset.test)
+    shown = pd.concat([extremes(mean[target], target) for target in targets], ignore_index=True)
+    names = FACTS[config.dataset.name].class_names
+    agreement = agreement_of_seeds(runs)
+    picture = _draw(shown, dataset.train, dataset.test, names)
+    notes = [_note(len(runs), mean.shape[1], agreement)]
+    return Drawn(picture, shown, summary={"agreement_of_seeds": agreement, "targets": mean.shape[1]}, notes=notes)
+
+
+def chosen(mean: pd.DataFrame, test: Split, count: int = _TARGETS) -> list[int]:
+    """The test examples on which influences differ most, at most one of a class, in the order of their classes."""
+    labels = pd.Series(test.labels.numpy(), index=test.ids.numpy()).reindex(mean.columns)
+    spread = (mean.max() - mean.min()).sort_values(ascending=False)
+    first = labels[spread.index].drop_duplicates().index[:count]
+    return sorted(first, key=lambda target: int(labels[target]))
+
+
+def extremes(influence: pd.Series, target: int, count: int = _SHOWN) -> pd.DataFrame:
+    """The highest and the lowest influences on a test example: target, side, rank (from 1), id, influence in nats."""
+    parts = {"helpful": influence.nlargest(count), "harmful": influence.nsmallest(count)}
+    rows = [
+        part.rename("influence").reset_index().assign(target=target, side=side, rank=range(1, len(part) + 1))
+        for side, part in parts.items()
+    ]
+    return pd.concat(rows, ignore_index=True)[["target", "side", "rank", "id", "influence"]]
+
+
+def agreement_of_seeds(runs: Sequence[pd.DataFrame]) -> float:
+    """Mean Spearman correlation of the influences on one test example by two seeds; NaN for one seed."""
+    found = [spearmanr(a[target], b[target]).statistic for a, b in combinations(runs, 2) for target in runs[0].columns]
+    return float(np.mean(found)) if found else float("nan")
+
+
+def _note(seeds: int, targets: int, agreement: float) -> str:
+    over, agree = "", "one seed, so how much of it is noise is not known"
+    if seeds > 1:
+        over = f", mean of {seeds} seeds"
+        agree = f"two seeds agree with a Spearman correlation of {agreement:.3f} (1 without noise)"
+    return (
+        "Above a training image: its label, and by how much the test image's loss is lower in the training image's own "
+        f"sub-network than in its flipped one (equation 5), in nats{over}; {agree}. "
+        f"Shown: the test images, of {targets} looked at, with the widest range."
+    )
+
+
+def _draw(shown: pd.DataFrame, train: Split, test: Split, names: Sequence[str]) -> Figure:
+    targets = list(dict.fromkeys(shown["target"]))
+    widths = [1.0, 0.35, *[1.0] * _SHOWN, 0.35, *[1.0] * _SHOWN]
+    picture, grid = plt.subplots(
+        1 + len(targets),  # the first row is for headers
+        len(widths),
+        figsize=(11, 0.95 * len(targets) + 1.4),
+        layout="constrained",
+        width_ratios=widths,
+        height_ratios=[0.12, *[1.0] * len(targets)],
+        squeeze=False,
+    )
+    for axes in grid.flat:
+        axes.axis("off")
+    where = {int(id): place for place, id in enumerate(train.ids)}
+    places = {int(id): place for place, id in enumerate(test.ids)}
+    for row, target in enumerate(targets, start=1):
+        place = places[target]
+        _image(grid[row, 0], test, place, names[int(test.labels[place])], COLOURS["all"])
+        for number, (side, (_, colour)) in enumerate(_SIDES.items()):
+            mine = shown[(shown["target"] == target) & (shown["side"] == side)]
+            for each in mine.to_dict("records"):
+                axes = grid[row, 2 + number * (_SHOWN + 1) + each["rank"] - 1]
+                at = where[each["id"]]
+                text = f"{names[int(train.labels[at])]}  {each['influence']:+.2f}"
+                _image(axes, train, at, text, COLOURS[colour])
+    heads = {0: ("test", COLOURS["all"])}
+    heads |= {2 + n * (_SHOWN + 1): (words, COLOURS[colour]) for n, (words, colour) in enumerate(_SIDES.values())}
+    for column, (words, colour) in heads.items():
+        head = grid[0, column].text(0, 0, words, color=colour, fontsize=9, fontweight="bold")
+        head.set_in_layout(False)  # else its column grows with it
+    return picture
+
+
+def _image(axes: Axes, split: Split, place: int, title: str, colour: str) -> None:
+    axes.imshow(split.images[place].permute(1, 2, 0).numpy(), cmap="gray", vmin=0, vmax=255)
+    axes.set_title(title, fontsize=7, loc="center", pad=2, color=colour)

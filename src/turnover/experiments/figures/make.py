@@ -1,0 +1,201 @@
+"""A figure from finished runs: picture, plotted numbers, claims; nothing is trained here."""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+
+import pandas as pd
+from matplotlib.figure import Figure
+from pydantic import Field, model_validator
+
+from turnover.common.locks import locked
+from turnover.common.numbers import effect
+from turnover.config.compose import sweep, varied
+from turnover.config.options import Group, NoLogger, WandbLogger
+from turnover.experiments.plots.notes import SMOKE, Source, notes
+from turnover.experiments.plots.style import finish, save, style
+from turnover.runs.dashboard import figure as live
+from turnover.runs.store import checksums as integrity
+from turnover.runs.store.run import Run, now, outputs_root, provenance, remove_leftovers, replacing, require, write_json
+from turnover.stats.claims import Claim
+
+log = logging.getLogger("turnover")
+
+
+class Threshold(Group):
+    """On which side of which number a measure must lie; neither: it is reported only.
+
+    A condition is no part of the claim: where it does not hold, the claim cannot be decided.
+    """
+
+    above: float | None = None
+    below: float | None = None
+    condition: bool = False
+
+    @model_validator(mode="after")
+    def _one_side(self) -> Self:
+        if self.above is not None and self.below is not None:
+            raise ValueError(f"above {self.above:g} and below {self.below:g}: give one of them")
+        return self
+
+
+class ClaimConfig(Group):
+    text: str
+    measures: dict[str, Threshold]
+
+
+# every figure has a module of its name with a function `draw`
+_Numbered = Literal[
+    "fig1", "fig2", "fig3", "fig4", "fig4_rate", "fig4_vgg", "fig5", "fig6", "fig7", "fig8", "fig9", "fig10"
+]
+_Study = Literal["ablation", "detection_cost", "early_stopping", "influence", "leakage", "onion", "sensitivity"]
+NAMES: tuple[str, ...] = (*get_args(_Numbered), *get_args(_Study))
+
+
+class FigureConfig(Group):
+    name: Literal[_Numbered, _Study]
+    title: str
+    experiments: list[str]  # whose runs it draws
+    claims: dict[str, ClaimConfig]
+
+
+class FigureJob(Group):
+    """conf/figure.yaml, typed."""
+
+    figure: FigureConfig  # an option of conf/figure
+    scale: Literal["smoke", "laptop", "paper"]  # which runs are drawn
+    overrides: list[str]  # of the experiment's runs; empty: as the experiment says
+    logger: Annotated[NoLogger | WandbLogger, Field(discriminator="name")]  # as of a run
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a figure's own module returns."""
+
+    picture: Figure
+    numbers: pd.DataFrame  # what is plotted, one row a point or bar
+    claims: list[Claim] = field(default_factory=list)
+    summary: dict[str, Any] = field(default_factory=dict)  # single findings that are no claims
+    notes: list[str] = field(default_factory=list)  # lines under the picture, before those on runs
+
+
+def make(job: FigureJob) -> Path:
+    """Draw the figure and write fig.png, .pdf, .csv and .json; returns the png's path.
+
+    If all is there already for the same runs and the same config, nothing is done.
+
+    Raises:
+        RunFailed: a run is missing; names the command that makes it.
+    """
+    figure, scale = job.figure, job.scale
+    sources = _sources(job)
+    folder = outputs_root() / "figures" / scale
+    inputs = {
+        "figure": figure.model_dump(mode="json"),
+        "runs": [source.folder.name for source in sources],
+        "code": provenance()["commit"],
+    }
+    stem = "-".join([figure.name, *(text.replace("/", "_") for text in job.overrides)])
+    paths = {kind: folder / f"{stem}.{kind}" for kind in ("png", "pdf", "csv", "json")}
+    if not _up_to_date(paths, inputs):
+        with locked(folder / f".{stem}.lock", stem):
+            if not _up_to_date(paths, inputs):  # or another process has drawn it meanwhile
+                remove_leftovers(each for each in folder.iterdir() if each.name.startswith(f".{stem}."))
+                _draw(job, sources, inputs, paths)
+                return paths["png"]
+    log.info("cached: %s", paths["png"])
+    return paths["png"]
+
+
+def _draw(job: FigureJob, sources: list[Source], inputs: dict[str, Any], paths: dict[str, Path]) -> None:
+    figure, scale = job.figure, job.scale
+    under = notes(sources, scale, job.overrides)
+    with style():
+        drawn: Drawn = import_module(f"turnover.experiments.figures.{figure.name}").draw(figure, sources)
+        finish(drawn.picture, _title(figure), [*drawn.notes, *under.lines])
+        save(drawn.picture, paths["png"].with_suffix(""))
+    with replacing(paths["csv"]) as temporary:
+        drawn.numbers.to_csv(temporary, index=False)
+    manifests = {source.folder.name: Run(source.config).manifest for source in sources}
+    parents = {Run(parent).name: Run(parent).manifest for source in sources for parent in source.config.parents}
+    recorded = ("seconds", "commit", "versions", "machine", "device", "threads", "precision", "leakage", "peak_memory")
+    varying = varied([source.config for source in sources])
+    result = {
+        "title": figure.title,
+        "scale": scale,
+        "overrides": job.overrides,
+        "inputs": inputs,
+        "seeds": sorted({source.config.seed for source in sources}),
+        "settings": under.settings,
+        "reduced": under.reduced,
+        "summary": drawn.summary,
+        "claims": {claim.id: claim.as_dict() for claim in drawn.claims},
+        "runs": {
+            name: varying[number] | {key: manifest.get(key) for key in recorded}
+            for number, (name, manifest) in enumerate(manifests.items())
+        },
+        "score_runs": {name: {key: each.get(key) for key in recorded} for name, each in parents.items()},
+        "training_seconds": round(sum(each.get("seconds", 0.0) for each in manifests.values()), 1),  # without those
+        "made": now(),
+        "files": _checksums(paths),
+        **provenance(),
+    }
+    write_json(paths["json"], result)  # last: it tells that the others are complete, and which they are
+    _tell(job, drawn.claims)
+    live.show(
+        job.logger,
+        job.model_dump(mode="json"),
+        name=f"{paths['png'].stem}-{scale}",
+        group=figure.name,
+        scale=scale,
+        pictures={_title(figure): paths["png"]},
+        numbers=drawn.numbers,
+        files=paths.values(),
+        runs=[source.config for source in sources],
+        claims=drawn.claims,
+    )
+
+
+def _sources(job: FigureJob) -> list[Source]:
+    with_overrides = f' OVERRIDES="{" ".join(job.overrides)}"' if job.overrides else ""
+    door = f"make it with: make {job.figure.name} SCALE={job.scale}{with_overrides}"
+    configs = [
+        config
+        for name in job.figure.experiments
+        for config in sweep([f"+experiment={name}", f"scale={job.scale}", *job.overrides])
+    ]
+    return [Source(config, require(Run(config), door)) for config in configs]
+
+
+def _title(figure: FigureConfig) -> str:
+    number = figure.name.removeprefix("fig")
+    return f"Figure {number}. {figure.title}" if number.isdigit() else figure.title
+
+
+def _up_to_date(paths: dict[str, Path], inputs: dict[str, Any]) -> bool:
+    if not inputs["code"] or inputs["code"].endswith("-dirty"):
+        return False
+    try:
+        told = json.loads(paths["json"].read_text(encoding="utf-8"))
+        return isinstance(told, dict) and (told.get("inputs"), told.get("files")) == (inputs, _checksums(paths))
+    except (FileNotFoundError, ValueError):  # something is missing, or what is told is damaged
+        return False
+
+
+def _checksums(paths: dict[str, Path]) -> dict[str, str]:
+    return {kind: integrity.sha256(path) for kind, path in paths.items() if kind != "json"}
+
+
+def _tell(job: FigureJob, claims: Sequence[Claim]) -> None:
+    if job.scale == "smoke" and claims:
+        log.info(SMOKE)
+    for claim in claims:
+        log.info("claim %s: %s (%s)", claim.id, claim.verdict, claim.text)
+        for each in claim.measures:
+            word = "condition" if each.condition else "claimed"
+            bound = f", {word} {each.side} {each.threshold:g}: {each.verdict}" if each.threshold is not None else ""
+            log.info("  %s %s%s", each.name, effect(each.effect, each.interval), bound)

@@ -1,0 +1,109 @@
+"""The privacy onion (Carlini et al., 2022): exposure without the most exposed examples, against without random ones.
+
+Both sets of networks are trained on nine tenths of the examples; compared are those that remain in both.
+"""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.axes import Axes
+
+from turnover.estimators.membership import log_likelihood_ratios, membership, share_above, threshold
+from turnover.experiments.figures.make import Drawn, FigureConfig
+from turnover.experiments.plots.notes import Source
+from turnover.experiments.plots.style import COLOURS, panel
+from turnover.runs.store.members import read_members
+from turnover.runs.store.run import Run
+from turnover.runs.store.tables import read_scores
+from turnover.stats.claims import decide, measure_seeds
+
+_RATE = 0.01  # of false positives
+_SIDES = {
+    "without_difficult": ("without the most exposed tenth", "easy"),
+    "without_random": ("without a random tenth", "muted"),
+}
+_SHOWN = {
+    "exposure": ("mean exposure", "log likelihood ratio (nats)"),
+    "found": (f"found by an attacker at {_RATE:.0%} false positives", "share of examples trained on"),
+}
+
+
+def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
+    """Exposure by tenth, of the examples that remain in both, ranked by their exposure when all were there."""
+    [parent] = sources[0].config.parents
+    before = read_scores(Run(parent).folder)["score"]
+    seeds = sorted({source.config.seed for source in sources})
+    tables, shares = zip(*[_of_seed(seed, sources, before) for seed in seeds], strict=True)
+    numbers = pd.concat(tables, ignore_index=True)
+    picture, panels = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
+    for axes, letter, (value, (title, unit)) in zip(panels, "ab", _SHOWN.items(), strict=True):
+        panel(axes, letter, title)
+        _by_tenth(axes, numbers[numbers["tenth"] > 0], value)
+        axes.set_xlabel("tenth of the rest, by exposure when all were there")
+        axes.set_ylabel(unit)
+    panels[0].legend(title="mean and range over seeds", title_fontsize=7, fontsize=8, alignment="left")
+    config = figure.claims["onion"]
+    values = gains(numbers) | {"more_exposed": list(shares)}
+    measures = [measure_seeds(name, values[name], **side.model_dump()) for name, side in config.measures.items()]
+    return Drawn(picture, numbers, [decide("onion", config.text, measures)])
+
+
+def _of_seed(seed: int, sources: Sequence[Source], before: pd.Series) -> tuple[pd.DataFrame, float]:
+    """Rows of one seed: side, tenth (0: all that remain), examples, exposure (mean, nats), found (share at 1 %).
+
+    And the share of the examples that are more exposed without the most exposed ones. Thresholds are set by the
+    examples that remain in both alone: those that were not left out would set one for themselves.
+    """
+    members = {
+        source.config.subsets.train_on: read_members(source.folder)  # type: ignore[union-attr]
+        for source in sources
+        if source.config.seed == seed
+    }
+    first, second = (each.ids for each in members.values())
+    both = np.intersect1d(first, second)
+    ranked = before.reindex(both).sort_values(kind="stable").index.to_numpy()
+    rows, by_side = [], {}
+    for side, each in members.items():
+        places = pd.Series(np.arange(len(each.ids)), index=each.ids)
+        remaining = torch.tensor(places[ranked].to_numpy())
+        included = each.included[:, remaining]
+        ratios = log_likelihood_ratios(each.confidence[:, remaining], included)
+        exposure = by_side[side] = membership(ratios, included)
+        limit = threshold(ratios, included, _RATE)
+        everywhere = np.arange(len(ranked))
+        for tenth, positions in enumerate([everywhere, *np.array_split(everywhere, 10)]):
+            among = torch.from_numpy(positions)
+            found = float(share_above(ratios[:, among], included[:, among], limit))
+            mean = float(exposure[among].mean())
+            rows.append(
+                {"seed": seed, "side": side, "tenth": tenth, "examples": len(among), "exposure": mean, "found": found}
+            )
+    more = by_side["without_difficult"] > by_side["without_random"]
+    return pd.DataFrame(rows), float(more.double().mean())
+
+
+def _by_tenth(axes: Axes, numbers: pd.DataFrame, value: str) -> None:
+    for side, (words, colour) in _SIDES.items():
+        by_tenth = numbers[numbers["side"] == side].groupby("tenth")[value]
+        axes.plot(by_tenth.mean(), color=COLOURS[colour], marker="o", markersize=4, label=words)
+        low, high = by_tenth.min(), by_tenth.max()
+        axes.fill_between(low.index, low, high, color=COLOURS[colour], alpha=0.25, linewidth=0)
+    axes.set_xticks(range(1, 11))
+
+
+def gains(numbers: pd.DataFrame) -> dict[str, list[float]]:
+    """What the two sides differ by, for each seed: by the name of the measure."""
+    wide = numbers.pivot(index=["seed", "tenth"], columns="side", values=["exposure", "found"])
+
+    def gain(value: str, tenth: int) -> list[float]:
+        part = wide.xs(tenth, level="tenth")[value]
+        return [float(each) for each in part["without_difficult"] - part["without_random"]]
+
+    return {
+        "gain": gain("exposure", 0),
+        "next_tenth_gain": gain("exposure", 10),
+        "found_gain": gain("found", 0),
+    }

@@ -1,0 +1,72 @@
+"""`make report`: one page that opens offline, from finished figures, the validation and the examples behind them."""
+
+import logging
+from pathlib import Path
+from typing import Literal
+
+from turnover.common.values import size
+from turnover.config.options import Group
+from turnover.experiments.report import page, results, sections, sets
+from turnover.experiments.report.claims import VERDICTS, claims, tally
+from turnover.experiments.report.explorer import explorer
+from turnover.experiments.report.pictures import figure
+from turnover.runs.store.run import now, outputs_root, provenance, write_text
+
+log = logging.getLogger("turnover")
+
+PICTURES = {  # of the validation: what they show
+    "agreement": "Agreement of every estimator with the ground truth",
+    "detection": "Wrong labels found, by how many are wrong",
+    "exposure": "Whom an attacker finds, by how much is memorized",
+}
+
+
+class ReportJob(Group):
+    """conf/report.yaml, typed."""
+
+    scale: Literal["smoke", "laptop", "paper"]
+    examples: list[str]  # experiments whose score runs the explorer shows
+
+
+def make(job: ReportJob) -> Path:
+    """Write outputs/report/index.html; returns its path. Nothing is trained and nothing is fetched.
+
+    Raises:
+        RunFailed: there is no figure at this scale.
+    """
+    scales = results.shown_scales(job.scale)
+    by_scale = [results.results(scale) for scale in scales]
+    every = [result for found in by_scale for result in found]
+    validated = results.validation(job.scale)
+    found, missing = sets.from_store(job.examples, job.scale)
+    found += sets.from_validation(validated) if validated else []
+    rows = claims(by_scale)
+    leakage = next((result for result in every if result.base == "leakage"), None)
+    bench = results.benchmark(job.scale)
+    content = page.render(
+        scales=scales,
+        claims=rows,
+        tallies=[tally([row for row in rows if row.paper_figure], place) for place in range(len(scales))],
+        verdicts=VERDICTS,
+        figures={name: [sections.shown(each) for each in group] for name, group in sections.grouped(every).items()},
+        explorer=explorer(found, missing, job.scale),
+        leakage=sections.shown(leakage) if leakage else None,
+        variants=sections.variants(leakage) if leakage else None,
+        leaking=sections.leaking(every),
+        validation=validated,
+        agreement=sections.agreement(validated) if validated else None,
+        pictures={title: figure(validated.folder / f"{name}.png") for name, title in PICTURES.items()}
+        if validated
+        else {},
+        cost=figure(validated.folder / "cost.png") if validated else None,
+        bench=bench and (sections.speed(bench[0]), bench[1]),
+        times=sections.times(every),
+        provenance=sections.provenance(every),
+        made=now(),
+        here=provenance(),
+        smoke=job.scale == "smoke",
+    )
+    path = outputs_root() / "report" / "index.html"
+    write_text(path, content)
+    log.info("%d figures, %d sets of examples, %s", len(every), len(found), size(path.stat().st_size))
+    return path

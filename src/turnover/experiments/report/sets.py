@@ -1,0 +1,177 @@
+"""Sets of examples with their scores: from score runs of the local store, and from the tables of a validation."""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from turnover.config.compose import sweep, varied
+from turnover.config.datasets import FACTS
+from turnover.config.estimators import NoEstimator, TurnoverEstimator, score_of
+from turnover.config.run import RunConfig
+from turnover.estimators.average import average
+from turnover.experiments.plots.notes import network, pair
+from turnover.experiments.report.results import Validation
+from turnover.experiments.validation.examples import file_name, read_examples, title
+from turnover.runs.store.run import Run, require
+from turnover.runs.store.tables import ESTIMATES, SCORE_COLUMNS, read_scores
+
+log = logging.getLogger("turnover")
+
+LABELS = ("label", "true_label", "own_prediction", "flipped_prediction")  # classes; -1: none
+_LOSSES = {"own_loss": "own loss", "flipped_loss": "flipped loss"}
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Losses of sub-networks on every example after some epochs, a mean over seeds."""
+
+    epochs: list[int]
+    own: np.ndarray  # float [epochs, examples], nats
+    flipped: np.ndarray
+
+
+@dataclass(frozen=True)
+class ExampleSet:
+    """The same examples, scored in one or several ways."""
+
+    name: str
+    title: str
+    about: str  # networks, seeds, where it comes from
+    dataset: str  # a key of FACTS
+    table: pd.DataFrame  # index "id"; some of LABELS, and numbers
+    numbers: dict[str, str]  # columns of numbers that can be sorted by and their titles; the first one sorts first
+    curves: Curves | None = None
+
+
+def from_validation(found: Validation) -> list[ExampleSet]:
+    """One set for each data set: every estimator and the ground truth."""
+    sets = []
+    lines = {line.partition(":")[0]: line for line in found.values["settings"]}
+    for name, facts in FACTS.items():
+        path = found.folder / file_name(name)
+        if path.exists():
+            table = read_examples(path)
+            wrong = int((table["label"] != table["true_label"]).sum())
+            names = [str(each) for each in table if each not in LABELS]
+            first = [each for each in ("turnover", "own_loss", "flipped_loss") if each in names]
+            columns = {each: _LOSSES.get(each, title(each)) for each in dict.fromkeys([*first, *names])}
+            heading = f"{facts.title}, {len(table):,} examples, {wrong:,} labels wrong: all estimators"
+            about = f"{lines.get(facts.title, '')} Estimates are means over seeds."
+            sets.append(ExampleSet(f"validate-{name}", heading, about.strip(), name, table, columns))
+    return sets
+
+
+def from_store(experiments: Sequence[str], scale: str) -> tuple[list[ExampleSet], list[str]]:
+    """Sets of the finished score runs of these experiments, and the experiments that have none.
+
+    Runs whose network, data set and labels an earlier experiment has shown already are left out: they say the same
+    again, with other seeds.
+    """
+    runs: dict[str, RunConfig] = {}
+    missing = []
+    seen: set[str] = set()
+    for experiment in experiments:
+        configs = sweep([f"+experiment={experiment}", f"scale={scale}"])
+        done = {Run(config).name: config for config in configs if Run(config).finished}
+        done = {name: config for name, config in done.items() if not isinstance(config.estimator, NoEstimator)}
+        runs |= {name: config for name, config in done.items() if _kind(config) not in seen}
+        seen |= {_kind(config) for config in done.values()}
+        missing += [] if done else [experiment]
+    alike: dict[str, list[RunConfig]] = {}
+    for config in runs.values():
+        same = [config.dataset.model_dump(), config.corruption.model_dump()]
+        alike.setdefault(json.dumps(same, sort_keys=True), []).append(config)
+    return [_of_runs(configs) for configs in alike.values()], missing
+
+
+def _kind(config: RunConfig) -> str:
+    return f"{pair(config)} {config.corruption} {score_of(config.estimator)}"
+
+
+def _of_runs(configs: Sequence[RunConfig]) -> ExampleSet:
+    """Runs on the same examples with the same labels: a column for every kind of run, averaged over its seeds."""
+    kinds: dict[str, list[RunConfig]] = {}
+    for config in configs:
+        science = {key: value for key, value in config.science().items() if key != "seed"}
+        kinds.setdefault(json.dumps(science, sort_keys=True), []).append(config)
+    table, columns, curves = pd.DataFrame(), {}, None
+    several = _differences([runs[0] for runs in kinds.values()])
+    for number, (runs, differs) in enumerate(zip(kinds.values(), several, strict=True)):
+        tables = [read_scores(_folder(config)) for config in runs]
+        mean, first = average(tables), runs[0]
+        if not number:
+            table = mean[[name for name in ("split", *LABELS) if name in mean]].copy()
+        else:
+            for name in LABELS:
+                if name in mean and name not in table:
+                    table[name] = mean[name]
+        for name, heading, values in _scores(first, runs, mean, tables):
+            key = name if name not in columns else f"{name}-{number}"
+            table[key] = values.reindex(table.index)
+            columns[key] = f"{heading}{differs}"
+        curves = curves or _curves(runs, table.index)
+    config = configs[0]
+    facts = FACTS[config.dataset.name]
+    wrong = f", {config.corruption.count:,} labels replaced" if config.corruption.count else ""
+    tests = ", test examples among them" if config.dataset.include_test else ""
+    heading = f"{facts.title}, {len(table):,} examples{tests}{wrong}: {network(config)}"
+    seeds = ", ".join(str(seed) for seed in sorted({each.seed for each in configs}))
+    about = f"{pair(config)}, {config.epochs} epochs, {config.scale} scale; means over seeds {seeds}."
+    name = f"{config.experiment}-{Run(config).name[-10:]}"
+    return ExampleSet(name, heading, about, config.dataset.name, table, columns, curves)
+
+
+def _scores(
+    config: RunConfig, runs: Sequence[RunConfig], mean: pd.DataFrame, tables: Sequence[pd.DataFrame]
+) -> list[tuple[str, str, pd.Series]]:
+    """Name, title and values of every number that runs of one kind give."""
+    if not isinstance(config.estimator, TurnoverEstimator):
+        names = [each for each in ESTIMATES if each in mean] or ["score"]
+        return [(n if n != "score" else score_of(config.estimator), title(n), mean[n]) for n in names]
+    found = [("turnover", "score: flipped - own loss", mean["score"])]
+    found += [(name, words, mean[name]) for name, words in _LOSSES.items()]
+    if len(runs) > 1:  # how well two seeds agree can then be seen
+        for run, table in list(zip(runs, tables, strict=True))[:2]:
+            found.append((f"seed_{run.seed}", f"score of seed {run.seed} alone", table["score"]))
+    return found
+
+
+def _differences(configs: Sequence[RunConfig]) -> list[str]:
+    """What tells each kind of run from the others, in brackets; nothing if there is one kind or estimators tell it."""
+    told = []
+    for each in varied(configs):
+        fields = {name: value for name, value in each.items() if not name.startswith("estimator.")}
+        told.append(f" ({', '.join(f'{name} {value}' for name, value in fields.items())})" if fields else "")
+    return told
+
+
+def _curves(runs: Sequence[RunConfig], index: pd.Index) -> Curves | None:
+    """Losses after every epoch that all runs scored; None if that is one epoch or if they have no sub-networks."""
+    if not isinstance(runs[0].estimator, TurnoverEstimator):
+        return None
+    stacks = []
+    for config in runs:
+        table = pd.read_parquet(_folder(config) / "scores.parquet", columns=["epoch", "id", *_LOSSES])
+        stacks.append(table.pivot(index="epoch", columns="id", values=list(_LOSSES)))
+    epochs = sorted(set.intersection(*(set(each.index) for each in stacks)))
+    if len(epochs) < 2:
+        return None
+    own, flipped = (
+        np.mean([each.loc[epochs, name].reindex(columns=index).to_numpy() for each in stacks], axis=0)
+        for name in _LOSSES
+    )
+    return Curves([int(epoch) for epoch in epochs], own, flipped)
+
+
+def _folder(config: RunConfig) -> Path:
+    return require(Run(config), f"make it with: make {config.experiment} SCALE={config.scale}")
+
+
+def documentation(column: str) -> str:
+    """What a column holds, for readers who want to know exactly; empty if its title says it all."""
+    return SCORE_COLUMNS[column][1] if column in SCORE_COLUMNS else ""

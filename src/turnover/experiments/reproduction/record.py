@@ -1,0 +1,61 @@
+"""What a reproduction took: for every step time, runs, seeds, commit and machine, over all starts of it."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from turnover.experiments.reproduction.plan import Planned
+from turnover.experiments.reproduction.steps import Scale
+from turnover.runs.store.run import Run, now, outputs_root, provenance, write_json
+
+
+def path(scale: Scale) -> Path:
+    """Where the record of a scale lies; without it the times are counted anew."""
+    return outputs_root() / "reproduction" / f"{scale}.json"
+
+
+def read(scale: Scale) -> dict[str, Any]:
+    """What is recorded so far; nothing if there is no record, or a damaged one."""
+    try:
+        found = json.loads(path(scale).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found if isinstance(found, dict) and isinstance(found.get("steps"), dict) else {}
+
+
+@contextmanager
+def recorded(scale: Scale, planned: Planned) -> Iterator[None]:
+    """Adds the time that the block takes to the record of a step, however it ends, and all else if it ends well."""
+    started, name = time.monotonic(), planned.step.name
+    missing = [run for run in map(Run, planned.every.values()) if not run.finished]
+    done = False
+    try:
+        yield
+        done = True
+    finally:
+        steps = read(scale).get("steps", {})
+        before = steps.get(name, {})
+        made = sum(run.finished for run in missing)
+        steps[name] = before | {
+            "seconds": round(before.get("seconds", 0.0) + time.monotonic() - started, 1),
+            "runs_made": before.get("runs_made", 0) + made,
+        }
+        if done:
+            steps[name] |= _about(planned)
+        total = round(sum(each["seconds"] for each in steps.values()), 1)
+        write_json(path(scale), {"scale": scale, "seconds": total, "steps": steps})
+
+
+def _about(planned: Planned) -> dict[str, Any]:
+    runs = planned.every
+    manifests = [Run(config).manifest for config in runs.values()]
+    return {
+        "runs": len(runs),
+        "seeds": sorted({config.seed for config in runs.values()}),
+        "training_seconds": round(sum(each.get("seconds", 0.0) for each in manifests), 1),
+        "ended": now(),
+        **provenance(),
+    }

@@ -1,0 +1,155 @@
+"""What every finished score run says of its examples, under one name for each estimator, with what it cost."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+
+from turnover.config.datasets import FACTS
+from turnover.config.estimators import OneRunEstimator, SubsamplingEstimator, TurnoverEstimator
+from turnover.config.run import RunConfig
+from turnover.estimators.subsampling import memorization
+from turnover.models import build as build_model
+from turnover.runs.store.members import Members, read_members
+from turnover.runs.store.run import Run
+from turnover.runs.store.tables import read_scores
+
+TITLES = {
+    "turnover": "turn-over dropout: flipped - own loss",
+    "turnover_tuned": "turn-over dropout, tuned on MNIST",
+    "turnover_probability": "turn-over dropout: own - flipped probability",
+    "turnover_flipped": "turn-over dropout: flipped loss alone",
+    "cumulative_loss": "cumulative loss",
+    "aum": "AUM",
+    "forgetting": "forgetting events",
+    "first_learning": "first learning epoch",
+    "second_split": "second-split forgetting",
+    "el2n": "EL2N",
+    "grand": "GraNd",
+    "vog": "variance of gradients",
+    "final_loss": "final loss",
+    "confidence": "final confidence",
+    "confident_learning": "confident learning (5 folds)",
+    "inconsistency": "C-score",
+    "memorization": "subsampling ensemble",
+    "memorization_loss": "subsampling ensemble: loss",
+    "membership": "membership (LiRA)",
+}
+BUDGETS = (10, 20, 40, 80)  # networks of a small ensemble
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Which labels of which examples are wrong."""
+
+    dataset: str
+    noise: str  # symmetric or pair
+    wrong: int  # labels
+    examples: int
+    augmentation: str
+
+    @classmethod
+    def of(cls, config: RunConfig) -> "Condition":
+        """The condition under which a run scores."""
+        noise, augmentation = config.corruption, config.augmentation.name
+        return cls(config.dataset.name, noise.kind, noise.count, config.train_size, augmentation)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One estimator's scores of all examples, by one run."""
+
+    name: str  # a key of TITLES
+    seed: int
+    networks: int
+    scores: pd.Series  # index "id"; high: memorized or wrong; those without a score have the median
+    scored: int  # examples that have one
+    wrong: pd.Series  # bool, index "id"
+    cost: float  # arithmetic of training, in trainings of the ordinary network on all examples
+    seconds: float  # of the run, which may give other scores too
+    memory: float  # peak resident memory of the process, in MB; of all that it did
+
+
+def estimates(config: RunConfig, larger: float) -> Iterator[Estimate]:
+    """Every estimate that a finished run gives; its network is so much larger than the ordinary one."""
+    run = Run(config)
+    table = read_scores(run.folder)
+    manifest = run.manifest
+    wrong = table["label"] != table["true_label"]
+    memory = manifest["peak_memory"]["host"] / 1e6
+    networks = manifest.get("networks", 1)
+    trained = manifest.get("examples_trained", config.train_size * config.epochs)
+    cost = trained / (config.train_size * config.epochs) * larger
+
+    def estimate(name: str, scores: pd.Series, *, passes: float = 1.0, used: int | None = None) -> Estimate:
+        filled = scores.fillna(scores.median())  # of very few networks all or none may have seen an example
+        count = used or networks
+        share = count / networks  # of the run's networks
+        seconds = manifest["seconds"] * share
+        scored = int(scores.notna().sum())
+        return Estimate(name, config.seed, count, filled, scored, wrong, cost * passes * share, seconds, memory)
+
+    match config.estimator:
+        case TurnoverEstimator():
+            if config.experiment == "validate_tuned":
+                yield estimate("turnover_tuned", table["score"])
+                return
+            for form, scores in turnover_forms(table).items():
+                yield estimate(form, scores)
+        case OneRunEstimator(scores=names, early=early):
+            # el2n and grand are known early; a gradient pass over all examples costs an epoch
+            passes = {"vog": 2.0, "el2n": early / config.epochs, "grand": (early + 1) / config.epochs}
+            for each in names:
+                yield estimate(each, table[each], passes=passes.get(each, 1.0))
+        case SubsamplingEstimator(score="memorization"):
+            members = read_members(run.folder)
+            for budget in sorted({min(budget, networks) for budget in BUDGETS}):
+                for start in range(0, networks - budget + 1, budget):
+                    chosen = slice(start, start + budget)
+                    yield estimate("memorization", by_networks(members, chosen), used=budget)
+            for name in ("memorization_loss", "membership"):
+                if name in table:  # membership needs a few networks with and without every example
+                    yield estimate(name, table[name])
+        case SubsamplingEstimator():
+            yield estimate("inconsistency", table["inconsistency"])
+        case _:
+            yield estimate(config.estimator.name, table["score"])
+
+
+def turnover_forms(table: pd.DataFrame) -> dict[str, pd.Series]:
+    """What the losses of sub-networks can be made into: their difference, that of probabilities, the flipped alone."""
+    return {
+        "turnover": table["score"],
+        "turnover_probability": np.exp(-table["own_loss"]) - np.exp(-table["flipped_loss"]),
+        "turnover_flipped": table["flipped_loss"],
+    }
+
+
+def by_networks(members: Members, chosen: slice) -> pd.Series:
+    """Memorization by some networks of an ensemble; NaN where all or none of them were trained on an example."""
+    found = memorization(members.right[chosen], members.included[chosen])
+    return pd.Series(found.numpy(), index=pd.Index(members.ids, name="id"))
+
+
+def gather(configs: Sequence[RunConfig]) -> dict[Condition, list[Estimate]]:
+    """All estimates by the condition under which they were made."""
+    sizes = {Run(config).name: parameters(config) for config in configs}
+    ordinary: dict[str, int] = {}  # parameters of each data set's network without turn-over dropout, the smallest
+    for config in configs:
+        size = sizes[Run(config).name]
+        ordinary[config.dataset.name] = min(size, ordinary.get(config.dataset.name, size))
+    found: dict[Condition, list[Estimate]] = {}
+    for name, config in {Run(config).name: config for config in configs}.items():
+        larger = sizes[name] / ordinary[config.dataset.name]
+        found.setdefault(Condition.of(config), []).extend(estimates(config, larger))
+    return found
+
+
+def parameters(config: RunConfig) -> int:
+    """How many a run's network has."""
+    facts = FACTS[config.dataset.name]
+    with torch.device("meta"):
+        network = build_model(config.model, facts.shape, facts.classes)
+    return sum(each.numel() for each in network.parameters())

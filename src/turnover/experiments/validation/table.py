@@ -1,0 +1,112 @@
+"""The table: how well every estimator agrees with the ground truth and finds wrong labels, and what it costs."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from turnover.experiments.validation.estimates import Condition, Estimate
+from turnover.experiments.validation.truth import CORRELATIONS, Truth
+from turnover.stats.agreement import interval, precision_at_wrong, spearman
+from turnover.stats.claims import measure
+from turnover.stats.measures import Statistic, auroc
+
+REPLICATES = 200  # of each bootstrap
+
+COLUMNS = {
+    "dataset": "data set",
+    "noise": "kind of the wrong labels: symmetric (any other class) or pair (the next class)",
+    "wrong": "how many labels are wrong",
+    "examples": "how many examples there are",
+    "augmentation": "of the images in training",
+    "estimator": "who gives the score",
+    "seeds": "runs whose scores are averaged; 1: mean over runs of what each run's own scores reach",
+    "runs": "finished runs behind the row; of small ensembles: disjoint parts of one run's networks",
+    "networks": "networks that a run trains; 1 if not an ensemble",
+    "scored": "examples that have a score; the others get the median",
+    "spearman": "rank correlation with memorization by the ground truth (difference of shares of right networks)",
+    "pearson": "Pearson's correlation with the same",
+    "spearman_loss": "rank correlation with the ground truth's loss form (difference of mean losses)",
+    "pearson_loss": "Pearson's correlation with the same",
+    "spearman_clean": "as spearman, over examples with right labels alone",
+    "pearson_clean": "as pearson, over examples with right labels alone",
+    "spearman_loss_clean": "as spearman_loss, over examples with right labels alone",
+    "pearson_loss_clean": "as pearson_loss, over examples with right labels alone",
+    "spearman_error": "rank correlation with the share of networks not trained on an example that are wrong about it, "
+    "by the ground truth: how difficult it is, memorized or not",
+    "auroc": "how often a wrong label scores higher than a right one",
+    "precision": "share of wrong labels among as many highest scores as there are wrong labels",
+    "cost": "arithmetic of training until the score is known, in trainings of the ordinary network on all examples",
+    "seconds": "wall-clock seconds of the runs, which may give other scores too, perhaps many at a time",
+    "memory": "peak resident memory of the process, in MB",
+}  # a measure's 95 % interval stands in <measure>_low and <measure>_high
+
+
+def rows(found: Mapping[Condition, Sequence[Estimate]], truths: Mapping[Condition, Truth]) -> Iterator[dict[str, Any]]:
+    """A row for each condition, estimator and number of averaged seeds (one, and all)."""
+    for condition, estimates in found.items():
+        kinds = sorted(estimates, key=lambda each: (each.name, each.networks))
+        for (name, networks), group in groupby(kinds, key=lambda each: (each.name, each.networks)):
+            runs = list(group)
+            seeds = {run.seed for run in runs}  # parts of an ensemble have one: their mean is a larger ensemble
+            for together in sorted({1, len(seeds)}):
+                yield {
+                    **vars(condition),
+                    "estimator": name,
+                    "seeds": together,
+                    "runs": len(runs),
+                    "networks": networks,
+                    "scored": round(float(np.mean([run.scored for run in runs]))),
+                    **_measures(runs, truths.get(condition), together=together),
+                    "cost": float(np.mean([run.cost for run in runs])) * together,
+                    "seconds": float(np.median([run.seconds for run in runs])) * together,
+                    "memory": float(np.median([run.memory for run in runs])),
+                }
+
+
+def _measures(runs: Sequence[Estimate], truth: Truth | None, *, together: int) -> dict[str, float]:
+    """Every measure with its interval: of single runs, or of the mean of their scores."""
+    ids = runs[0].scores.index
+    scores = [run.scores.reindex(ids).to_numpy() for run in runs]
+    if together > 1:
+        scores = [np.mean(scores, axis=0)]
+    scores = [each.astype(np.float32) for each in scores]  # as in `truth.known`, and in the tables of examples
+    wrong = runs[0].wrong.to_numpy()
+    n = len(ids)
+    kinds: dict[str, list[Statistic]] = {}
+    if wrong.any() and not wrong.all():
+        kinds["auroc"] = [auroc(each, wrong) for each in scores]
+        kinds["precision"] = [precision_at_wrong(each, wrong) for each in scores]
+    found: dict[str, float] = {}
+    for name, statistics in kinds.items():
+        found |= with_interval(name, statistics, n)
+    if truth is not None:
+        known = truth.table.reindex(ids)
+        for part, chosen in (("", np.ones(n, dtype=bool)), ("_clean", ~wrong)):
+            for form, suffix in (("probability", ""), ("loss", "_loss")):
+                real = known[form].to_numpy()[chosen]
+                for name, correlation in CORRELATIONS.items():
+                    statistics = [correlation(each[chosen], real) for each in scores]
+                    found |= with_interval(name + suffix + part, statistics, int(chosen.sum()))
+        error = known["error"].to_numpy()
+        found |= with_interval("spearman_error", [spearman(each, error) for each in scores], n)
+    return found
+
+
+def with_interval(name: str, runs: Sequence[Statistic], examples: int) -> dict[str, float]:
+    """A measure and its 95 % interval: over examples, and if there are several runs over their seeds too."""
+    if len(runs) > 1:
+        measured = measure(name, runs, examples, replicates=REPLICATES)
+        low, high = measured.interval or (np.nan, np.nan)
+        return {name: measured.effect, f"{name}_low": low, f"{name}_high": high}
+    value, low, high = interval(runs, examples, REPLICATES)
+    return {name: value, f"{name}_low": low, f"{name}_high": high}
+
+
+def ordered(table: pd.DataFrame) -> pd.DataFrame:
+    """The columns in the order of `COLUMNS`, each measure with its interval behind it."""
+    names = [name for column in COLUMNS for name in (column, f"{column}_low", f"{column}_high") if name in table]
+    keys = ["dataset", "augmentation", "noise", "wrong", "estimator", "networks", "seeds"]
+    return table[names].sort_values(keys, ignore_index=True)

@@ -1,0 +1,250 @@
+"""The gradient of every example of a batch, v_i = ∂ loss_i / ∂ parameters, not built where a formula exists.
+
+One forward and one backward pass down to the activations give norms, inner products, projections and sums of all v_i
+(eq. 3 and 4 of Liu et al.). Losses are cross-entropies of single examples, in nats.
+"""
+
+import logging
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from turnover.checks.inputs import user_batch
+from turnover.checks.own_network import refuse_untrainable, taken_by
+from turnover.common.device import Precision, autocast
+from turnover.core.branches import Branch
+from turnover.core.dropout import branches
+from turnover.errors import RefusedInput, TurnOverError
+from turnover.gradients.capture import Capture
+from turnover.gradients.compound import merge
+from turnover.gradients.factors import Factor, Rows, wide
+
+log = logging.getLogger("turnover")
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """v_1 ... v_batch by parameter; a trainable parameter that is missing has no influence on any of the losses."""
+
+    factors: dict[str, Factor]
+    losses: Tensor  # in nats  # [batch]
+
+    def __repr__(self) -> str:
+        return f"<Gradients of {len(self.losses)} examples for {', '.join(self.factors) or 'no parameter'}>"
+
+    def squared_norms(self) -> Tensor:
+        """‖v_i‖².  # [batch]"""
+        return self._sum(each.squared_norms() for each in self.factors.values()).clamp_min(0)  # rounding may go below
+
+    def gram(self) -> Tensor:
+        """v_i · v_j.  # [batch, batch]"""
+        zero = self.losses.new_zeros(len(self.losses), len(self.losses))
+        return sum((each.gram() for each in self.factors.values()), zero)
+
+    def dot(self, direction: dict[str, Tensor]) -> Tensor:
+        """v_i · direction, one tensor for each parameter; one that is missing is 0.  # [batch]"""
+        return self._sum(each.dot(direction[name]) for name, each in self.factors.items() if name in direction)
+
+    def total(self, weights: Tensor) -> dict[str, Tensor]:
+        """Σ_i weights_i v_i, one tensor for each parameter.  # weights: [batch]"""
+        return {name: each.total(weights) for name, each in self.factors.items()}
+
+    def only(self, names: Iterable[str]) -> "Gradients":
+        """The part of the gradients that belongs to some parameters, such as those of one layer."""
+        return Gradients({name: self.factors[name] for name in names if name in self.factors}, self.losses)
+
+    def _sum(self, parts: Iterable[Tensor]) -> Tensor:
+        return sum(parts, torch.zeros_like(self.losses))
+
+
+class Backend(Protocol):
+    """A way to find them: `gradients`, or that of `backpack`."""
+
+    def __call__(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        branch: Branch | None = None,
+        *,
+        precision: Precision = "float32",
+        check: bool = True,
+        loose: set[str] | None = None,
+    ) -> Gradients:
+        """The gradients of the losses of a batch."""
+
+
+@torch.inference_mode(False)  # turns gradients on as well, where they are off
+def gradients(
+    model: nn.Module,
+    x: Any,
+    y: Any,
+    branch: Branch | None = None,
+    *,
+    precision: Precision = "float32",
+    check: bool = True,
+    loose: set[str] | None = None,
+) -> Gradients:
+    """The gradients of the losses of a batch, one for each example.
+
+    Known are linear layers, 2-d convolutions, layer and (in evaluation mode) batch normalisation, embeddings, and
+    parameters that are added to, multiplied with or expanded over a batch. A parameter that meets any other function
+    is found by one backward pass an example, and a warning says so; none is left out. Weights may be shared.
+
+    Args:
+        model: whose output is logits, with the batch as first dimension.
+        x: inputs, ready for the network: a tensor or array.  # [batch, ...]
+        y: class numbers from 0.  # [batch]
+        branch: run each example through this sub-network; None or `full`: the full network.
+        check: compare a random weighting of all gradients with plain autograd, at the cost of a backward pass;
+            parameters that fail are found one example at a time.
+        loose: names of parameters to be found so from the start; those that fail the check are added.
+
+    Raises:
+        TurnOverError: the examples of the batch influence each other, as in batch normalisation in training mode.
+        RefusedInput: data that do not suit each other or the network, which may have nothing to train.
+    """
+    refuse_untrainable(model)
+    device, dtype = taken_by(model)
+    x, y = user_batch(x, y, device=device, dtype=dtype)
+    with Capture(model, len(x)) as seen, inside(model, branch), autocast(x.device, precision):
+        logits = model(x)  # [batch, classes]
+    _refuse_unsuited(logits, y)
+    if check and not model.training:
+        with autocast(x.device, precision):
+            _refuse_mixing(model, x, branch, logits)
+    return finish(model, seen, logits, y, check=check, loose=loose)
+
+
+def inside(model: nn.Module, branch: Branch | None) -> AbstractContextManager[None]:
+    """A context in which `model` runs each example through this sub-network; None or `full`: the full network."""
+    return nullcontext() if branch is None or branch.ids is None else branches(model, [branch])
+
+
+def finish(
+    model: nn.Module,
+    seen: Capture,
+    logits: Tensor,
+    y: Tensor,
+    *,
+    check: bool = True,
+    loose: set[str] | None = None,
+) -> Gradients:
+    """The gradients of the losses of `logits`  # [batch, classes], from what was captured in their forward pass.
+
+    Arguments as in `gradients`. The graph stays, for another backward pass.
+    """
+    # in float64: softmax - 1 of an example that is fitted to 1e-7 is rounding noise, and a unit vector of noise is as
+    # long as any other
+    losses = F.cross_entropy(logits.double(), y, reduction="none")  # [batch]
+    trainable = {name: each for name, each in model.named_parameters() if each.requires_grad}
+    if any(each.is_complex() for each in trainable.values()):
+        raise TurnOverError("gradients of single examples are known for real parameters only, and some are complex")
+    loose = set() if loose is None else loose
+    by_name, unknown = _factored(seen, losses, trainable, loose)
+    by_name |= _one_by_one({name: trainable[name] for name in unknown}, losses)
+    if check:
+        deviating = _deviating(Gradients(by_name, losses.detach()), trainable, losses, seen)
+        by_name |= _one_by_one({name: trainable[name] for name in deviating}, losses)
+        unknown |= deviating
+    if unknown - loose:
+        met = (f"{name} ({seen.others.get(name, 'used in a way that cannot be seen')})" for name in unknown - loose)
+        log.warning(
+            "gradients of single examples have no formula here and are found one at a time, slowly: %s",
+            ", ".join(sorted(met)),
+        )
+        loose |= unknown
+    return Gradients({name: by_name[name] for name in trainable if name in by_name}, losses.detach())
+
+
+def _factored(
+    seen: Capture, losses: Tensor, trainable: dict[str, nn.Parameter], loose: set[str]
+) -> tuple[dict[str, Factor], set[str]]:
+    """Factors by parameter, and the names of those that have none although they matter."""
+    uses = [use for use in seen.uses if use.name not in loose]
+    unknown = set(seen.others) | loose | {use.name for use in uses if use.spoiled}  # one such use spoils all
+    edges = list(dict.fromkeys(use.edge for use in uses))
+    outputs = torch.autograd.grad(losses.sum(), edges, retain_graph=True, allow_unused=True) if edges else ()
+    known = dict(zip(edges, outputs, strict=True))
+    # no gradient arrives at an output that has no influence, but also at a view that was changed in place later; and a
+    # scripted module, for example, shows no function calls at all
+    doubtful = {use.name for use in uses if known[use.edge] is None} | (set(trainable) - {use.name for use in uses})
+    asked = {name: each for name, each in trainable.items() if name in doubtful - unknown}
+    if asked:
+        reached = torch.autograd.grad(losses.sum(), list(asked.values()), retain_graph=True, allow_unused=True)
+        unknown |= {name for name, gradient in zip(asked, reached, strict=True) if gradient is not None}
+    parts: dict[str, list[Factor]] = {}
+    for use in uses:
+        d = known[use.edge]
+        if d is not None and use.name not in unknown:
+            parts.setdefault(use.name, []).append(use.build(d))
+    return {name: merge(each, trainable[name].shape) for name, each in parts.items()}, unknown & set(trainable)
+
+
+def _one_by_one(parameters: dict[str, nn.Parameter], losses: Tensor) -> dict[str, Factor]:
+    if not parameters:
+        return {}
+    rows: dict[str, list[Tensor]] = {name: [] for name in parameters}
+    for loss in losses:
+        parts = torch.autograd.grad(loss, list(parameters.values()), retain_graph=True, allow_unused=True)
+        for (name, parameter), part in zip(parameters.items(), parts, strict=True):
+            rows[name].append(torch.zeros_like(parameter) if part is None else part)
+    return {name: Rows(wide(torch.stack(each))) for name, each in rows.items()}
+
+
+def _deviating(found: Gradients, trainable: dict[str, nn.Parameter], losses: Tensor, seen: Capture) -> set[str]:
+    """Parameters of which Σ w_i v_i is not what autograd finds for the loss Σ w_i loss_i, w_i all different.
+
+    Whatever a network does to its examples is seen here: exchange them, use a parameter in hidden ways, or put the
+    batch where it is not expected.
+    """
+    places = torch.arange(len(losses), device=losses.device, dtype=losses.dtype)
+    weights = 0.5 + (places * 0.6180339887).frac()
+    plain = torch.autograd.grad(
+        (losses * weights).sum(), list(trainable.values()), retain_graph=True, allow_unused=True
+    )
+    ours = found.total(weights)
+    total = sum(part.double().square().sum() for part in plain if part is not None) ** 0.5
+    deviating = set()
+    for (name, parameter), expected in zip(trainable.items(), plain, strict=True):
+        zero = torch.zeros_like(parameter)
+        expected = zero if expected is None else expected
+        low = seen.low or parameter.dtype.itemsize < 4
+        relative, absolute = (0.1, 1e-2) if low else (1e-9, 1e-12) if parameter.dtype == torch.float64 else (1e-3, 1e-6)
+        difference = (ours.get(name, zero) - expected).double().norm()
+        if difference > relative * expected.double().norm() + absolute * total:
+            deviating.add(name)
+    return deviating
+
+
+def _refuse_unsuited(logits: Tensor, y: Tensor) -> None:
+    if logits.dim() != 2 or len(logits) != len(y):
+        raise RefusedInput(
+            f"the network must give logits [batch, classes], one row for each row of x; for {len(y)} rows it gives "
+            f"{tuple(logits.shape)}"
+        )
+    if y.device.type == "cpu" and (highest := int(y.max())) >= logits.shape[1]:  # a GPU would wait, and says so itself
+        raise RefusedInput(
+            f"y holds class {highest}, but the network gives {logits.shape[1]} logits, of classes 0 to "
+            f"{logits.shape[1] - 1}: give the class numbers that it was trained on"
+        )
+
+
+@torch.no_grad()
+def _refuse_mixing(model: nn.Module, x: Tensor, branch: Branch | None, logits: Tensor) -> None:
+    """The last example alone must give what it gives in the batch."""
+    last = None if branch is None or branch.ids is None else Branch(branch.ids[-1:], branch.flipped)
+    with inside(model, last):
+        alone = model(x[-1:])[0]
+    low = logits.dtype.itemsize < 4
+    tolerance = 0.1 if low else 1e-9 if logits.dtype == torch.float64 else 1e-3
+    if (alone - logits[-1]).norm() > tolerance * (logits[-1].norm() + 1):
+        raise TurnOverError(
+            "the network mixes the examples of a batch (one gives other logits when it is alone), so none has a "
+            "gradient of its own"
+        )

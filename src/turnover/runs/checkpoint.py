@@ -1,0 +1,115 @@
+"""The state of a run at the end of an epoch, or in the middle of one: enough to go on bit for bit.
+
+Random streams are functions of (seed, purpose, epoch), so weights, optimizer and the metrics so far are all there is at
+the end of an epoch. The checkpoint before the last one is kept, in case the last one is damaged.
+"""
+
+import logging
+import os
+import zipfile
+import zlib
+from dataclasses import asdict, astuple, dataclass, field
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from torch import nn
+
+from turnover.runs.store import checksums as integrity
+from turnover.runs.store.run import replacing, write_text
+from turnover.runs.store.tables import Metric
+from turnover.training.loop import Partial
+
+log = logging.getLogger("turnover")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a checkpoint holds besides weights and optimizer."""
+
+    epoch: int  # the last one that is complete
+    metrics: list[Metric]
+    partial: Partial | None = None  # how far the next epoch is, if it was stopped in its middle
+    observers: list[dict[str, Any]] = field(default_factory=list)  # their states then
+    tables: dict[str, str] = field(default_factory=dict)  # checksums of tables that were written before, by their paths
+
+
+def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+    """Write a checkpoint, all or nothing; the one that was there before stays beside it."""
+    state = {
+        "epoch": progress.epoch,
+        "metrics": [astuple(row) for row in progress.metrics],
+        "partial": asdict(progress.partial) if progress.partial else None,
+        "observers": progress.observers,
+        "tables": progress.tables,
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+    }
+    with replacing(path) as temporary:
+        torch.save(state, temporary)
+        rows = [(path.name, integrity.sha256(temporary))]
+        if path.exists() and _is_known(path):
+            # until the new one is in its place the old one goes by this name, then by the other
+            rows += [(name, integrity.sha256(path)) for name in (path.name, _before(path).name)]
+            _link(path, _before(path))
+        write_text(path.parent / integrity.NAME, integrity.table(rows))
+
+
+def load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress | None:
+    """Put weights and optimizer back and return how far the run was; None if there is no checkpoint to go on from.
+
+    A damaged checkpoint is told, and the one before it taken.
+    """
+    for each in (path, _before(path)):
+        if not each.exists():
+            continue
+        if not _is_known(each):
+            log.warning("%s of %s is damaged: its checksum differs", each.name, path.parent.name)
+            continue
+        device = next(model.parameters()).device
+        try:
+            state = torch.load(each, map_location=device, weights_only=True)
+        except (RuntimeError, ValueError, LookupError, EOFError, UnpicklingError, OSError) as error:
+            log.warning("%s of %s is damaged: %s", each.name, path.parent.name, str(error).partition("\n")[0])
+            continue
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        metrics = [Metric(*row) for row in state["metrics"]]
+        partial = Partial(**state["partial"]) if state.get("partial") else None
+        return Progress(state["epoch"], metrics, partial, state.get("observers", []), state.get("tables", {}))
+    return None
+
+
+def forget_earlier(path: Path) -> None:
+    """Remove the checkpoint before the last one: the run is finished."""
+    _before(path).unlink(missing_ok=True)
+
+
+def _is_known(path: Path) -> bool:
+    """Whether a checkpoint is what was written: by its checksum, or if that is lost by those within the file."""
+    digests = {digest for name, digest in integrity.known(path.parent) if name == path.name}
+    return integrity.sha256(path) in digests if digests else _is_whole(path)
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as file:
+            return file.testzip() is None
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, NotImplementedError, OSError):
+        return False
+
+
+def _before(path: Path) -> Path:
+    return path.with_name(f"{path.stem}-before{path.suffix}")
+
+
+def _link(path: Path, other: Path) -> None:
+    """Give a file a second name, so that it stays when the first name gets another file."""
+    temporary = other.with_name(f".{other.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(path, temporary)
+    except OSError:  # a file system without hard links: then the old one lives until the new one is in its place
+        return
+    temporary.replace(other)

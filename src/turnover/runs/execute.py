@@ -1,0 +1,80 @@
+"""Doing a run: at once if it is cached, from its last checkpoint if it was killed, once if two processes ask for it."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import yaml
+
+from turnover.common.signals import stoppable
+from turnover.config.run import STAGE_VERSION, RunConfig
+from turnover.runs.store.run import Run, provenance, require, write_text
+
+log = logging.getLogger("turnover")
+
+
+def execute(config: RunConfig) -> Path:
+    """Do the run that `config` describes and return its folder; a finished run returns at once.
+
+    Runs whose results it needs, such as the score runs that choose its subsets, are done first if they are missing.
+    A run that was killed goes on from its last checkpoint and ends with the same bytes in its tables and weights.
+
+    Raises:
+        RefusedInput: the machine cannot do it, for example it has no such device.
+        RunFailed: the loss is no longer finite, or the data cannot be fetched; the run is marked failed. Or it is
+            finished, and its files are damaged.
+    """
+    run = Run(config)
+    if run.finished:
+        require(run, "the same command")
+        log.info("cached: %s", run.name)
+        run.remove_scratch()
+        return run.folder
+    for stage in range(1, STAGE_VERSION):
+        if (earlier := Run(config, stage)).finished:
+            log.info("%s was made by stage %d of the code, whose numbers were others: made again", earlier.name, stage)
+    for parent in config.parents:
+        if Run(parent).finished:
+            require(Run(parent), "the same command")
+        else:
+            execute(parent)
+    # Imported here, so that a cached run or a refused config does not wait for PyTorch
+    from turnover.common.device import resolve
+    from turnover.runs.pipeline import settled, work
+
+    device = resolve(config.device)
+    with run.lock():
+        if not run.finished:
+            with stoppable(), _log_file(run.folder / "log.txt"):
+                ours = settled(run, device)
+                write_text(run.folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+                # recorded before anything is trained: a killed run must go on in it
+                with run.working(provenance() | {"precision": ours.precision}) as record:
+                    work(run, ours, device, record)
+    return run.folder
+
+
+class _LogFile(logging.FileHandler):
+    """A log that cannot be written, because the disk is full, stops nothing: the run itself will say so."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, logging's own name
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+
+@contextmanager
+def _log_file(path: Path) -> Iterator[None]:
+    handler = _LogFile(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    level = log.level
+    log.setLevel(logging.DEBUG)  # the file is complete, whatever the caller shows
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        log.removeHandler(handler)
+        with suppress(OSError):
+            handler.close()

@@ -1,0 +1,68 @@
+"""`tracking=gradients`: which updates of a run are watched, and which sets of gradients are measured after an epoch."""
+
+import torch
+from torch import Tensor
+
+from turnover.config.options import GradientTracking
+from turnover.config.run import RunConfig
+from turnover.core.dropout import is_attached
+from turnover.core.subnetworks import full, own
+from turnover.gradients import backpack
+from turnover.gradients.per_example import Backend, Gradients, gradients
+from turnover.gradients.sets import set_gradients
+from turnover.gradients.updates import Updates
+from turnover.runs.build import Parts
+from turnover.training.accuracy import Name
+
+_BACKENDS: dict[str, Backend] = {"exact": gradients, "backpack": backpack.gradients}
+
+
+def updates(parts: Parts, config: RunConfig) -> Updates | None:
+    """An observer of the updates, for all training examples and every subset that is trained on; None: not wanted."""
+    tracking = config.tracking
+    if not isinstance(tracking, GradientTracking):
+        return None
+    n = len(parts.train)
+    groups = {"all": torch.ones(n, dtype=torch.bool, device=parts.train.device)}
+    for name, positions in parts.trained_subsets.items():
+        groups[name] = torch.zeros_like(groups["all"]).index_fill_(0, positions, True)
+
+    def watched(epoch: int) -> bool:
+        return epoch in (1, config.epochs) or epoch % tracking.every == 0
+
+    def again(epoch: int, index: Tensor) -> Gradients:
+        x, y, ids = parts.train.batch(index)
+        masked = is_attached(parts.model) and epoch > getattr(config.turnover, "plain_epochs", 0)
+        subnetwork = own if masked else full
+        with torch.random.fork_rng():  # what the network draws itself is not taken from the update
+            return backpack.gradients(parts.model, x, y, subnetwork(ids), precision=config.settled)
+
+    return Updates(parts.model, groups, watched, again if tracking.backend == "backpack" else None)
+
+
+def sets(parts: Parts, config: RunConfig) -> dict[Name, dict[str, float]]:
+    """Mean cosines and contributions of every tracked set of training examples, in the network as it is now.
+
+    With turn-over dropout, gradients are those of own sub-networks. In float32 whatever the training.
+    """
+    tracking = config.tracking
+    if not isinstance(tracking, GradientTracking):
+        return {}
+    found = {
+        name: set_gradients(
+            parts.model,
+            examples,
+            own if is_attached(parts.model) else full,
+            layers=tracking.layers,
+            backend=_BACKENDS[tracking.backend],
+        )
+        for name, examples in parts.groups.items()
+        if name[0] == "train" and len(examples) > 1
+    }
+    update = found["train", "all"].mean()
+    results: dict[Name, dict[str, float]] = {}
+    for name, each in found.items():
+        values = {"set_cosine": each.cosine(), "set_contribution": each.contribution(update)}
+        values |= {f"set_cosine/{parameter}": value for parameter, value in each.layer_cosines().items()}
+        results[name] = {key: float(value) for key, value in values.items()}
+    return results

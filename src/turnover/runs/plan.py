@@ -1,0 +1,148 @@
+"""Before a sweep: refuse what is wrong, fetch the data, and say which runs are cached, to do, and how long it takes."""
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+from tqdm.auto import tqdm
+
+from turnover.common.values import clock
+from turnover.config.compose import sweep, varied
+from turnover.config.run import RunConfig
+from turnover.runs.cli import leave
+from turnover.runs.store.run import Run
+
+log = logging.getLogger("turnover")
+
+
+_WAIT = 5.0  # seconds between looks at runs that other processes do
+
+_planned: list[RunConfig] = []  # of the sweep that this process starts
+_cached: set[str] = set()  # names of those that were finished before
+_watching: list[threading.Thread] = []  # for runs that are done in other processes
+_over = threading.Event()  # the sweep has ended
+
+
+def tell_outcome() -> None:
+    """Say what became of every run of a sweep: done, cached, failed and why, or not made."""
+    _over.set()
+    for thread in _watching:
+        thread.join()  # its bar is closed before the table
+    if len(_planned) < 2:
+        return
+    found: dict[str, list[str]] = {"done": [], "cached": [], "failed": [], "not finished": []}
+    for config in _planned:
+        run = Run(config)
+        if run.finished:
+            found["cached" if run.name in _cached else "done"].append(run.name)
+            continue
+        manifest = run.manifest
+        status = manifest.get("status", "never started")
+        if status == "finished":  # the disk was full before DONE, and then for another message too
+            status = "its last files could not be written"
+        told = f"{run.name}: {manifest['message']}" if manifest.get("message") else f"{run.name}: {status}"
+        where = f"\n      log: {run.folder / 'log.txt'}" if manifest else ""
+        found["failed" if status == "failed" else "not finished"].append(told + where)
+    numbers = ", ".join(f"{len(names)} {state}" for state, names in found.items() if names)
+    log.info("%d runs: %s", len(_planned), numbers)
+    for state in ("failed", "not finished"):
+        for about in found[state]:
+            log.info("  %s: %s", state, about)
+
+
+class AnnouncePlan(Callback):
+    """Hydra callback of the entry points: the plan before a sweep, the time left after each of its runs."""
+
+    def __init__(self) -> None:
+        self.to_do: list[RunConfig] = []
+        self.started = 0.0
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        try:
+            runs = sweep(list(config.hydra.overrides.task), config.hydra.job.config_name)
+            _cached.update(Run(each).name for each in runs if Run(each).finished)
+            _planned.extend(runs)
+            here = "basic" in str(config.hydra.launcher.get("_target_", "")).lower()
+            to_do = announce(runs, here=here)
+        except Exception as error:
+            leave(error)  # Hydra itself would turn it into a warning and go on
+        self.started = time.monotonic()
+        if here:
+            self.to_do = to_do
+        elif to_do:
+            if "submitit" in config.hydra.launcher._target_:
+                log.info("logs of the jobs: %s", Path(config.hydra.sweep.dir) / ".submitit")
+            _watching.append(threading.Thread(target=_watch, args=(to_do,), daemon=True))
+            _watching[-1].start()
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        left = sum(not Run(each).finished for each in self.to_do)
+        done = len(self.to_do) - left
+        if done and left:
+            elapsed = time.monotonic() - self.started
+            log.info("%d of %d runs done, about %s to go", done, len(self.to_do), clock(elapsed / done * left))
+
+
+def _watch(runs: Sequence[RunConfig]) -> None:
+    """A progress bar of runs that other processes do."""
+    interval = 0.2 if sys.stderr.isatty() else 30.0
+    with tqdm(total=len(runs), desc="runs", unit="run", mininterval=interval) as bar:
+        while bar.n < len(runs) and not _over.wait(_WAIT):
+            bar.update(sum(Run(config).finished for config in runs) - bar.n)
+        bar.update(sum(Run(config).finished for config in runs) - bar.n)
+
+
+def announce(configs: Sequence[RunConfig], *, here: bool = True) -> list[RunConfig]:
+    """Say what will be done, fetch data that is missing, and return the runs that are to do.
+
+    How long they take is told if they are done here, one after another.
+    """
+    to_do = [config for config in configs if not Run(config).finished]
+    before = {Run(parent).name: parent for config in to_do for parent in config.parents}
+    first = [parent for parent in before.values() if not Run(parent).finished]
+    made_first = f", and {len(first)} score runs before them" if first else ""
+    log.info("%d runs: %d cached, %d to do%s", len(configs), len(configs) - len(to_do), len(to_do), made_first)
+    if not to_do:
+        return []
+    expected, total = Expected(), 0.0
+    for config, told in [*_told(first, first), *_told(to_do, configs)]:
+        if not here:
+            log.info("  to do: %s (%s)", Run(config).name, told)
+            continue
+        seconds = expected.seconds(config)
+        total += seconds
+        log.info("  to do, about %s: %s (%s)", clock(seconds), Run(config).name, told)
+    if here:
+        log.info("about %s in all, one after another on this machine", clock(total))
+    return [*first, *to_do]
+
+
+class Expected:
+    """How long runs will take here; those that differ in seed or labels alone take the same time and are timed once."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, float] = {}  # seconds of a run by its kind
+
+    def seconds(self, config: RunConfig) -> float:
+        """Expected seconds of a run. Data that it needs are fetched if they are missing."""
+        from turnover.runs.timing import seconds
+
+        alike = {key: value for key, value in config.science().items() if key not in ("seed", "corruption")}
+        kind = repr(alike | {"precision": config.precision})
+        if kind not in self.known:
+            self.known[kind] = seconds(config)
+        return self.known[kind]
+
+
+def _told(some: Sequence[RunConfig], among: Sequence[RunConfig]) -> list[tuple[RunConfig, str]]:
+    """Runs with the fields in which they differ from the others."""
+    differing = dict(zip([Run(config).name for config in among], varied(among), strict=True))
+    words = [", ".join(f"{name}={value}" for name, value in differing[Run(one).name].items()) for one in some]
+    return [(one, text or f"seed={one.seed}") for one, text in zip(some, words, strict=True)]

@@ -1,0 +1,131 @@
+"""Looking after the store of runs: what is there, whether it is as it was written, and removing what is of no use."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from filelock import FileLock, Timeout
+
+from turnover.config.run import STAGE_VERSION, identity, recorded
+from turnover.runs.store import checksums as integrity
+from turnover.runs.store.manifest import read_manifest
+from turnover.runs.store.run import LOCK, outputs_root
+
+State = Literal["finished", "damaged", "old", "orphaned", "running", "interrupted", "failed", "unreadable"]
+REMOVABLE: dict[State, str] = {
+    "damaged": "finished, but a file is missing or does not have its checksum",
+    "old": "finished by an earlier stage of the code, whose numbers were others: never used any more",
+    "interrupted": "stopped or killed: the same command would go on with it",
+    "failed": "ended with an error: the same command would try again",
+    "unreadable": "has no manifest that can be read",
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """One folder of the store."""
+
+    folder: Path
+    state: State
+    about: str  # what is wrong, or the message of the run; empty if there is nothing to say
+    manifest: dict[str, Any]
+    size: int  # bytes
+
+
+def runs(*, thorough: bool = False) -> Iterator[Found]:
+    """Every run of the store, by name.
+
+    Args:
+        thorough: compare all files with their checksums, checkpoints too; otherwise no file is taken for damaged.
+    """
+    root = outputs_root() / "runs"
+    for folder in sorted(each for each in root.glob("*") if each.is_dir()):
+        state, about, manifest = _judged(folder, thorough=thorough)
+        yield Found(folder, state, about, manifest, _size(folder))
+
+
+def remove(found: Found) -> bool:
+    """Remove a run's folder, unless a process works on it or has done so since it was judged; whether it was removed.
+
+    Of a run that lies elsewhere, behind a link, the link alone is removed.
+
+    Raises:
+        OSError: the store cannot be written to.
+    """
+    lock = FileLock(found.folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except (Timeout, FileNotFoundError):
+        return False
+    try:
+        if _judged(found.folder, thorough=True, locked=False)[0] != found.state:
+            return False
+        # at once out of the way, lest a process that waits for the lock begin its work in half a folder
+        found.folder.rename(outputs_root() / f".removed-{found.folder.name}-{os.getpid()}")
+        for away in outputs_root().glob(".removed-*"):  # and what others, killed since, began to remove
+            away.unlink() if away.is_symlink() else shutil.rmtree(away, ignore_errors=True)
+    finally:
+        lock.release()
+    return True
+
+
+def _judged(folder: Path, *, thorough: bool, locked: bool | None = None) -> tuple[State, str, dict[str, Any]]:
+    done = (folder / "DONE").exists()
+    wrong = integrity.damaged(folder) if done and thorough else []
+    try:
+        manifest = read_manifest(folder)
+    except (OSError, ValueError) as error:
+        return ("damaged", ", ".join(wrong), {}) if wrong else ("unreadable", f"manifest.json: {error}", {})
+    if not done:
+        try:
+            at_work, gone = _locked(folder) if locked is None else locked, "its process is gone"
+        except OSError as error:
+            at_work, gone = False, f"whether a process works on it, nobody can tell here: {error.strerror}"
+        if at_work:
+            return "running", "", manifest
+        message = manifest.get("message", "")
+        if manifest.get("status") == "failed":
+            return "failed", message, manifest
+        return "interrupted", message or gone, manifest
+    if wrong:
+        return "damaged", ", ".join(wrong), manifest
+    named = _stage(folder)
+    stage = manifest.get("stage", named)
+    if named == STAGE_VERSION:
+        return "finished", "", manifest
+    if stage in (None, STAGE_VERSION):
+        return "orphaned", "finished, but the table it names is gone, or the code no longer allows its config", manifest
+    return "old", f"made by stage {stage}, the code is at {STAGE_VERSION}", manifest
+
+
+def _stage(folder: Path) -> int | None:
+    """The stage of the code under which the run of this config has the name of the folder; None: under no stage."""
+    try:
+        config = recorded(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError):
+        return None
+    return next((stage for stage in range(STAGE_VERSION, 0, -1) if folder.name.endswith(identity(config, stage))), None)
+
+
+def _locked(folder: Path) -> bool:
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for where, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):  # of a run at work, a file may be gone already
+                total += Path(where, name).stat().st_size
+    return total

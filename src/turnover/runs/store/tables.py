@@ -1,0 +1,186 @@
+"""The tables of a run: every column and every metric is documented here, and nowhere else."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from turnover.runs.store.run import replacing
+
+METRICS_COLUMNS = {
+    "epoch": (pa.int32(), "whole epochs trained so far; 0: before training"),
+    "split": (pa.string(), "train or test"),
+    "subset": (
+        pa.string(),
+        "the examples over which the mean is taken: all; easy, difficult or random; control: difficult ones with "
+        "other random labels, which are never trained on",
+    ),
+    "metric": (pa.string(), "name of the metric"),
+    "value": (pa.float64(), "its value; losses in nats, accuracies as shares of 1"),
+}
+
+METRICS = {
+    "lr": "learning rate of the epoch",
+    "loss": "mean training loss over the epoch, while the weights move",
+    "accuracy": "training accuracy over the epoch, while the weights move; with turn-over dropout of own sub-networks",
+    # all below: at the end of the epoch, in evaluation mode; train/all over the tracked examples
+    "own_loss": "mean loss of own sub-networks",
+    "own_accuracy": "accuracy of own sub-networks",
+    "flipped_loss": "mean loss of flipped sub-networks",
+    "flipped_accuracy": "accuracy of flipped sub-networks",
+    "full_loss": "mean loss of the full network",
+    "full_accuracy": "accuracy of the full network",
+    "constant_loss": "mean loss of own sub-networks on an image that is the same for all examples (every input is 1)",
+    "constant_accuracy": "accuracy of own sub-networks on that image: how well labels can be read from the masks alone",
+    "in_accuracy": "mean over training examples of the share of right ones among the networks trained on it",
+    "out_accuracy": "the same among the networks that were not trained on it",
+    "fresh_loss": "mean loss of sub-networks with masks of never-trained ids, averaged over a few such masks",
+    "fresh_accuracy": "accuracy of sub-networks with masks of never-trained ids, averaged over a few such masks",
+}
+
+# of the gradients v_i of single training examples, with tracking=gradients; g is the gradient of a mean loss
+METRICS |= {
+    "batch_cosine": "mean cosine of v_i and v_j over all pairs in one mini-batch, over the updates of the epoch",
+    "contribution": "mean of v_i · g / ‖g‖ over the updates of the epoch, g of the mini-batch, as the paper defines it",
+    "others_contribution": "the same without the part of g that is v_i itself, ‖v_i‖² / (B ‖g‖) in a mini-batch of B",
+    "gradient_norm": "mean of ‖v_i‖ over the updates of the epoch",
+    "set_cosine": "mean cosine over all pairs of the set, exact, at the end of the epoch; after a slash, of the part "
+    "that belongs to one parameter",
+    "set_contribution": "mean of v_i · g / ‖g‖ at the end of the epoch, g of all tracked training examples",
+}
+
+# What estimators besides turn-over dropout write; high: memorized, difficult or wrongly labelled
+ESTIMATES = {
+    "memorization": (
+        pa.float64(),
+        "share of networks right about it, trained on it minus not trained on it; mean over fractions",
+    ),
+    "memorization_loss": (
+        pa.float64(),
+        "mean loss of networks not trained on it minus that of the others, in nats; mean over fractions",
+    ),
+    "out_accuracy": (pa.float64(), "share of the networks not trained on it that are right about it"),
+    "in_loss": (pa.float64(), "mean loss of networks trained on it, in nats"),
+    "out_loss": (pa.float64(), "mean loss of networks not trained on it, in nats"),
+    "membership": (pa.float64(), "mean log likelihood ratio of networks trained on it minus the others, in nats"),
+    "inconsistency": (pa.float64(), "one minus the C-score: share of networks not trained on it that are wrong"),
+    "confident_learning": (pa.float64(), "one minus the label quality of out-of-sample predictions, by cleanlab"),
+    "second_split": (
+        pa.float64(),
+        "epochs of the second training since it was forgotten for good; 0: it never was",
+    ),
+    "forgetting": (pa.float64(), "times it went from right to wrong between epochs; all epochs if never right"),
+    "first_learning": (pa.float64(), "first epoch from which on it is always right; epochs + 1 if it never is"),
+    "aum": (pa.float64(), "minus the mean over epochs of its logit less the largest other one"),
+    "cumulative_loss": (pa.float64(), "mean loss over epochs, in nats"),
+    "final_loss": (pa.float64(), "loss after the last epoch, in nats"),
+    "confidence": (pa.float64(), "one minus the probability of its label after the last epoch"),
+    "el2n": (pa.float64(), "length of softmax(logits) - onehot(label) after an early epoch"),
+    "grand": (pa.float64(), "length of the gradient of its loss after an early epoch"),
+    "vog": (pa.float64(), "variance over epochs of the gradient at its pixels, standardised within its class"),
+}
+
+SCORE_COLUMNS = {
+    "epoch": (pa.int32(), "whole epochs trained when the example was scored"),
+    "id": (pa.int64(), "permanent index of the example in its data set; test examples follow the training examples"),
+    "split": (pa.string(), "train or test: where the data set has the example"),
+    "label": (pa.int64(), "the class the network was trained on"),
+    "true_label": (pa.int64(), "the class in the data set"),
+    "corrupted": (pa.bool_(), "whether the label was replaced (by a random class it may be the true one again)"),
+    "score": (pa.float32(), "the estimator's score; of turn-over dropout: flipped_loss - own_loss, in nats"),
+    "own_loss": (pa.float32(), "cross-entropy of the example's own sub-network on it, in nats"),
+    "flipped_loss": (pa.float32(), "cross-entropy of the example's flipped sub-network on it, in nats"),
+    "own_prediction": (pa.int64(), "class predicted by the own sub-network"),
+    "flipped_prediction": (pa.int64(), "class predicted by the flipped sub-network"),
+    **ESTIMATES,
+}
+
+SUBSET_COLUMNS = {
+    "id": SCORE_COLUMNS["id"],
+    "split": SCORE_COLUMNS["split"],
+    "subset": (pa.string(), "easy, difficult or random, or a name of the user's"),
+    "label": (pa.int64(), "the class the network is trained on"),
+    "score": (pa.float64(), "mean memorization score over the score runs, in nats; empty if labels chose the subsets"),
+}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One row of metrics.parquet."""
+
+    epoch: int
+    split: str
+    subset: str
+    metric: str
+    value: float
+
+    def __post_init__(self) -> None:
+        if self.metric.split("/")[0] not in METRICS:
+            raise ValueError(f"metric {self.metric!r} is not documented in tables.METRICS")
+
+    @property
+    def key(self) -> str:
+        """Its name on a dashboard: train/own_accuracy, test/easy/full_accuracy."""
+        return "/".join([self.split, *([] if self.subset == "all" else [self.subset]), self.metric])
+
+
+def write_metrics(path: Path, rows: Sequence[Metric]) -> None:
+    """Write metrics.parquet, all or nothing."""
+    columns = {name: [getattr(row, name) for row in rows] for name in METRICS_COLUMNS}
+    _write(path, pd.DataFrame(columns), METRICS_COLUMNS)
+
+
+def write_scores(path: Path, table: pd.DataFrame) -> None:
+    """Write scores.parquet, all or nothing; its columns are those of `SCORE_COLUMNS` that the estimator has."""
+    _write(path, table, {name: column for name, column in SCORE_COLUMNS.items() if name in table})
+
+
+def write_subsets(path: Path, table: pd.DataFrame) -> None:
+    """Write subsets.parquet, all or nothing."""
+    _write(path, table, SUBSET_COLUMNS)
+
+
+def write_influences(run: Path, targets: np.ndarray, ids: np.ndarray, influence: np.ndarray) -> None:
+    """Write influences.npz, all or nothing: ids of test examples [t], of training examples [n], influences [t, n]."""
+    with replacing(run / "influences.npz") as temporary, temporary.open("wb") as file:
+        np.savez(file, targets=targets, ids=ids, influence=influence)
+
+
+def read_influences(run: Path) -> pd.DataFrame:
+    """Influences in nats; positive: training on it helped.  # index "id": training examples; columns: test examples"""
+    with np.load(run / "influences.npz", allow_pickle=False) as file:
+        index = pd.Index(file["ids"], name="id")
+        return pd.DataFrame(file["influence"].T, index=index, columns=pd.Index(file["targets"], name="target"))
+
+
+def read_metrics(run: Path) -> pd.DataFrame:
+    """Metrics of a finished run: epoch, split, subset, metric, value."""
+    return pd.read_parquet(run / "metrics.parquet")
+
+
+def read_subsets(run: Path) -> pd.DataFrame:
+    """The easy and difficult examples of a finished run: id, split, subset, label, score."""
+    return pd.read_parquet(run / "subsets.parquet")
+
+
+def read_scores(run: Path, epoch: int | None = None) -> pd.DataFrame:
+    """Scores of a finished run, index "id"; of the last epoch unless another scored one is named."""
+    table = pd.read_parquet(run / "scores.parquet")
+    table = table[table["epoch"] == (table["epoch"].max() if epoch is None else epoch)]
+    return table.drop(columns="epoch").set_index("id")
+
+
+def scores_by_epoch(run: Path) -> pd.DataFrame:
+    """Scores of a finished run after every scored epoch.  # index: id; a column for each epoch"""
+    table = pd.read_parquet(run / "scores.parquet", columns=["epoch", "id", "score"])
+    return table.pivot(index="id", columns="epoch", values="score")
+
+
+def _write(path: Path, table: pd.DataFrame, columns: dict[str, tuple[pa.DataType, str]]) -> None:
+    schema = pa.schema([pa.field(name, kind, metadata={"doc": doc}) for name, (kind, doc) in columns.items()])
+    with replacing(path) as temporary:
+        pq.write_table(pa.Table.from_pandas(table[list(columns)], schema=schema, preserve_index=False), temporary)

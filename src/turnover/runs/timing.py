@@ -1,0 +1,92 @@
+"""How long a run will take on this machine, from a few of its own steps."""
+
+import time
+from dataclasses import replace
+
+import torch
+
+from turnover.common.device import resolve
+from turnover.config.estimators import EnsembleEstimator, SecondSplitEstimator, TurnoverEstimator
+from turnover.config.options import GradientTracking, NoSubsets
+from turnover.config.run import RunConfig
+from turnover.core.examples import Examples
+from turnover.estimators import ensemble, second_split
+from turnover.estimators.networks import Design, at_once, train_block
+from turnover.runs.build import Parts, build
+from turnover.runs.gradient_tracking import sets
+from turnover.runs.pipeline import settled
+from turnover.runs.store.run import Run
+from turnover.training.accuracy import measure
+from turnover.training.loop import steps_per_epoch, train
+
+_STEPS = 4  # timed ones, after as many that warm up
+
+
+def seconds(config: RunConfig) -> float:
+    """Expected seconds of the whole run: its steps, and the evaluations after its epochs. Start-up is left out."""
+    device = resolve(config.device)
+    config = settled(Run(config), device)
+    if all(Run(parent).finished for parent in config.parents):
+        parts = build(config, device)
+    else:  # nobody knows yet which are the subsets, but how large they are
+        size = config.trained_size
+        config = config.model_copy(update={"subsets": NoSubsets(name="none")})
+        parts = build(config, device)
+        parts = replace(parts, train=parts.train.select(torch.arange(size, device=device)))
+    few = parts.train.select(torch.arange(min(len(parts.train), _STEPS * config.batch_size), device=device))
+    clock = time.perf_counter
+    ticks = []
+    for _ in train(
+        parts.model,
+        few,
+        parts.optimizer,
+        lambda epoch: 1e-6,  # a rate at which no loss overflows
+        epochs=2,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        precision=config.settled,
+    ):
+        ticks.append(clock())
+    step = (ticks[1] - ticks[0]) / steps_per_epoch(len(few), config.batch_size)
+    start = clock()
+    groups = {("train", "all"): few, ("test", "all"): few}
+    measure(parts.model, groups, fresh_masks=1, precision=config.settled)
+    evaluated = (clock() - start) / (2 * len(few))  # of one example
+    tracked = sum(len(examples) for examples in parts.groups.values())
+    passes = 1 + config.epochs // config.tracking.every
+    scored = len(parts.train)
+    if isinstance(config.estimator, TurnoverEstimator):
+        scored *= 1 + len(config.estimator.epochs)
+    if isinstance(config.estimator, EnsembleEstimator):
+        return _networks(config, parts, few)
+    steps = config.epochs * steps_per_epoch(len(parts.train), config.batch_size)
+    if isinstance(config.estimator, SecondSplitEstimator):
+        steps = second_split.steps(config, len(parts.train))
+    return steps * step + (passes * tracked + scored) * evaluated + _gradients(config, parts, few, passes)
+
+
+def _networks(config: RunConfig, parts: Parts, few: Examples) -> float:
+    """What an ensemble takes, from a block of its networks on a few examples; what they say afterwards is left out."""
+    planned = ensemble.planned(parts, config)
+    count = min(at_once(parts, config), len(planned.seeds))
+    block = Design(torch.ones(count, len(few), dtype=torch.bool), list(range(count)), torch.ones(count))
+    small = replace(parts, train=few)
+    times = []
+    for epochs in (1, 1, 1 + _STEPS):  # the first warms up, the second is what making the networks takes
+        start = time.perf_counter()
+        less = config.model_copy(update={"epochs": epochs})
+        train_block(small, less, block, list(range(count)), lambda steps: None)
+        times.append(time.perf_counter() - start)
+    one = max(0.0, times[2] - times[1]) / block.steps(_STEPS, config.batch_size)
+    return one * planned.steps(config.epochs, config.batch_size)
+
+
+def _gradients(config: RunConfig, parts: Parts, few: Examples, passes: int) -> float:
+    """What gradients of single examples take: of sets at the end of an epoch, and of its updates."""
+    if not isinstance(config.tracking, GradientTracking):
+        return 0.0
+    start = time.perf_counter()
+    sets(replace(parts, groups={("train", "all"): few}), config)
+    once = (time.perf_counter() - start) / len(few)  # for one example
+    tracked = sum(len(examples) for (split, _), examples in parts.groups.items() if split == "train")
+    return passes * (tracked + len(parts.train)) * once

@@ -1,0 +1,190 @@
+"""How well one score agrees with another, or finds wrong labels, and how well it could with a noisy estimate at best.
+
+As in `statistics`, each function that returns a statistic prepares one run's values once, so that a replicate costs no
+sorting. In a replicate a value drawn c times counts as c equal values. NaN has no rank and is refused.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from turnover.stats.claims import REPLICATES, bootstrap
+from turnover.stats.measures import Statistic
+
+Correlation = Callable[[np.ndarray, np.ndarray], Statistic]
+
+
+def pearson(a: np.ndarray, b: np.ndarray) -> Statistic:
+    """Pearson's correlation: covariance over the product of the standard deviations; 0 if one of them is 0.
+
+    Args:
+        a, b: numbers of the same examples.  # [n] each
+    """
+    _check(a, b)
+    a, b = a.astype(np.float64), b.astype(np.float64)
+
+    def statistic(counts: np.ndarray) -> float:
+        drawn = np.flatnonzero(counts)
+        share = counts[drawn] / counts.sum()
+        return _within(share @ (_standard(a[drawn], share) * _standard(b[drawn], share)))
+
+    return statistic
+
+
+def spearman(a: np.ndarray, b: np.ndarray) -> Statistic:
+    """Spearman's correlation: Pearson's of the ranks within the drawn sample; 0 if all drawn values of one are equal.
+
+    Equal values have the mean of their ranks.
+
+    Args:
+        a, b: numbers of the same examples.  # [n] each
+    """
+    _check(a, b)
+    _, place_a = np.unique(a, return_inverse=True)
+    _, place_b = np.unique(b, return_inverse=True)
+
+    def statistic(counts: np.ndarray) -> float:
+        times = counts.astype(np.float64)
+        rank_a, square_a = _ranks(place_a, times)
+        rank_b, square_b = _ranks(place_b, times)
+        if square_a == 0 or square_b == 0:
+            return 0.0
+        product = times @ (rank_a[place_a] * rank_b[place_b])
+        # one root, not two: the same order then gives 1 without rounding
+        return _within(product / math.sqrt(square_a * square_b))
+
+    return statistic
+
+
+def precision_at_wrong(values: np.ndarray, wrong: np.ndarray) -> Statistic:
+    """Share of wrong labels among the k highest values, k the number of wrong labels drawn; 0 if none was drawn.
+
+    Of the values equal to the k-th as many as still fit are taken at random; this is the expectation over that choice.
+
+    Args:
+        values: one of every example, high if its label is thought to be wrong.  # [n]
+        wrong: whether the label of an example is wrong.  # bool [n]
+    """
+    _check(values, wrong)
+    _, rank = np.unique(values, return_inverse=True)
+    place = rank.max(initial=0) - rank  # 0 for the highest value
+
+    def statistic(counts: np.ndarray) -> float:
+        found = counts * wrong
+        k = found.sum()
+        if k == 0:
+            return 0.0
+        of_value, hits = np.bincount(place, weights=counts), np.bincount(place, weights=found)
+        taken = np.cumsum(of_value)
+        last = np.searchsorted(taken, k)  # the k-th highest value
+        share = 1 - (taken[last] - k) / of_value[last]  # of its copies that are taken
+        return float((hits[:last].sum() + share * hits[last]) / k)
+
+    return statistic
+
+
+def split_half(first: np.ndarray, second: np.ndarray, correlation: Correlation = spearman) -> Statistic:
+    """Reliability of the mean of two estimates by the Spearman-Brown formula 2r / (1 + r), r their correlation.
+
+    The formula (Spearman, 1910; Brown, 1910) is that of Pearson's correlation, for halves with independent errors of
+    equal variance; for Spearman's it is an approximation. It is meant for positive r: it falls without bound towards
+    r = -1, where it is -inf.
+
+    Args:
+        first, second: estimates of the same examples, each from one half of the material.  # [n] each
+    """
+    agreement = correlation(first, second)
+
+    def statistic(counts: np.ndarray) -> float:
+        r = agreement(counts)
+        return 2 * r / (1 + r) if r > -1 else -math.inf
+
+    return statistic
+
+
+def reliability(first: np.ndarray, second: np.ndarray, correlation: Correlation = spearman) -> float:
+    """`split_half` of every example once."""
+    return split_half(first, second, correlation)(_once(len(first)))
+
+
+def ceiling(reliability: float) -> float:
+    """Highest correlation with an estimate of that reliability, that of a perfect score: √max(reliability, 0).
+
+    From the attenuation formula (Spearman, 1904): observed correlation = true one · √(product of both reliabilities),
+    with 1 for the true one and for the score's reliability. It is derived for Pearson's correlation; for Spearman's it
+    is an approximation.
+    """
+    return math.sqrt(max(reliability, 0.0))
+
+
+def tie_bound(values: np.ndarray) -> float:
+    """Highest Spearman correlation that a score without ties can have with these values: √(1 - Σ(t³ - t) / (n³ - n)).
+
+    t are the sizes of the groups of equal values; 1 if all differ, 0 if none does. Follows from the variance of ranks
+    with ties (Kendall, 1945): a score in the same order, with ties broken anyhow, reaches it.
+
+    Args:
+        values: at least two numbers, none of them NaN.  # [n]
+    """
+    n = len(values)
+    _, sizes = np.unique(values, return_counts=True)
+    t = sizes.astype(np.float64)
+    return math.sqrt(max(1 - float((t**3 - t).sum()) / (float(n) ** 3 - n), 0.0))
+
+
+def interval(runs: Sequence[Statistic], examples: int, replicates: int = REPLICATES) -> tuple[float, float, float]:
+    """The mean of a statistic over runs, and the ends of its 95 % percentile bootstrap interval over examples.
+
+    The same examples are drawn for every run. The interval says what other examples would give, not what other seeds
+    would: for those see `claims.measure`.
+    """
+    once = _once(examples)
+    low, high = np.percentile(bootstrap(runs, examples, replicates), [2.5, 97.5])
+    return float(np.mean([run(once) for run in runs])), float(low), float(high)
+
+
+def _once(examples: int) -> np.ndarray:
+    return np.ones(examples, dtype=np.int64)
+
+
+def _check(values: np.ndarray, others: np.ndarray) -> None:
+    if values.ndim != 1 or values.shape != others.shape:
+        raise ValueError(f"one number of every example on both sides is needed, not {values.shape} and {others.shape}")
+    if np.isnan(values).any() or np.isnan(others).any():
+        raise ValueError("NaN has no rank and no correlation")
+
+
+def _standard(values: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Minus the mean, over the standard deviation; all 0 if there is none.
+
+    Differences are taken and scaled first: they are 0 for equal values, which rounding of the mean does not ensure, and
+    the squares of small ones do not underflow.
+    """
+    values = values - values[:1]
+    largest = np.abs(values).max(initial=0.0)
+    if largest == 0:
+        return values
+    values /= largest
+    values -= share @ values
+    return values / np.sqrt(share @ (values * values))
+
+
+def _ranks(place: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, float]:
+    """Twice the rank minus its mean of every distinct value, and the sum of their squares over the drawn sample.
+
+    That is the number of drawn values below minus the number above: whole numbers, so that a variance of 0 is exact.
+
+    Args:
+        place: which of the sorted distinct values each example has.  # [n]
+        times: how often each example was drawn.  # [n]
+    """
+    drawn = np.bincount(place, weights=times)
+    up_to = np.cumsum(drawn)
+    ranks = 2 * up_to - drawn - up_to[-1:]
+    return ranks, float(drawn @ (ranks * ranks))
+
+
+def _within(r: float) -> float:
+    """Without the rounding that takes it past -1 or 1; what is not a number stays so."""
+    return float(np.clip(r, -1.0, 1.0))

@@ -1,0 +1,138 @@
+"""Claims of the paper: effect, 95 % interval and verdict, against thresholds fixed in conf/figure before the runs.
+
+Every measure is one number of one run. Its effect is the mean over n runs with different seeds, its interval Student's:
+mean ± t √(s²/n + v), with t of n - 1 degrees of freedom, s² the variance between seeds and, where the measure is a
+statistic of examples, v its variance under a bootstrap of the examples (the same examples for every seed, since the
+seeds share them). A bootstrap over three seeds would cover the truth about three times in four.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from scipy.special import stdtrit
+
+from turnover.common.seeding import numpy_generator
+from turnover.stats.measures import Statistic
+
+Verdict = Literal["reproduced", "not reproduced", "inconclusive"]
+
+REPLICATES = 1000
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One measure of a claim and what became of it."""
+
+    name: str
+    effect: float
+    interval: tuple[float, float] | None  # None: one seed says nothing about others
+    by_seed: tuple[float, ...]
+    side: Literal["above", "below"]
+    threshold: float | None  # None: reported, but no part of the verdict
+    verdict: Verdict | None
+    condition: bool = False  # whether it only says if the claim can be decided
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim with all its measures."""
+
+    id: str
+    text: str
+    verdict: Verdict
+    measures: tuple[Measured, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for json."""
+        return asdict(self)
+
+
+def bootstrap(runs: Sequence[Statistic], examples: int, replicates: int = REPLICATES) -> np.ndarray:
+    """Replicates of the mean of a statistic over runs, examples drawn with replacement.  # [replicates]"""
+    generator = numpy_generator(0, "bootstrap")
+    values = np.empty(replicates)
+    for replicate in range(replicates):
+        drawn = np.bincount(generator.integers(examples, size=examples), minlength=examples)
+        values[replicate] = np.mean([run(drawn) for run in runs])
+    return values
+
+
+def measure(
+    name: str,
+    runs: Sequence[Statistic],
+    examples: int,
+    *,
+    above: float | None = None,
+    below: float | None = None,
+    condition: bool = False,
+    replicates: int = REPLICATES,
+) -> Measured:
+    """A statistic of examples, of runs of several seeds, held against a threshold that it must lie above or below.
+
+    reproduced: the whole interval lies on the claimed side. not reproduced: the whole interval lies on the other side.
+    inconclusive: the interval holds the threshold, or there is one seed only, which has no interval.
+    """
+    once = np.ones(examples, dtype=np.int64)
+    by_seed = [float(run(once)) for run in runs]
+    variance = float(bootstrap(runs, examples, replicates).var(ddof=1)) if len(runs) > 1 else 0.0
+    return measure_seeds(name, by_seed, above=above, below=below, condition=condition, variance=variance)
+
+
+def measure_seeds(
+    name: str,
+    by_seed: Sequence[float],
+    *,
+    above: float | None = None,
+    below: float | None = None,
+    condition: bool = False,
+    variance: float = 0.0,
+) -> Measured:
+    """A number of each run, such as one of a curve, held against a threshold as in `measure`.
+
+    Args:
+        condition: the claim can only be decided if this measure lies on its side.
+        variance: of the mean, besides that between seeds.
+    """
+    n, mean = len(by_seed), float(np.mean(by_seed))
+    interval = None
+    if n > 1:
+        half = float(stdtrit(n - 1, 0.975)) * math.sqrt(np.var(by_seed, ddof=1) / n + variance)
+        interval = (mean - half, mean + half)
+    low, high = interval or (-math.inf, math.inf)
+    threshold = above if above is not None else below
+    verdict: Verdict | None = None
+    if threshold is not None:
+        claimed, contrary = low > threshold, high <= threshold
+        if above is None:
+            claimed, contrary = high < threshold, low >= threshold
+        verdict = "reproduced" if claimed else "not reproduced" if contrary else "inconclusive"
+    return Measured(
+        name,
+        effect=mean,
+        interval=interval,
+        by_seed=tuple(by_seed),
+        side="below" if above is None and below is not None else "above",
+        threshold=threshold,
+        verdict=verdict,
+        condition=condition,
+    )
+
+
+def decide(id: str, text: str, measures: Sequence[Measured]) -> Claim:
+    """A claim is reproduced if all its measures are, not reproduced if one of them is not, else inconclusive.
+
+    It is inconclusive too if a condition does not hold: then its measures do not tell what they are meant to.
+    """
+    conditions = [each.verdict for each in measures if each.condition]
+    verdicts = [each.verdict for each in measures if each.verdict is not None and not each.condition]
+    verdict: Verdict = "inconclusive"
+    if any(each != "reproduced" for each in conditions):
+        pass
+    elif "not reproduced" in verdicts:
+        verdict = "not reproduced"
+    elif verdicts and all(each == "reproduced" for each in verdicts):
+        verdict = "reproduced"
+    return Claim(id, text, verdict, tuple(measures))

@@ -1,0 +1,59 @@
+"""Loss and accuracy at the end of an epoch: of own, flipped and full networks, over any groups of examples."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from turnover.common.device import Precision
+from turnover.core.dropout import attached, is_attached
+from turnover.core.examples import Examples
+from turnover.core.subnetworks import BATCH, Subnetwork, evaluate, flipped, fresh, full, own
+
+Name = tuple[str, str]  # of a group: split ("train" or "test") and subset ("all", "easy", "difficult")
+
+
+def measure(
+    model: nn.Module,
+    groups: Mapping[Name, Examples],
+    *,
+    fresh_masks: int,
+    precision: Precision,
+    batch_size: int = BATCH,
+) -> dict[Name, dict[str, float]]:
+    """Mean loss (nats) and accuracy by group, then by metric, as named in `tables.METRICS`.
+
+    Without turn-over dropout only the full network is measured. With it, training examples are run through their own
+    and flipped sub-networks too, test examples through `fresh_masks` masks of ids that were never trained (unless masks
+    are shared, when none is), and ("train", "all") through its own sub-networks on a constant image.
+    """
+    masked = is_attached(model)
+    results: dict[Name, dict[str, Tensor]] = {}
+    for (split, subset), examples in groups.items():
+        wanted: dict[str, list[Subnetwork]] = {"full": [full]}
+        if masked and split == "train":
+            wanted = {"own": [own], "flipped": [flipped], "full": [full]}
+        elif masked and attached(model).rule.groups is None:  # shared masks are all trained, none is fresh
+            wanted = {"full": [full], "fresh": [fresh(k) for k in range(fresh_masks)]}
+        results[split, subset] = _means(model, examples, wanted, precision, batch_size)
+        if masked and (split, subset) == ("train", "all"):
+            probe: dict[str, list[Subnetwork]] = {"constant": [own]}
+            results[split, subset] |= _means(model, examples.on_constant_inputs(), probe, precision, batch_size)
+    return {group: {name: float(value) for name, value in values.items()} for group, values in results.items()}
+
+
+def _means(
+    model: nn.Module,
+    examples: Examples,
+    wanted: Mapping[str, list[Subnetwork]],
+    precision: Precision,
+    batch_size: int,
+) -> dict[str, Tensor]:
+    chosen = [one for networks in wanted.values() for one in networks]
+    outcomes = iter(evaluate(model, examples, chosen, batch_size=batch_size, precision=precision))
+    means = {}
+    for name, networks in wanted.items():
+        parts = [next(outcomes) for _ in networks]
+        means[f"{name}_loss"] = torch.stack([part.loss.double().mean() for part in parts]).mean()
+        means[f"{name}_accuracy"] = torch.stack([part.accuracy(examples.labels) for part in parts]).mean()
+    return means
