@@ -37,13 +37,14 @@ from contestants import (
 from tqdm import tqdm
 
 from turnover.common.device import describe
+from turnover.common.files import outputs_root, replacing, write_json
 from turnover.core.examples import Examples
 from turnover.core.masks import MaskRule
 from turnover.core.subnetworks import evaluate, flipped, own
 from turnover.gradients.sets import set_gradients
 from turnover.models.cvt import cvt
 from turnover.models.vgg import vgg11
-from turnover.runs.store.run import now, outputs_root, provenance, replacing, write_json
+from turnover.runs.store.provenance import now, provenance
 from turnover.training.stack import STACK
 
 COMMANDS = "commands, from their start to their end"

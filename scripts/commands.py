@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from turnover.runs.store.run import checkout
+from turnover.common.files import checkout
 
 REFUSED = 2  # the exit code of input that is not allowed
 

@@ -1,7 +1,7 @@
 """Make notebooks/*.ipynb anew from the scripts of the same names, without outputs."""
 
+from turnover.common.files import write_text
 from turnover.experiments.documentation.notebooks import scripts, text_of
-from turnover.runs.store.run import write_text
 
 
 def main() -> None:

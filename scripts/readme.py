@@ -6,8 +6,8 @@ python scripts/readme.py [--check]        # --check writes nothing; exit code 3 
 import argparse
 import sys
 
+from turnover.common.files import checkout, write_text
 from turnover.experiments.documentation.readme import filled
-from turnover.runs.store.run import checkout, write_text
 
 
 def main() -> int:

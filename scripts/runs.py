@@ -9,7 +9,7 @@ python scripts/runs.py gc --damaged --failed [--yes]
 import argparse
 import sys
 
-from turnover.common.values import clock, size
+from turnover.common.text import clock, size
 from turnover.runs.cli import leave
 from turnover.runs.store.housekeeping import REMOVABLE, Found, remove, runs
 

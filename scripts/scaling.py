@@ -18,10 +18,10 @@ from contestants import BATCH, UNITS, unit
 from tqdm import tqdm
 
 import turnover
+from turnover.common.files import outputs_root, replacing, write_json
 from turnover.core.examples import Examples
 from turnover.core.subnetworks import evaluate, flipped, own
 from turnover.models.mlp import mlp
-from turnover.runs.store.run import outputs_root, replacing, write_json
 from turnover.training.loop import train
 
 CPU = torch.device("cpu")

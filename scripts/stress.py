@@ -23,11 +23,11 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import yaml
 
+from turnover.common.files import checkout
 from turnover.config.compose import sweep
 from turnover.experiments.figures.make import FigureJob, make
 from turnover.runs.execute import execute
 from turnover.runs.store import housekeeping
-from turnover.runs.store.run import checkout
 
 SMALL = "dataset=digits scale=smoke logger=none device=cpu dataset.limit=300 model.hidden=[32] seed=0,1".split()
 KINDS = {

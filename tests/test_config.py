@@ -12,7 +12,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from pydantic import BaseModel
 
-from turnover.common.values import flatten
+from turnover.common.text import flatten
 from turnover.config import estimators as schema_of_estimators
 from turnover.config import options as schema_of_options
 from turnover.config import run as schema

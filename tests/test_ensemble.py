@@ -21,6 +21,7 @@ from torch import Tensor
 
 from turnover.common.seeding import stream
 from turnover.common.signals import Stopped
+from turnover.config.estimators import ESTIMATES
 from turnover.config.run import RunConfig
 from turnover.core.subnetworks import full_logits
 from turnover.data.augmentation import augmented
@@ -30,8 +31,9 @@ from turnover.estimators import networks as members
 from turnover.estimators.networks import Design, design
 from turnover.runs.build import Parts, build, make_model
 from turnover.runs.execute import execute
+from turnover.runs.several_networks import planned
 from turnover.runs.store.run import Run
-from turnover.runs.store.tables import ESTIMATES, SCORE_COLUMNS, read_metrics, read_scores
+from turnover.runs.store.tables import SCORE_COLUMNS, read_metrics, read_scores
 from turnover.training.loop import train
 from turnover.training.optimizers import build as build_optimizer
 from turnover.training.schedules import learning_rate
@@ -233,7 +235,7 @@ def test_networks_of_several_fractions(fractions: Path) -> None:
 def test_of_a_network_that_learns_nothing_by_heart_no_fraction_makes_memorization() -> None:
     """Networks are right the more often the more examples they have, on whatever example: that is no memorization."""
     config = small("estimator=c_score", "estimator.models=40")
-    ensemble_ = ensemble.planned(build(config, CPU), config)
+    ensemble_ = planned(build(config, CPU), config)
     n = ensemble_.included.shape[1]
     able = (torch.linspace(0, 1, 40).repeat(5)[:, None] < ensemble_.fraction[:, None]).expand(-1, n)
     found = members.Outcomes(torch.where(able, 3.0, -3.0), able, None)
@@ -246,13 +248,13 @@ def test_of_a_network_that_learns_nothing_by_heart_no_fraction_makes_memorizatio
 
 def test_membership_within_fractions() -> None:
     config = small("estimator=c_score", "estimator.models=30", "estimator.fractions=[0.4,0.6]", "dataset.limit=30")
-    planned = ensemble.planned(build(config, CPU), config)
-    confidence = torch.randn(60, 30, generator=torch.Generator().manual_seed(0)) + planned.included
+    networks = planned(build(config, CPU), config)
+    confidence = torch.randn(60, 30, generator=torch.Generator().manual_seed(0)) + networks.included
     found = members.Outcomes(confidence, confidence > 0, None)
-    columns = ensemble._columns(config, found, planned, torch.zeros(30, dtype=torch.int64))
+    columns = ensemble._columns(config, found, networks, torch.zeros(30, dtype=torch.int64))
     wanted = []
     for rows in (slice(0, 30), slice(30, 60)):
-        included = planned.included[rows].tolist()
+        included = networks.included[rows].tolist()
         ratios = oracles.log_likelihood_ratios(confidence[rows].tolist(), included)
         wanted.append(oracles.memorization(ratios.tolist(), included))
     close(pd.Series(columns["membership"].numpy()), np.mean(wanted, axis=0), 1e-6)
@@ -282,7 +284,7 @@ def test_examples_without_a_score_are_told_before_anything_is_trained(
     score: str, options: tuple[str, ...], enough: Callable[[int], bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = small("estimator=subsampling", *options, f"estimator.score={score}")
-    times = ensemble.planned(build(config, CPU), config).included.sum(0).tolist()
+    times = planned(build(config, CPU), config).included.sum(0).tolist()
     missing = sum(not enough(each) for each in times)
     assert missing > 0
     monkeypatch.setattr(ensemble, "outcomes", lambda *arguments: pytest.fail("trained"))
@@ -355,7 +357,7 @@ def test_stopped_by_hand_it_goes_on_after_the_last_block(
 def test_every_step_is_counted_once(monkeypatch: pytest.MonkeyPatch, halves: Path, tmp_path: Path) -> None:
     config = small(*HALVES)
     parts = build(config, CPU)
-    plan = ensemble.planned(parts, config)
+    plan = planned(parts, config)
     steps: list[int] = []
     for _ in range(2):  # trained, then found
         steps.clear()
@@ -380,7 +382,7 @@ def test_what_cannot_be_stacked_is_trained_by_the_loop(option: str, monkeypatch:
     config = small("estimator=subsampling", "estimator.models=2", "estimator.fractions=[0.5]", "epochs=2", option)
     parts = build(config, CPU)
     steps: list[int] = []
-    plan = ensemble.planned(parts, config)
+    plan = planned(parts, config)
     found = members._observed(parts, config, members.train_block(parts, config, plan, [0, 1], steps.append))
     assert steps == [1] * plan.steps(2, 32)
     for network in (0, 1):
@@ -460,7 +462,7 @@ def test_confident_learning() -> None:
 
 def plan(*overrides: str) -> Design:
     config = small(*overrides)
-    return ensemble.planned(build(config, CPU), config)
+    return planned(build(config, CPU), config)
 
 
 def test_no_two_networks_of_an_ensemble_or_of_two_seeds_are_alike() -> None:

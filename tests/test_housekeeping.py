@@ -17,8 +17,7 @@ from test_integrity import SMALL, same, stop_after
 
 from turnover.errors import RunFailed
 from turnover.runs.execute import execute
-from turnover.runs.store import checksums as integrity
-from turnover.runs.store import housekeeping
+from turnover.runs.store import checksums, housekeeping
 from turnover.runs.store.run import Run
 from turnover.runs.store.tables import read_scores
 
@@ -70,7 +69,7 @@ def test_a_run_that_is_finished_meanwhile_is_not_removed(monkeypatch: pytest.Mon
     execute(config)
     assert not housekeeping.remove(found)
     assert run.finished
-    assert not integrity.damaged(run.folder)
+    assert not checksums.damaged(run.folder)
 
 
 def test_who_waits_while_a_run_is_removed_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,8 +16,7 @@ from turnover.config.run import RunConfig
 from turnover.errors import RunFailed
 from turnover.runs import checkpoint, plan
 from turnover.runs.execute import execute
-from turnover.runs.store import checksums as integrity
-from turnover.runs.store import housekeeping
+from turnover.runs.store import checksums, housekeeping
 from turnover.runs.store.run import Run, require
 
 SMALL = ("dataset.limit=101", "model.hidden=[16]", "batch_size=25", "epochs=4", "corruption.count=30")
@@ -105,8 +104,8 @@ def test_a_checkpoint_that_cannot_be_read_is_damaged(whole: Path, monkeypatch: p
     run = stop_after(3, config, monkeypatch)
     path = run.folder / "checkpoint.pt"
     path.write_bytes(path.read_bytes()[:500])
-    rows = [(path.name, integrity.sha256(path)), ("checkpoint-before.pt", integrity.sha256(before(path)))]
-    (run.folder / "checksums.txt").write_text(integrity.table(rows))
+    rows = [(path.name, checksums.sha256(path)), ("checkpoint-before.pt", checksums.sha256(before(path)))]
+    (run.folder / "checksums.txt").write_text(checksums.table(rows))
     execute(config)
     assert "goes on after epoch 2 of 4" in (run.folder / "log.txt").read_text()
     same(run.folder, whole)
@@ -159,7 +158,7 @@ SEALS = ("checksums.txt", "DONE")
 
 def test_a_finished_run_has_checksums_that_sha256sum_reads() -> None:
     folder = execute(digits(*SMALL))
-    assert {name for name, _ in integrity.known(folder)} >= set(FILES)
+    assert {name for name, _ in checksums.known(folder)} >= set(FILES)
     assert not (folder / "checkpoint-before.pt").exists()
     done = subprocess.run(["sha256sum", "--strict", "-c", "checksums.txt"], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -175,7 +174,7 @@ def test_a_damaged_file_of_a_finished_run_is_named_and_the_run_made_again(
     before = {each: (folder / each).read_bytes() for each in ("metrics.parquet", "scores.parquet")}
     damage(folder / name, how)
     if (name, how) == ("DONE", "gone"):  # then it is not finished, and does its last step again
-        assert not integrity.damaged(execute(config))
+        assert not checksums.damaged(execute(config))
         return
     if name != "checkpoint.pt":
         remedy = rf"is damaged \({name}.*\): scripts/runs.py gc {folder.name} --damaged --yes, then "
@@ -228,9 +227,9 @@ def test_a_byte_of_the_seals_cannot_change_unseen(place: int) -> None:
             changed = bytearray(content)
             changed[place * (len(content) - 1) // 11] ^= 1 << bit
             (folder / name).write_bytes(changed)
-            assert integrity.damaged(folder), (name, bytes(changed))
+            assert checksums.damaged(folder), (name, bytes(changed))
         (folder / name).write_bytes(content)
-    assert not integrity.damaged(folder)
+    assert not checksums.damaged(folder)
 
 
 def test_a_disk_that_is_full_at_the_last_step(
@@ -241,7 +240,7 @@ def test_a_disk_that_is_full_at_the_last_step(
 
     def write(path: Path, text: str) -> None:
         if path.name == "checksums.txt" and (path.parent / "scores.parquet").exists():
-            monkeypatch.setattr("turnover.runs.store.run.write_json", fail)
+            monkeypatch.setattr("turnover.common.files.write_json", fail)
             fail()
         path.write_text(text)
 
@@ -249,7 +248,7 @@ def test_a_disk_that_is_full_at_the_last_step(
         raise full
 
     with monkeypatch.context() as patch:
-        patch.setattr("turnover.runs.store.run.write_text", write)
+        patch.setattr("turnover.common.files.write_text", write)
         with pytest.raises(OSError, match="No space left"):
             execute(configs[0])
     monkeypatch.setattr("turnover.runs.plan._planned", configs)
@@ -266,4 +265,4 @@ def test_no_text_of_checksums_is_too_strange(content: bytes) -> None:
 
     with tempfile.TemporaryDirectory() as name:
         (Path(name) / "checksums.txt").write_bytes(content)
-        assert isinstance(integrity.damaged(Path(name)), list)
+        assert isinstance(checksums.damaged(Path(name)), list)

@@ -5,15 +5,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from turnover.common import matmul as products
+from turnover.common import matmul
 from turnover.common.matmul import add_batched, batched, fast_products, linear, suits
 from turnover.models.mlp import mlp
 
 
 @pytest.fixture(autouse=True)
 def _wherever_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(products, "mkl_lags", lambda: True)
-    monkeypatch.setattr(products, "SMALL", 1 << 20)
+    monkeypatch.setattr(matmul, "mkl_lags", lambda: True)
+    monkeypatch.setattr(matmul, "SMALL", 1 << 20)
 
 
 SHAPES = [(256, 784, 64), (37, 501, 129), (1, 4096, 512), (1024, 1024, 1)]
@@ -70,7 +70,7 @@ def test_only_what_suits_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
         taken.append(tuple(weight.shape))
         return F.linear(x, weight, bias)
 
-    monkeypatch.setattr(products, "linear", remember)
+    monkeypatch.setattr(matmul, "linear", remember)
     large, small = nn.Linear(1024, 1024), nn.Linear(8, 8)
     with fast_products(torch.device("cpu")), torch.no_grad():
         large(torch.ones(2, 1024))

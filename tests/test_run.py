@@ -13,6 +13,8 @@ from crashes import crashes_that_change_nothing
 from digits import changed, digits
 
 import turnover
+from turnover.common.files import replacing
+from turnover.config.estimators import ESTIMATES
 from turnover.data.datasets import load
 from turnover.errors import RefusedInput, RunFailed
 from turnover.estimators.leakage import Swap, leakage
@@ -20,8 +22,8 @@ from turnover.models.mlp import mlp
 from turnover.runs import checkpoint, pipeline
 from turnover.runs.build import build
 from turnover.runs.execute import execute
-from turnover.runs.store.run import Run, replacing
-from turnover.runs.store.tables import ESTIMATES, METRICS, METRICS_COLUMNS, SCORE_COLUMNS, read_metrics, read_scores
+from turnover.runs.store.run import Run
+from turnover.runs.store.tables import METRICS, METRICS_COLUMNS, SCORE_COLUMNS, read_metrics, read_scores
 
 
 @pytest.fixture

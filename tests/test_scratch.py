@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from test_integrity import flip
 from test_stopping import config_of, signalled
 
-from turnover.common.scratch import keep, kept
+from turnover.common.files import keep, kept
 from turnover.common.signals import Stopped
 from turnover.errors import RunFailed
 from turnover.runs.execute import execute

@@ -23,12 +23,12 @@ from turnover.config.run import RunConfig
 from turnover.core.examples import Examples
 from turnover.data.augmentation import augmented
 from turnover.errors import RunFailed
-from turnover.estimators import second_split
 from turnover.estimators.second_split import halves, steps
 from turnover.runs.build import Parts, build
 from turnover.runs.dashboard.tracker import Tracker
 from turnover.runs.dashboard.wandb import Dashboard
 from turnover.runs.execute import execute
+from turnover.runs.several_networks import second_split_work
 from turnover.runs.store.run import Run
 from turnover.runs.store.tables import read_metrics, read_scores
 
@@ -189,13 +189,13 @@ def test_after_the_first_half_it_goes_on_and_so_does_the_progress_bar(
 
     told: list[int] = []
     folders = [tmp_path / name for name in ("whole", "stopped")]
-    second_split.work(parts, config, folders[0], tracker(), told.append, {})
+    second_split_work(parts, config, folders[0], tracker(), told.append, {})
     assert sum(told) == total
     with pytest.raises(Stop):
-        second_split.work(make(stop=1), config, folders[1], tracker(), lambda steps: None, {})
+        second_split_work(make(stop=1), config, folders[1], tracker(), lambda steps: None, {})
     assert [path.name for path in (folders[1] / "scratch").iterdir()] == ["half-0.npz"]
     told.clear()
-    second_split.work(make(stop=None), config, folders[1], tracker(), told.append, {})
+    second_split_work(make(stop=None), config, folders[1], tracker(), told.append, {})
     assert sum(told) == total
     assert made == [stream(config.seed, "member", number) for number in range(2)], "each network once"
     once, again = ((folder / "scores.parquet").read_bytes() for folder in folders)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from digits import digits
 
-from turnover.common import signals as stopping
+from turnover.common import signals
 from turnover.common.signals import Stopped, stoppable
 from turnover.config.compose import sweep
 from turnover.config.run import RunConfig
@@ -82,7 +82,7 @@ def test_stopped_at_any_step_a_run_goes_on_bit_for_bit(
     if (whole / "checkpoint.pt").exists():
         ours, theirs = (torch.load(each / "checkpoint.pt", weights_only=True) for each in (run.folder, whole))
         assert all(torch.equal(ours["model"][key], value) for key, value in theirs["model"].items())
-    assert not stopping.asked()
+    assert not signals.asked()
 
 
 def test_no_step_of_one_network_is_done_twice(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +134,7 @@ def test_who_ignores_sigterm_is_not_stopped_by_it() -> None:
     try:
         with stoppable():
             signal.raise_signal(signal.SIGTERM)
-            assert not stopping.asked()
+            assert not signals.asked()
         assert seen == [signal.SIGTERM]
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -146,14 +146,14 @@ def test_the_second_time_ctrl_c_interrupts_at_once() -> None:
     def press_twice() -> None:
         with stoppable():
             signal.raise_signal(signal.SIGINT)
-            after.append(stopping.asked())
+            after.append(signals.asked())
             signal.raise_signal(signal.SIGINT)
             after.append(True)
 
     with pytest.raises(KeyboardInterrupt):
         press_twice()
     assert after == [True]
-    assert not stopping.asked()
+    assert not signals.asked()
 
 
 def test_one_inside_another_is_one() -> None:
@@ -163,8 +163,8 @@ def test_one_inside_another_is_one() -> None:
         with stoppable():
             with stoppable():
                 signal.raise_signal(signal.SIGUSR2)
-            after.append(stopping.asked())  # the outer one delivers it
-            stopping.stop_if_asked()
+            after.append(signals.asked())  # the outer one delivers it
+            signals.stop_if_asked()
 
     with pytest.raises(Stopped):
         nested()
@@ -179,7 +179,7 @@ def test_in_a_thread_it_does_nothing() -> None:
     def work() -> None:
         try:
             with stoppable():
-                stopping.stop_if_asked()
+                signals.stop_if_asked()
         except BaseException as error:
             failed.append(error)
 

@@ -1,4 +1,4 @@
-"""The shape of the house: which room imports which, small documented modules, one list of pins, no private paths."""
+"""The shape of the house: which package imports which, small documented modules, one list of pins, no private paths."""
 
 import ast
 import importlib
@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -23,30 +24,20 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "turnover"
 MODULES = sorted(SOURCE.rglob("*.py"))
 
-# A room is a module or package of src/turnover. It imports only rooms above it.
-ROOMS = """
-    errors facts values numbers
-    options estimators config_checks config refusals
-    integrity manifest locking stopping seeding store scratch tables statistics dashboard tracking showing
-    products cores mask_kernel masks masked_relu masking untouched activation_modules layer_functions interception
-    attachment recomputation watched_pass verification_report reach looking verification compiled training_record
-    dropout device examples
-    data evaluation missing user_arrays user_data user_network
-    models training dynamics scores subsets
-    material choice parts gradient_tracking score_tables watching member_file members ensemble second_split
-    named_estimators own_data pipeline run
-    housekeeping
-    experiments claims agreement validation
-    estimate harmless cli plan audit
-    figures panels workspace results report documentation reproduction
+# The packages of src/turnover, and those of its wing `experiments`. One imports only those before it, and itself.
+PACKAGES = """
+    errors common config stats core checks data models gradients training estimators runs audit experiments
 """.split()
+WING = "results plots validation figures report reproduction documentation".split()
+# what only an extra installs, and no module before `runs` imports at its top; turnover.config composes by Hydra
+EXTRAS = "backpack cleanlab hydra jinja2 matplotlib omegaconf PIL scipy sklearn submitit torchvision vit_pytorch wandb"
 
 
 def name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def room(path: Path) -> str:
+def package(path: Path) -> str:
     return path.relative_to(SOURCE).parts[0].removesuffix(".py")
 
 
@@ -75,7 +66,7 @@ def imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
             yield from ((node.lineno, f"{module}.{alias.name}") for alias in node.names)
 
 
-# --- rooms ---
+# --- packages ---
 
 
 def test_the_import_reader_sees_what_it_should() -> None:
@@ -94,24 +85,54 @@ def function():
     assert [found for _, found in imports(ast.parse(code))] == ["a.b", "turnover.c.d", "..e", "f", "turnover.g"]
 
 
-def test_every_room_has_its_place() -> None:
-    rooms = {room(path) for path in MODULES} - {"__init__"}
-    assert rooms <= set(ROOMS)
-    assert len(ROOMS) == len(set(ROOMS))
+def test_the_top_level_can_be_read_at_a_glance() -> None:
+    entries = {path.name for path in SOURCE.iterdir() if path.name != "__pycache__"}
+    assert {name.removesuffix(".py") for name in entries - {"__init__.py", "py.typed"}} == set(PACKAGES)
+    assert len(entries) <= 16
+
+
+def place(parts: tuple[str, ...]) -> tuple[int, int]:
+    """Where a module is in the order of packages and, inside of `experiments`, in that of its parts."""
+    inside = parts[1:2] if parts[0] == "experiments" else ()
+    return PACKAGES.index(parts[0]), WING.index(inside[0]) if inside and inside[0] in WING else 0
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name)
-def test_a_room_imports_only_rooms_above_it(path: Path) -> None:
-    here = room(path)
+def test_a_module_imports_only_packages_before_its_own(path: Path) -> None:
+    here = path.relative_to(SOURCE).with_suffix("").parts
     for line, imported in imports(parsed(path)):
         where = f"{name(path)}:{line} imports {imported}"
         assert not imported.startswith("."), f"{where}: relative"
         parts = imported.split(".")
         if parts[0] != "turnover":
             continue
-        assert parts[1] in ROOMS, f"{where}: not a room"
-        assert here != "__init__", f"{where}: the package itself imports nothing before it is used"
-        assert ROOMS.index(parts[1]) <= ROOMS.index(here), f"{where}: {here} stands above {parts[1]}"
+        assert here != ("__init__",), f"{where}: the package itself imports nothing before it is used"
+        assert place(tuple(parts[1:])) <= place(here), f"{where}: {'/'.join(here)} is before it"
+
+
+def test_no_modules_import_each_other() -> None:
+    graph = {}
+    for path in MODULES:
+        known = {".".join(each.relative_to(SOURCE.parent).with_suffix("").parts) for each in MODULES}
+        both = {part for _, full in imports(parsed(path)) for part in (full, full.rpartition(".")[0])}
+        graph[".".join(path.relative_to(SOURCE.parent).with_suffix("").parts)] = both & known
+    TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+@pytest.mark.parametrize(
+    "path", [each for each in MODULES if package(each) in PACKAGES[: PACKAGES.index("runs")]], ids=name
+)
+def test_the_library_needs_no_extra(path: Path) -> None:
+    if name(path) in ("src/turnover/config/compose.py", "src/turnover/config/guard.py"):
+        return
+    tree = parsed(path)
+    at_the_top = [alias for node in tree.body if isinstance(node, ast.Import) for alias in (a.name for a in node.names)]
+    at_the_top += [node.module or "" for node in tree.body if isinstance(node, ast.ImportFrom)]
+    assert [each for each in at_the_top if each.split(".")[0] in EXTRAS.split()] == []
+
+
+def test_core_can_be_read_in_an_hour() -> None:
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in SOURCE.glob("core/*.py")) <= 1800
 
 
 def test_scripts_hold_no_science() -> None:
@@ -188,8 +209,10 @@ def test_importing_the_package_does_not_import_torch() -> None:
 
 
 def test_what_runs_before_a_cached_or_refused_run_does_not_import_torch() -> None:
-    rooms = "cli, config, experiments, plan, run, store"
-    assert in_a_new_process(f"import sys; from turnover import {rooms}; print('torch' in sys.modules)") == "False"
+    modules = ", ".join(
+        f"turnover.{each}" for each in ("config.compose", "runs.cli", "runs.plan", "runs.execute", "runs.store.run")
+    )
+    assert in_a_new_process(f"import sys, {modules}; print('torch' in sys.modules)") == "False"
 
 
 def test_the_python_api_needs_no_module_of_unix() -> None:

@@ -16,6 +16,7 @@ from test_integrity import stop_after
 from wandb_records import NONE, OFFLINE, offline_runs, set_up, small
 from wandb_server import Server, serving
 
+from turnover.common.files import checkout
 from turnover.errors import RefusedInput
 from turnover.runs.dashboard import figure as live
 from turnover.runs.dashboard import panels
@@ -23,7 +24,7 @@ from turnover.runs.dashboard import summary as showing
 from turnover.runs.dashboard.summary import HISTOGRAM, MOST_MEMORIZED, QUANTILES
 from turnover.runs.dashboard.wandb import Files, dashboard
 from turnover.runs.execute import execute
-from turnover.runs.store.run import Run, checkout
+from turnover.runs.store.run import Run
 from turnover.runs.store.tables import METRICS, read_metrics
 
 wandb = pytest.importorskip("wandb")

@@ -7,15 +7,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from turnover.checks.verify import verify
-    from turnover.core.dropout import attach, detach, flipped, own
+    from turnover.checks.verify import attach, verify
+    from turnover.core.dropout import detach, flipped, own
     from turnover.core.masks import mask
     from turnover.estimators.influence import influence
     from turnover.estimators.own_data import memorization
     from turnover.estimators.score import score
 
 _HOME = {
-    "attach": "turnover.core.dropout",
+    "attach": "turnover.checks.verify",
     "detach": "turnover.core.dropout",
     "own": "turnover.core.dropout",
     "flipped": "turnover.core.dropout",

@@ -13,15 +13,16 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from turnover.common.files import checkout
 from turnover.config.compose import sweep
 from turnover.config.run import RunConfig
 from turnover.errors import RefusedInput
-from turnover.experiments.figures.make import ClaimConfig, Drawn, FigureConfig, Threshold
 from turnover.experiments.plots import learning_curves as dynamics
 from turnover.experiments.plots.curves import curves
+from turnover.experiments.plots.figure import ClaimConfig, Drawn, FigureConfig, Threshold
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import style
-from turnover.runs.store.run import Run, checkout
+from turnover.runs.store.run import Run
 from turnover.runs.store.tables import Metric, write_metrics, write_subsets
 
 Key = tuple[str, str]  # split and subset

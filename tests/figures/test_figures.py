@@ -12,6 +12,7 @@ import yaml
 from looking import finish_and_look
 from PIL import Image
 
+from turnover.common.files import checkout
 from turnover.config.compose import sweep
 from turnover.config.datasets import FACTS
 from turnover.config.options import NoLogger
@@ -19,9 +20,10 @@ from turnover.config.parse import parse
 from turnover.config.run import RunConfig
 from turnover.errors import RefusedInput, RunFailed
 from turnover.experiments.figures import make as making
-from turnover.experiments.figures.make import FigureConfig, FigureJob, make
+from turnover.experiments.figures.make import FigureJob, make
+from turnover.experiments.plots.figure import FigureConfig
 from turnover.runs.execute import execute
-from turnover.runs.store.run import Run, checkout
+from turnover.runs.store.run import Run
 from turnover.runs.store.tables import read_metrics, read_scores
 
 CONF = checkout() / "conf"

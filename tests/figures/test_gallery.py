@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
 from turnover.experiments.figures.gallery import agreement, agreement_all, draw, extremes, literal, votes
-from turnover.experiments.figures.make import ClaimConfig, Drawn, FigureConfig, Threshold
+from turnover.experiments.plots.figure import ClaimConfig, Drawn, FigureConfig, Threshold
 from turnover.experiments.plots.notes import Source
 from turnover.runs.store.tables import read_scores, write_scores
 

@@ -21,7 +21,8 @@ from wandb_records import (
 )
 
 from turnover.experiments.figures import fig1
-from turnover.experiments.figures.make import Drawn, FigureConfig, FigureJob, make
+from turnover.experiments.figures.make import FigureJob, make
+from turnover.experiments.plots.figure import Drawn, FigureConfig
 from turnover.experiments.plots.notes import Notes, Source
 from turnover.runs.execute import execute
 from turnover.stats.claims import Claim, decide, measure_seeds

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
+from turnover.common.files import write_json
 from turnover.config.compose import sweep
 from turnover.config.run import RunConfig
 from turnover.errors import RefusedInput
@@ -19,10 +20,10 @@ from turnover.experiments.figures import early_stopping, leakage
 from turnover.experiments.figures.early_stopping import REST, SEEDS, TO_LAST, correlations, spearman
 from turnover.experiments.figures.fig9 import kept, rank, settled
 from turnover.experiments.figures.leakage import BASE, RULE, between_seeds, changes, choose
-from turnover.experiments.figures.make import FigureConfig
+from turnover.experiments.plots.figure import FigureConfig
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import style
-from turnover.runs.store.run import Run, write_json
+from turnover.runs.store.run import Run
 from turnover.runs.store.tables import METRICS, Metric, scores_by_epoch, write_metrics, write_scores
 
 # --- figure 9: when sub-networks settle ---

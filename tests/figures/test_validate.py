@@ -15,6 +15,7 @@ from PIL import Image
 from scipy.stats import spearmanr
 from wandb_records import NONE, OFFLINE, history, of_kind, records
 
+from turnover.common.files import checkout
 from turnover.config.compose import sweep
 from turnover.config.estimators import SubsamplingEstimator, TurnoverEstimator
 from turnover.config.options import NoLogger, WandbLogger
@@ -31,7 +32,7 @@ from turnover.experiments.validation.truth import known as truth_of
 from turnover.experiments.validation.truth import truth
 from turnover.runs.execute import execute
 from turnover.runs.store.members import Members
-from turnover.runs.store.run import Run, checkout
+from turnover.runs.store.run import Run
 from turnover.runs.store.tables import read_influences, read_scores
 
 PICTURES = ("agreement", "detection", "cost", "exposure")

@@ -16,7 +16,8 @@ from hydra.errors import HydraException
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from turnover.common import numbers
+from turnover.common.files import checkout
+from turnover.common.text import effect
 from turnover.errors import RunFailed
 from turnover.experiments.report import results, sections, sets
 from turnover.experiments.report.claims import claims, tally
@@ -24,7 +25,6 @@ from turnover.experiments.report.make import ReportJob, make
 from turnover.experiments.report.pictures import COLUMNS, figure, sheets
 from turnover.experiments.report.wording import MEASURES, measure
 from turnover.runs.execute import execute
-from turnover.runs.store.run import checkout
 from turnover.runs.store.tables import read_scores, scores_by_epoch
 
 REFERENCE = checkout() / "outputs" / "reference"
@@ -96,7 +96,7 @@ def test_marks_lie_as_the_numbers_do() -> None:
 
 
 @pytest.mark.parametrize(
-    ("effect", "interval", "told"),
+    ("value", "interval", "told"),
     [
         (0.97793, (0.97521, 0.98066), "0.9779 [0.9752, 0.9807]"),
         (7.643, (6.868, 8.418), "7.64 [6.87, 8.42]"),
@@ -111,9 +111,9 @@ def test_marks_lie_as_the_numbers_do() -> None:
     ],
 )
 def test_effects_have_the_decimals_of_their_interval(
-    effect: float, interval: tuple[float, float] | None, told: str
+    value: float, interval: tuple[float, float] | None, told: str
 ) -> None:
-    assert numbers.effect(effect, interval) == told
+    assert effect(value, interval) == told
 
 
 def test_the_report_and_the_readme_tell_the_same_numbers() -> None:

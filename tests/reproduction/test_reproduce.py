@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
+from turnover.common.files import write_json
 from turnover.errors import RunFailed
-from turnover.experiments.figures.make import NAMES
+from turnover.experiments.plots.figure import NAMES
 from turnover.experiments.reproduction import keep, record, work
 from turnover.experiments.reproduction.calling import call
 from turnover.experiments.reproduction.plan import Planned
 from turnover.experiments.reproduction.steps import Step
-from turnover.runs.store.run import provenance, write_json
+from turnover.runs.store.provenance import provenance
 
 FIG1 = Step("fig1", (), ("figure.py", "figure=fig1", "scale=smoke", "logger=none"))
 INFLUENCE = Step("influence", ("influence",), ("figure.py", "figure=influence", "scale=smoke"), ("logger=none",))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from turnover.experiments.figures.make import NAMES
+from turnover.experiments.plots.figure import NAMES
 from turnover.experiments.reproduction.plan import announce, left_seconds
 from turnover.experiments.reproduction.steps import Step, steps
 from turnover.runs import plan as planning

@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 from turnover.audit.folders import files_of, read_image
 from turnover.checks.arrays import one_column
 from turnover.checks.missing import refuse_missing, remove
-from turnover.common.values import size as amount
+from turnover.common.text import size as amount
 from turnover.errors import RefusedInput
 
 MOST_BYTES = 4_000_000_000  # of all inputs together, unpacked

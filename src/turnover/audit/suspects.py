@@ -10,11 +10,11 @@ from torch import nn
 
 from turnover.audit.collection import Collection
 from turnover.audit.options import AuditConfig
+from turnover.common.files import replacing
 from turnover.config.estimators import OneRunEstimator, score_of
 from turnover.errors import RefusedInput
 from turnover.estimators.own_data import memorization
 from turnover.models import build
-from turnover.runs.store.run import replacing
 
 _STEPS = 4  # of a training that is timed
 

@@ -9,10 +9,11 @@ from turnover.audit.options import AuditConfig
 from turnover.audit.page import page
 from turnover.audit.suspects import network, scored, seconds, suspects, write_csv
 from turnover.common.device import describe, resolve, settle
-from turnover.common.values import clock
+from turnover.common.files import checkout, outputs_root, write_text
+from turnover.common.text import clock
 from turnover.config.estimators import score_of
 from turnover.errors import RefusedInput
-from turnover.runs.store.run import checkout, commit, now, outputs_root, write_text
+from turnover.runs.store.provenance import commit, now
 
 log = logging.getLogger("turnover")
 

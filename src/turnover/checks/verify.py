@@ -6,7 +6,7 @@ leaves it as it was. The first pass under `own` does the same, once for each mod
 """
 
 import logging
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,16 +15,44 @@ from torch.nn.parameter import is_lazy
 from turnover.checks.look import examine
 from turnover.checks.report import Report
 from turnover.common.untouched import has_hooks
+from turnover.core import dropout
 from turnover.core.activation_modules import has_values
 from turnover.core.activations import Interception, TurnOverDropout
 from turnover.core.attachment import attached_to
-from turnover.core.masks import check_ids
+from turnover.core.masks import Balance, check_ids
 from turnover.errors import TurnOverError
 
 log = logging.getLogger("turnover")
 
+Net = TypeVar("Net", bound=nn.Module)
+
 _said: set[tuple[str, str]] = set()  # warnings, by network and kind: many may be trained alike
 _SHAPES = 8  # of inputs that are verified at most in one mode: sequences may have any length
+
+
+def attach(
+    model: Net,
+    p: float = 0.5,
+    seed: int = 0,
+    layers: list[str] | None = None,
+    groups: int | None = None,
+    balance: Balance = "bernoulli",
+) -> Net:
+    """Prepare `model` for turn-over dropout and return it. Outside `own` and `flipped` it computes what it did before.
+
+    Args:
+        model: any network whose input and output have the batch as first dimension.
+        p: share of the units that an example trains.
+        seed: of the masks.
+        layers: names of modules (as in `model.named_modules()`); activations that run inside them are masked.
+            None: every hidden activation. The last logits never are.
+        groups: examples share this many masks; None: a mask of its own for every example.
+        balance: "bernoulli", every unit by itself; "exact", exactly a share p of a layer's units.
+
+    Raises:
+        TurnOverError: a bad argument, a layer that does not exist, or turn-over dropout already attached.
+    """
+    return dropout.attach(model, p, seed, layers, groups, balance, look_once)
 
 
 def verify(model: nn.Module, x: Any, ids: Any) -> Report:
@@ -102,4 +130,4 @@ def batch_statistics(model: nn.Module) -> tuple[str, ...]:
 def _can_be_looked_at(module: nn.Module, tensors: list[Tensor]) -> bool:
     """Whether there are values to look at: not while PyTorch traces, transforms or has yet to make the weights."""
     parameters = list(module.parameters())
-    return not any(map(is_lazy, parameters)) and all(map(has_values, [*tensors, *parameters]))
+    return not any(map(is_lazy, parameters)) and has_values(*tensors, *parameters)

@@ -1,8 +1,6 @@
 """What the options of one run must agree on: every contradiction, told in a line."""
 
-from typing import TYPE_CHECKING
-
-from turnover.common.values import counted
+from turnover.common.text import counted
 from turnover.config.datasets import FACTS
 from turnover.config.estimators import (
     ConfidentLearningEstimator,
@@ -16,12 +14,10 @@ from turnover.config.estimators import (
     score_of,
 )
 from turnover.config.options import GradientTracking, LabelSubsets, NoSubsets, TurnoverConfig
-
-if TYPE_CHECKING:
-    from turnover.config.run import RunConfig, Training
+from turnover.config.run import RunConfig, Training
 
 
-def disagreements(config: "RunConfig") -> list[str]:
+def disagreements(config: RunConfig) -> list[str]:
     """Lines that name the field, its value, what is allowed and what to do; none if the run can be made."""
     wrong = [*_too_large(config), *_contradictions(config)]
     wrong += [line for parent in config.parents for line in _unfit(parent, config)]
@@ -34,7 +30,7 @@ def disagreements(config: "RunConfig") -> list[str]:
     return list(dict.fromkeys(wrong))
 
 
-def estimator_disagreements(config: "Training", trained: int) -> list[str]:
+def estimator_disagreements(config: Training, trained: int) -> list[str]:
     """The same for what the estimator needs of epochs and of so many examples that are trained on."""
     estimator, wrong = config.estimator, list[str]()
     at_most: list[Bound] = []
@@ -66,7 +62,7 @@ def _above(bounds: list[Bound]) -> list[str]:
     ]
 
 
-def _too_large(config: "RunConfig") -> list[str]:
+def _too_large(config: RunConfig) -> list[str]:
     name, facts = config.dataset.name, FACTS[config.dataset.name]
     at_most: list[Bound] = [
         ("dataset.limit", config.dataset.limit, facts.train, f"the {facts.train} training examples of {name}"),
@@ -84,7 +80,7 @@ def _too_large(config: "RunConfig") -> list[str]:
     return _above(at_most)
 
 
-def _subset_sizes(config: "RunConfig") -> list[tuple[int, int, str]]:
+def _subset_sizes(config: RunConfig) -> list[tuple[int, int, str]]:
     """Examples of one subset, how many there can be, and of what."""
     size, train = config.subset_size, config.train_size
     match config.subsets:
@@ -102,7 +98,7 @@ def _subset_sizes(config: "RunConfig") -> list[tuple[int, int, str]]:
             return []
 
 
-def _contradictions(config: "RunConfig") -> list[str]:
+def _contradictions(config: RunConfig) -> list[str]:
     wrong: list[str] = []
     estimator, masked = config.estimator, isinstance(config.turnover, TurnoverConfig)
     if isinstance(estimator, TurnoverEstimator) and not masked:
@@ -125,7 +121,7 @@ def _contradictions(config: "RunConfig") -> list[str]:
     return wrong
 
 
-def _unfit(parent: "RunConfig", child: "RunConfig") -> list[str]:
+def _unfit(parent: RunConfig, child: RunConfig) -> list[str]:
     """Why the scores of `parent` cannot choose among the examples of `child`."""
     wrong, ours, theirs = [], child.dataset, parent.dataset
     if isinstance(parent.estimator, NoEstimator):

@@ -14,11 +14,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from turnover.common.values import flatten
+from turnover.common.files import checkout
+from turnover.common.text import flatten
 from turnover.config.parse import parse
-from turnover.config.run import RunConfig
+from turnover.config.run import RunConfig, run_name
 from turnover.errors import RefusedInput
-from turnover.runs.store.run import Run, checkout
 
 
 def at_scale(values: DictConfig, *, _root_: DictConfig) -> Any:
@@ -109,7 +109,7 @@ def sweep(overrides: Sequence[str], config_name: str = "train") -> list[RunConfi
         configs = [resolved(compose(config_name, overrides=list(job))) for job in itertools.chain(*batches)]
     if not configs:
         raise RefusedInput(f"{' '.join(overrides)}: a sweep over no value, so there is nothing to do")
-    return list({Run(config).name: config for config in configs}.values())
+    return list({run_name(config): config for config in configs}.values())
 
 
 def varied(configs: Sequence[RunConfig]) -> list[dict[str, Any]]:

@@ -67,6 +67,29 @@ Estimator = Annotated[
 ]
 
 
+# What estimators besides turn-over dropout write; high: memorized, difficult or wrongly labelled
+ESTIMATES = {
+    "memorization": "share of networks right about it, trained on it minus not trained on it; mean over fractions",
+    "memorization_loss": "mean loss of networks not trained on it minus that of others, in nats; mean over fractions",
+    "out_accuracy": "share of the networks not trained on it that are right about it",
+    "in_loss": "mean loss of networks trained on it, in nats",
+    "out_loss": "mean loss of networks not trained on it, in nats",
+    "membership": "mean log likelihood ratio of networks trained on it minus the others, in nats",
+    "inconsistency": "one minus the C-score: share of networks not trained on it that are wrong",
+    "confident_learning": "one minus the label quality of out-of-sample predictions, by cleanlab",
+    "second_split": "epochs of the second training since it was forgotten for good; 0: it never was",
+    "forgetting": "times it went from right to wrong between epochs; all epochs if never right",
+    "first_learning": "first epoch from which on it is always right; epochs + 1 if it never is",
+    "aum": "minus the mean over epochs of its logit less the largest other one",
+    "cumulative_loss": "mean loss over epochs, in nats",
+    "final_loss": "loss after the last epoch, in nats",
+    "confidence": "one minus the probability of its label after the last epoch",
+    "el2n": "length of softmax(logits) - onehot(label) after an early epoch",
+    "grand": "length of the gradient of its loss after an early epoch",
+    "vog": "variance over epochs of the gradient at its pixels, standardised within its class",
+}
+
+
 def score_of(estimator: Estimator) -> str:
     """A name for what the column `score` of a run with this estimator holds."""
     return getattr(estimator, "score", None) or getattr(estimator, "scores", [estimator.name])[0]

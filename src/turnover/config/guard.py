@@ -18,8 +18,8 @@ from hydra._internal.utils import create_config_search_path
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from turnover.common.files import checkout, outputs_root
 from turnover.errors import RefusedInput
-from turnover.runs.store.run import checkout, outputs_root
 
 Field = tuple[str, ...]  # names from the root; a name may itself hold a dot
 

@@ -3,8 +3,8 @@
 import math
 from typing import Any, get_args
 
+from turnover.common.text import suggestion
 from turnover.config.estimators import OneRunScore
-from turnover.config.parse import suggestion
 from turnover.errors import RefusedInput
 
 _EARLY = 0.1  # share of the epochs after which el2n and grand are measured

@@ -3,14 +3,16 @@
 Names the field, the value, what is allowed, and what a misspelt name may have meant.
 """
 
-import difflib
+import copy
 from functools import cache
 from typing import Any, TypeVar, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from turnover.common.text import suggestion
+from turnover.config.checks import disagreements
 from turnover.config.options import Group
-from turnover.config.run import RunConfig
+from turnover.config.run import LATER, RunConfig
 from turnover.errors import RefusedInput
 
 Schema = TypeVar("Schema", bound=BaseModel)
@@ -19,10 +21,49 @@ Schema = TypeVar("Schema", bound=BaseModel)
 def parse(schema: type[Schema], values: dict[str, Any]) -> Schema:
     """`values` as a `schema`, or RefusedInput that lists every wrong field, its value and what is allowed."""
     try:
-        return schema.model_validate(values)
+        parsed = schema.model_validate(values)
     except ValidationError as error:
         lines = [_explain(schema, item) for item in error.errors(include_url=False)]
         raise RefusedInput("\n".join(lines)) from None
+    if isinstance(parsed, RunConfig):
+        refuse_contradictions(parsed)
+    return parsed
+
+
+def refuse_contradictions(config: RunConfig) -> None:
+    """Refuse a run, or one that it needs, whose options do not agree.
+
+    Raises:
+        RefusedInput: a line for every contradiction.
+    """
+    for parent in config.parents:
+        refuse_contradictions(parent)
+    if wrong := disagreements(config):
+        raise RefusedInput("\n".join(wrong))
+
+
+# of one choice of their group
+_LATER_OF = {"estimator.targets": "turnover", "subsets.random_of": "scores", "logger.checkpoints": "wandb"}
+
+
+def recorded(values: dict[str, Any]) -> RunConfig:
+    """The run whose config.yaml says this, perhaps before some options were there.
+
+    Raises:
+        ValueError: no such run is allowed by the code as it is.
+    """
+    values = copy.deepcopy(values)
+    for field, neutral in LATER.items():
+        group, _, name = field.partition(".")
+        if not name:
+            values.setdefault(group, neutral)
+        elif field not in _LATER_OF or values[group]["name"] == _LATER_OF[field]:
+            values[group].setdefault(name, neutral)
+    if isinstance(values["subsets"].get("runs"), list):
+        values["subsets"]["runs"] = [recorded(each) for each in values["subsets"]["runs"]]
+    config = RunConfig.model_validate(values)
+    refuse_contradictions(config)
+    return config
 
 
 def _explain(schema: type[BaseModel], item: Any) -> str:
@@ -77,9 +118,3 @@ def _nearest(schema: type[BaseModel], field: str) -> str:
     if field in fields(schema):
         return f"it belongs to another option of {field.split('.')[0]!r}"
     return suggestion(field, fields(schema))
-
-
-def suggestion(word: str, allowed: list[str]) -> str:
-    """What the writer of `word` may have meant, else all that is allowed."""
-    close = difflib.get_close_matches(word, allowed, n=3)
-    return f"did you mean {' or '.join(close)}?" if close else f"allowed: {', '.join(allowed)}"

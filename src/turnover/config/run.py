@@ -1,17 +1,15 @@
 """One run, typed, and the identity that its science gives it."""
 
-import copy
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from turnover.common.values import counted
-from turnover.config.checks import disagreements
+from turnover.common.text import counted
 from turnover.config.datasets import FACTS
-from turnover.config.estimators import Estimator
+from turnover.config.estimators import Estimator, NoEstimator
 from turnover.config.options import (
     AccuracyTracking,
     CorruptionConfig,
@@ -103,12 +101,6 @@ class RunConfig(Training):
             return self.train_size + (self.test_size if self.dataset.include_test else 0)
         return self.train_size - size if only.startswith("without_") else size
 
-    @model_validator(mode="after")
-    def _parts_agree(self) -> Self:
-        if wrong := disagreements(self):
-            raise ValueError("\n".join(wrong))
-        return self
-
     @property
     def parents(self) -> list["RunConfig"]:
         """The runs whose results this one needs."""
@@ -143,28 +135,6 @@ LATER = {
     "subsets.random_of": "others",
     "logger.checkpoints": "reference",
 }
-# of one choice of their group
-_LATER_OF = {"estimator.targets": "turnover", "subsets.random_of": "scores", "logger.checkpoints": "wandb"}
-
-
-def recorded(values: dict[str, Any]) -> RunConfig:
-    """The run whose config.yaml says this, perhaps before some options were there.
-
-    Raises:
-        pydantic.ValidationError: no such run is allowed by the code as it is.
-    """
-    values = copy.deepcopy(values)
-    for field, neutral in LATER.items():
-        group, _, name = field.partition(".")
-        if not name:
-            values.setdefault(group, neutral)
-        elif field not in _LATER_OF or values[group]["name"] == _LATER_OF[field]:
-            values[group].setdefault(name, neutral)
-    if isinstance(values["subsets"].get("runs"), list):
-        values["subsets"]["runs"] = [recorded(each) for each in values["subsets"]["runs"]]
-    return RunConfig.model_validate(values)
-
-
 STAGE_VERSION = 2  # raise by hand when the same science would give other numbers than before
 
 
@@ -172,3 +142,9 @@ def identity(config: RunConfig, stage: int | None = None) -> str:
     """Ten hexadecimal digits that name the run: a hash of its science and of a stage version, by default the code's."""
     text = json.dumps({"stage": stage or STAGE_VERSION, "science": config.science()}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def run_name(config: RunConfig, stage: int | None = None) -> str:
+    """The name of the run, and of its folder: what it is, the data, the network and its identity."""
+    entry = "train" if isinstance(config.estimator, NoEstimator) else "score"
+    return f"{entry}-{config.dataset.name}-{config.model.name}-{identity(config, stage)}"

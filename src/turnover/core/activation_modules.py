@@ -79,10 +79,12 @@ def is_one_activation(module: nn.Module, args: Any, kwargs: Any, *, named: bool)
     return elementwise and not _is_torchs(module) and first is not calls[0][0]
 
 
-def has_values(value: Any) -> bool:
-    """Whether there is something to look at; not while PyTorch pretends, or transforms functions."""
-    return not isinstance(value, FakeTensor) and not (
-        isinstance(value, Tensor) and torch._C._functorch.is_functorch_wrapped_tensor(value)
+def has_values(*values: Any) -> bool:
+    """Whether there is something to look at; not while PyTorch compiles, pretends, or transforms functions."""
+    return not torch.compiler.is_compiling() and not any(
+        isinstance(each, FakeTensor)
+        or (isinstance(each, Tensor) and torch._C._functorch.is_functorch_wrapped_tensor(each))
+        for each in values
     )
 
 

@@ -29,13 +29,15 @@ from turnover.core.layer_functions import (
 from turnover.core.masks import MaskRule
 from turnover.errors import TurnOverError
 
+# is called before a forward pass under masks, with the network and its inputs
+Look = Callable[["TurnOverDropout", nn.Module, Any, Any], None]
+
 
 class TurnOverDropout:
     """What `attach` leaves on a network: the rule of its masks, and where a forward pass is at the moment."""
 
-    def __init__(self, rule: MaskRule, network: str) -> None:
-        self.rule = rule
-        self.network = network
+    def __init__(self, rule: MaskRule, network: str, look: Look) -> None:
+        self.rule, self.network, self.look = rule, network, look
         self.handles: list[RemovableHandle] = []
         self.whole: dict[str, bool] = {}  # by name of a module: whether all that it computes is one activation
         self.layers: list[str] | None = None  # names of the modules whose activations are masked; None: all
@@ -153,7 +155,7 @@ class TurnOverDropout:
 
     def enter_module(self, name: str, named: bool, module: nn.Module, args: Any, kwargs: Any) -> None:
         """Hook before a module that may be an activation as a whole; `named`: in `layers`."""
-        if self.running and not self.within and name not in self.whole and _shown(args):
+        if self.running and not self.within and name not in self.whole and has_values(*args):
             with self.at(self.place() | {"running": False}):
                 self.whole[name] = is_one_activation(module, args, kwargs, named=named)
         if self.running and (self.within or self.whole.get(name)):
@@ -179,7 +181,6 @@ class TurnOverDropout:
             and args[0].dim() > 1
             and args[0].requires_grad
             and torch.is_grad_enabled()
-            and not torch.compiler.is_compiling()
             and has_values(args[0])
         )
 
@@ -234,10 +235,6 @@ class TurnOverDropout:
         if self.looking and x.untyped_storage().data_ptr() in self.spoiled:
             return True
         return any(x is one() for one in self.stale)
-
-
-def _shown(args: Any) -> bool:
-    return not torch.compiler.is_compiling() and all(map(has_values, args))
 
 
 class Interception(TorchFunctionMode):

@@ -1,6 +1,5 @@
 """Compiled networks: what torch.compile hides from turn-over dropout is found by running the network itself once."""
 
-from turnover.checks.verify import look_once
 from turnover.core.activations import Interception, TurnOverDropout
 from turnover.errors import TurnOverError
 
@@ -15,7 +14,7 @@ def refuse_hidden_activations(state: TurnOverDropout) -> None:
     (network, args, kwargs), seen, whole = state.compiled, state.layer, dict(state.whole)
     state.compiled = None  # holds tensors of the graph, which cannot be copied
     with Interception(state):
-        look_once(state, network, args, kwargs)
+        state.look(state, network, args, kwargs)
     if any(is_one and not whole.get(name) for name, is_one in state.whole.items()):
         raise TurnOverError(
             f"{state.network} has modules that are activations of their own, and compiling began before they were "

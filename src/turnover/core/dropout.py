@@ -15,9 +15,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from turnover.checks.verify import look_once
 from turnover.core.activation_modules import candidates, has_values
-from turnover.core.activations import Interception, TurnOverDropout
+from turnover.core.activations import Interception, Look, TurnOverDropout
 from turnover.core.attachment import ATTRIBUTE, attached_to
 from turnover.core.branches import Branch
 from turnover.core.compiled import refuse_hidden_activations
@@ -30,23 +29,12 @@ Net = TypeVar("Net", bound=nn.Module)
 
 
 def attach(
-    model: Net,
-    p: float = 0.5,
-    seed: int = 0,
-    layers: list[str] | None = None,
-    groups: int | None = None,
-    balance: Balance = "bernoulli",
+    model: Net, p: float, seed: int, layers: list[str] | None, groups: int | None, balance: Balance, look: Look
 ) -> Net:
-    """Prepare `model` for turn-over dropout and return it. Outside `own` and `flipped` it computes what it did before.
+    """Prepare `model` for turn-over dropout and return it: the work of `turnover.attach`, whose arguments these are.
 
     Args:
-        model: any network whose input and output have the batch as first dimension.
-        p: share of the units that an example trains.
-        seed: of the masks.
-        layers: names of modules (as in `model.named_modules()`); activations that run inside them are masked.
-            None: every hidden activation. The last logits never are.
-        groups: examples share this many masks; None: a mask of its own for every example.
-        balance: "bernoulli", every unit by itself; "exact", exactly a share p of a layer's units.
+        look: is called before every forward pass under masks, with the turn-over dropout, the network and its inputs.
 
     Raises:
         TurnOverError: a bad argument, a layer that does not exist, or turn-over dropout already attached.
@@ -69,10 +57,10 @@ def attach(
             raise TurnOverError(f"layers: {name!r} is a list of modules and never runs itself; name them: {inside}")
     if layers is not None and not layers:
         raise TurnOverError("layers = []: name at least one module, or None for every hidden activation")
-    state = TurnOverDropout(MaskRule(p, seed, groups, balance), type(model).__name__)
+    state = TurnOverDropout(MaskRule(p, seed, groups, balance), type(model).__name__, look)
     state.layers, state.record = layers, TrainingRecord()
     # a layer's own hooks run inside the root's: the root's are registered first and last
-    state.handles.append(model.register_forward_pre_hook(partial(look_once, state), with_kwargs=True))
+    state.handles.append(model.register_forward_pre_hook(partial(look, state), with_kwargs=True))
     state.handles.append(model.register_forward_pre_hook(state.enter_network, with_kwargs=True))
     for name, module in candidates(model, layers).items():
         hook = partial(state.enter_module, name, name in (layers or []))

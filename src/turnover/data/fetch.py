@@ -16,10 +16,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from filelock import FileLock, Timeout
 
+from turnover.common.files import checkout
 from turnover.data.archives import Files
 from turnover.data.sources import COLLECTIONS, Collection
 from turnover.errors import RefusedInput, RunFailed
-from turnover.runs.store.run import checkout
 
 log = logging.getLogger("turnover")
 

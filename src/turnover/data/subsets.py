@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from turnover.common.seeding import numpy_generator
-from turnover.common.values import counted
+from turnover.common.text import counted
 from turnover.errors import RefusedInput
 
 NAMES = ("easy", "difficult", "random")

@@ -1,8 +1,7 @@
-"""The work of a run whose estimator trains many networks: their outcomes, and the scores that follow from them."""
+"""Scores that follow from the outcomes of many networks, each trained on a part of the examples."""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -10,75 +9,25 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from turnover.config.estimators import (
-    ConfidentLearningEstimator,
-    EnsembleEstimator,
     LeaveOneOutEstimator,
     SubsamplingEstimator,
 )
-from turnover.config.run import RunConfig, Training
+from turnover.config.run import Training
 from turnover.errors import RunFailed
 from turnover.estimators.confident_learning import confident_learning
 from turnover.estimators.consistency import inconsistency
 from turnover.estimators.membership import log_likelihood_ratios, membership
-from turnover.estimators.networks import Design, Outcomes, design, outcomes
+from turnover.estimators.networks import Design, Outcomes, outcomes
 from turnover.estimators.subsampling import memorization, with_and_without
 from turnover.estimators.task import Material
-from turnover.runs.build import Parts
-from turnover.runs.dashboard.tracker import Tracker
-from turnover.runs.score_tables import from_columns, known
-from turnover.runs.store.members import Members, write_members
-from turnover.runs.store.run import SCRATCH
-from turnover.runs.store.tables import write_scores
 
 _TO_FIT = 3  # networks trained on an example, and as many that are not, for its two densities
-
-
-def planned(parts: Parts, config: RunConfig) -> Design:
-    """The networks that the run will train."""
-    split = known(parts)
-    return design(config, parts.train, split.labels != split.true_labels)
-
-
-def work(
-    parts: Parts,
-    config: RunConfig,
-    folder: Path,
-    tracker: Tracker,
-    on_step: Callable[[int], object],
-    record: dict[str, Any],
-) -> None:
-    """Train the networks, going on after the last finished block, and write members.npz and scores.parquet.
-
-    Raises:
-        RunFailed: some examples would have no score, which is told before any network is trained.
-    """
-    ensemble = planned(parts, config)
-    found, columns = estimates(parts, config, ensemble, folder / SCRATCH, on_step)
-    n = len(parts.train)
-    train, test = found.right[:, :n], found.right[:, n:]
-    with_it, without = with_and_without(train, ensemble.included)
-    accuracy = {"in_accuracy": float(with_it.nanmean()), "out_accuracy": float(without.nanmean())}
-    tracker.log(config.epochs, "train", accuracy)
-    if test.numel():
-        tracker.log(config.epochs, "test", {"full_accuracy": float(test.double().mean())})
-    estimator = config.estimator
-    assert isinstance(estimator, EnsembleEstimator)
-    score = getattr(estimator, "score", "memorization")
-    if isinstance(estimator, ConfidentLearningEstimator):
-        score = "confident_learning"
-    table = from_columns(parts, config, columns, score)
-    if isinstance(estimator, LeaveOneOutEstimator):  # only these have a score
-        table = table[(~ensemble.included).any(0).numpy()]
-    write_members(folder, _kept(parts, ensemble, found))
-    write_scores(folder / "scores.parquet", table)
-    record["networks"] = len(ensemble.seeds)
-    record["examples_trained"] = int(ensemble.included.sum()) * config.epochs
 
 
 def estimates(
     parts: Material, config: Training, ensemble: Design, folder: Path, on_step: Callable[[int], object]
 ) -> tuple[Outcomes, dict[str, Tensor]]:
-    """What the networks say, and the estimates that follow, by their names in `tables.ESTIMATES`.  # [examples] each
+    """What the networks say, and the estimates that follow, by their names in `ESTIMATES`.  # [examples] each
 
     Finished blocks of networks are kept in `folder`, and not trained again.
 
@@ -138,7 +87,7 @@ def _membership(confidence: Tensor, included: Tensor) -> Tensor:
 
 
 def _columns(config: Training, found: Outcomes, ensemble: Design, labels: Tensor) -> dict[str, Tensor]:
-    """The estimates that these networks allow, by their names in `tables.ESTIMATES`.  # [examples] each"""
+    """The estimates that these networks allow, by their names in `ESTIMATES`.  # [examples] each"""
     included = ensemble.included
     n = included.shape[1]
     right, confidence = found.right[:, :n], found.confidence[:, :n]
@@ -160,17 +109,3 @@ def _columns(config: Training, found: Outcomes, ensemble: Design, labels: Tensor
     if not isinstance(config.estimator, LeaveOneOutEstimator):
         columns["inconsistency"] = inconsistency(right, included, ensemble.fraction)
     return columns
-
-
-def _kept(parts: Parts, ensemble: Design, found: Outcomes) -> Members:
-    test, n = parts.groups.get(("test", "all")), len(parts.train)
-    return Members(
-        ids=parts.train.ids.cpu().numpy(),
-        test_ids=(test.ids if test is not None else parts.train.ids[:0]).cpu().numpy(),
-        included=ensemble.included,
-        fraction=ensemble.fraction,
-        confidence=found.confidence[:, :n],
-        right=found.right[:, :n],
-        test_confidence=found.confidence[:, n:],
-        test_right=found.right[:, n:],
-    )

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from turnover.common.scratch import keep, kept
+from turnover.common.files import keep, kept
 from turnover.common.seeding import numpy_generator, stream
 from turnover.config.estimators import (
     ConfidentLearningEstimator,

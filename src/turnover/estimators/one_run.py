@@ -4,6 +4,7 @@ Losses, margins and hits are those of the pass that trains, so most scores cost 
 and the same network (el2n, grand, vog) takes passes of its own after an epoch.
 """
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from turnover.common.scratch import keep, kept
+from turnover.common.files import keep, kept
 from turnover.config.estimators import OneRunEstimator
 from turnover.config.run import Training
 from turnover.core.subnetworks import full_logits
@@ -25,7 +26,6 @@ from turnover.estimators.grand import grand
 from turnover.estimators.learning_time import first_learning_epoch
 from turnover.estimators.task import Material
 from turnover.estimators.vog import GradientVariance
-from turnover.runs.store.run import cannot_go_on
 from turnover.training.loop import Epoch
 
 
@@ -74,7 +74,7 @@ class Watch:
         """Go on after a checkpoint of `epoch`.
 
         Raises:
-            RunFailed: what was noted of an epoch is lost.
+            FileNotFoundError: what was noted of an epoch is lost.
         """
         for number in range(1, epoch + 1):
             self._noted(self._path(number))
@@ -85,11 +85,11 @@ class Watch:
     def _noted(self, path: Path) -> dict[str, Tensor]:
         found = kept(path)
         if found is None:
-            raise cannot_go_on(path, path.parent.parent.name)
+            raise FileNotFoundError(errno.ENOENT, "missing or damaged", str(path))
         return found
 
     def columns(self) -> dict[str, Tensor]:
-        """The scores asked for, after the last epoch, by their names in `tables.ESTIMATES`.  # [examples] each"""
+        """The scores asked for, after the last epoch, by their names in `ESTIMATES`.  # [examples] each"""
         epochs = range(1, self.config.epochs + 1)
         files = [self._noted(self._path(number)) for number in epochs]
         losses, margins, correct = (

@@ -14,9 +14,11 @@ from tqdm.auto import tqdm
 
 from turnover.checks.inputs import refuse_unsuited, user_examples
 from turnover.checks.own_network import new_network, refuse_shared, taken_by
+from turnover.checks.verify import attach
 from turnover.common.device import Precision, resolve, settle
 from turnover.config.checks import estimator_disagreements
 from turnover.config.estimators import (
+    ESTIMATES,
     EnsembleEstimator,
     OneRunEstimator,
     SecondSplitEstimator,
@@ -26,7 +28,6 @@ from turnover.config.estimators import (
 from turnover.config.named import by_name
 from turnover.config.parse import parse
 from turnover.config.run import Training
-from turnover.core.dropout import attach
 from turnover.core.examples import Examples
 from turnover.errors import RefusedInput
 from turnover.estimators import ensemble, second_split
@@ -36,7 +37,6 @@ from turnover.estimators.networks import design
 from turnover.estimators.one_run import Watch
 from turnover.estimators.score import score_examples
 from turnover.estimators.task import Material
-from turnover.runs.store.tables import SCORE_COLUMNS
 from turnover.training.loop import Observer, steps_per_epoch, train
 from turnover.training.optimizers import build as build_optimizer
 from turnover.training.predictions import Predictions
@@ -93,7 +93,7 @@ def memorization(
     Returns:
         A row for every example, index "id": score, label, and what the score is made of. Of turn-over dropout: score,
         own_loss, flipped_loss (means over seeds), own_prediction, flipped_prediction (most frequent), label. Of the
-        others: score, the estimates by their names in `turnover.runs.store.tables.ESTIMATES`, label.
+        others: score, the estimates by their names in `turnover.config.estimators.ESTIMATES`, label.
         `attrs["seeds"]` holds the seeds, `attrs["estimator"]` the name of the score, with `precision="auto"`
         `attrs["precision"]` what it was, and with turn-over dropout `attrs["leakage"]` the verdict with own and flipped
         accuracy of the seed whose masks tell most.
@@ -180,7 +180,8 @@ def _table(
             _train(material, config, on_step, [*observers, watch], watch)
             columns = watch.columns()
     values: dict[str, Tensor] = {"score": columns[score_of(estimator)], **columns}
-    table = pd.DataFrame({name: values[name].double().cpu().numpy() for name in SCORE_COLUMNS if name in values})
+    names = [name for name in ("score", *ESTIMATES) if name in values]
+    table = pd.DataFrame({name: values[name].double().cpu().numpy() for name in names})
     table["label"] = material.train.labels.cpu().numpy()
     return table.set_index(pd.Index(material.train.ids.cpu().numpy(), name="id"))
 

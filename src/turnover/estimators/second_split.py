@@ -1,28 +1,22 @@
-"""The work of `estimator=second_split`: train on one half, then on the other, and watch the first being forgotten.
+"""`estimator=second_split`: train on one half, then on the other, and watch the first being forgotten.
 
 Both halves are the first once, so that every example has a score.
 """
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from turnover.common.scratch import keep, kept
+from turnover.common.files import keep, kept
 from turnover.common.seeding import numpy_generator, stream
 from turnover.config.estimators import SecondSplitEstimator
-from turnover.config.run import RunConfig, Training
+from turnover.config.run import Training
 from turnover.core.subnetworks import evaluate
 from turnover.data.augmentation import augmented
 from turnover.estimators.second_split_score import second_split_forgetting
 from turnover.estimators.task import Material
-from turnover.runs.build import Parts
-from turnover.runs.dashboard.tracker import Tracker
-from turnover.runs.score_tables import from_columns
-from turnover.runs.store.run import SCRATCH
-from turnover.runs.store.tables import write_scores
 from turnover.training.loop import steps_per_epoch, train
 from turnover.training.optimizers import build as build_optimizer
 from turnover.training.schedules import learning_rate
@@ -44,22 +38,6 @@ def _steps(config: Training, first: int, examples: int) -> int:
     assert isinstance(config.estimator, SecondSplitEstimator)
     after = config.estimator.epochs * steps_per_epoch(examples - first, config.batch_size)
     return config.epochs * steps_per_epoch(first, config.batch_size) + after
-
-
-def work(
-    parts: Parts,
-    config: RunConfig,
-    folder: Path,
-    tracker: Tracker,
-    on_step: Callable[[int], object],
-    record: dict[str, Any],
-) -> None:
-    """Train twice, going on after the first time if that is done, and write scores.parquet."""
-    score, learnt = scores(parts, config, folder / SCRATCH, on_step)
-    tracker.log(config.epochs, "train", {"in_accuracy": float(learnt.double().mean())})
-    write_scores(folder / "scores.parquet", from_columns(parts, config, {"second_split": score}, "second_split"))
-    assert isinstance(config.estimator, SecondSplitEstimator)
-    record["examples_trained"] = (config.epochs + config.estimator.epochs) * len(parts.train)
 
 
 def scores(parts: Material, config: Training, folder: Path, on_step: Callable[[int], object]) -> tuple[Tensor, Tensor]:

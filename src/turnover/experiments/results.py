@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from turnover.common.files import checkout
 from turnover.errors import RunFailed
-from turnover.runs.store.run import checkout
 
 Values = dict[str, Any]  # the json that stands beside a picture
 

@@ -8,11 +8,11 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from turnover.checks.verify import attach
 from turnover.common.seeding import numpy_generator, seeded
 from turnover.config.datasets import FACTS
 from turnover.config.options import LabelSubsets, TurnoverConfig
 from turnover.config.run import RunConfig, ScoreSubsets
-from turnover.core.dropout import attach
 from turnover.core.examples import Examples
 from turnover.data.datasets import Dataset, Split, balanced_subset, load
 from turnover.errors import RefusedInput

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from turnover.runs.store import checksums as integrity
-from turnover.runs.store.run import replacing, write_text
+from turnover.common.files import replacing, write_text
+from turnover.runs.store import checksums
 from turnover.runs.store.tables import Metric
 from turnover.training.loop import Partial
 
@@ -48,12 +48,12 @@ def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progres
     }
     with replacing(path) as temporary:
         torch.save(state, temporary)
-        rows = [(path.name, integrity.sha256(temporary))]
+        rows = [(path.name, checksums.sha256(temporary))]
         if path.exists() and _is_known(path):
             # until the new one is in its place the old one goes by this name, then by the other
-            rows += [(name, integrity.sha256(path)) for name in (path.name, _before(path).name)]
+            rows += [(name, checksums.sha256(path)) for name in (path.name, _before(path).name)]
             _link(path, _before(path))
-        write_text(path.parent / integrity.NAME, integrity.table(rows))
+        write_text(path.parent / checksums.NAME, checksums.table(rows))
 
 
 def load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress | None:
@@ -88,8 +88,8 @@ def forget_earlier(path: Path) -> None:
 
 def _is_known(path: Path) -> bool:
     """Whether a checkpoint is what was written: by its checksum, or if that is lost by those within the file."""
-    digests = {digest for name, digest in integrity.known(path.parent) if name == path.name}
-    return integrity.sha256(path) in digests if digests else _is_whole(path)
+    digests = {digest for name, digest in checksums.known(path.parent) if name == path.name}
+    return checksums.sha256(path) in digests if digests else _is_whole(path)
 
 
 def _is_whole(path: Path) -> bool:

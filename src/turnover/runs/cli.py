@@ -14,10 +14,11 @@ from contextlib import contextmanager
 from traceback import walk_tb
 from typing import Any, NoReturn
 
+from turnover.common.files import outputs_root
+from turnover.common.text import suggestion
 from turnover.config import guard as harmless
-from turnover.config.parse import fields, suggestion
+from turnover.config.parse import fields
 from turnover.errors import RefusedInput, RunFailed, TurnOverError
-from turnover.runs.store.run import outputs_root
 
 _UNREAD = 141  # what a shell reports of a command that a closed pipe has ended
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)

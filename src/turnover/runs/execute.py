@@ -8,9 +8,11 @@ from pathlib import Path
 
 import yaml
 
+from turnover.common.files import write_text
 from turnover.common.signals import stoppable
 from turnover.config.run import STAGE_VERSION, RunConfig
-from turnover.runs.store.run import Run, provenance, require, write_text
+from turnover.runs.store.provenance import provenance
+from turnover.runs.store.run import Run, require
 
 log = logging.getLogger("turnover")
 

@@ -1,49 +1,33 @@
 """The work of a run: data, network and turn-over dropout from the config; then train, track, score, write tables."""
 
 import logging
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
 from turnover.checks.inputs import refuse_unsuited
-from turnover.common import signals as stopping
+from turnover.common import signals
 from turnover.common.device import describe, peak_memory, settle
 from turnover.config.estimators import (
     EnsembleEstimator,
-    OneRunEstimator,
     SecondSplitEstimator,
     TurnoverEstimator,
-    score_of,
 )
 from turnover.config.run import RunConfig
-from turnover.data.augmentation import augmented
-from turnover.data.datasets import balanced_subset
-from turnover.estimators import ensemble, second_split
-from turnover.estimators.influence import influence
+from turnover.estimators import second_split
 from turnover.estimators.leakage import judge
-from turnover.estimators.one_run import Watch
 from turnover.estimators.own_data import training_sizes
-from turnover.estimators.score import score_examples
-from turnover.gradients.updates import Updates
-from turnover.runs import checkpoint, gradient_tracking
 from turnover.runs.build import Parts, build
 from turnover.runs.dashboard.summary import opened, show
 from turnover.runs.dashboard.tracker import Tracker
-from turnover.runs.dashboard.wandb import Dashboard
-from turnover.runs.score_tables import from_columns, known, stored
-from turnover.runs.store import checksums as integrity
-from turnover.runs.store.run import SCRATCH, Run, cannot_go_on, refuse_other_precision
-from turnover.runs.store.tables import read_scores, write_influences, write_metrics, write_scores, write_subsets
-from turnover.training.accuracy import measure
-from turnover.training.loop import Epoch, Partial, StoppedInEpoch, steps_per_epoch, train
-from turnover.training.schedules import learning_rate
+from turnover.runs.one_network import one_network, progress
+from turnover.runs.score_tables import known
+from turnover.runs.several_networks import ensemble_work, planned, second_split_work
+from turnover.runs.store.run import Run, refuse_other_precision
+from turnover.runs.store.tables import read_scores, write_metrics, write_subsets
 
 log = logging.getLogger("turnover")
 
@@ -75,12 +59,12 @@ def work(run: Run, config: RunConfig, device: torch.device, record: dict[str, An
     with opened(run) as live:
         tracker = Tracker(live, [])
         if isinstance(config.estimator, EnsembleEstimator):
-            steps = ensemble.planned(parts, config).steps(config.epochs, config.batch_size)
-            with _progress(steps, 0, run.name) as bar:
-                ensemble.work(parts, config, folder, tracker, _stopping(bar), record)
+            steps = planned(parts, config).steps(config.epochs, config.batch_size)
+            with progress(steps, 0, run.name) as bar:
+                ensemble_work(parts, config, folder, tracker, _stopping(bar), record)
         elif isinstance(config.estimator, SecondSplitEstimator):
-            with _progress(second_split.steps(config, len(parts.train)), 0, run.name) as bar:
-                second_split.work(parts, config, folder, tracker, _stopping(bar), record)
+            with progress(second_split.steps(config, len(parts.train)), 0, run.name) as bar:
+                second_split_work(parts, config, folder, tracker, _stopping(bar), record)
         else:
             tracker = one_network(parts, config, run, live, record)
         write_metrics(folder / "metrics.parquet", tracker.rows)
@@ -90,115 +74,14 @@ def work(run: Run, config: RunConfig, device: torch.device, record: dict[str, An
     record["peak_memory"] = peak_memory(device)
 
 
-def one_network(parts: Parts, config: RunConfig, run: Run, live: Dashboard, record: dict[str, Any]) -> Tracker:
-    """Train the network of the run, epoch by epoch with a checkpoint after each, and score the examples if asked to."""
-    folder, estimator = run.folder, config.estimator
-    restored = checkpoint.load(folder / "checkpoint.pt", parts.model, parts.optimizer)
-    first = restored.epoch + 1 if restored else 1
-    partial = restored.partial if restored else None
-    if restored:
-        middle = f", in the middle of the next ({len(partial.losses)} examples)" if partial else ""
-        log.info("%s goes on after epoch %d of %d%s", run.name, restored.epoch, config.epochs, middle)
-    scored_epochs: list[int] = []
-    if isinstance(estimator, TurnoverEstimator):
-        scored_epochs = sorted({*estimator.epochs, config.epochs})
-    tables = restored.tables if restored else {}
-    _refuse_damaged(run, tables)
-    steps = steps_per_epoch(len(parts.train), config.batch_size)
-    updates = gradient_tracking.updates(parts, config)
-    watch = Watch(parts, config, folder / SCRATCH) if isinstance(estimator, OneRunEstimator) else None
-    observers = [observer for observer in (updates, watch) if observer is not None]
-    tracker = Tracker(live, restored.metrics if restored else [])
-    done = (first - 1) * steps + (steps_per_epoch(len(partial.losses), config.batch_size) if partial else 0)
+def _stopping(bar: "tqdm[Any]") -> Callable[[int], None]:
+    """Moves the bar; stops if that is asked for, where only networks that are not finished are lost."""
 
-    def save(epoch: int, partial: Partial | None = None) -> None:
-        states = [observer.state() for observer in observers] if partial else []
-        progress = checkpoint.Progress(epoch, tracker.rows, partial, states, tables)
-        checkpoint.save(folder / "checkpoint.pt", parts.model, parts.optimizer, progress)
+    def on_step(steps: int) -> None:
+        bar.update(steps)
+        signals.stop_if_asked()
 
-    with _progress(config.epochs * steps, done, run.name) as bar, _saved_when_stopped(save):
-        if not restored:
-            track(parts, config, tracker, epoch=0)
-        elif watch is not None:
-            watch.resume(restored.epoch)
-        if restored and partial:
-            for observer, state in zip(observers, restored.observers, strict=True):
-                observer.load(state)
-        for epoch in train(
-            parts.model,
-            augmented(parts.train, config.augmentation),
-            parts.optimizer,
-            lambda epoch: learning_rate(config.schedule, config.optimizer.lr, epoch, config.epochs),
-            epochs=config.epochs,
-            batch_size=config.batch_size,
-            seed=config.seed,
-            first_epoch=first,
-            partial=partial,
-            plain_epochs=getattr(config.turnover, "plain_epochs", 0),
-            precision=config.settled,
-            on_step=bar.update,
-            observers=observers,
-            stop=stopping.asked,
-        ):
-            log_epoch(parts, tracker, epoch)
-            if updates is not None:
-                log_updates(updates, tracker, epoch.number)
-            if watch is not None:
-                watch.after(epoch)
-            if epoch.number % config.tracking.every == 0 or epoch.number == config.epochs:
-                track(parts, config, tracker, epoch.number)
-            if epoch.number in scored_epochs:
-                path = _scores_path(folder, epoch.number)
-                write_scores(path, scores(parts, config, epoch.number))
-                tables[path.relative_to(folder).as_posix()] = integrity.sha256(path)
-            save(epoch.number)
-            if epoch.number < config.epochs:
-                stopping.stop_if_asked()
-    checkpoint.forget_earlier(folder / "checkpoint.pt")
-    record["examples_trained"] = config.epochs * len(parts.train)
-    if scored_epochs:
-        _refuse_damaged(run, tables)
-        every = [pd.read_parquet(_scores_path(folder, epoch)) for epoch in scored_epochs]
-        write_scores(folder / "scores.parquet", pd.concat(every, ignore_index=True))
-    if isinstance(estimator, TurnoverEstimator) and estimator.targets:
-        write_influences(folder, *influences(parts, config, estimator.targets))
-    if watch is not None:
-        table = from_columns(parts, config, watch.columns(), score_of(estimator))
-        write_scores(folder / "scores.parquet", table)
-    return tracker
-
-
-def track(parts: Parts, config: RunConfig, tracker: Tracker, epoch: int) -> None:
-    """Evaluate the network on every tracked group of examples and log what was measured."""
-    measured = measure(parts.model, parts.groups, fresh_masks=config.tracking.fresh_masks, precision=config.settled)
-    for name, values in gradient_tracking.sets(parts, config).items():
-        measured[name] |= values
-    for (split, subset), values in measured.items():
-        tracker.log(epoch, split, values, subset)
-        numbers = "  ".join(f"{name} {value:.4f}" for name, value in values.items())
-        log.debug("epoch %d of %d, %s, %s: %s", epoch, config.epochs, split, subset, numbers)
-
-
-def log_updates(observer: Updates, tracker: Tracker, epoch: int) -> None:
-    """What the observer has measured of the updates of the epoch, if it was to."""
-    for subset, values in observer.means().items():
-        tracker.log(epoch, "train", values, subset)
-
-
-def log_epoch(parts: Parts, tracker: Tracker, epoch: Epoch) -> None:
-    """What the training pass itself has measured, over all examples and over the subsets it trained on."""
-    tracker.log(epoch.number, "train", {"lr": epoch.lr})
-    everything = torch.arange(len(epoch.losses), device=epoch.losses.device)
-    for subset, index in {"all": everything, **parts.trained_subsets}.items():
-        values = {"loss": float(epoch.losses[index].double().mean())}
-        values["accuracy"] = float(epoch.correct[index].double().mean())
-        tracker.log(epoch.number, "train", values, subset)
-
-
-def scores(parts: Parts, config: RunConfig, epoch: int) -> pd.DataFrame:
-    """The score table of all training examples after `epoch`, with the columns of `tables.SCORE_COLUMNS`."""
-    # in float32 whatever the training: low precision would blur the small losses of easy examples
-    return stored(score_examples(parts.model, parts.train), parts, config, epoch)
+    return on_step
 
 
 def verdict(parts: Parts, table: pd.DataFrame) -> dict[str, Any]:
@@ -206,48 +89,3 @@ def verdict(parts: Parts, table: pd.DataFrame) -> dict[str, Any]:
     found = judge(parts.model, parts.train, table)
     log.log(logging.DEBUG if found.verdict == "none" else logging.WARNING, found.message())
     return found.as_dict()
-
-
-def influences(parts: Parts, config: RunConfig, targets: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Ids of some test examples [t], ids of all training examples [n], and the influence of these on those [t, n]."""
-    test = parts.groups["test", "all"]
-    some = balanced_subset(test.labels, targets, config.dataset.seed, "targets")
-    chosen = test.select(torch.from_numpy(some).to(test.device))
-    inputs, labels, _ = chosen.batch(torch.arange(targets, device=test.device))
-    found = influence(parts.model, inputs, labels, parts.train.ids)
-    return chosen.ids.cpu().numpy(), parts.train.ids.cpu().numpy(), found.float().cpu().numpy()
-
-
-def _scores_path(folder: Path, epoch: int) -> Path:
-    # one file for each scored epoch, written before that epoch's checkpoint, so that a killed run finds them all
-    return folder / "scored" / f"epoch-{epoch:05d}.parquet"
-
-
-def _refuse_damaged(run: Run, tables: dict[str, str]) -> None:
-    for name in integrity.differing(run.folder, tables.items()):
-        raise cannot_go_on(run.folder / name, run.name)
-
-
-@contextmanager
-def _saved_when_stopped(save: Callable[[int, Partial], None]) -> Iterator[None]:
-    try:
-        yield
-    except StoppedInEpoch as stopped:
-        save(stopped.partial.epoch - 1, stopped.partial)
-        raise
-
-
-def _stopping(bar: "tqdm[Any]") -> Callable[[int], None]:
-    """Moves the bar; stops if that is asked for, where only networks that are not finished are lost."""
-
-    def on_step(steps: int) -> None:
-        bar.update(steps)
-        stopping.stop_if_asked()
-
-    return on_step
-
-
-def _progress(total: int, done: int, name: str) -> "tqdm[Any]":
-    # in a log file a line now and then, on a terminal a live bar
-    interval = 0.2 if sys.stderr.isatty() else 30.0
-    return tqdm(total=total, initial=done, desc=name, unit="step", mininterval=interval, smoothing=0.05)

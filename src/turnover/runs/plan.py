@@ -13,7 +13,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from tqdm.auto import tqdm
 
-from turnover.common.values import clock
+from turnover.common.text import clock
 from turnover.config.compose import sweep, varied
 from turnover.config.run import RunConfig
 from turnover.runs.cli import leave

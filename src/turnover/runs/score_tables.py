@@ -22,7 +22,7 @@ def from_columns(parts: Parts, config: RunConfig, columns: dict[str, Tensor], sc
     """The score table of the training examples, from estimates of each of them, one of which is the score.
 
     Args:
-        columns: estimates by their names in `tables.ESTIMATES`.  # [examples] each
+        columns: estimates by their names in `config.estimators.ESTIMATES`.  # [examples] each
         score: the name of the one that is the score.
     """
     index = pd.Index(parts.train.ids.cpu().numpy(), name="id")

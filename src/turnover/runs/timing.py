@@ -10,11 +10,12 @@ from turnover.config.estimators import EnsembleEstimator, SecondSplitEstimator, 
 from turnover.config.options import GradientTracking, NoSubsets
 from turnover.config.run import RunConfig
 from turnover.core.examples import Examples
-from turnover.estimators import ensemble, second_split
+from turnover.estimators import second_split
 from turnover.estimators.networks import Design, at_once, train_block
 from turnover.runs.build import Parts, build
 from turnover.runs.gradient_tracking import sets
 from turnover.runs.pipeline import settled
+from turnover.runs.several_networks import planned as planned_networks
 from turnover.runs.store.run import Run
 from turnover.training.accuracy import measure
 from turnover.training.loop import steps_per_epoch, train
@@ -67,7 +68,7 @@ def seconds(config: RunConfig) -> float:
 
 def _networks(config: RunConfig, parts: Parts, few: Examples) -> float:
     """What an ensemble takes, from a block of its networks on a few examples; what they say afterwards is left out."""
-    planned = ensemble.planned(parts, config)
+    planned = planned_networks(parts, config)
     count = min(at_once(parts, config), len(planned.seeds))
     block = Design(torch.ones(count, len(few), dtype=torch.bool), list(range(count)), torch.ones(count))
     small = replace(parts, train=few)

@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
-from scipy.special import stdtrit
 
 from turnover.common.seeding import numpy_generator
 from turnover.stats.measures import Statistic
@@ -96,6 +95,8 @@ def measure_seeds(
         condition: the claim can only be decided if this measure lies on its side.
         variance: of the mean, besides that between seeds.
     """
+    from scipy.special import stdtrit  # an extra, which the rest of the library does without
+
     n, mean = len(by_seed), float(np.mean(by_seed))
     interval = None
     if n > 1:

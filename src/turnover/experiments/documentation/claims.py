@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from turnover.common.numbers import effect
+from turnover.common.text import effect
 from turnover.experiments.documentation.reference import of_figure, results
 from turnover.experiments.report.claims import claimed
 from turnover.experiments.report.wording import measure

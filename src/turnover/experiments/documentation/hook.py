@@ -5,9 +5,9 @@ from typing import Any
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
+from turnover.common.files import checkout
 from turnover.experiments.documentation.pages import filled
 from turnover.experiments.results import SCALES, reference
-from turnover.runs.store.run import checkout
 
 _OPTIONAL = {"Scale": "scale.md"}  # shown once they are written
 

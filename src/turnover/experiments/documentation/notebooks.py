@@ -5,7 +5,7 @@ from pathlib import Path
 import jupytext
 import nbformat
 
-from turnover.runs.store.run import checkout
+from turnover.common.files import checkout
 
 
 def scripts() -> list[Path]:

@@ -9,13 +9,13 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from pydantic import BaseModel
 
+from turnover.common.files import checkout
 from turnover.config.options import Group
 from turnover.config.run import NOT_SCIENCE, RunConfig
 from turnover.experiments.documentation.claims import markdown_table
 from turnover.experiments.documentation.fields import field_types, meanings
 from turnover.experiments.figures.make import FigureJob  # with it come the resolvers of conf/
 from turnover.experiments.validation.make import ValidateJob
-from turnover.runs.store.run import checkout
 
 SCALES = ("smoke", "laptop", "paper")
 

@@ -2,8 +2,8 @@
 
 import ast
 
+from turnover.common.files import checkout
 from turnover.errors import RunFailed
-from turnover.runs.store.run import checkout
 
 
 def source(place: str) -> str:

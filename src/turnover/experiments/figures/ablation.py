@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from turnover.config.options import TurnoverConfig
 from turnover.config.run import RunConfig
-from turnover.experiments.figures.make import Drawn, FigureConfig
+from turnover.experiments.plots.figure import Drawn, FigureConfig
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import COLOURS, panel
 from turnover.experiments.validation.estimates import turnover_forms

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from turnover.config.estimators import SubsamplingEstimator
 from turnover.errors import RefusedInput
 from turnover.estimators.subsampling import memorization, with_and_without
-from turnover.experiments.figures.make import Drawn, FigureConfig
+from turnover.experiments.plots.figure import Drawn, FigureConfig
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import COLOURS
 from turnover.experiments.validation.estimates import parameters

@@ -18,7 +18,7 @@ from matplotlib.colors import to_hex
 from matplotlib.ticker import ScalarFormatter
 
 from turnover.errors import RefusedInput
-from turnover.experiments.figures.make import Drawn, FigureConfig
+from turnover.experiments.plots.figure import Drawn, FigureConfig
 from turnover.experiments.plots.notes import Source, pair
 from turnover.experiments.plots.style import COLOURS, panel
 from turnover.runs.store.tables import scores_by_epoch

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 
 from turnover.core.masks import mask
-from turnover.experiments.figures.make import Drawn, FigureConfig
+from turnover.experiments.plots.figure import Drawn, FigureConfig
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import COLOURS, panel
 

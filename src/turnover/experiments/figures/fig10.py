@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.colors import to_hex
 
 from turnover.config.datasets import FACTS
-from turnover.experiments.figures.make import Drawn, FigureConfig
 from turnover.experiments.plots.curves import BAND, curves, line
+from turnover.experiments.plots.figure import Drawn, FigureConfig
 from turnover.experiments.plots.learning_curves import (
     METRIC,
     accuracy_axes,

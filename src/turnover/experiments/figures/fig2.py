@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from turnover.experiments.figures.make import ClaimConfig, Drawn, FigureConfig
+from turnover.experiments.plots.figure import ClaimConfig, Drawn, FigureConfig
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import COLOURS, panel
 from turnover.runs.store.tables import read_scores

@@ -7,8 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from turnover.config.datasets import FACTS
-from turnover.experiments.figures.make import Drawn, FigureConfig
 from turnover.experiments.plots.curves import curves, line
+from turnover.experiments.plots.figure import Drawn, FigureConfig
 from turnover.experiments.plots.learning_curves import (
     METRIC,
     SUBSETS,

@@ -11,8 +11,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from turnover.experiments.figures.make import Drawn, FigureConfig
 from turnover.experiments.plots.curves import curves
+from turnover.experiments.plots.figure import Drawn, FigureConfig
 from turnover.experiments.plots.learning_curves import SUBSETS, by_seed, claim, key, subset_lines
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import COLOURS, panel

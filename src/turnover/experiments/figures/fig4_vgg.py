@@ -7,8 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from turnover.experiments.figures.fig4 import panels
-from turnover.experiments.figures.make import Drawn, FigureConfig
 from turnover.experiments.plots.curves import curves
+from turnover.experiments.plots.figure import Drawn, FigureConfig
 from turnover.experiments.plots.learning_curves import SUBSETS, claim
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import COLOURS, panel

@@ -6,8 +6,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from turnover.config.datasets import FACTS
-from turnover.experiments.figures.make import Drawn, FigureConfig
 from turnover.experiments.plots.curves import curves
+from turnover.experiments.plots.figure import Drawn, FigureConfig
 from turnover.experiments.plots.learning_curves import (
     METRIC,
     SUBSETS,

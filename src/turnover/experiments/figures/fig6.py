@@ -11,8 +11,8 @@ from matplotlib.lines import Line2D
 
 from turnover.config.datasets import FACTS
 from turnover.data.subsets import NAMES
-from turnover.experiments.figures.make import Drawn, FigureConfig
 from turnover.experiments.plots.curves import curves, line
+from turnover.experiments.plots.figure import Drawn, FigureConfig
 from turnover.experiments.plots.learning_curves import METRIC, accuracy_axes, by_seed, claim, final, final_gap, key
 from turnover.experiments.plots.notes import Source, trained_on
 from turnover.experiments.plots.style import COLOURS, panel

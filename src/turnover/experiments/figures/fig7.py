@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from turnover.experiments.figures import gallery
-from turnover.experiments.figures.make import Drawn, FigureConfig
+from turnover.experiments.plots.figure import Drawn, FigureConfig
 from turnover.experiments.plots.notes import Source
 
 

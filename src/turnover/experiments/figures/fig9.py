@@ -8,8 +8,8 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from turnover.config.datasets import FACTS
-from turnover.experiments.figures.make import Drawn, FigureConfig
 from turnover.experiments.plots.curves import KINDS, curves, line
+from turnover.experiments.plots.figure import Drawn, FigureConfig
 from turnover.experiments.plots.learning_curves import about, accuracy_axes, claim, key
 from turnover.experiments.plots.notes import Source, pair
 from turnover.experiments.plots.style import COLOURS, panel

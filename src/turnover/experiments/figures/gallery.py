@@ -17,7 +17,7 @@ from turnover.config.run import RunConfig
 from turnover.data.datasets import load
 from turnover.data.subsets import ranked
 from turnover.estimators.average import average
-from turnover.experiments.figures.make import ClaimConfig, Drawn, FigureConfig
+from turnover.experiments.plots.figure import ClaimConfig, Drawn, FigureConfig
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import COLOURS, panel
 from turnover.runs.store.tables import read_scores

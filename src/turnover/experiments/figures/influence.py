@@ -12,7 +12,7 @@ from scipy.stats import spearmanr
 
 from turnover.config.datasets import FACTS
 from turnover.data.datasets import Split, load
-from turnover.experiments.figures.make import Drawn, FigureConfig
+from turnover.experiments.plots.figure import Drawn, FigureConfig
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import COLOURS
 from turnover.runs.store.tables import read_influences

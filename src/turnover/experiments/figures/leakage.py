@@ -18,8 +18,8 @@ from turnover.config.compose import varied
 from turnover.config.datasets import FACTS
 from turnover.config.run import RunConfig
 from turnover.experiments.figures.early_stopping import spearman
-from turnover.experiments.figures.make import Drawn, FigureConfig
 from turnover.experiments.plots.curves import BAND, KINDS, curves, line
+from turnover.experiments.plots.figure import Drawn, FigureConfig
 from turnover.experiments.plots.learning_curves import accuracy_axes
 from turnover.experiments.plots.notes import Source
 from turnover.runs.store.run import Run

@@ -3,64 +3,27 @@
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal
 
-import pandas as pd
-from matplotlib.figure import Figure
-from pydantic import Field, model_validator
+from pydantic import Field
 
+from turnover.common.files import outputs_root, remove_leftovers, replacing, write_json
 from turnover.common.locks import locked
-from turnover.common.numbers import effect
+from turnover.common.text import effect
 from turnover.config.compose import sweep, varied
 from turnover.config.options import Group, NoLogger, WandbLogger
+from turnover.experiments.plots.figure import Drawn, FigureConfig
 from turnover.experiments.plots.notes import SMOKE, Source, notes
 from turnover.experiments.plots.style import finish, save, style
 from turnover.runs.dashboard import figure as live
-from turnover.runs.store import checksums as integrity
-from turnover.runs.store.run import Run, now, outputs_root, provenance, remove_leftovers, replacing, require, write_json
+from turnover.runs.store import checksums
+from turnover.runs.store.provenance import now, provenance
+from turnover.runs.store.run import Run, require
 from turnover.stats.claims import Claim
 
 log = logging.getLogger("turnover")
-
-
-class Threshold(Group):
-    """On which side of which number a measure must lie; neither: it is reported only.
-
-    A condition is no part of the claim: where it does not hold, the claim cannot be decided.
-    """
-
-    above: float | None = None
-    below: float | None = None
-    condition: bool = False
-
-    @model_validator(mode="after")
-    def _one_side(self) -> Self:
-        if self.above is not None and self.below is not None:
-            raise ValueError(f"above {self.above:g} and below {self.below:g}: give one of them")
-        return self
-
-
-class ClaimConfig(Group):
-    text: str
-    measures: dict[str, Threshold]
-
-
-# every figure has a module of its name with a function `draw`
-_Numbered = Literal[
-    "fig1", "fig2", "fig3", "fig4", "fig4_rate", "fig4_vgg", "fig5", "fig6", "fig7", "fig8", "fig9", "fig10"
-]
-_Study = Literal["ablation", "detection_cost", "early_stopping", "influence", "leakage", "onion", "sensitivity"]
-NAMES: tuple[str, ...] = (*get_args(_Numbered), *get_args(_Study))
-
-
-class FigureConfig(Group):
-    name: Literal[_Numbered, _Study]
-    title: str
-    experiments: list[str]  # whose runs it draws
-    claims: dict[str, ClaimConfig]
 
 
 class FigureJob(Group):
@@ -70,17 +33,6 @@ class FigureJob(Group):
     scale: Literal["smoke", "laptop", "paper"]  # which runs are drawn
     overrides: list[str]  # of the experiment's runs; empty: as the experiment says
     logger: Annotated[NoLogger | WandbLogger, Field(discriminator="name")]  # as of a run
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """What a figure's own module returns."""
-
-    picture: Figure
-    numbers: pd.DataFrame  # what is plotted, one row a point or bar
-    claims: list[Claim] = field(default_factory=list)
-    summary: dict[str, Any] = field(default_factory=dict)  # single findings that are no claims
-    notes: list[str] = field(default_factory=list)  # lines under the picture, before those on runs
 
 
 def make(job: FigureJob) -> Path:
@@ -187,7 +139,7 @@ def _up_to_date(paths: dict[str, Path], inputs: dict[str, Any]) -> bool:
 
 
 def _checksums(paths: dict[str, Path]) -> dict[str, str]:
-    return {kind: integrity.sha256(path) for kind, path in paths.items() if kind != "json"}
+    return {kind: checksums.sha256(path) for kind, path in paths.items() if kind != "json"}
 
 
 def _tell(job: FigureJob, claims: Sequence[Claim]) -> None:

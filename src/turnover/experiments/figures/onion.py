@@ -12,7 +12,7 @@ import torch
 from matplotlib.axes import Axes
 
 from turnover.estimators.membership import log_likelihood_ratios, membership, share_above, threshold
-from turnover.experiments.figures.make import Drawn, FigureConfig
+from turnover.experiments.plots.figure import Drawn, FigureConfig
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import COLOURS, panel
 from turnover.runs.store.members import read_members

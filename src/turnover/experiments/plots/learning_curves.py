@@ -14,8 +14,8 @@ from matplotlib.ticker import MaxNLocator
 from scipy.stats import spearmanr
 
 from turnover.config.datasets import FACTS
-from turnover.experiments.figures.make import ClaimConfig
 from turnover.experiments.plots.curves import BAND, line
+from turnover.experiments.plots.figure import ClaimConfig
 from turnover.experiments.plots.style import COLOURS
 from turnover.stats.claims import Claim, decide, measure_seeds
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from turnover.common.values import flatten
+from turnover.common.text import flatten
 from turnover.config.compose import sweep, varied
 from turnover.config.datasets import FACTS
 from turnover.config.options import (

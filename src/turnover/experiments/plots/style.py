@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from turnover.runs.store.run import replacing
+from turnover.common.files import replacing
 
 # Okabe and Ito (2008), and a wine red of Tol (2021); the same thing has the same colour in every figure
 COLOURS = {

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from turnover.common import numbers
+from turnover.common.text import effect
 from turnover.experiments.report.results import Result
 from turnover.experiments.report.wording import measure
 
@@ -106,4 +106,4 @@ def _cell(measured: dict[str, Any]) -> Cell:
         low, wide = min(ends) - room, max(ends) - min(ends) + 2 * room
         at = [round(100 * (each - low) / wide, 1) for each in (interval[0], measured["effect"], interval[1], threshold)]
         mark = Mark(at[0], at[1], at[2], at[3], measured["side"] == "above")
-    return Cell(numbers.effect(measured["effect"], interval), measured["verdict"] or "", mark)
+    return Cell(effect(measured["effect"], interval), measured["verdict"] or "", mark)

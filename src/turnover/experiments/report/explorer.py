@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import yaml
 
+from turnover.common.files import checkout
 from turnover.config.datasets import FACTS
 from turnover.data.fetch import at_hand
 from turnover.experiments.report.packing import FLOOR, STEPS, Packer
 from turnover.experiments.report.pictures import COLUMNS, sheets
 from turnover.experiments.report.sets import LABELS, ExampleSet, documentation
-from turnover.runs.store.run import checkout
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,14 @@ import logging
 from pathlib import Path
 from typing import Literal
 
-from turnover.common.values import size
+from turnover.common.files import outputs_root, write_text
+from turnover.common.text import size
 from turnover.config.options import Group
 from turnover.experiments.report import page, results, sections, sets
 from turnover.experiments.report.claims import VERDICTS, claims, tally
 from turnover.experiments.report.explorer import explorer
 from turnover.experiments.report.pictures import figure
-from turnover.runs.store.run import now, outputs_root, provenance, write_text
+from turnover.runs.store.provenance import now, provenance
 
 log = logging.getLogger("turnover")
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from turnover.common.files import outputs_root
 from turnover.errors import RunFailed
 from turnover.experiments.results import figures, read, reference
-from turnover.runs.store.run import outputs_root
 
 _NUMBER = re.compile(r"fig(\d+)")  # of a whole name: fig4_vgg is none of the paper's figures
 

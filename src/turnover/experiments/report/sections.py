@@ -7,8 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from turnover.common import numbers
-from turnover.common.values import clock
+from turnover.common.text import clock, short
 from turnover.config.datasets import FACTS
 from turnover.experiments.report.pictures import figure
 from turnover.experiments.report.results import Result, Validation
@@ -139,8 +138,7 @@ def variants(result: Result) -> Table:
     found = result.values["summary"]["variants"]
     names = [name for name in found[0] if name not in ("variant", "verdicts", "seconds")]
     rows = tuple(
-        (each["variant"], *(numbers.short(each.get(name)) for name in names), ", ".join(each["verdicts"]))
-        for each in found
+        (each["variant"], *(short(each.get(name)) for name in names), ", ".join(each["verdicts"])) for each in found
     )
     heads = [(name.replace("_", " "), "") for name in ("variant", *names, "verdict")]
     return Table("One change from the base at a time: accuracies, shares of 1", tuple(heads), rows)
@@ -159,7 +157,7 @@ def agreement(found: Validation) -> Table:
         cells = []
         for measure in ("spearman", "precision"):
             for dataset in datasets:
-                steps = [numbers.short(float(side[measure][dataset])) for side in (one, mean) if dataset in side.index]
+                steps = [short(float(side[measure][dataset])) for side in (one, mean) if dataset in side.index]
                 cells.append(" → ".join(steps) or "–")
         title = TITLES[str(name)] + (f", {networks} networks" if networks > 1 else "")
         first = one.loc[next(dataset for dataset in datasets if dataset in one.index)]
@@ -177,7 +175,7 @@ def agreement(found: Validation) -> Table:
 def speed(table: pd.DataFrame) -> Table:
     """The benchmark: median times, side by side."""
     rows = tuple(
-        (str(each["comparison"]), str(each["contestant"]), numbers.short(each["ms"]), numbers.short(each["ratio"]))
+        (str(each["comparison"]), str(each["contestant"]), short(each["ms"]), short(each["ratio"]))
         for each in table.to_dict("records")
     )
     return Table("Median times", (("comparison", ""), ("contestant", ""), ("ms", ""), ("ratio to the first", "")), rows)

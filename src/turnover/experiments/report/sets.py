@@ -11,14 +11,14 @@ import pandas as pd
 
 from turnover.config.compose import sweep, varied
 from turnover.config.datasets import FACTS
-from turnover.config.estimators import NoEstimator, TurnoverEstimator, score_of
+from turnover.config.estimators import ESTIMATES, NoEstimator, TurnoverEstimator, score_of
 from turnover.config.run import RunConfig
 from turnover.estimators.average import average
 from turnover.experiments.plots.notes import network, pair
 from turnover.experiments.report.results import Validation
 from turnover.experiments.validation.examples import file_name, read_examples, title
 from turnover.runs.store.run import Run, require
-from turnover.runs.store.tables import ESTIMATES, SCORE_COLUMNS, read_scores
+from turnover.runs.store.tables import SCORE_COLUMNS, read_scores
 
 log = logging.getLogger("turnover")
 

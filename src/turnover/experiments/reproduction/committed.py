@@ -15,13 +15,14 @@ import pandas as pd
 import yaml
 from scipy.stats import t as student_t
 
+from turnover.common.files import checkout
 from turnover.config.compose import sweep
 from turnover.config.parse import parse
-from turnover.experiments.figures.make import FigureConfig
+from turnover.experiments.plots.figure import FigureConfig
 from turnover.experiments.reproduction import recomputed
 from turnover.experiments.results import read
-from turnover.runs.store import checksums as integrity
-from turnover.runs.store.run import Run, checkout
+from turnover.runs.store import checksums
+from turnover.runs.store.run import Run
 from turnover.stats.claims import Measured, decide, measure_seeds
 
 NEAR = 1e-9  # how far apart, absolutely or in parts of it, numbers may be that are computed again from the same ones
@@ -80,7 +81,7 @@ def _checksums(path: Path, result: dict[str, Any]) -> Iterator[str]:
     """Whether the files that the json names are those that were written with it; those that are not committed aside."""
     for kind, digest in result.get("files", {}).items():
         beside = path.with_suffix(f".{kind}")
-        if beside.is_file() and integrity.sha256(beside) != digest:
+        if beside.is_file() and checksums.sha256(beside) != digest:
             yield f"{beside.name}: not the file that was drawn"
 
 

@@ -4,11 +4,11 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from turnover.common.files import checkout, outputs_root, replacing
 from turnover.errors import RunFailed
-from turnover.experiments.figures.make import NAMES
+from turnover.experiments.plots.figure import NAMES
 from turnover.experiments.reproduction import record
 from turnover.experiments.reproduction.steps import Scale
-from turnover.runs.store.run import checkout, outputs_root, replacing
 
 KEPT = ("laptop", "paper")  # at smoke scale numbers and verdicts mean nothing
 

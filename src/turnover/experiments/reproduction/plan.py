@@ -6,12 +6,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from turnover.common.values import clock
+from turnover.common.files import outputs_root, write_json
+from turnover.common.text import clock
 from turnover.config.compose import sweep
 from turnover.config.run import RunConfig
 from turnover.experiments.reproduction.steps import Scale, Step
 from turnover.runs.plan import Expected
-from turnover.runs.store.run import Run, outputs_root, provenance, write_json
+from turnover.runs.store.provenance import provenance
+from turnover.runs.store.run import Run
 
 log = logging.getLogger("turnover")
 

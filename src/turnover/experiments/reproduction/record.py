@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from turnover.common.files import outputs_root, write_json
 from turnover.experiments.reproduction.plan import Planned
 from turnover.experiments.reproduction.steps import Scale
-from turnover.runs.store.run import Run, now, outputs_root, provenance, write_json
+from turnover.runs.store.provenance import now, provenance
+from turnover.runs.store.run import Run
 
 
 def path(scale: Scale) -> Path:

@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 import yaml
 
-from turnover.experiments.figures.make import NAMES
-from turnover.runs.store.run import checkout
+from turnover.common.files import checkout
+from turnover.experiments.plots.figure import NAMES
 
 Scale = Literal["smoke", "laptop", "paper"]
 

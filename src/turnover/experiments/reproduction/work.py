@@ -4,14 +4,16 @@ import json
 import logging
 from pathlib import Path
 
+from turnover.common.files import outputs_root
 from turnover.common.locks import locked
-from turnover.common.values import clock
+from turnover.common.text import clock
 from turnover.experiments.reproduction.calling import call
 from turnover.experiments.reproduction.keep import KEPT, keep
 from turnover.experiments.reproduction.plan import Planned, announce, left_seconds
 from turnover.experiments.reproduction.record import path, read, recorded
 from turnover.experiments.reproduction.steps import Scale, steps
-from turnover.runs.store.run import Run, commit, outputs_root
+from turnover.runs.store.provenance import commit
+from turnover.runs.store.run import Run
 
 log = logging.getLogger("turnover")
 

@@ -8,12 +8,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from turnover.common.files import replacing
 from turnover.config.estimators import TurnoverEstimator
 from turnover.config.run import RunConfig
 from turnover.estimators.average import average
 from turnover.experiments.validation.estimates import TITLES, Condition, Estimate
 from turnover.experiments.validation.truth import Truth
-from turnover.runs.store.run import Run, replacing
+from turnover.runs.store.run import Run
 from turnover.runs.store.tables import SCORE_COLUMNS, read_scores
 
 KNOWN = "id label true_label own_loss flipped_loss own_prediction flipped_prediction".split()

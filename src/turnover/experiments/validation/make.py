@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import pandas as pd
 from pydantic import Field
 
+from turnover.common.files import outputs_root, replacing, write_json
 from turnover.config.compose import sweep
 from turnover.config.datasets import FACTS
 from turnover.config.options import Group, NoLogger, WandbLogger
@@ -26,7 +27,8 @@ from turnover.experiments.validation.privacy import exposure
 from turnover.experiments.validation.table import COLUMNS, REPLICATES, ordered, rows
 from turnover.experiments.validation.truth import Truth, truth
 from turnover.runs.dashboard import figure as live
-from turnover.runs.store.run import Run, now, outputs_root, provenance, replacing, require, write_json
+from turnover.runs.store.provenance import now, provenance
+from turnover.runs.store.run import Run, require
 
 log = logging.getLogger("turnover")
 

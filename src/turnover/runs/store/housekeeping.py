@@ -11,10 +11,11 @@ from typing import Any, Literal
 import yaml
 from filelock import FileLock, Timeout
 
-from turnover.config.run import STAGE_VERSION, identity, recorded
-from turnover.runs.store import checksums as integrity
-from turnover.runs.store.manifest import read_manifest
-from turnover.runs.store.run import LOCK, outputs_root
+from turnover.common.files import outputs_root
+from turnover.config.parse import recorded
+from turnover.config.run import STAGE_VERSION, identity
+from turnover.runs.store import checksums
+from turnover.runs.store.run import LOCK, read_manifest
 
 State = Literal["finished", "damaged", "old", "orphaned", "running", "interrupted", "failed", "unreadable"]
 REMOVABLE: dict[State, str] = {
@@ -76,7 +77,7 @@ def remove(found: Found) -> bool:
 
 def _judged(folder: Path, *, thorough: bool, locked: bool | None = None) -> tuple[State, str, dict[str, Any]]:
     done = (folder / "DONE").exists()
-    wrong = integrity.damaged(folder) if done and thorough else []
+    wrong = checksums.damaged(folder) if done and thorough else []
     try:
         manifest = read_manifest(folder)
     except (OSError, ValueError) as error:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from turnover.runs.store.run import replacing
+from turnover.common.files import replacing
 
 MEMBERS = "members.npz"
 

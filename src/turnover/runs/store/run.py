@@ -4,85 +4,46 @@ A folder holds config.yaml, manifest.json, log.txt, checkpoint.pt, metrics.parqu
 is written beside its place and then moved there, so that a reader never sees half of one, whenever a process dies.
 """
 
-import errno
 import json
 import logging
-import os
-import platform
+import math
 import shutil
-import subprocess
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from turnover.common.files import outputs_root, remove_leftovers, write_json, write_text
 from turnover.common.locks import locked
-from turnover.config.estimators import NoEstimator
-from turnover.config.run import STAGE_VERSION, RunConfig, identity
+from turnover.config.run import STAGE_VERSION, RunConfig, identity, run_name
 from turnover.errors import RefusedInput, RunFailed
-from turnover.runs.store import checksums as integrity
-from turnover.runs.store.manifest import read_manifest
+from turnover.runs.store import checksums
+from turnover.runs.store.provenance import now
 
 log = logging.getLogger("turnover")
 
 LOCK = ".lock"  # in a run's folder: held by the process that works on it
-_NO_ROOM = 1_000_000  # bytes; less than this is left on a full disk
+_KINDS = {"status": str, "message": str, "seconds": int | float, "starts": int, "precision": str}  # what others rely on
 SCRATCH = "scratch"  # in a run's folder: besides its checkpoint, what a killed run goes on from
 
 
-def checkout() -> Path:
-    """The folder that holds `conf/`, `data/` and `outputs/`: the repository, else the working directory."""
-    # only this far up: an installed package may lie in another project
-    repository = Path(__file__).resolve().parents[2]
-    return repository if (repository / "conf" / "train.yaml").is_file() else Path.cwd()
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """What manifest.json of a run's folder says.
 
-
-def outputs_root() -> Path:
-    """$TURNOVER_OUTPUTS, else `outputs/` of the checkout."""
-    return Path(os.environ.get("TURNOVER_OUTPUTS") or checkout() / "outputs")
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path that takes the place of `path` at the end, or is removed if the block raises."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        try:
-            yield temporary
-        except RuntimeError as error:  # PyTorch does not say why it could not write
-            if shutil.disk_usage(path.parent).free < _NO_ROOM:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
-            raise
-        _flush(temporary)
-        temporary.replace(path)
-        with suppress(OSError):  # not every file system can
-            _flush(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _flush(path: Path) -> None:
-    """Make the content of a file, or the names in a folder, outlast a loss of power."""
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file, all or nothing."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a json file, all or nothing."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is damaged; names what makes no sense.
+    """
+    found = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    if not isinstance(found, dict):
+        raise ValueError("it is no mapping")
+    for name, kind in _KINDS.items():
+        if name in found and not isinstance(found[name], kind):
+            raise ValueError(f"{name} = {found[name]!r}")
+    if not math.isfinite(found.get("seconds", 0.0)):
+        raise ValueError(f"seconds = {found['seconds']}")
+    return found
 
 
 class Run:
@@ -90,14 +51,13 @@ class Run:
 
     def __init__(self, config: RunConfig, stage: int | None = None) -> None:
         self.config = config
-        entry = "train" if isinstance(config.estimator, NoEstimator) else "score"
-        self.name = f"{entry}-{config.dataset.name}-{config.model.name}-{identity(config, stage)}"
+        self.name = run_name(config, stage)
         self.folder = outputs_root() / "runs" / self.name
 
     @property
     def finished(self) -> bool:
         """Whether all its files are there."""
-        return (self.folder / integrity.DONE).exists()
+        return (self.folder / checksums.DONE).exists()
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -164,10 +124,10 @@ class Run:
 
     def _seal(self) -> None:
         """Write the checksums of all files and, last of all, DONE: identity of the run, checksum of checksums.txt."""
-        every = integrity.rows(self.folder, integrity.files(self.folder))
-        write_text(self.folder / integrity.NAME, integrity.table(every))
-        itself = integrity.rows(self.folder, [self.folder / integrity.NAME])
-        write_text(self.folder / integrity.DONE, f"{identity(self.config)}\n{integrity.table(itself)}")
+        every = checksums.rows(self.folder, checksums.files(self.folder))
+        write_text(self.folder / checksums.NAME, checksums.table(every))
+        itself = checksums.rows(self.folder, [self.folder / checksums.NAME])
+        write_text(self.folder / checksums.DONE, f"{identity(self.config)}\n{checksums.table(itself)}")
 
     def remove_scratch(self) -> None:
         """Remove what only an unfinished run needs; a process may have been killed between DONE and this."""
@@ -188,7 +148,7 @@ def require(run: Run, command: str) -> Path:
     """The folder of a finished run with undamaged tables, or RunFailed that names the command which makes it."""
     if not run.finished:
         raise RunFailed(f"run {run.name} is not finished: {command}")
-    if wrong := integrity.damaged(run.folder, besides=("checkpoint.pt",)):
+    if wrong := checksums.damaged(run.folder, besides=("checkpoint.pt",)):
         raise RunFailed(f"run {run.name} is damaged ({', '.join(wrong)}): {_removal(run.name)}, then {command}")
     refuse_other_precision(run)
     return run.folder
@@ -201,55 +161,3 @@ def refuse_other_precision(run: Run) -> None:
             f"precision = 'bfloat16': run {run.name} was begun with precision=auto, which was float32 on that machine; "
             f"precision=auto takes it as it is, or remove {run.folder} to make it anew"
         )
-
-
-def provenance() -> dict[str, Any]:
-    """Commit, versions and machine: recorded beside every result."""
-    return {
-        "commit": commit(),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: _version(name) for name in ("turnover", "torch", "numpy", "pandas", "hydra-core")},
-        },
-        "machine": {"system": platform.platform(), "processor": _processor(), "cores": os.cpu_count()},
-    }
-
-
-@cache
-def commit() -> str:
-    """The checkout's git commit, with -dirty if tracked files differ from it; empty outside git."""
-    try:
-        command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
-        done = subprocess.run(command, cwd=checkout(), capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout.strip()
-
-
-def now() -> str:
-    """Time in UTC, to the second."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next(
-        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()
-    )
-
-
-def remove_leftovers(paths: Iterable[Path]) -> None:
-    """Remove what `replacing` had begun when its process was killed; safe under the lock of what is worked on."""
-    for path in paths:
-        if path.suffix[1:].isdigit():
-            path.unlink(missing_ok=True)

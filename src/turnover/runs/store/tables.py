@@ -9,7 +9,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from turnover.runs.store.run import replacing
+from turnover.common.files import replacing
+from turnover.config.estimators import ESTIMATES
 
 METRICS_COLUMNS = {
     "epoch": (pa.int32(), "whole epochs trained so far; 0: before training"),
@@ -53,37 +54,6 @@ METRICS |= {
     "set_contribution": "mean of v_i · g / ‖g‖ at the end of the epoch, g of all tracked training examples",
 }
 
-# What estimators besides turn-over dropout write; high: memorized, difficult or wrongly labelled
-ESTIMATES = {
-    "memorization": (
-        pa.float64(),
-        "share of networks right about it, trained on it minus not trained on it; mean over fractions",
-    ),
-    "memorization_loss": (
-        pa.float64(),
-        "mean loss of networks not trained on it minus that of the others, in nats; mean over fractions",
-    ),
-    "out_accuracy": (pa.float64(), "share of the networks not trained on it that are right about it"),
-    "in_loss": (pa.float64(), "mean loss of networks trained on it, in nats"),
-    "out_loss": (pa.float64(), "mean loss of networks not trained on it, in nats"),
-    "membership": (pa.float64(), "mean log likelihood ratio of networks trained on it minus the others, in nats"),
-    "inconsistency": (pa.float64(), "one minus the C-score: share of networks not trained on it that are wrong"),
-    "confident_learning": (pa.float64(), "one minus the label quality of out-of-sample predictions, by cleanlab"),
-    "second_split": (
-        pa.float64(),
-        "epochs of the second training since it was forgotten for good; 0: it never was",
-    ),
-    "forgetting": (pa.float64(), "times it went from right to wrong between epochs; all epochs if never right"),
-    "first_learning": (pa.float64(), "first epoch from which on it is always right; epochs + 1 if it never is"),
-    "aum": (pa.float64(), "minus the mean over epochs of its logit less the largest other one"),
-    "cumulative_loss": (pa.float64(), "mean loss over epochs, in nats"),
-    "final_loss": (pa.float64(), "loss after the last epoch, in nats"),
-    "confidence": (pa.float64(), "one minus the probability of its label after the last epoch"),
-    "el2n": (pa.float64(), "length of softmax(logits) - onehot(label) after an early epoch"),
-    "grand": (pa.float64(), "length of the gradient of its loss after an early epoch"),
-    "vog": (pa.float64(), "variance over epochs of the gradient at its pixels, standardised within its class"),
-}
-
 SCORE_COLUMNS = {
     "epoch": (pa.int32(), "whole epochs trained when the example was scored"),
     "id": (pa.int64(), "permanent index of the example in its data set; test examples follow the training examples"),
@@ -96,7 +66,7 @@ SCORE_COLUMNS = {
     "flipped_loss": (pa.float32(), "cross-entropy of the example's flipped sub-network on it, in nats"),
     "own_prediction": (pa.int64(), "class predicted by the own sub-network"),
     "flipped_prediction": (pa.int64(), "class predicted by the flipped sub-network"),
-    **ESTIMATES,
+    **{name: (pa.float64(), text) for name, text in ESTIMATES.items()},
 }
 
 SUBSET_COLUMNS = {

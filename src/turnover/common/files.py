@@ -1,0 +1,102 @@
+"""Files: where the checkout and its outputs are, writing all or nothing, arrays that a stopped run goes on from."""
+
+import errno
+import json
+import logging
+import os
+import shutil
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+log = logging.getLogger("turnover")
+
+_NO_ROOM = 1_000_000  # bytes; less than this is left on a full disk
+
+
+def checkout() -> Path:
+    """The folder that holds `conf/`, `data/` and `outputs/`: the repository, else the working directory."""
+    # only this far up: an installed package may lie in another project
+    repository = Path(__file__).resolve().parents[3]
+    return repository if (repository / "conf" / "train.yaml").is_file() else Path.cwd()
+
+
+def outputs_root() -> Path:
+    """$TURNOVER_OUTPUTS, else `outputs/` of the checkout."""
+    return Path(os.environ.get("TURNOVER_OUTPUTS") or checkout() / "outputs")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path that takes the place of `path` at the end, or is removed if the block raises."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        try:
+            yield temporary
+        except RuntimeError as error:  # PyTorch does not say why it could not write
+            if shutil.disk_usage(path.parent).free < _NO_ROOM:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+            raise
+        _flush(temporary)
+        temporary.replace(path)
+        with suppress(OSError):  # not every file system can
+            _flush(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Make the content of a file, or the names in a folder, outlast a loss of power."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, all or nothing."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a json file, all or nothing."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def remove_leftovers(paths: Iterable[Path]) -> None:
+    """Remove what `replacing` had begun when its process was killed; safe under the lock of what is worked on."""
+    for path in paths:
+        if path.suffix[1:].isdigit():
+            path.unlink(missing_ok=True)
+
+
+def keep(path: Path, **arrays: "Tensor") -> None:
+    """Write arrays to a file, all or nothing."""
+    import numpy as np
+
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **{name: array.cpu().numpy() for name, array in arrays.items()})  # type: ignore[arg-type]
+
+
+def kept(path: Path) -> "dict[str, Tensor] | None":
+    """The arrays of such a file; None if it is not there, or if it is damaged, which is told."""
+    import numpy as np
+    import torch
+
+    try:
+        with np.load(path, allow_pickle=False) as file:  # reading compares every array with its CRC-32
+            return {name: torch.from_numpy(file[name]) for name in file.files}
+    except FileNotFoundError:
+        return None
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError, NotImplementedError, OSError) as error:
+        log.warning("%s is damaged (%s)", path, error)
+        return None
