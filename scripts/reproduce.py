@@ -6,7 +6,6 @@ of the record of what everything took as its last line.
 
 import argparse
 
-from turnover.config.guard import LAUNCHERS
 from turnover.runs.cli import enter
 
 
@@ -15,7 +14,7 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", choices=("smoke", "laptop", "paper"), default="laptop", help="default: laptop")
-    parser.add_argument("--launcher", choices=LAUNCHERS, default="basic", help="of the runs; default: basic")
+    parser.add_argument("--launcher", default="basic", help="of the runs: basic (default), joblib, slurm, or another")
     given = parser.parse_args()
     print(reproduce(given.scale, given.launcher), flush=True)
 

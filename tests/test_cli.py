@@ -425,3 +425,34 @@ def test_a_field_of_another_launcher_is_named(tmp_path: Path) -> None:
     done = invoke(tmp_path / "outputs", "train.py", *SMALL, "hydra.launcher.n_jobs=0")
     told = "refused: hydra.launcher.n_jobs = 0: there is no such field of what was chosen for hydra.launcher\n"
     assert (done.code, done.err) == (2, told)
+
+
+def test_a_config_file_runs_no_yaml_tags(tmp_path: Path) -> None:
+    mark, folder = tmp_path / "mark", tmp_path / "sent" / "experiment"
+    folder.mkdir(parents=True)
+    (folder / "sent.yaml").write_text(f'seed: !!python/object/apply:os.system ["touch {mark}"]\n', encoding="utf-8")
+    done = invoke(tmp_path / "outputs", "train.py", "--config-dir", str(folder.parent), "+experiment=sent", *SMALL)
+    assert (done.code != 0, mark.exists()) == (True, False)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("hydra/job_logging=default", "hydra.verbose=true"),
+        ("+hydra.job.env_set.TURNOVER_TRIED=1", "hydra.output_subdir=.hydra", "hydra.run.dir=here"),
+        ("-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=1", "hydra.launcher.verbose=1", "seed=0"),
+        ("-m", "hydra.sweep.dir=swept", "hydra.sweep.subdir=x", "seed=0"),
+    ],
+)
+def test_what_hydra_allows_is_allowed(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    done = invoke(tmp_path / "outputs", "train.py", *arguments, *SMALL, "epochs=1")
+    assert done.code == 0, done.err
+    assert (done.last_line / "DONE").is_file()
+
+
+def test_a_cluster_may_need_lines_of_its_own() -> None:
+    """Slurm's launcher writes them into its script before the job."""
+    given = ["hydra/launcher=slurm", 'hydra.launcher.setup=["module load cuda"]']
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = compose("train", overrides=given, return_hydra_config=True)
+    assert list(config.hydra.launcher.setup) == ["module load cuda"]

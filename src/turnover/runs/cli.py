@@ -16,7 +16,6 @@ from typing import Any, NoReturn
 
 from turnover.common.files import outputs_root
 from turnover.common.text import suggestion
-from turnover.config import guard as harmless
 from turnover.config.parse import fields
 from turnover.errors import RefusedInput, RunFailed, TurnOverError
 
@@ -36,7 +35,6 @@ def enter(main: Callable[[], Any], known: Callable[[], list[str]] = fields) -> N
     os.environ["TURNOVER_OUTPUTS"] = str(outputs_root().resolve())  # wherever the command was given
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as they are
     set_up_logging()
-    harmless.guard()
     try:
         try:
             main()
