@@ -18,11 +18,11 @@ help:  ## this list
 	@echo "  SCALE=smoke|laptop|paper (now $(SCALE))   LAUNCHER=basic|joblib|slurm (now $(LAUNCHER))   PYTHON=$(PYTHON) makes .venv"
 	@echo "  OVERRIDES=\"seed=0 optimizer.lr=0.03\" runs and draws a figure with other values"
 
-.venv/installed: pyproject.toml
+.venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"turnover needs Python 3.11 or newer, {sys.executable} is {sys.version.split()[0]}; try make PYTHON=python3.12")'
-	@echo "making .venv with the versions pinned in pyproject.toml (about 6 GB, a few minutes the first time)"
+	@echo "making .venv with the versions of constraints.txt (about 6 GB, a few minutes the first time)"
 	$(PYTHON) -m venv .venv
-	$(PY) -m pip install --disable-pip-version-check -e '.[experiments,wandb,docs,notebooks,dev]'
+	$(PY) -m pip install --disable-pip-version-check -c constraints.txt -e '.[experiments,wandb,docs,notebooks,dev]'
 	@touch $@
 
 data: .venv/installed  ## fetch DATASET=mnist|fashion_mnist|cifar10, checksums verified

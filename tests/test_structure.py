@@ -1,4 +1,4 @@
-"""The shape of the house: which package imports which, small documented modules, one list of pins, no private paths."""
+"""The shape of the house: which package imports which, small documented modules, lower bounds and a lock, no private paths."""
 
 import ast
 import importlib
@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
+from packaging.requirements import Requirement
 
 import turnover
 from turnover.common.device import peak_memory
@@ -253,7 +254,7 @@ def test_a_name_that_is_not_public_is_refused() -> None:
         _ = turnover.masks_of
 
 
-# --- one list of versions ---
+# --- versions ---
 
 
 @pytest.fixture(scope="module")
@@ -261,25 +262,17 @@ def project() -> dict[str, Any]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
-def test_every_dependency_is_pinned_once(project: dict[str, Any]) -> None:
-    pins = all_pins(project)
-    assert all(re.fullmatch(r"[a-z0-9-]+==[0-9][0-9a-z.]*", pin) for pin in pins)
-    assert len({pin.split("==")[0] for pin in pins}) == len(pins)
-    assert all("==" in pin for pin in project["build-system"]["requires"])
+def requirements(project: dict[str, Any]) -> list[Requirement]:
+    extras = project["project"]["optional-dependencies"].values()
+    return [Requirement(text) for group in (project["project"]["dependencies"], *extras) for text in group]
 
 
-def all_pins(project: dict[str, Any]) -> list[str]:
-    extras = project["project"]["optional-dependencies"]
-    return [*project["project"]["dependencies"], *(pin for extra in extras.values() for pin in extra)]
-
-
-def test_conda_installs_the_same_versions(project: dict[str, Any]) -> None:
-    conda = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
-    assert (conda["name"], conda["channels"]) == ("turnover", ["conda-forge"])
-    [by_pip] = [item["pip"] for item in conda["dependencies"] if isinstance(item, dict)]
-    plain = [item for item in conda["dependencies"] if isinstance(item, str)]
-    assert sorted(by_pip) == sorted([*all_pins(project), "-e ."])
-    assert sorted(plain) == ["pip", f"python={project['tool']['mypy']['python_version']}"]
+def test_the_package_has_lower_bounds_and_the_reproduction_exact_versions(project: dict[str, Any]) -> None:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    locked = dict(line.lower().replace("_", "-").split("==") for line in lines if not line.startswith("#"))
+    for each in requirements(project):
+        assert [bound.operator for bound in each.specifier] == [">="], f"{each}: one lower bound"
+        assert each.specifier.contains(locked[each.name]), f"{each}: constraints.txt has {locked[each.name]}"
 
 
 def test_the_python_version_is_the_same_everywhere(project: dict[str, Any]) -> None:
