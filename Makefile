@@ -132,7 +132,7 @@ slurm-down:  ## stop it
 
 test-slurm: .venv/installed  ## a sweep on that Slurm, preempted and with a failing node (about 5 minutes)
 	scripts/slurm.sh up
-	SLURM_CONF=$${TURNOVER_SLURM:-/var/tmp/turnover-slurm}/slurm.conf $(PY) -m pytest tests/test_slurm.py; \
+	SLURM_CONF=$${TURNOVER_SLURM:-/var/tmp/turnover-slurm}/slurm.conf $(PY) -m pytest tests/runs/test_slurm.py; \
 	  code=$$?; scripts/slurm.sh down; exit $$code
 
 stress: .venv/installed  ## 200 kills at random moments, 8 processes at once on one store; nothing may be lost

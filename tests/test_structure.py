@@ -1,4 +1,4 @@
-"""The shape of the house: which package imports which, small documented modules, lower bounds and a lock, no private paths."""
+"""The shape of the house: which package imports which, small documented modules, a lock file, no private paths."""
 
 import ast
 import importlib

@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_cores import at
+from test_threads import at
 from torch import Tensor, nn
 
 from turnover.common.seeding import seeded

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from digits import changed, digits
-from test_integrity import SMALL, same, stop_after
+from test_checksums import SMALL, same, stop_after
 
 from turnover.errors import RunFailed
 from turnover.runs.execute import execute

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from digits import changed, digits
-from test_stopping import signalled
+from test_signals import signalled
 from torch import nn
 
 import turnover

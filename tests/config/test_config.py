@@ -23,8 +23,8 @@ from turnover.config.run import LATER, NOT_SCIENCE, RunConfig, ScoreSubsets, Tra
 from turnover.errors import RefusedInput
 from turnover.runs.store.run import Run
 
-CONF = Path(__file__).resolve().parents[1] / "conf"
-TABLE = Path(__file__).with_name("subsets.csv")  # as a user writes one
+CONF = Path(__file__).resolve().parents[2] / "conf"
+TABLE = Path(__file__).resolve().parents[1] / "subsets.csv"  # as a user writes one
 SCALES = ("smoke", "laptop", "paper")
 
 
@@ -212,7 +212,7 @@ def test_every_figure_composes_at_every_scale(figure: str, scale: str) -> None:
     job = parse(FigureJob, values)
     assert (job.figure.name, job.scale) == (figure, scale)
     assert set(job.figure.experiments) <= set(options("experiment"))
-    assert (CONF.parent / "src" / "turnover" / "figures" / f"{figure}.py").is_file()
+    assert (CONF.parent / "src" / "turnover" / "experiments" / "figures" / f"{figure}.py").is_file()
     for claim in job.figure.claims.values():
         sides = [(side.above, side.below) for side in claim.measures.values()]
         assert any(side != (None, None) for side in sides), "a claim needs a threshold"

@@ -7,8 +7,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from test_integrity import flip
-from test_stopping import config_of, signalled
+from test_checksums import flip
+from test_signals import config_of, signalled
 
 from turnover.common.files import keep, kept
 from turnover.common.signals import Stopped

@@ -1,6 +1,6 @@
 """Any composition of groups and any scalar: a run of a step or two, or a refusal of a few readable lines.
 
-`FUZZ=500 pytest tests/test_fuzz.py` tries more of them.
+`FUZZ=500 pytest tests/config/test_fuzz.py` tries more of them.
 """
 
 import os

@@ -16,7 +16,7 @@ import score_oracles
 import torch
 from digits import digits
 from oracles import auroc
-from test_stopping import signalled
+from test_signals import signalled
 from torch import Tensor
 
 from turnover.common.seeding import stream

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_integrity import stop_after
+from test_checksums import stop_after
 from wandb_records import NONE, OFFLINE, offline_runs, set_up, small
 from wandb_server import Server, serving
 

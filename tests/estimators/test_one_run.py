@@ -142,7 +142,7 @@ def test_only_what_is_asked_for_is_measured_and_the_first_is_the_score(monkeypat
 
 ONE_RUN = sorted(
     path.stem
-    for path in (Path(__file__).resolve().parents[1] / "conf" / "estimator").glob("*.yaml")
+    for path in (Path(__file__).resolve().parents[2] / "conf" / "estimator").glob("*.yaml")
     if "defaults: [one_run]" in path.read_text(encoding="utf-8")
 )
 

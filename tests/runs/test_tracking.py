@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from digits import changed
-from test_integrity import stop_after
+from test_checksums import stop_after
 from wandb_records import (
     EPOCHS,
     NONE,

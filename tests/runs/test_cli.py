@@ -25,7 +25,7 @@ from turnover.errors import RefusedInput, RunFailed, TurnOverError
 from turnover.experiments.figures.make import FigureJob
 from turnover.runs.cli import leave
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["dataset=digits", "scale=smoke", "logger=none"]
 
 

@@ -18,7 +18,7 @@ from turnover.errors import RefusedInput
 from turnover.runs.execute import execute
 from turnover.runs.store.tables import SCORE_COLUMNS, read_scores
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = sorted(path.stem for path in (ROOT / "conf" / "estimator").glob("*.yaml"))
 ORDINARY = [name for name in OPTIONS if name not in ("none", "turnover", "turnover_tuned")]
 SEVERAL = ["c_score", "confident_learning", "leave_one_out", "membership", "second_split", "subsampling"]

@@ -1,4 +1,4 @@
-"""One of the processes of `tests/test_data_parallel.py`: trains on its share of every batch, the first one saves."""
+"""One of the processes of `test_data_parallel.py`: trains on its share of every batch, the first one saves."""
 
 import sys
 
