@@ -17,8 +17,7 @@ from turnover.runs.cli import enter
 def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     from turnover.common.files import checkout
-    from turnover.experiments.reproduction.again import again
-    from turnover.experiments.reproduction.check import every
+    from turnover.experiments.reproduction.check import again, every
 
     root, failed = checkout() / "outputs" / "reference", 0
     for verdict in chain([again(root)], every(root)):

@@ -7,7 +7,7 @@ import argparse
 import sys
 
 from turnover.common.files import checkout, write_text
-from turnover.experiments.documentation.readme import filled
+from turnover.experiments.documentation.pages import filled_readme
 
 
 def main() -> int:
@@ -16,7 +16,7 @@ def main() -> int:
     check = parser.parse_args().check
     path = checkout() / "README.md"
     before = path.read_text(encoding="utf-8")
-    after = filled(before)
+    after = filled_readme(before)
     if after == before:
         print(f"{path} is up to date")
         return 0

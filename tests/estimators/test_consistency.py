@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from turnover.estimators.consistency import inconsistency
-from turnover.estimators.subsampling import with_and_without
+from turnover.estimators.subsampling import inconsistency, with_and_without
 
 # Fraction 0.2 has networks 0 and 2, fraction 0.6 has networks 1, 3 and 4.
 # Example 0 is trained on by none; 1 by all of fraction 0.6; 2 by all; 3 by networks 0 and 1.

@@ -9,9 +9,8 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from turnover.core.examples import Examples
-from turnover.estimators.leave_one_out import all_but
 from turnover.estimators.membership import log_likelihood_ratios, membership
-from turnover.estimators.subsampling import influence, memorization, with_and_without
+from turnover.estimators.subsampling import all_but, influence, memorization, with_and_without
 from turnover.models.mlp import mlp
 from turnover.training.stack import train_stack
 

@@ -35,8 +35,8 @@ from turnover.runs.several_networks import planned
 from turnover.runs.store.run import Run
 from turnover.runs.store.tables import SCORE_COLUMNS, read_metrics, read_scores
 from turnover.training.loop import train
-from turnover.training.optimizers import build as build_optimizer
-from turnover.training.schedules import learning_rate
+from turnover.training.optim import build as build_optimizer
+from turnover.training.optim import learning_rate
 
 CPU = torch.device("cpu")
 SMALL = (

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 import turnover
 from turnover.core.examples import Examples
 from turnover.errors import TurnOverError
-from turnover.estimators.grand import grand
+from turnover.estimators.gradient_scores import grand
 
 
 def case(name: str, n: int = 7) -> tuple[nn.Module, Examples]:

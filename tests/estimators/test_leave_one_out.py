@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from turnover.estimators.leave_one_out import all_but, left_out
-from turnover.estimators.subsampling import memorization
+from turnover.estimators.subsampling import all_but, left_out, memorization
 
 LABELS = arrays(np.bool_, st.integers(1, 40))
 

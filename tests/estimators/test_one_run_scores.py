@@ -13,14 +13,18 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from torch import Tensor
 
 from turnover.errors import RefusedInput
-from turnover.estimators.aum import margin, negative_aum
 from turnover.estimators.confident_learning import confident_learning
-from turnover.estimators.cumulative_loss import cumulative_loss
-from turnover.estimators.el2n import el2n
-from turnover.estimators.final import final_loss, unconfidence
-from turnover.estimators.forgetting import forgetting_events
-from turnover.estimators.learning_time import first_learning_epoch
-from turnover.estimators.second_split_score import second_split_forgetting
+from turnover.estimators.one_run_scores import (
+    cumulative_loss,
+    el2n,
+    final_loss,
+    first_learning_epoch,
+    forgetting_events,
+    margin,
+    negative_aum,
+    unconfidence,
+)
+from turnover.estimators.second_split import second_split_forgetting
 
 OF_CORRECTNESS = (forgetting_events, first_learning_epoch, second_split_forgetting)
 OF_HISTORY = (negative_aum, cumulative_loss)

@@ -25,8 +25,7 @@ from turnover.data.augmentation import augmented
 from turnover.errors import RunFailed
 from turnover.estimators.second_split import halves, steps
 from turnover.runs.build import Parts, build
-from turnover.runs.dashboard.tracker import Tracker
-from turnover.runs.dashboard.wandb import Dashboard
+from turnover.runs.dashboard.wandb import Dashboard, Tracker
 from turnover.runs.execute import execute
 from turnover.runs.several_networks import second_split_work
 from turnover.runs.store.run import Run

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import turnover
 from turnover.core.examples import Examples
 from turnover.errors import RefusedInput
-from turnover.estimators.vog import GradientVariance, standardised
+from turnover.estimators.gradient_scores import GradientVariance, standardised
 from turnover.models.mlp import mlp
 
 

@@ -12,8 +12,7 @@ import pandas as pd
 import pytest
 from wandb_records import NONE, OFFLINE, alone, of_kind, records, set_up, small
 
-from turnover.runs.dashboard.tracker import Tracker
-from turnover.runs.dashboard.wandb import ROWS, Dashboard, Files, bounded, dashboard, identifier
+from turnover.runs.dashboard.wandb import ROWS, Dashboard, Files, Tracker, bounded, dashboard, identifier
 from turnover.runs.execute import execute
 from turnover.runs.store.run import Run
 from turnover.runs.store.tables import Metric

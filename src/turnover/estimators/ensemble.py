@@ -15,10 +15,9 @@ from turnover.config.estimators import (
 from turnover.config.run import Training
 from turnover.errors import RunFailed
 from turnover.estimators.confident_learning import confident_learning
-from turnover.estimators.consistency import inconsistency
 from turnover.estimators.membership import log_likelihood_ratios, membership
 from turnover.estimators.networks import Design, Outcomes, outcomes
-from turnover.estimators.subsampling import memorization, with_and_without
+from turnover.estimators.subsampling import inconsistency, memorization, with_and_without
 from turnover.estimators.task import Material
 
 _TO_FIT = 3  # networks trained on an example, and as many that are not, for its two densities

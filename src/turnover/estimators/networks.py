@@ -21,13 +21,12 @@ from turnover.config.run import RunConfig, Training
 from turnover.core.examples import Examples
 from turnover.core.subnetworks import full_logits
 from turnover.data.augmentation import augmented
-from turnover.estimators.final import log_odds_against
-from turnover.estimators.leave_one_out import all_but, left_out
-from turnover.estimators.subsampling import random_parts
+from turnover.estimators.one_run_scores import log_odds_against
+from turnover.estimators.subsampling import all_but, left_out, random_parts
 from turnover.estimators.task import Material
 from turnover.training.loop import steps_per_epoch, train
-from turnover.training.optimizers import build as build_optimizer
-from turnover.training.schedules import learning_rate
+from turnover.training.optim import build as build_optimizer
+from turnover.training.optim import learning_rate
 from turnover.training.stack import STACK, stackable, train_stack
 
 

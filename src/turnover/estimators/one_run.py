@@ -17,15 +17,18 @@ from turnover.common.files import keep, kept
 from turnover.config.estimators import OneRunEstimator
 from turnover.config.run import Training
 from turnover.core.subnetworks import full_logits
-from turnover.estimators.aum import margin, negative_aum
-from turnover.estimators.cumulative_loss import cumulative_loss
-from turnover.estimators.el2n import el2n
-from turnover.estimators.final import final_loss, unconfidence
-from turnover.estimators.forgetting import forgetting_events
-from turnover.estimators.grand import grand
-from turnover.estimators.learning_time import first_learning_epoch
+from turnover.estimators.gradient_scores import GradientVariance, grand
+from turnover.estimators.one_run_scores import (
+    cumulative_loss,
+    el2n,
+    final_loss,
+    first_learning_epoch,
+    forgetting_events,
+    margin,
+    negative_aum,
+    unconfidence,
+)
 from turnover.estimators.task import Material
-from turnover.estimators.vog import GradientVariance
 from turnover.training.loop import Epoch
 
 

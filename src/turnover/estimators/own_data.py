@@ -38,7 +38,7 @@ from turnover.estimators.one_run import Watch
 from turnover.estimators.score import score_examples
 from turnover.estimators.task import Material
 from turnover.training.loop import Observer, steps_per_epoch, train
-from turnover.training.optimizers import build as build_optimizer
+from turnover.training.optim import build as build_optimizer
 from turnover.training.predictions import Predictions
 
 _SEEDS = 10  # networks whose scores are averaged, unless they are asked for

@@ -1,4 +1,4 @@
-"""`estimator=second_split`: train on one half, then on the other, and watch the first being forgotten.
+"""`estimator=second_split`: train on one half, then on the other; the first is forgotten (Maini et al., 2022).
 
 Both halves are the first once, so that every example has a score.
 """
@@ -15,11 +15,32 @@ from turnover.config.estimators import SecondSplitEstimator
 from turnover.config.run import Training
 from turnover.core.subnetworks import evaluate
 from turnover.data.augmentation import augmented
-from turnover.estimators.second_split_score import second_split_forgetting
+from turnover.estimators.one_run_scores import correctness, last_epoch
 from turnover.estimators.task import Material
 from turnover.training.loop import steps_per_epoch, train
-from turnover.training.optimizers import build as build_optimizer
-from turnover.training.schedules import learning_rate
+from turnover.training.optim import build as build_optimizer
+from turnover.training.optim import learning_rate
+
+
+def second_split_forgetting(correct: Tensor) -> Tensor:
+    """epochs + 1 - SSFT, the second-split forgetting time turned round so that what is forgotten soon scores high.
+
+    SSFT = min {t : wrong in all epochs t, t + 1, ..., epochs}, counted from 1; epochs + 1 if an example is correct in
+    the last epoch and so is never forgotten. Maini et al. train until the whole first split is learnt; what is not
+    learnt here counts as forgotten in epoch 1 (`in_accuracy` of a run tells how much was learnt).
+
+    Args:
+        correct: whether each example of the first split was classified correctly in each epoch of the training on
+            the second split that follows.  # bool [epochs, n]
+
+    Returns:
+        From 0, never forgotten, to `epochs`, wrong from the first epoch on.  # float32 [n]
+
+    Raises:
+        RefusedInput: correct is not bool [epochs, n] with at least one epoch.
+    """
+    correct = correctness(correct)
+    return len(correct) - last_epoch(correct)  # SSFT is the epoch after the last correct one
 
 
 def halves(config: Training, examples: int) -> tuple[Tensor, Tensor]:

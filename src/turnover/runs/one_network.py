@@ -27,15 +27,14 @@ from turnover.estimators.score import score_examples
 from turnover.gradients.updates import Updates
 from turnover.runs import checkpoint, gradient_tracking
 from turnover.runs.build import Parts
-from turnover.runs.dashboard.tracker import Tracker
-from turnover.runs.dashboard.wandb import Dashboard
+from turnover.runs.dashboard.wandb import Dashboard, Tracker
 from turnover.runs.score_tables import from_columns, stored
 from turnover.runs.store import checksums
 from turnover.runs.store.run import SCRATCH, Run, cannot_go_on
 from turnover.runs.store.tables import write_influences, write_scores
 from turnover.training.accuracy import measure
 from turnover.training.loop import Epoch, Partial, StoppedInEpoch, steps_per_epoch, train
-from turnover.training.schedules import learning_rate
+from turnover.training.optim import learning_rate
 
 log = logging.getLogger("turnover")
 

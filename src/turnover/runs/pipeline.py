@@ -22,7 +22,7 @@ from turnover.estimators.leakage import judge
 from turnover.estimators.own_data import training_sizes
 from turnover.runs.build import Parts, build
 from turnover.runs.dashboard.summary import opened, show
-from turnover.runs.dashboard.tracker import Tracker
+from turnover.runs.dashboard.wandb import Tracker
 from turnover.runs.one_network import one_network, progress
 from turnover.runs.score_tables import known
 from turnover.runs.several_networks import ensemble_work, planned, second_split_work

@@ -16,7 +16,7 @@ from turnover.estimators.ensemble import estimates
 from turnover.estimators.networks import Design, Outcomes, design
 from turnover.estimators.subsampling import with_and_without
 from turnover.runs.build import Parts
-from turnover.runs.dashboard.tracker import Tracker
+from turnover.runs.dashboard.wandb import Tracker
 from turnover.runs.score_tables import from_columns, known
 from turnover.runs.store.members import Members, write_members
 from turnover.runs.store.run import SCRATCH

@@ -8,7 +8,7 @@ import pytest
 from readings import REFERENCE, ROOT, minutes, page, results, rows
 
 from turnover.errors import RunFailed
-from turnover.experiments.documentation.readme import filled
+from turnover.experiments.documentation.pages import filled_readme
 
 README = page("README.md")
 CLAIMS = rows(README, "claim, and what decides it")
@@ -23,16 +23,16 @@ def verdicts(result: dict[str, Any]) -> str:
 
 
 def test_the_readme_is_what_is_generated() -> None:
-    assert filled(README) == README, "make readme"
+    assert filled_readme(README) == README, "make readme"
 
 
 def test_a_changed_number_is_generated_anew() -> None:
-    assert filled(README.replace("| **2a**: clean MNIST", "| **2a**: dirty MNIST")) == README
+    assert filled_readme(README.replace("| **2a**: clean MNIST", "| **2a**: dirty MNIST")) == README
 
 
 def test_a_readme_without_marks_is_refused() -> None:
     with pytest.raises(RunFailed, match="must have <!-- claims -->"):
-        filled(README.replace("<!-- end of claims -->", ""))
+        filled_readme(README.replace("<!-- end of claims -->", ""))
 
 
 @pytest.mark.parametrize("scale", SCALES)

@@ -12,8 +12,7 @@ from readings import ROOT, page, results
 
 from turnover.config.run import RunConfig
 from turnover.errors import RunFailed
-from turnover.experiments.documentation.fields import field_types, meanings
-from turnover.experiments.documentation.options import members, reference
+from turnover.experiments.documentation.options import field_types, meanings, members, reference
 from turnover.experiments.documentation.pages import filled
 from turnover.experiments.documentation.source import source
 

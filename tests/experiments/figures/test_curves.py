@@ -17,6 +17,7 @@ from turnover.common.files import checkout
 from turnover.config.compose import sweep
 from turnover.config.run import RunConfig
 from turnover.errors import RefusedInput
+from turnover.experiments.figures.make import drawn_by
 from turnover.experiments.plots import learning_curves as dynamics
 from turnover.experiments.plots.curves import curves
 from turnover.experiments.plots.figure import ClaimConfig, Drawn, FigureConfig, Threshold
@@ -205,7 +206,7 @@ class Known:
             self.sources.append(Source(config, folder))
             self.curves.append(made)
         with style():
-            module = import_module(f"turnover.experiments.figures.{name}")
+            module = import_module(drawn_by(name))
             self.drawn: Drawn = module.draw(self.figure, self.sources)
 
     def measured(self, claim: str) -> dict[str, tuple[float, ...]]:

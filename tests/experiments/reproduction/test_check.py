@@ -9,8 +9,7 @@ import pandas as pd
 from readings import REFERENCE
 
 from turnover.common.files import checkout
-from turnover.experiments.reproduction.again import differences
-from turnover.experiments.reproduction.check import every
+from turnover.experiments.reproduction.check import differences, every
 
 
 def test_every_committed_figure_is_held_and_a_changed_one_is_named(tmp_path: Path) -> None:

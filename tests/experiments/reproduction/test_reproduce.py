@@ -14,10 +14,9 @@ import pytest
 from turnover.common.files import write_json
 from turnover.errors import RunFailed
 from turnover.experiments.plots.figure import NAMES
-from turnover.experiments.reproduction import keep, record, work
-from turnover.experiments.reproduction.calling import call
-from turnover.experiments.reproduction.plan import Planned
-from turnover.experiments.reproduction.steps import Step
+from turnover.experiments.reproduction import record, work
+from turnover.experiments.reproduction.plan import Planned, Step
+from turnover.experiments.reproduction.work import call
 from turnover.runs.store.provenance import provenance
 
 FIG1 = Step("fig1", (), ("figure.py", "figure=fig1", "scale=smoke", "logger=none"))
@@ -201,7 +200,7 @@ def made(outputs: Path) -> set[str]:
 
 def test_all_that_is_small_is_kept(outputs: Path, tmp_path: Path) -> None:
     expected = made(outputs)
-    folder = keep.keep("laptop", tmp_path / "kept")
+    folder = record.keep("laptop", tmp_path / "kept")
     found = {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
     assert set(found.values()) == expected
     assert found["fig2.csv"] == "figures/laptop/fig2.csv"
@@ -214,7 +213,7 @@ def test_nothing_is_kept_if_something_is_missing(outputs: Path, tmp_path: Path) 
     made(outputs)
     (outputs / "figures" / "laptop" / "onion.json").unlink()
     with pytest.raises(RunFailed, match=r"onion\.json: not there; make reproduce SCALE=laptop makes it"):
-        keep.keep("laptop", tmp_path / "kept")
+        record.keep("laptop", tmp_path / "kept")
     assert not (tmp_path / "kept").exists()
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from turnover.experiments.plots.figure import NAMES
-from turnover.experiments.reproduction.plan import announce, left_seconds
-from turnover.experiments.reproduction.steps import Step, steps
+from turnover.experiments.reproduction.plan import Step, announce, left_seconds, steps
 from turnover.runs import plan as planning
 from turnover.runs.store.run import Run
 

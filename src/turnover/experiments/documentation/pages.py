@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from turnover.errors import RunFailed
-from turnover.experiments.documentation import claims, estimators, index, options
+from turnover.experiments.documentation import options, tables
 from turnover.experiments.documentation.reference import of_figure
 from turnover.experiments.documentation.source import source
 from turnover.experiments.results import reference
@@ -26,9 +26,9 @@ def figure(name: str) -> str:
             said = result["title"] + (f"; {scale} scale, {_seeds(result['seeds'])}" if result["seeds"] else "")
             parts.append(f"![{said}](pictures/{scale}/{stem}.png)")
             parts.append(f"*{said}.*" + (f" Reduced: {reduced}." if reduced else ""))
-    parts.append(f"`make {name}`" + (f": {index.time(name)} on 2 cores at laptop scale." if laptop else ""))
+    parts.append(f"`make {name}`" + (f": {tables.time(name)} on 2 cores at laptop scale." if laptop else ""))
     if any(result["claims"] for result in laptop.values()):
-        parts.append(claims.by_figure(name))
+        parts.append(tables.by_figure(name))
     return "\n\n".join(parts)
 
 
@@ -39,18 +39,18 @@ def _seeds(seeds: list[int]) -> str:
 def columns() -> str:
     """The columns of a score table."""
     rows = [["column", "type", "meaning"], *([f"`{name}`", *column] for name, column in SCORE_COLUMNS.items())]
-    return claims.markdown_table(rows)
+    return tables.markdown_table(rows)
 
 
 def metrics() -> str:
     """The metrics of a run."""
-    return claims.markdown_table([["metric", "meaning"], *([f"`{name}`", said] for name, said in METRICS.items())])
+    return tables.markdown_table([["metric", "meaning"], *([f"`{name}`", said] for name, said in METRICS.items())])
 
 
 def panels() -> str:
     """The panels of the dashboard, section by section."""
     rows = [[section, panel.title, described(panel)] for section, each in SECTIONS.items() for panel in each]
-    return claims.markdown_table([["section", "panel", "shows"], *rows])
+    return tables.markdown_table([["section", "panel", "shows"], *rows])
 
 
 def scaling() -> str:
@@ -63,16 +63,16 @@ def scaling() -> str:
         )
         last = found.iloc[-1]
         rows.append([str(curve), str(against), points, f"{last['exponent']:.2f}", f"{last['peak_mb']:.0f} MB"])
-    return claims.markdown_table(rows)
+    return tables.markdown_table(rows)
 
 
 MAKERS: dict[str, Callable[[str], str]] = {
-    "claims": lambda _: claims.every_claim(),
-    "figures": lambda _: index.index("pictures"),
+    "claims": lambda _: tables.every_claim(),
+    "figures": lambda _: tables.index("pictures"),
     "figure": figure,
     "options": lambda _: options.reference(),
-    "scores": lambda _: estimators.recommended(),
-    "estimator": estimators.of_estimator,
+    "scores": lambda _: tables.recommended(),
+    "estimator": tables.of_estimator,
     "source": source,
     "columns": lambda _: columns(),
     "metrics": lambda _: metrics(),
@@ -95,3 +95,25 @@ def filled(text: str) -> str:
         return MAKERS[what](argument)
 
     return _MARK.sub(made, text)
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "figures": lambda: tables.index("outputs/reference"),
+    "claims": tables.every_claim,
+    "scores": tables.recommended,
+}
+
+
+def filled_readme(text: str) -> str:
+    """The README with its generated parts made anew from the committed results.
+
+    Raises:
+        RunFailed: the marks of a part are missing, or stand there more than once.
+    """
+    for name, make in PARTS.items():
+        first, last = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+        found = re.findall(f"{re.escape(first)}.*?{re.escape(last)}", text, flags=re.DOTALL)
+        if len(found) != 1:
+            raise RunFailed(f"README.md must have {first.strip()} and {last} once, around what is generated")
+        text = text.replace(found[0], f"{first}\n{make()}\n\n{last}")
+    return text

@@ -25,6 +25,8 @@ from turnover.stats.claims import Claim
 
 log = logging.getLogger("turnover")
 
+_DRAWN_BY = {"fig4_rate": "fig4", "fig7": "gallery", "fig8": "gallery"}  # the others by the module of their name
+
 
 class FigureJob(Group):
     """conf/figure.yaml, typed."""
@@ -33,6 +35,11 @@ class FigureJob(Group):
     scale: Literal["smoke", "laptop", "paper"]  # which runs are drawn
     overrides: list[str]  # of the experiment's runs; empty: as the experiment says
     logger: Annotated[NoLogger | WandbLogger, Field(discriminator="name")]  # as of a run
+
+
+def drawn_by(name: str) -> str:
+    """The module whose `draw` draws a figure."""
+    return f"turnover.experiments.figures.{_DRAWN_BY.get(name, name)}"
 
 
 def make(job: FigureJob) -> Path:
@@ -67,7 +74,9 @@ def _draw(job: FigureJob, sources: list[Source], inputs: dict[str, Any], paths: 
     figure, scale = job.figure, job.scale
     under = notes(sources, scale, job.overrides)
     with style():
-        drawn: Drawn = import_module(f"turnover.experiments.figures.{figure.name}").draw(figure, sources)
+        drawn: Drawn = import_module(f"turnover.experiments.figures.{_DRAWN_BY.get(figure.name, figure.name)}").draw(
+            figure, sources
+        )
         finish(drawn.picture, _title(figure), [*drawn.notes, *under.lines])
         save(drawn.picture, paths["png"].with_suffix(""))
     with replacing(paths["csv"]) as temporary:

@@ -1,17 +1,45 @@
 """`make report`: one page that opens offline, from finished figures, the validation and the examples behind them."""
 
+import json
 import logging
+from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from turnover.common.files import outputs_root, write_text
 from turnover.common.text import size
 from turnover.config.options import Group
-from turnover.experiments.report import page, results, sections, sets
+from turnover.experiments.report import results, sections, sets
 from turnover.experiments.report.claims import VERDICTS, claims, tally
 from turnover.experiments.report.explorer import explorer
 from turnover.experiments.report.pictures import figure
 from turnover.runs.store.provenance import now, provenance
+
+SCRIPTS = ("data.js", "explorer.js", "detail.js", "scatter.js")
+
+
+def render(**content: Any) -> str:
+    """The whole page."""
+    environment = Environment(
+        loader=PackageLoader("turnover.experiments.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["embed"] = embed
+    folder = files("turnover.experiments.report").joinpath("templates")
+    style = folder.joinpath("style.css").read_text(encoding="utf-8")
+    script = "\n".join(folder.joinpath(name).read_text(encoding="utf-8") for name in SCRIPTS)
+    return environment.get_template("page.html").render(style=style, script=script, **content)
+
+
+def embed(value: Any) -> str:
+    """Plain data as json that may stand inside a script element."""
+    return json.dumps(value, ensure_ascii=False).replace("<", "\\u003c")
+
 
 log = logging.getLogger("turnover")
 
@@ -44,7 +72,7 @@ def make(job: ReportJob) -> Path:
     rows = claims(by_scale)
     leakage = next((result for result in every if result.base == "leakage"), None)
     bench = results.benchmark(job.scale)
-    content = page.render(
+    content = render(
         scales=scales,
         claims=rows,
         tallies=[tally([row for row in rows if row.paper_figure], place) for place in range(len(scales))],

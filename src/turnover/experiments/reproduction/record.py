@@ -1,15 +1,18 @@
 """What a reproduction took: for every step time, runs, seeds, commit and machine, over all starts of it."""
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from turnover.common.files import outputs_root, write_json
-from turnover.experiments.reproduction.plan import Planned
-from turnover.experiments.reproduction.steps import Scale
+from turnover.common.files import checkout, outputs_root, replacing, write_json
+from turnover.errors import RunFailed
+from turnover.experiments.plots.figure import NAMES
+from turnover.experiments.reproduction import record
+from turnover.experiments.reproduction.plan import Planned, Scale
 from turnover.runs.store.provenance import now, provenance
 from turnover.runs.store.run import Run
 
@@ -61,3 +64,41 @@ def _about(planned: Planned) -> dict[str, Any]:
         "ended": now(),
         **provenance(),
     }
+
+
+KEPT = ("laptop", "paper")  # at smoke scale numbers and verdicts mean nothing
+
+
+def keep(scale: Scale, folder: Path | None = None) -> Path:
+    """Copy the results of a scale to its folder in outputs/reference; files there that have no new version stay.
+
+    Args:
+        folder: another place.
+
+    Raises:
+        RunFailed: a result is missing; then nothing is copied.
+    """
+    folder = folder or checkout() / "outputs" / "reference" / scale
+    pairs = list(_pairs(scale))
+    if missing := [str(source) for source, _ in pairs if not source.is_file()]:
+        raise RunFailed(f"{', '.join(missing)}: not there; make reproduce SCALE={scale} makes it")
+    for source, name in pairs:
+        with replacing(folder / name) as temporary:
+            shutil.copyfile(source, temporary)
+    return folder
+
+
+def _pairs(scale: Scale) -> Iterator[tuple[Path, str]]:
+    """What is kept, and its name there."""
+    root = outputs_root()
+    for name in NAMES:
+        for kind in ("png", "csv", "json"):  # the json last: it vouches for the others
+            yield root / "figures" / scale / f"{name}.{kind}", f"{name}.{kind}"
+    validated = root / "validate" / scale
+    yield validated / "validate.json", "validate/validate.json"
+    for path in sorted(validated.glob("*")):
+        if path.suffix in (".png", ".csv", ".parquet"):
+            yield path, f"validate/{path.name}"
+    yield root / "bench" / "bench.csv", "bench.csv"
+    yield root / "bench" / "machine.json", "bench_machine.json"
+    yield record.path(scale), "reproduction.json"

@@ -1,8 +1,17 @@
-"""Learning rate of each epoch, as a plain function of the epoch: nothing to store, nothing to restore."""
+"""Optimizers by their config, and the learning rate of each epoch as a plain function of the epoch."""
 
 import math
 
-from turnover.config.options import ConstantSchedule, CosineSchedule, MultistepSchedule
+import torch
+from torch import nn
+
+from turnover.config.options import ConstantSchedule, CosineSchedule, MultistepSchedule, OptimizerConfig
+
+
+def build(config: OptimizerConfig, model: nn.Module) -> torch.optim.Optimizer:
+    """Stochastic gradient descent over all trainable parameters; the loop sets the rate of each epoch."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return torch.optim.SGD(parameters, config.lr, config.momentum, weight_decay=config.weight_decay)
 
 
 def learning_rate(

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
@@ -33,3 +34,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Put what is generated into a page; its pictures are named as a reader of the plain file finds them."""
     return filled(markdown.replace("](../outputs/reference/", "](pictures/"))
+
+
+def block(source: str, *_arguments: Any, **_options: Any) -> str:
+    """A fenced block ```math as an equation on a line of its own; `source` is LaTeX."""
+    return f'<div class="equation">{convert(source, display="block")}</div>'
+
+
+def inline(source: str, *_arguments: Any, **_options: Any) -> str:
+    """`#!math ...` within a line."""
+    return convert(source)
