@@ -8,7 +8,7 @@ PY       := .venv/bin/python
 
 .DEFAULT_GOAL := help
 FIGURES := fig1 fig2 fig3 fig4 fig4_rate fig4_vgg fig5 fig6 fig7 fig8 fig9 fig10 influence ablation detection_cost onion leakage sensitivity early_stopping
-.PHONY: help data test test-slurm slurm-up slurm-down stress check-reference repro-check bench validate report reproduce audit docs readme notebooks $(FIGURES)
+.PHONY: help data test test-oldest test-slurm slurm-up slurm-down stress check-reference repro-check bench validate report reproduce audit docs readme notebooks $(FIGURES)
 
 help:  ## this list
 	@echo "turnover: which training examples does my network memorize?"
@@ -134,6 +134,13 @@ test-slurm: .venv/installed  ## a sweep on that Slurm, preempted and with a fail
 	scripts/slurm.sh up
 	SLURM_CONF=$${TURNOVER_SLURM:-/var/tmp/turnover-slurm}/slurm.conf $(PY) -m pytest tests/runs/test_slurm.py; \
 	  code=$$?; scripts/slurm.sh down; exit $$code
+
+OLDEST := sed -n '/^dependencies/,/^]/s/^    "\(.*\)>=\(.*\)",/\1==\2/p' pyproject.toml
+
+test-oldest:  ## the Python API with the oldest versions that pyproject.toml allows, in an environment of its own
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --disable-pip-version-check $$($(OLDEST)) pytest pytest-timeout hypothesis scipy -e .
+	.venv-oldest/bin/python -m pytest tests/test_api.py tests/core/test_masks.py tests/core/test_subnetworks.py tests/core/test_odd_networks.py
 
 stress: .venv/installed  ## 200 kills at random moments, 8 processes at once on one store; nothing may be lost
 	$(PY) scripts/stress.py

@@ -11,7 +11,6 @@ from typing import Any
 from turnover.common.files import checkout, outputs_root, replacing, write_json
 from turnover.errors import RunFailed
 from turnover.experiments.plots.figure import NAMES
-from turnover.experiments.reproduction import record
 from turnover.experiments.reproduction.plan import Planned, Scale
 from turnover.runs.store.provenance import now, provenance
 from turnover.runs.store.run import Run
@@ -101,4 +100,4 @@ def _pairs(scale: Scale) -> Iterator[tuple[Path, str]]:
             yield path, f"validate/{path.name}"
     yield root / "bench" / "bench.csv", "bench.csv"
     yield root / "bench" / "machine.json", "bench_machine.json"
-    yield record.path(scale), "reproduction.json"
+    yield path(scale), "reproduction.json"
