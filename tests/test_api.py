@@ -1,5 +1,7 @@
 """Every public name once, with what the package itself depends on and nothing more (`make test-oldest`)."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -9,7 +11,11 @@ from turnover.config.named import NAMES
 
 X, Y = torch.rand(40, 6, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 2
 # confident learning needs an extra, and each of the others a few networks only
-OPTIONS = {"subsampling": {"models": 20}, "c_score": {"models": 20, "fractions": [0.5]}, "membership": {"models": 16}}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "subsampling": {"models": 20},
+    "c_score": {"models": 20, "fractions": [0.5]},
+    "membership": {"models": 16},
+}
 
 
 def make_model() -> nn.Module:

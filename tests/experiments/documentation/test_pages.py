@@ -197,14 +197,6 @@ def test_every_number_of_the_advice_is_that_of_the_validation() -> None:
     assert f"correlate with it at {two_places(influence['all_runs'])}." in told
 
 
-def test_the_advice_of_the_readme_is_that_of_the_documentation() -> None:
-    start, end = "- **To rank examples by memorization", "Every estimator with its equation"
-    readme = page("README.md")
-    advice = prose(readme[readme.index(start) : readme.index(end)])
-    assert len(advice) > 1000
-    assert advice in prose(page("estimators.md"))
-
-
 def test_what_is_said_of_influence_and_of_the_onion() -> None:
     agreement = results()["influence"]["summary"]["agreement_of_seeds"]
     assert f"Spearman correlation {agreement:.3f})".replace("0.", ".") in STUDIES.replace("\n", " ")

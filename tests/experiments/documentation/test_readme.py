@@ -1,25 +1,19 @@
-"""The README says what the committed results say, and its tables are those that are made from them."""
+"""The README's tables are generated from results, its links lead somewhere."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from readings import REFERENCE, ROOT, minutes, page, results, rows
+from readings import ROOT, page, rows
 
 from turnover.errors import RunFailed
+from turnover.experiments.documentation import tables
 from turnover.experiments.documentation.pages import filled_readme
 
 README = page("README.md")
-CLAIMS = rows(README, "claim, and what decides it")
-SCALES = {"laptop": 2, "paper": 3}  # the columns of that table
-
-_INTERVAL = re.compile(r"(-?\d+\.?\d*) \[(-?\d+\.?\d*), (-?\d+\.?\d*)\]")
-
-
-def verdicts(result: dict[str, Any]) -> str:
-    """Its claims as the README tells them."""
-    return ", ".join(f"{id} {claim['verdict']}" for id, claim in result["claims"].items()) or "none"
+SCORES: dict[str, Any] = {"title": "Scores", "runs": ["a"], "overrides": []}
 
 
 def test_the_readme_is_what_is_generated() -> None:
@@ -27,76 +21,14 @@ def test_the_readme_is_what_is_generated() -> None:
 
 
 def test_a_changed_number_is_generated_anew() -> None:
-    assert filled_readme(README.replace("| **2a**: clean MNIST", "| **2a**: dirty MNIST")) == README
+    changed = re.sub(r"\| `turnover` \| [\d.]+ \|", "| `turnover` | 99.0 |", README)
+    assert changed != README
+    assert filled_readme(changed) == README
 
 
 def test_a_readme_without_marks_is_refused() -> None:
-    with pytest.raises(RunFailed, match="must have <!-- claims -->"):
-        filled_readme(README.replace("<!-- end of claims -->", ""))
-
-
-@pytest.mark.parametrize("scale", SCALES)
-def test_every_claim_stands_in_the_readme_with_its_verdict(scale: str) -> None:
-    told = {}
-    for cells in CLAIMS:
-        found = re.match(r"\*\*([^*]+)\*\*: ", cells[0])
-        verdict = re.match(r"\*\*(.+?)\*\*", cells[SCALES[scale]])
-        if found and verdict:
-            told[found[1]] = verdict[1]
-    known = {id: claim["verdict"] for result in results(scale).values() for id, claim in result["claims"].items()}
-    assert told == known
-
-
-@pytest.mark.parametrize("scale", SCALES)
-def test_every_number_of_the_claims_is_that_of_the_results(scale: str) -> None:
-    known = {id: claim["measures"] for result in results(scale).values() for id, claim in result["claims"].items()}
-    id, told = "", 0
-    for cells in CLAIMS:
-        if found := re.match(r"\*\*([^*]+)\*\*: ", cells[0]):
-            id = found[1]
-            continue
-        for effect, low, high in _INTERVAL.findall(cells[SCALES[scale]]):
-            places = len(effect.partition(".")[2])
-            candidates = [[f"{number:z.{places}f}" for number in (m["effect"], *m["interval"])] for m in known[id]]
-            assert [effect, low, high] in candidates, f"{id}: {cells}; the results: {candidates}"
-            told += 1
-    deciding = [m for measures in known.values() for m in measures if m["threshold"] is not None]
-    assert told == len(deciding)
-
-
-@pytest.mark.parametrize("cells", rows(README, "figure"), ids=lambda cells: cells[1])
-def test_every_figure_of_the_readme_is_there_with_its_verdicts_and_time(cells: list[str]) -> None:
-    name = cells[1].strip("`").removeprefix("make ")
-    result = results()[name]
-    assert f"(outputs/reference/laptop/{name}.png)" in cells[0]
-    assert (REFERENCE / "laptop" / f"{name}.png").is_file()
-    assert cells[3] == verdicts(result)
-    timed = minutes(name)
-    if timed:
-        told = re.fullmatch(r"(\d+) min(?: \+ (\d+) min of score runs)?", cells[2])
-        assert told, cells[2]
-        assert (int(told[1]), int(told[2] or 0)) == (round(timed[0]), round(timed[1]))
-    else:
-        assert cells[2] == ("not timed" if result["runs"] else "seconds")
-
-
-def test_every_figure_at_paper_scale_stands_in_the_readme_with_its_verdicts() -> None:
-    told = {}
-    for cells in rows(README, "figure"):
-        for said, link in re.findall(r"\[([^]]*)\]\(outputs/reference/paper/(.*?)\.png\)", cells[4]):
-            name = link.replace("%3D", "=")
-            assert (REFERENCE / "paper" / f"{name}.png").is_file()
-            assert name.startswith(cells[1].strip("`").removeprefix("make "))
-            told[name] = said
-    figures = results("paper")
-    assert told == {name: verdicts(result) if result["claims"] else "picture" for name, result in figures.items()}
-    assert {result["scale"] for result in figures.values()} == {"paper"}
-
-
-def test_every_committed_figure_stands_in_the_readme() -> None:
-    told = {cells[1].strip("`").removeprefix("make ") for cells in rows(README, "figure")}
-    assert told == set(results())
-    assert {path.stem for path in (ROOT / "conf" / "figure").glob("fig*.yaml")} <= told
+    with pytest.raises(RunFailed, match="must have <!-- scores -->"):
+        filled_readme(README.replace("<!-- end of scores -->", ""))
 
 
 def test_every_link_of_the_readme_leads_somewhere() -> None:
@@ -104,26 +36,90 @@ def test_every_link_of_the_readme_leads_somewhere() -> None:
         assert (ROOT / link.replace("%3D", "=")).exists(), link
 
 
-DATASETS = ("mnist", "fashion_mnist", "cifar10")
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 180
 
 
-def two_places(value: float) -> str:
-    return f"{value:.2f}".replace("0.", ".", 1)
+def measured(name: str, effect: float, threshold: float | None) -> dict[str, object]:
+    interval = [effect - 0.1, effect + 0.1]
+    return {
+        "name": name,
+        "effect": effect,
+        "interval": interval,
+        "threshold": threshold,
+        "side": "above",
+        "condition": False,
+    }
 
 
-def test_every_number_of_which_score_to_use_is_that_of_the_validation() -> None:
-    table = pd.read_csv(REFERENCE / "laptop" / "validate" / "table.csv")
-    table = table[(table["noise"] == "symmetric") & (table["wrong"] == 300) & (table["augmentation"] == "none")]
-    told = rows(README, "score")
-    assert len(told) > 12
-    for cells in told:
-        name, _, networks = cells[0].partition("`, ")
-        mine = table[table["estimator"] == name.strip("`")]
-        if networks:
-            mine = mine[mine["networks"] == int(networks.split()[0])]
-        one: Any = mine[mine["seeds"] == 1].set_index("dataset")
-        assert cells[1] == f"{one.loc['mnist', 'cost']:.1f}"
-        for cell, dataset in zip(cells[2:5], DATASETS, strict=True):
-            agreement = mine[mine["dataset"] == dataset].sort_values("seeds")["spearman"]
-            assert cell == " → ".join(map(two_places, agreement)), (cells[0], dataset)
-        assert cells[5] == " / ".join(two_places(one.loc[dataset, "precision"]) for dataset in DATASETS)
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results of two figures and a study, one of them at paper scale too."""
+    measures = [measured("auroc", 0.75, 0.5), measured("skewness", 3.0, None)]
+    claim = {"text": "it holds", "verdict": "reproduced", "measures": measures}
+    at_paper = claim | {"verdict": "inconclusive", "measures": [measured("auroc", 0.5, 0.5)]}
+    laptop = {
+        "fig10": {"title": "Last", "runs": [], "overrides": [], "claims": {}},
+        "fig2": SCORES | {"claims": {"2a": claim}},
+        "onion": {"title": "Onion", "runs": ["a"], "overrides": [], "claims": {}},
+    }
+    by_scale = {"laptop": laptop, "paper": {"fig2": SCORES | {"claims": {"2a": at_paper}}}}
+    monkeypatch.setattr(tables, "results", lambda scale="laptop": by_scale[scale])
+    of_figure = lambda name, scale: {stem: each for stem, each in by_scale[scale].items() if stem == name}  # noqa: E731
+    monkeypatch.setattr(tables, "of_figure", of_figure)
+    monkeypatch.setattr(
+        tables, "two_cores", lambda: pd.DataFrame({"minutes": [3.4], "score_minutes": [1.6]}, index=["fig2"])
+    )
+
+
+@pytest.mark.usefixtures("made")
+def test_figures_are_listed_in_order_with_verdicts_and_times() -> None:
+    found = rows(tables.index("there"), "figure")
+    assert found[0] == [
+        "[2: Scores](there/laptop/fig2.png)",
+        "`make fig2`",
+        "3 min + 2 min of score runs",
+        "2a reproduced",
+        "[2a inconclusive](there/paper/fig2.png)",
+    ]
+    assert found[1:] == [
+        ["[10: Last](there/laptop/fig10.png)", "`make fig10`", "seconds", "none", ""],
+        ["[Onion](there/laptop/onion.png)", "`make onion`", "not timed", "none", ""],
+    ]
+    assert [cells[1] for cells in rows(tables.index("there", paper_only=True), "figure")] == [
+        "`make fig2`",
+        "`make fig10`",
+    ]
+
+
+@pytest.mark.usefixtures("made")
+def test_claims_have_their_verdicts_and_measures_at_both_scales() -> None:
+    [claim, auroc] = rows(tables.every_claim(), "claim, and what decides it")
+    assert claim == ["**2a**: it holds", "", "**reproduced**", "**inconclusive**"]
+    assert auroc[1:] == ["> 0.5", "0.75 [0.65, 0.85]", "0.50 [0.40, 0.60]"]
+    assert [cells[2] for cells in rows(tables.by_figure("fig2"), "claim and measure")[1:]] == [
+        auroc[2],
+        "3.00 [2.90, 3.10]",
+    ]
+
+
+def test_scores_are_those_of_the_validation(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [("cumulative_loss", 1), ("aum", 1), ("el2n", 1), ("turnover", 1), ("memorization", 80)]
+    condition = {"noise": "symmetric", "wrong": 300, "augmentation": "none"}
+    made = []
+    for place, (name, networks) in enumerate(names):
+        of_name = condition | {"estimator": name, "networks": networks, "cost": 1 + place, "precision": 0.1 * place}
+        for where, dataset in enumerate(tables.DATASETS):
+            made.append(of_name | {"dataset": dataset, "seeds": 1, "spearman": 0.1 * place + 0.01 * where})
+            made.append(of_name | {"dataset": dataset, "seeds": 10, "spearman": 0.99})
+    table = pd.DataFrame(made)
+    monkeypatch.setattr(tables, "validation", lambda: table)
+    found = rows(tables.brief(), "score")
+    assert [cells[0] for cells in found][-2:] == ["`turnover`", "`subsampling`, 80 networks"]
+    assert found[3] == ["`turnover`", "4.0", ".30 / .31 / .32", ".30 / .30 / .30"]
+
+
+def test_pictures_and_pages_of_the_readme_are_committed() -> None:
+    pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", README)
+    assert pictures
+    assert all(Path(ROOT, each).is_file() for each in pictures)

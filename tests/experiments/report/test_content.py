@@ -19,6 +19,7 @@ from sklearn.datasets import load_digits
 from turnover.common.files import checkout
 from turnover.common.text import effect
 from turnover.errors import RunFailed
+from turnover.experiments.documentation.tables import every_claim
 from turnover.experiments.report import results, sections, sets
 from turnover.experiments.report.claims import claims, tally
 from turnover.experiments.report.make import ReportJob, make
@@ -116,14 +117,14 @@ def test_effects_have_the_decimals_of_their_interval(
     assert effect(value, interval) == told
 
 
-def test_the_report_and_the_readme_tell_the_same_numbers() -> None:
-    readme, told = (checkout() / "README.md").read_text(encoding="utf-8"), 0
+def test_the_report_and_the_documentation_tell_the_same_numbers() -> None:
+    documented, told = every_claim(), 0
     by_scale = [results.results(scale) for scale in ("laptop", "paper")]
     for row in claims(by_scale):
         for each in row.rows:
             if each.claimed != "reported only":
                 cells = [cell.text if cell else "" for cell in each.cells]
-                assert f"| {each.words} | {each.claimed} | {cells[0]} | {cells[1]} |" in readme
+                assert f"| {each.words} | {each.claimed} | {cells[0]} | {cells[1]} |" in documented
                 told += 1
     assert told > 30
 

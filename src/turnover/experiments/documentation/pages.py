@@ -98,9 +98,8 @@ def filled(text: str) -> str:
 
 
 PARTS: dict[str, Callable[[], str]] = {
-    "figures": lambda: tables.index("outputs/reference"),
-    "claims": tables.every_claim,
-    "scores": tables.recommended,
+    "figures": lambda: tables.index("outputs/reference", paper_only=True),
+    "scores": tables.brief,
 }
 
 

@@ -93,6 +93,17 @@ def recommended() -> str:
     return markdown_table(rows)
 
 
+def brief() -> str:
+    """One run of the scores that the README names: cost, agreement with memorization, wrong labels found."""
+    rows = [["score", "cost", "agreement with memorization", "wrong labels found"]]
+    chosen = [("cumulative_loss", 1), ("aum", 1), ("el2n", 1), ("turnover", 1), ("memorization", 80)]
+    for name, networks in chosen:
+        first, cost, *agreement, found = _row(_main(), name, networks)
+        title = f"`subsampling`, {networks} networks" if name == "memorization" else first
+        rows.append([title, cost, " / ".join(each.partition(" →")[0] for each in agreement), found])
+    return markdown_table(rows)
+
+
 def of_estimator(name: str) -> str:
     """Rows of the committed validation for one estimator, 10 % wrong labels, with 95 % intervals."""
     table = _main()
@@ -138,10 +149,12 @@ def _short(value: float) -> str:
     return f"{value:.2f}".replace("0.", ".", 1)
 
 
-def index(pictures: str) -> str:
-    """A row for each figure and study that is committed; `pictures` is the folder that the links go to."""
+def index(pictures: str, *, paper_only: bool = False) -> str:
+    """A row for each figure and study that is committed, or the paper's own; `pictures`: the folder of the links."""
     rows = [["figure", "command", "laptop scale, 2 cores", "claims at laptop scale", "claims at paper scale"]]
     for name in in_order():
+        if paper_only and not name.removeprefix("fig").isdigit():
+            continue
         result = results()[name]
         paper = [
             f"[{verdicts(there) or 'picture'}]({pictures}/paper/{stem.replace('=', '%3D')}.png)"

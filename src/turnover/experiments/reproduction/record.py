@@ -95,9 +95,9 @@ def _pairs(scale: Scale) -> Iterator[tuple[Path, str]]:
             yield root / "figures" / scale / f"{name}.{kind}", f"{name}.{kind}"
     validated = root / "validate" / scale
     yield validated / "validate.json", "validate/validate.json"
-    for path in sorted(validated.glob("*")):
-        if path.suffix in (".png", ".csv", ".parquet"):
-            yield path, f"validate/{path.name}"
+    for each in sorted(validated.glob("*")):
+        if each.suffix in (".png", ".csv", ".parquet"):
+            yield each, f"validate/{each.name}"
     yield root / "bench" / "bench.csv", "bench.csv"
     yield root / "bench" / "machine.json", "bench_machine.json"
     yield path(scale), "reproduction.json"
