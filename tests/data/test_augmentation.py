@@ -21,7 +21,7 @@ from turnover.core.examples import Examples
 from turnover.core.subnetworks import evaluate, flipped, own
 from turnover.data.augmentation import augmented, crop
 from turnover.runs import checkpoint
-from turnover.runs.build import Parts, build
+from turnover.runs.build import RunTask, build
 from turnover.runs.execute import execute
 from turnover.runs.store.run import Run
 from turnover.runs.store.tables import read_metrics, read_scores
@@ -162,7 +162,7 @@ CROP = CropAugmentation(name="crop", pad=2, flip=True)
 AUGMENTED = ("augmentation=crop_flip", "augmentation.pad=2", "dataset.limit=200", "model.hidden=[32]", "batch_size=64")
 
 
-def by_hand(parts: Parts, seed: int, epochs: int, lr: float) -> None:
+def by_hand(parts: RunTask, seed: int, epochs: int, lr: float) -> None:
     """Train the network of a run on images that are moved one at a time."""
     examples = parts.train
     for epoch in range(1, epochs + 1):

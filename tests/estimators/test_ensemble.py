@@ -4,6 +4,7 @@ import json
 import math
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,8 @@ from turnover.errors import RunFailed
 from turnover.estimators import ensemble
 from turnover.estimators import networks as members
 from turnover.estimators.networks import Design, design
-from turnover.runs.build import Parts, build, make_model
+from turnover.runs.build import RunTask, build, make_model
 from turnover.runs.execute import execute
-from turnover.runs.several_networks import planned
 from turnover.runs.store.run import Run
 from turnover.runs.store.tables import SCORE_COLUMNS, read_metrics, read_scores
 from turnover.training.loop import train
@@ -59,7 +59,7 @@ def small(*overrides: str) -> RunConfig:
     return digits(*SMALL, *overrides, entry="train")
 
 
-def by_hand(config: RunConfig, parts: Parts, network: int, positions: Tensor) -> torch.nn.Module:
+def by_hand(config: RunConfig, parts: RunTask, network: int, positions: Tensor) -> torch.nn.Module:
     """One network of an ensemble, trained by the loop."""
     seed = stream(config.seed, "member", network)
     model = make_model(config, CPU, seed)
@@ -235,7 +235,7 @@ def test_networks_of_several_fractions(fractions: Path) -> None:
 def test_of_a_network_that_learns_nothing_by_heart_no_fraction_makes_memorization() -> None:
     """Networks are right the more often the more examples they have, on whatever example: that is no memorization."""
     config = small("estimator=c_score", "estimator.models=40")
-    ensemble_ = planned(build(config, CPU), config)
+    ensemble_ = design(build(config, CPU), config)
     n = ensemble_.included.shape[1]
     able = (torch.linspace(0, 1, 40).repeat(5)[:, None] < ensemble_.fraction[:, None]).expand(-1, n)
     found = members.Outcomes(torch.where(able, 3.0, -3.0), able, None)
@@ -248,7 +248,7 @@ def test_of_a_network_that_learns_nothing_by_heart_no_fraction_makes_memorizatio
 
 def test_membership_within_fractions() -> None:
     config = small("estimator=c_score", "estimator.models=30", "estimator.fractions=[0.4,0.6]", "dataset.limit=30")
-    networks = planned(build(config, CPU), config)
+    networks = design(build(config, CPU), config)
     confidence = torch.randn(60, 30, generator=torch.Generator().manual_seed(0)) + networks.included
     found = members.Outcomes(confidence, confidence > 0, None)
     columns = ensemble._columns(config, found, networks, torch.zeros(30, dtype=torch.int64))
@@ -284,7 +284,7 @@ def test_examples_without_a_score_are_told_before_anything_is_trained(
     score: str, options: tuple[str, ...], enough: Callable[[int], bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = small("estimator=subsampling", *options, f"estimator.score={score}")
-    times = planned(build(config, CPU), config).included.sum(0).tolist()
+    times = design(build(config, CPU), config).included.sum(0).tolist()
     missing = sum(not enough(each) for each in times)
     assert missing > 0
     monkeypatch.setattr(ensemble, "outcomes", lambda *arguments: pytest.fail("trained"))
@@ -320,7 +320,7 @@ def test_stopped_by_hand_it_goes_on_after_the_last_block(
     config, trained = small(*HALVES), members.train_block
     blocks: list[list[int]] = []
 
-    def interrupt(parts: Parts, config: RunConfig, plan: Design, block: list[int], on_step: Any) -> Any:
+    def interrupt(parts: RunTask, config: RunConfig, plan: Design, block: list[int], on_step: Any) -> Any:
         if len(blocks) == 2:
             raise KeyboardInterrupt
         blocks.append(block)
@@ -338,7 +338,7 @@ def test_stopped_by_hand_it_goes_on_after_the_last_block(
     (scratch / ".00032-00039.npz.123").write_text("left by a killed process")
     blocks.clear()
 
-    def watch(parts: Parts, config: RunConfig, plan: Design, block: list[int], on_step: Any) -> Any:
+    def watch(parts: RunTask, config: RunConfig, plan: Design, block: list[int], on_step: Any) -> Any:
         blocks.append(block)
         return trained(parts, config, plan, block, on_step)
 
@@ -357,7 +357,7 @@ def test_stopped_by_hand_it_goes_on_after_the_last_block(
 def test_every_step_is_counted_once(monkeypatch: pytest.MonkeyPatch, halves: Path, tmp_path: Path) -> None:
     config = small(*HALVES)
     parts = build(config, CPU)
-    plan = planned(parts, config)
+    plan = design(parts, config)
     steps: list[int] = []
     for _ in range(2):  # trained, then found
         steps.clear()
@@ -382,7 +382,7 @@ def test_what_cannot_be_stacked_is_trained_by_the_loop(option: str, monkeypatch:
     config = small("estimator=subsampling", "estimator.models=2", "estimator.fractions=[0.5]", "epochs=2", option)
     parts = build(config, CPU)
     steps: list[int] = []
-    plan = planned(parts, config)
+    plan = design(parts, config)
     found = members._observed(parts, config, members.train_block(parts, config, plan, [0, 1], steps.append))
     assert steps == [1] * plan.steps(2, 32)
     for network in (0, 1):
@@ -462,7 +462,7 @@ def test_confident_learning() -> None:
 
 def plan(*overrides: str) -> Design:
     config = small(*overrides)
-    return planned(build(config, CPU), config)
+    return design(build(config, CPU), config)
 
 
 def test_no_two_networks_of_an_ensemble_or_of_two_seeds_are_alike() -> None:
@@ -518,6 +518,6 @@ def test_which_labels_are_wrong_decides_what_is_left_out() -> None:
     parts = build(config, CPU)
     wrong = torch.zeros(120, dtype=torch.bool)
     wrong[:5] = True
-    left = (~design(config, parts.train, wrong).included).nonzero()[:, 1]
+    left = (~design(replace(parts, wrong=wrong), config).included).nonzero()[:, 1]
     assert left[:5].tolist() == [0, 1, 2, 3, 4]
     assert len(left) == 10

@@ -23,11 +23,9 @@ from turnover.config.run import RunConfig
 from turnover.core.examples import Examples
 from turnover.data.augmentation import augmented
 from turnover.errors import RunFailed
-from turnover.estimators.second_split import halves, steps
-from turnover.runs.build import Parts, build
-from turnover.runs.dashboard.wandb import Dashboard, Tracker
+from turnover.estimators.second_split import SecondSplit, halves
+from turnover.runs.build import RunTask, build
 from turnover.runs.execute import execute
-from turnover.runs.several_networks import second_split_work
 from turnover.runs.store.run import Run
 from turnover.runs.store.tables import read_metrics, read_scores
 
@@ -90,10 +88,6 @@ def trained_epochs(
                         speed.mul_(config.optimizer.momentum).add_(gradient)
                         parameter.sub_(rate * speed)
         yield
-
-
-def tracker() -> Tracker:
-    return Tracker(Dashboard(), [])
 
 
 def by_hand(config: RunConfig, second_epochs: int) -> tuple[list[int], float]:
@@ -174,10 +168,10 @@ def test_after_the_first_half_it_goes_on_and_so_does_the_progress_bar(
     tmp_path: Path, limit: int, batch_size: int
 ) -> None:
     config = config_of(f"dataset.limit={limit}", f"batch_size={batch_size}")
-    parts, total = build(config, torch.device("cpu")), steps(config, limit)
+    parts, total = build(config, torch.device("cpu")), SecondSplit().steps(build(config, torch.device("cpu")), config)
     made: list[int] = []
 
-    def make(stop: int | None) -> Parts:
+    def make(stop: int | None) -> RunTask:
         def made_or_stopped(seed: int) -> torch.nn.Module:
             if len(made) == stop:
                 raise Stop
@@ -188,14 +182,14 @@ def test_after_the_first_half_it_goes_on_and_so_does_the_progress_bar(
 
     told: list[int] = []
     folders = [tmp_path / name for name in ("whole", "stopped")]
-    second_split_work(parts, config, folders[0], tracker(), told.append, {})
+    whole = SecondSplit().scores(parts, config, folders[0], told.append)
     assert sum(told) == total
     with pytest.raises(Stop):
-        second_split_work(make(stop=1), config, folders[1], tracker(), lambda steps: None, {})
-    assert [path.name for path in (folders[1] / "scratch").iterdir()] == ["half-0.npz"]
+        SecondSplit().scores(make(stop=1), config, folders[1], lambda steps: None)
+    assert [path.name for path in folders[1].iterdir()] == ["half-0.npz"]
     told.clear()
-    second_split_work(make(stop=None), config, folders[1], tracker(), told.append, {})
+    again = SecondSplit().scores(make(stop=None), config, folders[1], told.append)
     assert sum(told) == total
     assert made == [stream(config.seed, "member", number) for number in range(2)], "each network once"
-    once, again = ((folder / "scores.parquet").read_bytes() for folder in folders)
-    assert once == again
+    assert torch.equal(again.columns["second_split"], whole.columns["second_split"])
+    assert again.metrics == whole.metrics

@@ -7,7 +7,7 @@ from digits import digits
 
 from turnover.config.run import RunConfig
 from turnover.runs import plan
-from turnover.runs.build import Parts
+from turnover.runs.build import RunTask
 from turnover.runs.execute import execute
 from turnover.runs.plan import announce
 from turnover.runs.store.run import Run
@@ -92,7 +92,7 @@ def test_an_ensemble_takes_as_long_as_all_of_its_networks(monkeypatch: pytest.Mo
     monkeypatch.setattr("turnover.runs.timing.time.perf_counter", lambda: float(next(clock)))
     trained = []
 
-    def train_block(parts: Parts, config: RunConfig, *rest: object) -> None:
+    def train_block(parts: RunTask, config: RunConfig, *rest: object) -> None:
         trained.append(config.epochs)
         for _ in range(config.epochs):
             next(clock)

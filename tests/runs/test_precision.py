@@ -23,7 +23,7 @@ from turnover.errors import RunFailed
 from turnover.experiments.plots.notes import Source, notes
 from turnover.runs import pipeline
 from turnover.runs import timing as estimate
-from turnover.runs.build import Parts, build
+from turnover.runs.build import RunTask, build
 from turnover.runs.execute import execute
 from turnover.runs.store.run import Run, require
 
@@ -124,7 +124,7 @@ def test_a_run_is_that_of_the_precision_by_name_and_says_which(
     assert estimate.seconds(config) > 0
     told: list[str] = []
 
-    def spy(ours: RunConfig, device: torch.device) -> Parts:
+    def spy(ours: RunConfig, device: torch.device) -> RunTask:
         told.append(Run(config).manifest["precision"])
         return build(ours, device)
 

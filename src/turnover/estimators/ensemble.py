@@ -8,35 +8,55 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from turnover.config.estimators import (
-    LeaveOneOutEstimator,
-    SubsamplingEstimator,
-)
+from turnover.config.estimators import LeaveOneOutEstimator, SubsamplingEstimator, score_of
 from turnover.config.run import Training
 from turnover.errors import RunFailed
 from turnover.estimators.confident_learning import confident_learning
+from turnover.estimators.estimator import Estimates
 from turnover.estimators.membership import log_likelihood_ratios, membership
-from turnover.estimators.networks import Design, Outcomes, outcomes
+from turnover.estimators.networks import Design, Outcomes, design, outcomes
 from turnover.estimators.subsampling import inconsistency, memorization, with_and_without
-from turnover.estimators.task import Material
+from turnover.estimators.task import Task
 
 _TO_FIT = 3  # networks trained on an example, and as many that are not, for its two densities
 
 
-def estimates(
-    parts: Material, config: Training, ensemble: Design, folder: Path, on_step: Callable[[int], object]
-) -> tuple[Outcomes, dict[str, Tensor]]:
-    """What the networks say, and the estimates that follow, by their names in `ESTIMATES`.  # [examples] each
+class Ensemble:
+    """Subsampling, leave-one-out and cross-validation: many networks, each trained on a part of the examples."""
 
-    Finished blocks of networks are kept in `folder`, and not trained again.
+    def sizes(self, task: Task, config: Training) -> list[int]:
+        """On how many examples its networks are trained."""
+        return sorted(set(design(task, config).included.sum(1).tolist()))
 
-    Raises:
-        RunFailed: some examples would have no score, which is told before any network is trained.
-    """
-    if isinstance(config.estimator, SubsamplingEstimator):
-        _refuse_unscored(ensemble, config.estimator.score)
-    found = outcomes(parts, config, ensemble, folder, on_step)
-    return found, _columns(config, found, ensemble, parts.train.labels.cpu())
+    def steps(self, task: Task, config: Training) -> int:
+        """Steps of all networks together."""
+        return design(task, config).steps(config.epochs, config.batch_size)
+
+    def scores(self, task: Task, config: Training, folder: Path, on_step: Callable[[int], object]) -> Estimates:
+        """Train the networks, going on after the last finished block, and say what follows of every example.
+
+        Raises:
+            RunFailed: some examples would have no score; raised before any network is trained.
+        """
+        networks, estimator = design(task, config), config.estimator
+        if isinstance(estimator, SubsamplingEstimator):
+            _refuse_unscored(networks, estimator.score)
+        found = outcomes(task, config, networks, folder, on_step)
+        n = len(task.train)
+        train, test = found.right[:, :n], found.right[:, n:]
+        with_it, without = with_and_without(train, networks.included)
+        metrics = {"train": {"in_accuracy": float(with_it.nanmean()), "out_accuracy": float(without.nanmean())}}
+        if test.numel():
+            metrics["test"] = {"full_accuracy": float(test.double().mean())}
+        leave_one_out = isinstance(estimator, LeaveOneOutEstimator)
+        return Estimates(
+            columns=_columns(config, found, networks, task.train.labels.cpu()),
+            score="memorization" if leave_one_out else score_of(estimator),
+            metrics=metrics,
+            examples_trained=int(networks.included.sum()) * config.epochs,
+            scored=(~networks.included).any(0) if leave_one_out else None,
+            outcomes=(networks, found),
+        )
 
 
 def _refuse_unscored(ensemble: Design, score: str) -> None:

@@ -23,7 +23,7 @@ from turnover.core.subnetworks import full_logits
 from turnover.data.augmentation import augmented
 from turnover.estimators.one_run_scores import log_odds_against
 from turnover.estimators.subsampling import all_but, left_out, random_parts
-from turnover.estimators.task import Material
+from turnover.estimators.task import Task
 from turnover.training.loop import steps_per_epoch, train
 from turnover.training.optim import build as build_optimizer
 from turnover.training.optim import learning_rate
@@ -49,21 +49,21 @@ class Design:
         return epochs * sum(steps_per_epoch(size, batch_size) for size in self.included.sum(1).tolist())
 
 
-def design(config: Training, examples: Examples, wrong: Tensor) -> Design:
-    """The ensemble that the estimator of `config` asks for.  # wrong: bool [examples], whether a label is wrong"""
-    n, estimator = len(examples), config.estimator
+def design(task: Task, config: Training) -> Design:
+    """The ensemble that the estimator of `config` asks for."""
+    n, estimator = len(task.train), config.estimator
     assert isinstance(estimator, EnsembleEstimator)
     match estimator:
         case SubsamplingEstimator(models=models, fractions=fractions):
-            parts = [
+            drawn = [
                 random_parts(models, n, fraction, config.seed, first=place * models)
                 for place, fraction in enumerate(fractions)
             ]
-            included = torch.cat(parts)
+            included = torch.cat(drawn)
             numbers = list(range(len(included)))
         case LeaveOneOutEstimator(examples=count, seeds=seeds):
             assert isinstance(config, RunConfig)  # own data have no labels that are known to be wrong
-            once = all_but(left_out(wrong.cpu(), count, config.dataset.seed), n)
+            once = all_but(left_out(task.wrong.cpu(), count, config.dataset.seed), n)
             included = once.repeat(seeds, 1)
             numbers = [number for number in range(seeds) for _ in once]
         case ConfidentLearningEstimator(folds=folds):
@@ -85,7 +85,7 @@ class Outcomes:
 
 
 def outcomes(
-    parts: Material,
+    task: Task,
     config: Training,
     ensemble: Design,
     folder: Path,
@@ -93,11 +93,11 @@ def outcomes(
 ) -> Outcomes:
     """Train all networks, block after block, and collect what they say; blocks found in `folder` are not done again."""
     together: dict[str, list[Tensor]] = {}
-    for block in ensemble.blocks(at_once(parts, config)):
+    for block in ensemble.blocks(at_once(task, config)):
         path = folder / f"{block[0]:05d}-{block[-1]:05d}.npz"
         found = kept(path)
         if found is None:
-            found = _observed(parts, config, train_block(parts, config, ensemble, block, on_step))
+            found = _observed(task, config, train_block(task, config, ensemble, block, on_step))
             keep(path, **found)
         else:
             on_step(_steps(config, ensemble, block))
@@ -107,9 +107,9 @@ def outcomes(
     return Outcomes(all_of_them["confidence"], all_of_them["right"], all_of_them.get("logits"))
 
 
-def at_once(parts: Material, config: Training) -> int:
+def at_once(task: Task, config: Training) -> int:
     """How many networks are trained and kept together at most."""
-    return STACK if _stacked(config, parts.make_model(config.seed)) else 1
+    return STACK if _stacked(config, task.make_model(config.seed)) else 1
 
 
 def _stacked(config: Training, model: nn.Module) -> bool:
@@ -123,12 +123,12 @@ def _steps(config: Training, ensemble: Design, block: list[int]) -> int:
 
 
 def train_block(
-    parts: Material, config: Training, ensemble: Design, block: list[int], on_step: Callable[[int], object]
+    task: Task, config: Training, ensemble: Design, block: list[int], on_step: Callable[[int], object]
 ) -> list[nn.Module]:
     """The networks of a block: at once if they are small enough to be stacked, else one after another."""
-    device = parts.train.device
+    device = task.train.device
     seeds = [ensemble.seeds[number] for number in block]
-    models = [parts.make_model(seed) for seed in seeds]
+    models = [task.make_model(seed) for seed in seeds]
     included = torch.stack([ensemble.included[number].nonzero()[:, 0] for number in block]).to(device)
 
     def rate(epoch: int) -> float:
@@ -137,7 +137,7 @@ def train_block(
     if _stacked(config, models[0]):
         train_stack(
             models,
-            parts.train,
+            task.train,
             included,
             seeds,
             rate,
@@ -149,7 +149,7 @@ def train_block(
         )
         return models
     for model, seed, positions in zip(models, seeds, included, strict=True):
-        examples = augmented(parts.train.select(positions), config.augmentation)
+        examples = augmented(task.train.select(positions), config.augmentation)
         optimizer = build_optimizer(config.optimizer, model)
         for _ in train(
             model,
@@ -166,9 +166,9 @@ def train_block(
     return models
 
 
-def _observed(parts: Material, config: Training, models: list[nn.Module]) -> dict[str, Tensor]:
+def _observed(task: Task, config: Training, models: list[nn.Module]) -> dict[str, Tensor]:
     # in float32 whatever the training, as all scores
-    asked = list(_examples(parts))
+    asked = list(_examples(task))
     rows: dict[str, list[Tensor]] = {"confidence": [], "right": []}
     for model in models:
         found = [full_logits(model, examples) for examples in asked]  # [examples, classes] each
@@ -180,7 +180,7 @@ def _observed(parts: Material, config: Training, models: list[nn.Module]) -> dic
     return {name: torch.stack(values) for name, values in rows.items()}
 
 
-def _examples(parts: Material) -> Iterator[Examples]:
-    yield parts.train
-    if ("test", "all") in parts.groups:
-        yield parts.groups["test", "all"]
+def _examples(task: Task) -> Iterator[Examples]:
+    yield task.train
+    if ("test", "all") in task.groups:
+        yield task.groups["test", "all"]

@@ -28,18 +28,18 @@ from turnover.estimators.one_run_scores import (
     negative_aum,
     unconfidence,
 )
-from turnover.estimators.task import Material
+from turnover.estimators.task import Task
 from turnover.training.loop import Epoch
 
 
 class Watch:
     """Observes every update of a run, and keeps what it saw in a folder, so that a killed run goes on with it."""
 
-    def __init__(self, parts: Material, config: Training, folder: Path) -> None:
+    def __init__(self, task: Task, config: Training, folder: Path) -> None:
         assert isinstance(config.estimator, OneRunEstimator)
-        self.parts, self.config, self.folder, self.estimator = parts, config, folder, config.estimator
-        n = len(parts.train)
-        self._margins = torch.zeros(n, device=parts.train.device)
+        self.task, self.config, self.folder, self.estimator = task, config, folder, config.estimator
+        n = len(task.train)
+        self._margins = torch.zeros(n, device=task.train.device)
         self._variance = GradientVariance(n) if "vog" in self.estimator.scores else None
 
     @contextmanager
@@ -64,12 +64,12 @@ class Watch:
         found = {"losses": epoch.losses, "margins": self._margins, "correct": epoch.correct}
         if epoch.number == self.estimator.early:
             if "el2n" in self.estimator.scores:
-                found["el2n"] = el2n(full_logits(self.parts.model, self.parts.train), self.parts.train.labels)
+                found["el2n"] = el2n(full_logits(self.task.model, self.task.train), self.task.train.labels)
             if "grand" in self.estimator.scores:
-                found["grand"] = grand(self.parts.model, self.parts.train)
+                found["grand"] = grand(self.task.model, self.task.train)
         keep(self._path(epoch.number), **found)
         if self._variance is not None:
-            self._variance.update(self.parts.model, self.parts.train)
+            self._variance.update(self.task.model, self.task.train)
             keep(self._variances(epoch.number), **{k: torch.as_tensor(v) for k, v in self._variance.state().items()})
             self._variances(epoch.number - 3).unlink(missing_ok=True)  # those of both checkpoints may be needed yet
 
@@ -83,7 +83,7 @@ class Watch:
             self._noted(self._path(number))
         if self._variance is not None and epoch:
             found = self._noted(self._variances(epoch))
-            self._variance.load({name: value.to(self.parts.train.device) for name, value in found.items()})
+            self._variance.load({name: value.to(self.task.train.device) for name, value in found.items()})
 
     def _noted(self, path: Path) -> dict[str, Tensor]:
         found = kept(path)
@@ -99,8 +99,8 @@ class Watch:
             torch.stack([file[name] for file in files]) for name in ("losses", "margins", "correct")
         )  # [epochs, examples] each
         early = files[self.estimator.early - 1]
-        labels = self.parts.train.labels
-        logits = full_logits(self.parts.model, self.parts.train)
+        labels = self.task.train.labels
+        logits = full_logits(self.task.model, self.task.train)
         columns: dict[str, Tensor] = {
             "forgetting": forgetting_events(correct),
             "first_learning": first_learning_epoch(correct),

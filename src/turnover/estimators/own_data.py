@@ -3,6 +3,7 @@
 import operator
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -19,25 +20,20 @@ from turnover.common.device import Precision, resolve, settle
 from turnover.config.checks import estimator_disagreements
 from turnover.config.estimators import (
     ESTIMATES,
-    EnsembleEstimator,
-    OneRunEstimator,
-    SecondSplitEstimator,
     TurnoverEstimator,
     score_of,
 )
 from turnover.config.named import by_name
 from turnover.config.parse import parse
 from turnover.config.run import Training
-from turnover.core.examples import Examples
 from turnover.errors import RefusedInput
-from turnover.estimators import ensemble, second_split
 from turnover.estimators.average import average
 from turnover.estimators.leakage import judge
-from turnover.estimators.networks import design
 from turnover.estimators.one_run import Watch
 from turnover.estimators.score import score_examples
-from turnover.estimators.task import Material
-from turnover.training.loop import Observer, steps_per_epoch, train
+from turnover.estimators.table import of_several_networks, sizes, steps
+from turnover.estimators.task import Task
+from turnover.training.loop import Observer, train
 from turnover.training.optim import build as build_optimizer
 from turnover.training.predictions import Predictions
 
@@ -135,20 +131,21 @@ def memorization(
     ]
     if wrong := estimator_disagreements(configs[0], len(examples)):
         raise RefusedInput("\n".join(wrong))
-    refuse_unsuited(probe.to(where), examples, training_sizes(configs[0], examples), configs[0].batch_size)
+    made, none_wrong = partial(new_network, make_model, device=where), torch.zeros(len(examples), dtype=torch.bool)
+    task = Task(examples, none_wrong, {}, probe.to(where), made)
+    refuse_unsuited(task.model, examples, sizes(task, configs[0]), configs[0].batch_size)
     refuse_shared(probe, new_network(make_model, 0))
     masks = {"p": p, "layers": layers, "groups": groups}
     seen = Predictions(examples) if predictions else None
     tables, found = [], []
-    with tqdm(total=_steps(configs, examples), unit="step", desc=estimator, disable=not progress) as bar:
+    with tqdm(total=len(configs) * steps(task, configs[0]), unit="step", desc=estimator, disable=not progress) as bar:
         for config in configs:
-            made = partial(new_network, make_model, device=where)
-            material = Material(examples, {}, made(config.seed), made)
+            task = replace(task, model=made(config.seed))
             if isinstance(config.estimator, TurnoverEstimator):
-                attach(material.model, seed=config.seed, **masks)  # type: ignore[arg-type]
-            tables.append(_table(material, config, bar.update, [] if seen is None else [seen]))
+                attach(task.model, seed=config.seed, **masks)  # type: ignore[arg-type]
+            tables.append(_table(task, config, bar.update, [] if seen is None else [seen]))
             if isinstance(config.estimator, TurnoverEstimator):
-                found.append(judge(material.model, examples, tables[-1], precision=config.settled).as_dict())
+                found.append(judge(task.model, examples, tables[-1], precision=config.settled).as_dict())
     table = average(tables)
     if seen is not None:
         table["prediction"], table["probability"] = (each.cpu().numpy() for each in seen.most_probable())
@@ -160,43 +157,38 @@ def memorization(
     return table
 
 
-def _table(
-    material: Material, config: Training, on_step: Callable[[int], object], observers: list[Observer]
-) -> pd.DataFrame:
+def _table(task: Task, config: Training, on_step: Callable[[int], object], observers: list[Observer]) -> pd.DataFrame:
     """The scores of one seed, by the same functions as those of a run from a config."""
     estimator = config.estimator
     if isinstance(estimator, TurnoverEstimator):
-        _train(material, config, on_step, observers, None)
-        return score_examples(material.model, material.train, precision=config.settled)
+        _train(task, config, on_step, observers, None)
+        return score_examples(task.model, task.train, precision=config.settled)
+    several = of_several_networks(config)
     with tempfile.TemporaryDirectory(prefix="turnover-") as name:  # what a run keeps in order to go on
-        folder = Path(name)
-        if isinstance(estimator, EnsembleEstimator):
-            networks = design(config, material.train, torch.zeros(len(material.train), dtype=torch.bool))
-            columns = ensemble.estimates(material, config, networks, folder, on_step)[1]
-        elif isinstance(estimator, SecondSplitEstimator):
-            columns = {"second_split": second_split.scores(material, config, folder, on_step)[0]}
+        if several is not None:
+            columns = several.scores(task, config, Path(name), on_step).columns
         else:
-            watch = Watch(material, config, folder)
-            _train(material, config, on_step, [*observers, watch], watch)
+            watch = Watch(task, config, Path(name))
+            _train(task, config, on_step, [*observers, watch], watch)
             columns = watch.columns()
     values: dict[str, Tensor] = {"score": columns[score_of(estimator)], **columns}
     names = [name for name in ("score", *ESTIMATES) if name in values]
     table = pd.DataFrame({name: values[name].double().cpu().numpy() for name in names})
-    table["label"] = material.train.labels.cpu().numpy()
-    return table.set_index(pd.Index(material.train.ids.cpu().numpy(), name="id"))
+    table["label"] = task.train.labels.cpu().numpy()
+    return table.set_index(pd.Index(task.train.ids.cpu().numpy(), name="id"))
 
 
 def _train(
-    material: Material,
+    task: Task,
     config: Training,
     on_step: Callable[[int], object],
     observers: list[Observer],
     watch: Watch | None,
 ) -> None:
     for epoch in train(
-        material.model,
-        material.train,
-        build_optimizer(config.optimizer, material.model),
+        task.model,
+        task.train,
+        build_optimizer(config.optimizer, task.model),
         lambda epoch: config.optimizer.lr,
         epochs=config.epochs,
         batch_size=config.batch_size,
@@ -207,28 +199,6 @@ def _train(
     ):
         if watch is not None:
             watch.after(epoch)
-
-
-def training_sizes(config: Training, examples: Examples, wrong: Tensor | None = None) -> list[int]:
-    """On how many examples the networks of an estimator are trained; `wrong` as in `design`."""
-    if isinstance(config.estimator, SecondSplitEstimator):
-        return sorted({len(half) for half in second_split.halves(config, len(examples))})
-    if isinstance(config.estimator, EnsembleEstimator):
-        wrong = torch.zeros(len(examples), dtype=torch.bool) if wrong is None else wrong
-        return sorted(set(design(config, examples, wrong).included.sum(1).tolist()))
-    return [len(examples)]
-
-
-def _steps(configs: Sequence[Training], examples: Examples) -> int:
-    first, wrong = configs[0], torch.zeros(len(examples), dtype=torch.bool)
-    match first.estimator:
-        case SecondSplitEstimator():
-            steps = second_split.steps(first, len(examples))
-        case TurnoverEstimator() | OneRunEstimator():
-            steps = first.epochs * steps_per_epoch(len(examples), first.batch_size)
-        case _:
-            steps = design(first, examples, wrong).steps(first.epochs, first.batch_size)
-    return len(configs) * steps
 
 
 def _seeds(seeds: int | Sequence[int] | None, usual: int) -> list[int]:

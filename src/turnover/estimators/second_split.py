@@ -15,8 +15,9 @@ from turnover.config.estimators import SecondSplitEstimator
 from turnover.config.run import Training
 from turnover.core.subnetworks import evaluate
 from turnover.data.augmentation import augmented
+from turnover.estimators.estimator import Estimates
 from turnover.estimators.one_run_scores import correctness, last_epoch
-from turnover.estimators.task import Material
+from turnover.estimators.task import Task
 from turnover.training.loop import steps_per_epoch, train
 from turnover.training.optim import build as build_optimizer
 from turnover.training.optim import learning_rate
@@ -49,9 +50,39 @@ def halves(config: Training, examples: int) -> tuple[Tensor, Tensor]:
     return order[: examples // 2].sort().values, order[examples // 2 :].sort().values
 
 
-def steps(config: Training, examples: int) -> int:
-    """Steps of all four trainings together."""
-    return sum(_steps(config, len(half), examples) for half in halves(config, examples))
+class SecondSplit:
+    """Four trainings of two networks: on one half and then on the other, and the reverse."""
+
+    def sizes(self, task: Task, config: Training) -> list[int]:
+        """On how many examples its networks are trained."""
+        return sorted({len(half) for half in halves(config, len(task.train))})
+
+    def steps(self, task: Task, config: Training) -> int:
+        """Steps of all four trainings together."""
+        return sum(_steps(config, len(half), len(task.train)) for half in halves(config, len(task.train)))
+
+    def scores(self, task: Task, config: Training, folder: Path, on_step: Callable[[int], object]) -> Estimates:
+        """Train twice on both halves; what the first two trainings end with is kept, and not done again."""
+        assert isinstance(config.estimator, SecondSplitEstimator)
+        n, two = len(task.train), halves(config, len(task.train))
+        result, learnt = torch.zeros(n), torch.zeros(n, dtype=torch.bool)
+        for number in range(2):
+            path = folder / f"half-{number}.npz"
+            first, second = two[number], two[1 - number]
+            found = kept(path)
+            if found is None:
+                found = {"correct": _forgotten(task, config, number, first, second, on_step).cpu()}
+                keep(path, **found)
+            else:
+                on_step(_steps(config, len(first), n))
+            learnt[first] = found["correct"][0]
+            result[first] = second_split_forgetting(found["correct"][1:])
+        return Estimates(
+            columns={"second_split": result},
+            score="second_split",
+            metrics={"train": {"in_accuracy": float(learnt.double().mean())}},
+            examples_trained=(config.epochs + config.estimator.epochs) * n,
+        )
 
 
 def _steps(config: Training, first: int, examples: int) -> int:
@@ -61,44 +92,22 @@ def _steps(config: Training, first: int, examples: int) -> int:
     return config.epochs * steps_per_epoch(first, config.batch_size) + after
 
 
-def scores(parts: Material, config: Training, folder: Path, on_step: Callable[[int], object]) -> tuple[Tensor, Tensor]:
-    """Scores, and whether an example was learnt by the training on its half.  # float32 [examples], bool [examples]
-
-    What the first training ends with is kept in `folder`, and not done again.
-    """
-    two = halves(config, len(parts.train))
-    result, learnt = torch.zeros(len(parts.train)), torch.zeros(len(parts.train), dtype=torch.bool)
-    for number in range(2):
-        path = folder / f"half-{number}.npz"
-        first, second = two[number], two[1 - number]
-        found = kept(path)
-        if found is None:
-            found = {"correct": _forgotten(parts, config, number, first, second, on_step).cpu()}
-            keep(path, **found)
-        else:
-            on_step(_steps(config, len(first), len(parts.train)))
-        correct = found["correct"]
-        learnt[first] = correct[0]
-        result[first] = second_split_forgetting(correct[1:])
-    return result, learnt
-
-
 def _forgotten(
-    parts: Material, config: Training, number: int, first: Tensor, second: Tensor, on_step: Callable[[int], object]
+    task: Task, config: Training, number: int, first: Tensor, second: Tensor, on_step: Callable[[int], object]
 ) -> Tensor:
     """Whether the network is right about examples of the first half, after the training on it, then after each epoch on
     the second.  # bool [1 + epochs, n]
     """
     assert isinstance(config.estimator, SecondSplitEstimator)
-    device = parts.train.device
-    model = parts.make_model(stream(config.seed, "member", number))
+    device = task.train.device
+    model = task.make_model(stream(config.seed, "member", number))
     optimizer = build_optimizer(config.optimizer, model)
-    of_first = parts.train.select(first.to(device))
+    of_first = task.train.select(first.to(device))
     correct = []
     for place, (half, epochs) in enumerate(((first, config.epochs), (second, config.estimator.epochs))):
         for epoch in train(
             model,
-            augmented(parts.train.select(half.to(device)), config.augmentation),
+            augmented(task.train.select(half.to(device)), config.augmentation),
             optimizer,
             lambda epoch, epochs=epochs: learning_rate(config.schedule, config.optimizer.lr, epoch, epochs),  # type: ignore[misc]
             epochs=epochs,

@@ -16,7 +16,7 @@ from turnover.config.run import RunConfig, ScoreSubsets
 from turnover.core.examples import Examples
 from turnover.data.datasets import Dataset, Split, balanced_subset, load
 from turnover.errors import RefusedInput
-from turnover.estimators.task import Material
+from turnover.estimators.task import Task
 from turnover.models import build as build_model
 from turnover.runs.subsets import choose
 from turnover.training.accuracy import Name
@@ -24,7 +24,7 @@ from turnover.training.optim import build as build_optimizer
 
 
 @dataclass(frozen=True)
-class Parts(Material):
+class RunTask(Task):
     """What a run from a config works with, all on its device."""
 
     dataset: Dataset
@@ -32,8 +32,13 @@ class Parts(Material):
     trained_subsets: dict[str, Tensor]  # positions in `train` of each subset that is trained on
     optimizer: torch.optim.Optimizer
 
+    @property
+    def known(self) -> Split:
+        """The examples that are trained on, in their order, as the data set knows them: true labels, corruption."""
+        return _known(self.dataset, self.train)
 
-def build(config: RunConfig, device: torch.device) -> Parts:
+
+def build(config: RunConfig, device: torch.device) -> RunTask:
     """Data, subsets, network and optimizer; the same weights for the same seed on every device.
 
     Raises:
@@ -70,8 +75,10 @@ def build(config: RunConfig, device: torch.device) -> Parts:
     if isinstance(config.turnover, TurnoverConfig):
         attach(model, seed=config.seed, **config.turnover.model_dump(exclude={"name", "plain_epochs"}))
     optimizer = build_optimizer(config.optimizer, model)
-    return Parts(
+    known = _known(dataset, train)
+    return RunTask(
         train=train,
+        wrong=known.labels != known.true_labels,
         groups=groups,
         model=model,
         make_model=partial(make_model, config, device),
@@ -87,6 +94,10 @@ def make_model(config: RunConfig, device: torch.device, seed: int) -> nn.Module:
     facts = FACTS[config.dataset.name]
     with seeded(seed, "init"):
         return build_model(config.model, facts.shape, facts.classes).to(device)
+
+
+def _known(dataset: Dataset, train: Examples) -> Split:
+    return dataset.train.select(torch.searchsorted(dataset.train.ids, train.ids))  # ids rise; perhaps a subset
 
 
 def _named(groups: dict[Name, Examples], subset: str) -> Examples:

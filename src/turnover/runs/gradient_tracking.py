@@ -11,36 +11,36 @@ from turnover.gradients import backpack
 from turnover.gradients.per_example import Backend, Gradients, gradients
 from turnover.gradients.sets import set_gradients
 from turnover.gradients.updates import Updates
-from turnover.runs.build import Parts
+from turnover.runs.build import RunTask
 from turnover.training.accuracy import Name
 
 _BACKENDS: dict[str, Backend] = {"exact": gradients, "backpack": backpack.gradients}
 
 
-def updates(parts: Parts, config: RunConfig) -> Updates | None:
+def updates(task: RunTask, config: RunConfig) -> Updates | None:
     """An observer of the updates, for all training examples and every subset that is trained on; None: not wanted."""
     tracking = config.tracking
     if not isinstance(tracking, GradientTracking):
         return None
-    n = len(parts.train)
-    groups = {"all": torch.ones(n, dtype=torch.bool, device=parts.train.device)}
-    for name, positions in parts.trained_subsets.items():
+    n = len(task.train)
+    groups = {"all": torch.ones(n, dtype=torch.bool, device=task.train.device)}
+    for name, positions in task.trained_subsets.items():
         groups[name] = torch.zeros_like(groups["all"]).index_fill_(0, positions, True)
 
     def watched(epoch: int) -> bool:
         return epoch in (1, config.epochs) or epoch % tracking.every == 0
 
     def again(epoch: int, index: Tensor) -> Gradients:
-        x, y, ids = parts.train.batch(index)
-        masked = is_attached(parts.model) and epoch > getattr(config.turnover, "plain_epochs", 0)
+        x, y, ids = task.train.batch(index)
+        masked = is_attached(task.model) and epoch > getattr(config.turnover, "plain_epochs", 0)
         subnetwork = own if masked else full
         with torch.random.fork_rng():  # what the network draws itself is not taken from the update
-            return backpack.gradients(parts.model, x, y, subnetwork(ids), precision=config.settled)
+            return backpack.gradients(task.model, x, y, subnetwork(ids), precision=config.settled)
 
-    return Updates(parts.model, groups, watched, again if tracking.backend == "backpack" else None)
+    return Updates(task.model, groups, watched, again if tracking.backend == "backpack" else None)
 
 
-def sets(parts: Parts, config: RunConfig) -> dict[Name, dict[str, float]]:
+def sets(task: RunTask, config: RunConfig) -> dict[Name, dict[str, float]]:
     """Mean cosines and contributions of every tracked set of training examples, in the network as it is now.
 
     With turn-over dropout, gradients are those of own sub-networks. In float32 whatever the training.
@@ -50,13 +50,13 @@ def sets(parts: Parts, config: RunConfig) -> dict[Name, dict[str, float]]:
         return {}
     found = {
         name: set_gradients(
-            parts.model,
+            task.model,
             examples,
-            own if is_attached(parts.model) else full,
+            own if is_attached(task.model) else full,
             layers=tracking.layers,
             backend=_BACKENDS[tracking.backend],
         )
-        for name, examples in parts.groups.items()
+        for name, examples in task.groups.items()
         if name[0] == "train" and len(examples) > 1
     }
     update = found["train", "all"].mean()

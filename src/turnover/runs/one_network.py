@@ -26,7 +26,7 @@ from turnover.estimators.one_run import Watch
 from turnover.estimators.score import score_examples
 from turnover.gradients.updates import Updates
 from turnover.runs import checkpoint, gradient_tracking
-from turnover.runs.build import Parts
+from turnover.runs.build import RunTask
 from turnover.runs.dashboard.wandb import Dashboard, Tracker
 from turnover.runs.score_tables import from_columns, stored
 from turnover.runs.store import checksums
@@ -39,10 +39,10 @@ from turnover.training.optim import learning_rate
 log = logging.getLogger("turnover")
 
 
-def one_network(parts: Parts, config: RunConfig, run: Run, live: Dashboard, record: dict[str, Any]) -> Tracker:
+def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, record: dict[str, Any]) -> Tracker:
     """Train the network of the run, epoch by epoch with a checkpoint after each, and score the examples if asked to."""
     folder, estimator = run.folder, config.estimator
-    restored = checkpoint.load(folder / "checkpoint.pt", parts.model, parts.optimizer)
+    restored = checkpoint.load(folder / "checkpoint.pt", task.model, task.optimizer)
     first = restored.epoch + 1 if restored else 1
     partial = restored.partial if restored else None
     if restored:
@@ -53,9 +53,9 @@ def one_network(parts: Parts, config: RunConfig, run: Run, live: Dashboard, reco
         scored_epochs = sorted({*estimator.epochs, config.epochs})
     tables = restored.tables if restored else {}
     _refuse_damaged(run, tables)
-    steps = steps_per_epoch(len(parts.train), config.batch_size)
-    updates = gradient_tracking.updates(parts, config)
-    watch = Watch(parts, config, folder / SCRATCH) if isinstance(estimator, OneRunEstimator) else None
+    steps = steps_per_epoch(len(task.train), config.batch_size)
+    updates = gradient_tracking.updates(task, config)
+    watch = Watch(task, config, folder / SCRATCH) if isinstance(estimator, OneRunEstimator) else None
     observers = [observer for observer in (updates, watch) if observer is not None]
     tracker = Tracker(live, restored.metrics if restored else [])
     done = (first - 1) * steps + (steps_per_epoch(len(partial.losses), config.batch_size) if partial else 0)
@@ -63,11 +63,11 @@ def one_network(parts: Parts, config: RunConfig, run: Run, live: Dashboard, reco
     def save(epoch: int, partial: Partial | None = None) -> None:
         states = [observer.state() for observer in observers] if partial else []
         reached = checkpoint.Progress(epoch, tracker.rows, partial, states, tables)
-        checkpoint.save(folder / "checkpoint.pt", parts.model, parts.optimizer, reached)
+        checkpoint.save(folder / "checkpoint.pt", task.model, task.optimizer, reached)
 
     with progress(config.epochs * steps, done, run.name) as bar, _saved_when_stopped(save):
         if not restored:
-            track(parts, config, tracker, epoch=0)
+            track(task, config, tracker, epoch=0)
         elif watch is not None:
             with _still_there(run):
                 watch.resume(restored.epoch)
@@ -75,9 +75,9 @@ def one_network(parts: Parts, config: RunConfig, run: Run, live: Dashboard, reco
             for observer, state in zip(observers, restored.observers, strict=True):
                 observer.load(state)
         for epoch in train(
-            parts.model,
-            augmented(parts.train, config.augmentation),
-            parts.optimizer,
+            task.model,
+            augmented(task.train, config.augmentation),
+            task.optimizer,
             lambda epoch: learning_rate(config.schedule, config.optimizer.lr, epoch, config.epochs),
             epochs=config.epochs,
             batch_size=config.batch_size,
@@ -90,40 +90,40 @@ def one_network(parts: Parts, config: RunConfig, run: Run, live: Dashboard, reco
             observers=observers,
             stop=signals.asked,
         ):
-            log_epoch(parts, tracker, epoch)
+            log_epoch(task, tracker, epoch)
             if updates is not None:
                 log_updates(updates, tracker, epoch.number)
             if watch is not None:
                 watch.after(epoch)
             if epoch.number % config.tracking.every == 0 or epoch.number == config.epochs:
-                track(parts, config, tracker, epoch.number)
+                track(task, config, tracker, epoch.number)
             if epoch.number in scored_epochs:
                 path = _scores_path(folder, epoch.number)
-                write_scores(path, scores(parts, config, epoch.number))
+                write_scores(path, scores(task, config, epoch.number))
                 tables[path.relative_to(folder).as_posix()] = checksums.sha256(path)
             save(epoch.number)
             if epoch.number < config.epochs:
                 signals.stop_if_asked()
     checkpoint.forget_earlier(folder / "checkpoint.pt")
-    record["examples_trained"] = config.epochs * len(parts.train)
+    record["examples_trained"] = config.epochs * len(task.train)
     if scored_epochs:
         _refuse_damaged(run, tables)
         every = [pd.read_parquet(_scores_path(folder, epoch)) for epoch in scored_epochs]
         write_scores(folder / "scores.parquet", pd.concat(every, ignore_index=True))
     if isinstance(estimator, TurnoverEstimator) and estimator.targets:
-        write_influences(folder, *influences(parts, config, estimator.targets))
+        write_influences(folder, *influences(task, config, estimator.targets))
     if watch is not None:
         with _still_there(run):
             columns = watch.columns()
-        table = from_columns(parts, config, columns, score_of(estimator))
+        table = from_columns(task, config, columns, score_of(estimator))
         write_scores(folder / "scores.parquet", table)
     return tracker
 
 
-def track(parts: Parts, config: RunConfig, tracker: Tracker, epoch: int) -> None:
+def track(task: RunTask, config: RunConfig, tracker: Tracker, epoch: int) -> None:
     """Evaluate the network on every tracked group of examples and log what was measured."""
-    measured = measure(parts.model, parts.groups, fresh_masks=config.tracking.fresh_masks, precision=config.settled)
-    for name, values in gradient_tracking.sets(parts, config).items():
+    measured = measure(task.model, task.groups, fresh_masks=config.tracking.fresh_masks, precision=config.settled)
+    for name, values in gradient_tracking.sets(task, config).items():
         measured[name] |= values
     for (split, subset), values in measured.items():
         tracker.log(epoch, split, values, subset)
@@ -137,30 +137,30 @@ def log_updates(observer: Updates, tracker: Tracker, epoch: int) -> None:
         tracker.log(epoch, "train", values, subset)
 
 
-def log_epoch(parts: Parts, tracker: Tracker, epoch: Epoch) -> None:
+def log_epoch(task: RunTask, tracker: Tracker, epoch: Epoch) -> None:
     """What the training pass itself has measured, over all examples and over the subsets it trained on."""
     tracker.log(epoch.number, "train", {"lr": epoch.lr})
     everything = torch.arange(len(epoch.losses), device=epoch.losses.device)
-    for subset, index in {"all": everything, **parts.trained_subsets}.items():
+    for subset, index in {"all": everything, **task.trained_subsets}.items():
         values = {"loss": float(epoch.losses[index].double().mean())}
         values["accuracy"] = float(epoch.correct[index].double().mean())
         tracker.log(epoch.number, "train", values, subset)
 
 
-def scores(parts: Parts, config: RunConfig, epoch: int) -> pd.DataFrame:
+def scores(task: RunTask, config: RunConfig, epoch: int) -> pd.DataFrame:
     """The score table of all training examples after `epoch`, with the columns of `tables.SCORE_COLUMNS`."""
     # in float32 whatever the training: low precision would blur the small losses of easy examples
-    return stored(score_examples(parts.model, parts.train), parts, config, epoch)
+    return stored(score_examples(task.model, task.train), task, config, epoch)
 
 
-def influences(parts: Parts, config: RunConfig, targets: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def influences(task: RunTask, config: RunConfig, targets: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Ids of some test examples [t], ids of all training examples [n], and the influence of these on those [t, n]."""
-    test = parts.groups["test", "all"]
+    test = task.groups["test", "all"]
     some = balanced_subset(test.labels, targets, config.dataset.seed, "targets")
     chosen = test.select(torch.from_numpy(some).to(test.device))
     inputs, labels, _ = chosen.batch(torch.arange(targets, device=test.device))
-    found = influence(parts.model, inputs, labels, parts.train.ids)
-    return chosen.ids.cpu().numpy(), parts.train.ids.cpu().numpy(), found.float().cpu().numpy()
+    found = influence(task.model, inputs, labels, task.train.ids)
+    return chosen.ids.cpu().numpy(), task.train.ids.cpu().numpy(), found.float().cpu().numpy()
 
 
 def _scores_path(folder: Path, epoch: int) -> Path:

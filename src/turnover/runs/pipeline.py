@@ -12,20 +12,16 @@ from turnover.checks.inputs import refuse_unsuited
 from turnover.common import signals
 from turnover.common.device import describe, peak_memory, settle
 from turnover.config.estimators import (
-    EnsembleEstimator,
-    SecondSplitEstimator,
     TurnoverEstimator,
 )
 from turnover.config.run import RunConfig
-from turnover.estimators import second_split
 from turnover.estimators.leakage import judge
-from turnover.estimators.own_data import training_sizes
-from turnover.runs.build import Parts, build
+from turnover.estimators.table import of_several_networks, sizes, steps
+from turnover.runs.build import RunTask, build
 from turnover.runs.dashboard.summary import opened, show
 from turnover.runs.dashboard.wandb import Tracker
 from turnover.runs.one_network import one_network, progress
-from turnover.runs.score_tables import known
-from turnover.runs.several_networks import ensemble_work, planned, second_split_work
+from turnover.runs.several_networks import several_networks
 from turnover.runs.store.run import Run, refuse_other_precision
 from turnover.runs.store.tables import read_scores, write_metrics, write_subsets
 
@@ -50,26 +46,22 @@ def work(run: Run, config: RunConfig, device: torch.device, record: dict[str, An
     """
     folder = run.folder
     record |= {"device": describe(device), "threads": torch.get_num_threads()}
-    parts = build(config, device)
-    wrong = known(parts).labels != known(parts).true_labels
-    refuse_unsuited(parts.model, parts.train, training_sizes(config, parts.train, wrong), config.batch_size)
+    task = build(config, device)
+    refuse_unsuited(task.model, task.train, sizes(task, config), config.batch_size)
     record["parents"] = [Run(parent).name for parent in config.parents]
-    if parts.subsets is not None:
-        write_subsets(folder / "subsets.parquet", parts.subsets)
+    if task.subsets is not None:
+        write_subsets(folder / "subsets.parquet", task.subsets)
     with opened(run) as live:
         tracker = Tracker(live, [])
-        if isinstance(config.estimator, EnsembleEstimator):
-            steps = planned(parts, config).steps(config.epochs, config.batch_size)
-            with progress(steps, 0, run.name) as bar:
-                ensemble_work(parts, config, folder, tracker, _stopping(bar), record)
-        elif isinstance(config.estimator, SecondSplitEstimator):
-            with progress(second_split.steps(config, len(parts.train)), 0, run.name) as bar:
-                second_split_work(parts, config, folder, tracker, _stopping(bar), record)
+        estimator = of_several_networks(config)
+        if estimator is not None:
+            with progress(steps(task, config), 0, run.name) as bar:
+                several_networks(task, config, run, estimator, tracker, _stopping(bar), record)
         else:
-            tracker = one_network(parts, config, run, live, record)
+            tracker = one_network(task, config, run, live, record)
         write_metrics(folder / "metrics.parquet", tracker.rows)
         if isinstance(config.estimator, TurnoverEstimator):
-            record["leakage"] = verdict(parts, read_scores(folder))
+            record["leakage"] = verdict(task, read_scores(folder))
         show(live, run, tracker.rows, record.get("leakage"))
     record["peak_memory"] = peak_memory(device)
 
@@ -84,8 +76,8 @@ def _stopping(bar: "tqdm[Any]") -> Callable[[int], None]:
     return on_step
 
 
-def verdict(parts: Parts, table: pd.DataFrame) -> dict[str, Any]:
+def verdict(task: RunTask, table: pd.DataFrame) -> dict[str, Any]:
     """The leakage verdict on the last scores, told loudly if they cannot be trusted."""
-    found = judge(parts.model, parts.train, table)
+    found = judge(task.model, task.train, table)
     log.log(logging.DEBUG if found.verdict == "none" else logging.WARNING, found.message())
     return found.as_dict()

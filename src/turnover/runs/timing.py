@@ -6,16 +6,15 @@ from dataclasses import replace
 import torch
 
 from turnover.common.device import resolve
-from turnover.config.estimators import EnsembleEstimator, SecondSplitEstimator, TurnoverEstimator
+from turnover.config.estimators import EnsembleEstimator, TurnoverEstimator
 from turnover.config.options import GradientTracking, NoSubsets
 from turnover.config.run import RunConfig
 from turnover.core.examples import Examples
-from turnover.estimators import second_split
-from turnover.estimators.networks import Design, at_once, train_block
-from turnover.runs.build import Parts, build
+from turnover.estimators.networks import Design, at_once, design, train_block
+from turnover.estimators.table import steps
+from turnover.runs.build import RunTask, build
 from turnover.runs.gradient_tracking import sets
 from turnover.runs.pipeline import settled
-from turnover.runs.several_networks import planned as planned_networks
 from turnover.runs.store.run import Run
 from turnover.training.accuracy import measure
 from turnover.training.loop import steps_per_epoch, train
@@ -28,19 +27,19 @@ def seconds(config: RunConfig) -> float:
     device = resolve(config.device)
     config = settled(Run(config), device)
     if all(Run(parent).finished for parent in config.parents):
-        parts = build(config, device)
+        task = build(config, device)
     else:  # nobody knows yet which are the subsets, but how large they are
         size = config.trained_size
         config = config.model_copy(update={"subsets": NoSubsets(name="none")})
-        parts = build(config, device)
-        parts = replace(parts, train=parts.train.select(torch.arange(size, device=device)))
-    few = parts.train.select(torch.arange(min(len(parts.train), _STEPS * config.batch_size), device=device))
+        task = build(config, device)
+        task = replace(task, train=task.train.select(torch.arange(size, device=device)), wrong=task.wrong[:size])
+    few = task.train.select(torch.arange(min(len(task.train), _STEPS * config.batch_size), device=device))
     clock = time.perf_counter
     ticks = []
     for _ in train(
-        parts.model,
+        task.model,
         few,
-        parts.optimizer,
+        task.optimizer,
         lambda epoch: 1e-6,  # a rate at which no loss overflows
         epochs=2,
         batch_size=config.batch_size,
@@ -51,27 +50,24 @@ def seconds(config: RunConfig) -> float:
     step = (ticks[1] - ticks[0]) / steps_per_epoch(len(few), config.batch_size)
     start = clock()
     groups = {("train", "all"): few, ("test", "all"): few}
-    measure(parts.model, groups, fresh_masks=1, precision=config.settled)
+    measure(task.model, groups, fresh_masks=1, precision=config.settled)
     evaluated = (clock() - start) / (2 * len(few))  # of one example
-    tracked = sum(len(examples) for examples in parts.groups.values())
+    tracked = sum(len(examples) for examples in task.groups.values())
     passes = 1 + config.epochs // config.tracking.every
-    scored = len(parts.train)
+    scored = len(task.train)
     if isinstance(config.estimator, TurnoverEstimator):
         scored *= 1 + len(config.estimator.epochs)
     if isinstance(config.estimator, EnsembleEstimator):
-        return _networks(config, parts, few)
-    steps = config.epochs * steps_per_epoch(len(parts.train), config.batch_size)
-    if isinstance(config.estimator, SecondSplitEstimator):
-        steps = second_split.steps(config, len(parts.train))
-    return steps * step + (passes * tracked + scored) * evaluated + _gradients(config, parts, few, passes)
+        return _networks(config, task, few)
+    return steps(task, config) * step + (passes * tracked + scored) * evaluated + _gradients(config, task, few, passes)
 
 
-def _networks(config: RunConfig, parts: Parts, few: Examples) -> float:
+def _networks(config: RunConfig, task: RunTask, few: Examples) -> float:
     """What an ensemble takes, from a block of its networks on a few examples; what they say afterwards is left out."""
-    planned = planned_networks(parts, config)
-    count = min(at_once(parts, config), len(planned.seeds))
+    planned = design(task, config)
+    count = min(at_once(task, config), len(planned.seeds))
     block = Design(torch.ones(count, len(few), dtype=torch.bool), list(range(count)), torch.ones(count))
-    small = replace(parts, train=few)
+    small = replace(task, train=few)
     times = []
     for epochs in (1, 1, 1 + _STEPS):  # the first warms up, the second is what making the networks takes
         start = time.perf_counter()
@@ -82,12 +78,12 @@ def _networks(config: RunConfig, parts: Parts, few: Examples) -> float:
     return one * planned.steps(config.epochs, config.batch_size)
 
 
-def _gradients(config: RunConfig, parts: Parts, few: Examples, passes: int) -> float:
+def _gradients(config: RunConfig, task: RunTask, few: Examples, passes: int) -> float:
     """What gradients of single examples take: of sets at the end of an epoch, and of its updates."""
     if not isinstance(config.tracking, GradientTracking):
         return 0.0
     start = time.perf_counter()
-    sets(replace(parts, groups={("train", "all"): few}), config)
+    sets(replace(task, groups={("train", "all"): few}), config)
     once = (time.perf_counter() - start) / len(few)  # for one example
-    tracked = sum(len(examples) for (split, _), examples in parts.groups.items() if split == "train")
-    return passes * (tracked + len(parts.train)) * once
+    tracked = sum(len(examples) for (split, _), examples in task.groups.items() if split == "train")
+    return passes * (tracked + len(task.train)) * once

@@ -1,0 +1,35 @@
+"""Which estimator belongs to which option of `config.estimator`: a new one is one file and one line here."""
+
+from turnover.config.run import Training
+from turnover.estimators.ensemble import Ensemble
+from turnover.estimators.estimator import Estimator
+from turnover.estimators.second_split import SecondSplit
+from turnover.estimators.task import Task
+from turnover.training.loop import steps_per_epoch
+
+# those that train networks of their own; the others score the one network of the run
+OF_SEVERAL_NETWORKS: dict[str, Estimator] = {
+    "subsampling": Ensemble(),
+    "leave_one_out": Ensemble(),
+    "confident_learning": Ensemble(),
+    "second_split": SecondSplit(),
+}
+
+
+def of_several_networks(config: Training) -> Estimator | None:
+    """The estimator of a config, if it trains networks of its own."""
+    return OF_SEVERAL_NETWORKS.get(config.estimator.name)
+
+
+def sizes(task: Task, config: Training) -> list[int]:
+    """On how many examples the networks of a run are trained."""
+    estimator = of_several_networks(config)
+    return [len(task.train)] if estimator is None else estimator.sizes(task, config)
+
+
+def steps(task: Task, config: Training) -> int:
+    """Steps of all trainings of a run."""
+    estimator = of_several_networks(config)
+    if estimator is None:
+        return config.epochs * steps_per_epoch(len(task.train), config.batch_size)
+    return estimator.steps(task, config)
