@@ -27,7 +27,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 # The packages of src/turnover, and those of its wing `experiments`. One imports only those before it, and itself.
 PACKAGES = """
-    errors common config stats core checks data models gradients training estimators runs audit experiments
+    errors common config stats core checks data models training gradients estimators runs audit experiments
 """.split()
 WING = "results plots validation figures report reproduction documentation".split()
 # what only an extra installs, and no module before `runs` imports at its top; turnover.config composes by Hydra

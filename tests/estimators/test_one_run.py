@@ -27,7 +27,7 @@ from turnover.runs.build import build
 from turnover.runs.execute import execute
 from turnover.runs.store.run import Run
 from turnover.runs.store.tables import SCORE_COLUMNS, read_metrics, read_scores
-from turnover.training.loop import train
+from turnover.training.loop import Observer, train
 
 ALL = get_args(OneRunScore)
 ALWAYS = ["split", "label", "true_label", "corrupted", "score"]
@@ -42,7 +42,7 @@ def config_of(*overrides: str) -> RunConfig:
     return digits(*SMALL, "estimator=one_run", "epochs=5", "estimator.early=2", *overrides)
 
 
-class Notes:
+class Notes(Observer):
     """Every logit of a training, by epoch and example."""
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ from turnover.core.dropout import attached
 from turnover.core.examples import Examples
 from turnover.errors import RunFailed
 from turnover.models.mlp import mlp
-from turnover.training.loop import Epoch, train
+from turnover.training.loop import Epoch, Observer, train
 
 
 def data(n: int = 50) -> Examples:
@@ -192,12 +192,13 @@ def test_a_run_that_starts_again_in_the_plain_epochs_goes_on_bit_for_bit() -> No
 # --- observers ---
 
 
-class Recorder:
+class Recorder(Observer):
     """Notes every update that it sees, and when its context is entered and left."""
 
     def __init__(self, name: str, model: nn.Module, diary: list[str]) -> None:
         self.name, self.model, self.diary = name, model, diary
         self.updates: list[tuple[int, torch.Tensor, torch.Tensor, torch.Tensor]] = []
+        self.epochs: list[Epoch] = []
         self.epoch = 0
 
     @contextmanager
@@ -206,6 +207,9 @@ class Recorder:
         self.diary.append(f"{self.name} enters{self.inside()}")
         yield
         self.diary.append(f"{self.name} leaves{self.inside()}")
+
+    def epoch_end(self, epoch: Epoch) -> None:
+        self.epochs.append(epoch)
 
     def inside(self) -> str:
         own = turnover.core.dropout.is_attached(self.model) and attached(self.model).branches
@@ -226,6 +230,8 @@ def test_two_observers_see_the_same_updates_and_change_none(masked: bool) -> Non
     found = run(model, examples, observers=[first, second])
     expected = run(plain, examples)
     assert equal(weights(model), weights(plain))
+    assert [each.number for each in first.epochs] == [each.number for each in second.epochs] == [1, 2, 3]
+    assert all(one is other for one, other in zip(first.epochs, found, strict=True)), "before it is yielded"
     assert len(first.updates) == len(second.updates) == 12
     for one, other in zip(first.updates, second.updates, strict=True):
         assert one[0] == other[0]

@@ -5,8 +5,6 @@ and the same network (el2n, grand, vog) takes passes of its own after an epoch.
 """
 
 import errno
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +27,10 @@ from turnover.estimators.one_run_scores import (
     unconfidence,
 )
 from turnover.estimators.task import Task
-from turnover.training.loop import Epoch
+from turnover.training.loop import Epoch, Observer
 
 
-class Watch:
+class Watch(Observer):
     """Observes every update of a run, and keeps what it saw in a folder, so that a killed run goes on with it."""
 
     def __init__(self, task: Task, config: Training, folder: Path) -> None:
@@ -42,24 +40,19 @@ class Watch:
         self._margins = torch.zeros(n, device=task.train.device)
         self._variance = GradientVariance(n) if "vog" in self.estimator.scores else None
 
-    @contextmanager
-    def forward(self, epoch: int, batch: int) -> Iterator[None]:
-        """Nothing is needed of the forward pass."""
-        yield
-
     def update(self, logits: Tensor, labels: Tensor, index: Tensor) -> None:
         """Note the margins of a mini-batch."""
         self._margins[index] = margin(logits.detach(), labels).to(self._margins.dtype)
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """What was noted of an epoch that is not complete."""
         return {"margins": self._margins}
 
-    def load(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from such a state."""
         self._margins.copy_(state["margins"])
 
-    def after(self, epoch: Epoch) -> None:
+    def epoch_end(self, epoch: Epoch) -> None:
         """Note an epoch; written before its checkpoint."""
         found = {"losses": epoch.losses, "margins": self._margins, "correct": epoch.correct}
         if epoch.number == self.estimator.early:

@@ -161,7 +161,7 @@ def _table(task: Task, config: Training, on_step: Callable[[int], object], obser
     """The scores of one seed, by the same functions as those of a run from a config."""
     estimator = config.estimator
     if isinstance(estimator, TurnoverEstimator):
-        _train(task, config, on_step, observers, None)
+        _train(task, config, on_step, observers)
         return score_examples(task.model, task.train, precision=config.settled)
     several = of_several_networks(config)
     with tempfile.TemporaryDirectory(prefix="turnover-") as name:  # what a run keeps in order to go on
@@ -169,7 +169,7 @@ def _table(task: Task, config: Training, on_step: Callable[[int], object], obser
             columns = several.scores(task, config, Path(name), on_step).columns
         else:
             watch = Watch(task, config, Path(name))
-            _train(task, config, on_step, [*observers, watch], watch)
+            _train(task, config, on_step, [*observers, watch])
             columns = watch.columns()
     values: dict[str, Tensor] = {"score": columns[score_of(estimator)], **columns}
     names = [name for name in ("score", *ESTIMATES) if name in values]
@@ -178,14 +178,8 @@ def _table(task: Task, config: Training, on_step: Callable[[int], object], obser
     return table.set_index(pd.Index(task.train.ids.cpu().numpy(), name="id"))
 
 
-def _train(
-    task: Task,
-    config: Training,
-    on_step: Callable[[int], object],
-    observers: list[Observer],
-    watch: Watch | None,
-) -> None:
-    for epoch in train(
+def _train(task: Task, config: Training, on_step: Callable[[int], object], observers: list[Observer]) -> None:
+    epochs = train(
         task.model,
         task.train,
         build_optimizer(config.optimizer, task.model),
@@ -196,9 +190,9 @@ def _train(
         precision=config.settled,
         on_step=lambda: on_step(1),
         observers=observers,
-    ):
-        if watch is not None:
-            watch.after(epoch)
+    )
+    for _ in epochs:
+        pass
 
 
 def _seeds(seeds: int | Sequence[int] | None, usual: int) -> list[int]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from turnover.gradients.capture import Capture
 from turnover.gradients.per_example import Gradients, finish
+from turnover.training.loop import Observer
 
 
 def batch_contributions(gram: Tensor) -> tuple[Tensor, Tensor]:
@@ -36,7 +37,7 @@ def cosines(gram: Tensor) -> Tensor:
     return gram * inverse[:, None] * inverse
 
 
-class Updates:
+class Updates(Observer):
     """Watches the updates of some epochs of `training.loop.train`, for any groups of the training examples.
 
     Args:
@@ -110,11 +111,11 @@ class Updates:
             for key, value in sums.items():
                 known[key] = known[key] + value if key in known else value
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """What the mini-batches since the last `means` add up to."""
         return {"sums": {name: dict(sums) for name, sums in self._sums.items()}}
 
-    def load(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from such a state."""
         self._sums = {name: dict(sums) for name, sums in state["sums"].items()}
 

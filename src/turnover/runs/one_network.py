@@ -61,7 +61,7 @@ def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, rec
     done = (first - 1) * steps + (steps_per_epoch(len(partial.losses), config.batch_size) if partial else 0)
 
     def save(epoch: int, partial: Partial | None = None) -> None:
-        states = [observer.state() for observer in observers] if partial else []
+        states = [observer.state_dict() for observer in observers] if partial else []
         reached = checkpoint.Progress(epoch, tracker.rows, partial, states, tables)
         checkpoint.save(folder / "checkpoint.pt", task.model, task.optimizer, reached)
 
@@ -73,7 +73,7 @@ def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, rec
                 watch.resume(restored.epoch)
         if restored and partial:
             for observer, state in zip(observers, restored.observers, strict=True):
-                observer.load(state)
+                observer.load_state_dict(state)
         for epoch in train(
             task.model,
             augmented(task.train, config.augmentation),
@@ -93,8 +93,6 @@ def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, rec
             log_epoch(task, tracker, epoch)
             if updates is not None:
                 log_updates(updates, tracker, epoch.number)
-            if watch is not None:
-                watch.after(epoch)
             if epoch.number % config.tracking.every == 0 or epoch.number == config.epochs:
                 track(task, config, tracker, epoch.number)
             if epoch.number in scored_epochs:

@@ -1,9 +1,9 @@
 """The training loop."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -46,14 +46,40 @@ class StoppedInEpoch(Stopped):
         self.partial = partial
 
 
-class Observer(Protocol):
-    """Sees every update before the weights move."""
+class Observer:
+    """Sees a training and changes nothing of it. Override what is needed; all else does nothing.
+
+    for epoch:
+        for batch:
+            with forward(epoch, len(batch)): logits = model(x)
+            update(logits, labels, index)
+            loss.backward(), optimizer.step()
+        epoch_end(epoch)
+    state_dict(), load_state_dict(state): around a stop in the middle of an epoch
+    """
 
     def forward(self, epoch: int, batch: int) -> AbstractContextManager[None]:
-        """Around the forward pass of a mini-batch of this size."""
+        """A context around the forward pass of a mini-batch of this size."""
+        return nullcontext()
 
     def update(self, logits: Tensor, labels: Tensor, index: Tensor) -> None:
-        """The logits  # [batch, classes], labels and which training examples the mini-batch has  # int64 [batch]."""
+        """See a mini-batch between its forward and its backward pass, which stays possible.
+
+        Args:
+            logits: [batch, classes]
+            labels: int64 [batch]
+            index: positions of its examples in the training set.  # int64 [batch]
+        """
+
+    def epoch_end(self, epoch: Epoch) -> None:
+        """See a whole epoch, after its last step."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was seen of an epoch that is not complete."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from such a state."""
 
 
 def steps_per_epoch(examples: int, batch_size: int) -> int:
@@ -88,7 +114,7 @@ def train(
         partial: where the first epoch was stopped; `model` and `optimizer` are as they were then.
         plain_epochs: in so many first epochs the full network is trained, turn-over dropout attached or not.
         on_step: called after every step, for a progress bar.
-        observers: of every update; the weights are the same with and without them.
+        observers: the weights are the same with and without them.
         stop: asked after every step.
 
     Raises:
@@ -134,6 +160,8 @@ def train(
         place = order.argsort()
         result = Epoch(epoch, lr, torch.cat(losses)[place], torch.cat(correct)[place])
         _refuse_non_finite(result, order, batch_size)
+        for observer in observers:
+            observer.epoch_end(result)
         yield result
 
 

@@ -1,15 +1,13 @@
 """Which class networks would rather give an example, over all of their training."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from torch import Tensor
 
 from turnover.core.examples import Examples
+from turnover.training.loop import Observer
 
 
-class Predictions:
+class Predictions(Observer):
     """Observes every update, of one or more trainings, and adds up the probabilities given to each example.
 
     They are those of the pass that trains, from before the update. So a wrong label shows as long as it is not learnt
@@ -20,11 +18,6 @@ class Predictions:
         self._examples = examples
         self._sums: Tensor | None = None  # float32 [n, classes]; made when the first logits tell how many there are
         self._counts = torch.zeros(len(examples), device=examples.device)
-
-    @contextmanager
-    def forward(self, epoch: int, batch: int) -> Iterator[None]:
-        """Nothing is needed of the forward pass."""
-        yield
 
     def update(self, logits: Tensor, labels: Tensor, index: Tensor) -> None:
         """Add the probabilities of a mini-batch."""
