@@ -66,7 +66,7 @@ def test_who_asks_to_stop_reaches_the_script_once(name: str, to_the_group: bool,
     ready, log = tmp_path / "ready", tmp_path / "log"
     path = script(tmp_path, CHILD.format(name=name, ready=str(ready), log=str(log)))
     code = (
-        "from turnover.experiments.reproduction.calling import call\n"
+        "from turnover.experiments.reproduction.work import call\n"
         f"try:\n    call({path!r}, [])\nexcept KeyboardInterrupt:\n    raise SystemExit(77)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code], process_group=0)
@@ -235,7 +235,7 @@ def test_the_door_goes_from_the_plan_to_the_record(outputs: Path, root: Path) ->
     """With figure 1 and the report alone, as another process."""
     code = (
         "import sys; from turnover.experiments.reproduction import work\n"
-        "from turnover.experiments.reproduction.steps import steps\n"
+        "from turnover.experiments.reproduction.plan import steps\n"
         "work.steps = lambda scale: [step for step in steps(scale) if step.name in ('fig1', 'report')]\n"
         f"sys.argv = ['reproduce.py', '--scale', 'smoke']; sys.path.insert(0, {str(root / 'scripts')!r})\n"
         "import reproduce; from turnover.runs.cli import enter; enter(reproduce.main)"
