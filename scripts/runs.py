@@ -43,7 +43,8 @@ def main() -> int:
 
 def line(each: Found) -> str:
     seconds = clock(each.manifest.get("seconds", 0.0))
-    return f"{each.folder.name:48} {each.state:12} {seconds:>8} {size(each.size):>9}  {each.about}".rstrip()
+    told = f"{each.folder.name:48} {each.state:12} {seconds:>8} {size(each.size):>9}  {each.title}"
+    return f"{told}  {each.about}".rstrip()
 
 
 def counts(found: list[Found]) -> str:

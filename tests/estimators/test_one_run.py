@@ -22,7 +22,7 @@ from turnover.config.estimators import OneRunEstimator, OneRunScore
 from turnover.config.run import RunConfig
 from turnover.data.augmentation import augmented
 from turnover.estimators import one_run as watching
-from turnover.runs import checkpoint, pipeline
+from turnover.runs import checkpoint, one_network
 from turnover.runs.build import build
 from turnover.runs.execute import execute
 from turnover.runs.store.run import Run
@@ -220,7 +220,7 @@ def test_stopped_by_hand_it_goes_on_with_the_same_bytes(tmp_path: Path, monkeypa
             execute(config)
     kept = {path.name for path in (run.folder / "scratch").iterdir()}
     assert kept == {"epoch-00001.npz", "epoch-00002.npz", "variances-00001.npz", "variances-00002.npz"}
-    monkeypatch.setattr(pipeline, "train", observed)
+    monkeypatch.setattr(one_network, "train", observed)
     execute(config)
     assert first_epochs == [3]
     for name in ("scores.parquet", "metrics.parquet"):

@@ -240,7 +240,7 @@ def test_a_disk_that_is_full_at_the_last_step(
 
     def write(path: Path, text: str) -> None:
         if path.name == "checksums.txt" and (path.parent / "scores.parquet").exists():
-            monkeypatch.setattr("turnover.common.files.write_json", fail)
+            monkeypatch.setattr("turnover.runs.store.run.write_json", fail)
             fail()
         path.write_text(text)
 
@@ -248,7 +248,7 @@ def test_a_disk_that_is_full_at_the_last_step(
         raise full
 
     with monkeypatch.context() as patch:
-        patch.setattr("turnover.common.files.write_text", write)
+        patch.setattr("turnover.runs.store.run.write_text", write)
         with pytest.raises(OSError, match="No space left"):
             execute(configs[0])
     monkeypatch.setattr("turnover.runs.plan._planned", configs)

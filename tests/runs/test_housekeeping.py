@@ -145,7 +145,7 @@ def test_the_run_of_an_earlier_stage_is_told_when_it_is_made_again(
 ) -> None:
     config = digits(*SMALL)
     old = execute(config)
-    for module in ("config", "housekeeping", "run", "store"):
+    for module in ("config.run", "runs.store.housekeeping", "runs.execute", "runs.store.run"):
         monkeypatch.setattr(f"turnover.{module}.STAGE_VERSION", 3)
     monkeypatch.setattr(logging.getLogger("turnover"), "propagate", True)
     with caplog.at_level("INFO", logger="turnover"):
@@ -201,3 +201,12 @@ def test_of_a_linked_run_the_link_alone_is_removed(tmp_path: Path, monkeypatch: 
     assert housekeeping.remove(found)
     assert not run.folder.is_symlink()
     assert (elsewhere / "checkpoint.pt").exists()
+
+
+def test_a_list_of_runs_tells_them_apart_by_what_people_call_them(outputs: Path) -> None:
+    for seed in (0, 1):
+        execute(changed(digits(*SMALL, f"seed={seed}"), experiment="trial"))
+    found = {each.title: each.folder.name for each in housekeeping.runs()}
+    assert set(found) == {f"trial, digits, mlp, turnover, 30 wrong labels, seed {seed}, smoke" for seed in (0, 1)}
+    next(each.folder for each in housekeeping.runs()).joinpath("config.yaml").write_text("[")
+    assert sorted(each.title == "" for each in housekeeping.runs()) == [False, True]

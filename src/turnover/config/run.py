@@ -9,7 +9,7 @@ from pydantic import Field
 
 from turnover.common.text import counted
 from turnover.config.datasets import FACTS
-from turnover.config.estimators import Estimator, NoEstimator
+from turnover.config.estimators import Estimator, NoEstimator, score_of
 from turnover.config.options import (
     AccuracyTracking,
     CorruptionConfig,
@@ -142,6 +142,14 @@ def identity(config: RunConfig, stage: int | None = None) -> str:
     """Ten hexadecimal digits that name the run: a hash of its science and of a stage version, by default the code's."""
     text = json.dumps({"stage": stage or STAGE_VERSION, "science": config.science()}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def title(config: RunConfig) -> str:
+    """What a person tells a run by: experiment, data, network, estimator, wrong labels, seed, scale."""
+    wrong = f"{config.corruption.count} wrong labels" if config.corruption.count else None
+    estimator = None if isinstance(config.estimator, NoEstimator) else score_of(config.estimator)
+    words = (config.experiment, config.dataset.name, config.model.name, estimator, wrong, f"seed {config.seed}")
+    return ", ".join([*filter(None, words), config.scale])
 
 
 def run_name(config: RunConfig, stage: int | None = None) -> str:

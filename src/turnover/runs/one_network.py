@@ -18,7 +18,7 @@ from turnover.config.estimators import (
     TurnoverEstimator,
     score_of,
 )
-from turnover.config.run import RunConfig
+from turnover.config.run import RunConfig, title
 from turnover.data.augmentation import augmented
 from turnover.data.datasets import balanced_subset
 from turnover.estimators.influence import influence
@@ -65,7 +65,7 @@ def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, rec
         reached = checkpoint.Progress(epoch, tracker.rows, partial, states, tables)
         checkpoint.save(folder / "checkpoint.pt", task.model, task.optimizer, reached)
 
-    with progress(config.epochs * steps, done, run.name) as bar, _saved_when_stopped(save):
+    with progress(config.epochs * steps, done, title(config)) as bar, _saved_when_stopped(save):
         if not restored:
             track(task, config, tracker, epoch=0)
         elif watch is not None:

@@ -14,7 +14,7 @@ from turnover.common.device import describe, peak_memory, settle
 from turnover.config.estimators import (
     TurnoverEstimator,
 )
-from turnover.config.run import RunConfig
+from turnover.config.run import RunConfig, title
 from turnover.estimators.leakage import judge
 from turnover.estimators.table import of_several_networks, sizes, steps
 from turnover.runs.build import RunTask, build
@@ -55,7 +55,7 @@ def work(run: Run, config: RunConfig, device: torch.device, record: dict[str, An
         tracker = Tracker(live, [])
         estimator = of_several_networks(config)
         if estimator is not None:
-            with progress(steps(task, config), 0, run.name) as bar:
+            with progress(steps(task, config), 0, title(config)) as bar:
                 several_networks(task, config, run, estimator, tracker, _stopping(bar), record)
         else:
             tracker = one_network(task, config, run, live, record)

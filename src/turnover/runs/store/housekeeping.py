@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from turnover.common.files import outputs_root
 from turnover.config.parse import recorded
-from turnover.config.run import STAGE_VERSION, identity
+from turnover.config.run import STAGE_VERSION, RunConfig, identity, title
 from turnover.runs.store import checksums
 from turnover.runs.store.run import LOCK, read_manifest
 
@@ -32,6 +32,7 @@ class Found:
     """One folder of the store."""
 
     folder: Path
+    title: str  # what a person tells it by; empty if its config cannot be read
     state: State
     about: str  # what is wrong, or the message of the run; empty if there is nothing to say
     manifest: dict[str, Any]
@@ -47,7 +48,8 @@ def runs(*, thorough: bool = False) -> Iterator[Found]:
     root = outputs_root() / "runs"
     for folder in sorted(each for each in root.glob("*") if each.is_dir()):
         state, about, manifest = _judged(folder, thorough=thorough)
-        yield Found(folder, state, about, manifest, _size(folder))
+        config = _config(folder)
+        yield Found(folder, title(config) if config else "", state, about, manifest, _size(folder))
 
 
 def remove(found: Found) -> bool:
@@ -106,11 +108,17 @@ def _judged(folder: Path, *, thorough: bool, locked: bool | None = None) -> tupl
 
 def _stage(folder: Path) -> int | None:
     """The stage of the code under which the run of this config has the name of the folder; None: under no stage."""
-    try:
-        config = recorded(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError):
+    config = _config(folder)
+    if config is None:
         return None
     return next((stage for stage in range(STAGE_VERSION, 0, -1) if folder.name.endswith(identity(config, stage))), None)
+
+
+def _config(folder: Path) -> RunConfig | None:
+    try:
+        return recorded(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError):
+        return None
 
 
 def _locked(folder: Path) -> bool:
