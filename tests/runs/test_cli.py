@@ -450,9 +450,9 @@ def test_what_hydra_allows_is_allowed(arguments: tuple[str, ...], tmp_path: Path
     assert (done.last_line / "DONE").is_file()
 
 
+@pytest.mark.usefixtures("_hydra")
 def test_a_cluster_may_need_lines_of_its_own() -> None:
     """Slurm's launcher writes them into its script before the job."""
     given = ["hydra/launcher=slurm", 'hydra.launcher.setup=["module load cuda"]']
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        config = compose("train", overrides=given, return_hydra_config=True)
+    config = compose("train", overrides=given, return_hydra_config=True)
     assert list(config.hydra.launcher.setup) == ["module load cuda"]

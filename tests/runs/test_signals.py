@@ -14,7 +14,7 @@ from turnover.common import signals
 from turnover.common.signals import Stopped, stoppable
 from turnover.config.compose import sweep
 from turnover.config.run import RunConfig
-from turnover.runs import pipeline
+from turnover.runs import one_network, pipeline
 from turnover.runs.execute import execute
 from turnover.runs.store.run import Run
 from turnover.training.loop import train
@@ -51,7 +51,8 @@ def signalled(monkeypatch: pytest.MonkeyPatch, at: int, number: int) -> Iterator
         yield bar
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "_progress", progress)
+        for module in (pipeline, one_network):
+            patch.setattr(module, "progress", progress)
         yield
 
 
@@ -104,7 +105,7 @@ def test_no_step_of_one_network_is_done_twice(monkeypatch: pytest.MonkeyPatch) -
 
         return train(*arguments, on_step=both, **options)
 
-    monkeypatch.setattr(pipeline, "train", counted)
+    monkeypatch.setattr(one_network, "train", counted)
     execute(config)
     assert len(steps) == 4 * 5 - 8
     assert "in the middle of the next (75 examples)" in (Run(config).folder / "log.txt").read_text()
