@@ -7,13 +7,16 @@ OVERRIDES ?=
 PY       := .venv/bin/python
 
 .DEFAULT_GOAL := help
-FIGURES := fig1 fig2 fig3 fig4 fig4_rate fig4_vgg fig5 fig6 fig7 fig8 fig9 fig10 influence ablation detection_cost onion leakage sensitivity early_stopping
+FIGURES := $(basename $(notdir $(shell ls conf/figure/*.yaml | sort -V)))
 .PHONY: help data test test-oldest test-slurm slurm-up slurm-down stress check-reference repro-check bench validate report reproduce audit docs readme notebooks $(FIGURES)
 
 help:  ## this list
 	@echo "turnover: which training examples does my network memorize?"
 	@echo
 	@grep -hE '^[a-z0-9_ -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F '\t' '{printf "  make %-15s %s\n", $$1, $$2}'
+	@echo
+	@for each in $(FIGURES); do \
+	  printf "  make %-15s %s\n" $$each "$$(sed -nE 's/^title: *"?([^"]*)"?$$/\1/p' conf/figure/$$each.yaml)"; done
 	@echo
 	@echo "  SCALE=smoke|laptop|paper (now $(SCALE))   LAUNCHER=basic|joblib|slurm (now $(LAUNCHER))   PYTHON=$(PYTHON) makes .venv"
 	@echo "  OVERRIDES=\"seed=0 optimizer.lr=0.03\" runs and draws a figure with other values"
@@ -28,74 +31,8 @@ help:  ## this list
 data: .venv/installed  ## fetch DATASET=mnist|fashion_mnist|cifar10, checksums verified
 	$(PY) scripts/data.py --dataset $(DATASET)
 
-fig1: .venv/installed  ## the mechanism, drawn from real masks
-	$(PY) scripts/figure.py figure=$@ scale=$(SCALE)
-
-# a figure: the runs of its experiments, then the picture; runs that are finished are never done again
-fig2: .venv/installed  ## memorization scores of MNIST, clean and with random labels
-	$(call draw,fig2)
-
-fig3: .venv/installed  ## how real and random labels of MNIST are learnt together
-	$(call draw,fig3)
-
-fig4: .venv/installed  ## gradients of easy and difficult examples: how alike, and what they add to updates
-	$(call draw,fig4)
-
-fig4_rate: .venv/installed  ## the same at the learning rate 0.06
-	$(call draw,fig4_rate)
-
-fig4_vgg: .venv/installed  ## the same for VGG-11 on CIFAR-10, and layer by layer
-	$(call draw,fig4_vgg)
-
-fig5: .venv/installed  ## easy and difficult examples of MNIST and CIFAR-10, train and test
-	$(call draw,fig5)
-
-fig6: .venv/installed  ## VGG-11 trained on easy or on difficult examples alone
-	$(call draw,fig6)
-
-fig7: .venv/installed  ## the least and the most memorized images of MNIST
-	$(call draw,scores_mnist)
-
-fig8: .venv/installed  ## the least and the most memorized images of CIFAR-10
-	$(call draw,scores_cifar10)
-
-fig9: .venv/installed  ## own and flipped sub-networks over epochs, MLP and transformer
-	$(call draw,fig9)
-
-fig10: .venv/installed  ## VGG-11 on CIFAR-10 with none to all labels random
-	$(call draw,fig10 fig10_cosine)
-
-influence: .venv/installed  ## the training images that help and harm most to classify a test image
-	$(call draw,influence)
-
-ablation: .venv/installed  ## study: what makes the scores of turn-over dropout better?
-	$(call draw,validate_truth ablation)
-
-detection_cost: .venv/installed  ## study: what does it cost to find the wrong labels?
-	$(call draw,detection_cost detection_cost_ensemble)
-
-onion: .venv/installed  ## study: who is exposed once the most exposed examples are gone?
-	$(call draw,onion)
-
-leakage: .venv/installed  ## study: can a network read labels from its masks?
-	$(call draw,leakage leakage_50000)
-
-sensitivity: .venv/installed  ## study: when does the test accuracy of figure 3 peak?
-	$(call draw,sensitivity)
-
-early_stopping: .venv/installed  ## study: how many epochs and seeds are enough for scores?
-	$(call draw,fig2 fig9 scores_cifar10)
-
-# $(call draw,EXPERIMENTS): the figure named like the target; if runs of it are missing they are done first, in this order
-define draw
-	@if told=$$($(figure) 2>&1); then echo "$$told"; exit; fi; \
-	for experiment in $(1); do \
-	  $(PY) scripts/train.py -m +experiment=$$experiment scale=$(SCALE) hydra/launcher=$(LAUNCHER) $(OVERRIDES) || exit $$?; \
-	done; \
-	$(figure)
-endef
-
-figure = $(PY) scripts/figure.py figure=$@ scale=$(SCALE) 'overrides=[$(subst $(space),$(comma),$(foreach each,$(OVERRIDES),"$(each)"))]'
+$(FIGURES): .venv/installed
+	$(PY) scripts/figure.py figure=$@ scale=$(SCALE) launcher=$(LAUNCHER) 'overrides=[$(subst $(space),$(comma),$(foreach each,$(OVERRIDES),"$(each)"))]'
 
 comma := ,
 space := $(subst ,, )
@@ -103,13 +40,8 @@ space := $(subst ,, )
 reproduce: .venv/installed  ## everything: plan, figures, studies, validation, bench, report; kept in outputs/reference
 	$(PY) scripts/reproduce.py --scale $(SCALE) --launcher $(LAUNCHER)
 
-# ground truth, every estimator, wrong labels of two kinds and six amounts; then the table and its pictures
-VALIDATION := $(sort $(basename $(notdir $(wildcard conf/experiment/validate_*.yaml))))
 validate: .venv/installed  ## which score is right? every estimator against ground truth
-	@for part in $(VALIDATION); do \
-	  $(PY) scripts/train.py -m +experiment=$$part scale=$(SCALE) hydra/launcher=$(LAUNCHER) logger=none || exit $$?; \
-	done
-	$(PY) scripts/validate.py scale=$(SCALE)
+	$(PY) scripts/validate.py scale=$(SCALE) launcher=$(LAUNCHER)
 
 audit: .venv/installed  ## wrong labels in your own images: DATA=folder or file.npz
 	@$(if $(DATA),,echo "make audit DATA=path: a folder with a subfolder of images for each class, or an npz file with x and y"; exit 2)

@@ -1,4 +1,4 @@
-"""Draw one figure from finished runs and decide its claims. Prints the picture's path as its last line."""
+"""Make the missing runs of a figure, draw it and decide its claims. Prints the picture's path as its last line."""
 
 from typing import Any
 

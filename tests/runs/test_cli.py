@@ -145,7 +145,7 @@ def test_a_failed_run_alone_ends_with_code_3_and_no_folder_line(tmp_path: Path) 
 
 
 def test_a_figure_whose_runs_are_missing_names_the_command_that_makes_them(tmp_path: Path) -> None:
-    done = invoke(tmp_path / "outputs", "figure.py", "figure=fig2", "scale=smoke", "logger=none")
+    done = invoke(tmp_path / "outputs", "figure.py", "figure=fig2", "scale=smoke", "logger=none", "launcher=null")
     assert (done.code, done.out) == (3, "")
     assert len(messages(done)) == 1
     assert "make fig2 SCALE=smoke" in done.err

@@ -16,7 +16,8 @@ from turnover.errors import RunFailed
 from turnover.experiments.plots.figure import NAMES
 from turnover.experiments.reproduction import record, work
 from turnover.experiments.reproduction.plan import Planned, Step
-from turnover.experiments.reproduction.work import call
+from turnover.runs import scripts
+from turnover.runs.scripts import call
 from turnover.runs.store.provenance import provenance
 
 FIG1 = Step("fig1", (), ("figure.py", "figure=fig1", "scale=smoke", "logger=none"))
@@ -66,7 +67,7 @@ def test_who_asks_to_stop_reaches_the_script_once(name: str, to_the_group: bool,
     ready, log = tmp_path / "ready", tmp_path / "log"
     path = script(tmp_path, CHILD.format(name=name, ready=str(ready), log=str(log)))
     code = (
-        "from turnover.experiments.reproduction.work import call\n"
+        "from turnover.runs.scripts import call\n"
         f"try:\n    call({path!r}, [])\nexcept KeyboardInterrupt:\n    raise SystemExit(77)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code], process_group=0)
@@ -103,15 +104,22 @@ def called(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
 def test_runs_come_before_what_is_made_of_them(called: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(work, "steps", lambda scale: [FIG1, INFLUENCE, REPORT])
     work.reproduce("smoke", "basic")
-    sweep = ("train.py", "-m", "+experiment=influence", "scale=smoke", "hydra/launcher=basic", "logger=none")
-    assert called == [FIG1.last, sweep, INFLUENCE.last, REPORT.last]
+    assert called == [FIG1.last, (*INFLUENCE.last, "launcher=basic"), REPORT.last]
 
 
-def test_finished_runs_start_no_sweep(called: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(work, "steps", lambda scale: [INFLUENCE])
+def test_missing_runs_are_made_and_finished_ones_start_no_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[tuple[str, ...]] = []
+    monkeypatch.setattr(scripts, "call", lambda script, arguments: called.append((script, *arguments)))
+    scripts.make_runs(["influence", "fig2"], "smoke", "joblib", ["logger=none"])
+    common = ("train.py", "-m", "hydra/launcher=joblib")
+    assert called == [
+        (*common, "+experiment=influence", "scale=smoke", "logger=none"),
+        (*common, "+experiment=fig2", "scale=smoke", "logger=none"),
+    ]
+    called.clear()
     monkeypatch.setattr("turnover.runs.store.run.Run.finished", True)
-    work.reproduce("smoke", "basic")
-    assert called == [INFLUENCE.last]
+    scripts.make_runs(["influence", "fig2"], "smoke", "joblib")
+    assert called == []
 
 
 def test_the_benchmark_is_not_repeated_for_the_same_code(
@@ -142,7 +150,7 @@ def test_a_script_that_fails_ends_all_and_what_is_done_is_recorded(
 
     def bad(script: str, arguments: list[str]) -> None:
         called.append((script, *arguments))
-        if script == "train.py":
+        if "figure=influence" in arguments:
             raise SystemExit(3)
 
     monkeypatch.setattr(work, "call", bad)

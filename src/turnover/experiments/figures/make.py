@@ -18,6 +18,7 @@ from turnover.experiments.plots.figure import Drawn, FigureConfig
 from turnover.experiments.plots.notes import SMOKE, Source, notes
 from turnover.experiments.plots.style import finish, save, style
 from turnover.runs.dashboard import figure as live
+from turnover.runs.scripts import make_runs
 from turnover.runs.store import checksums
 from turnover.runs.store.provenance import now, provenance
 from turnover.runs.store.run import Run, require
@@ -34,6 +35,7 @@ class FigureJob(Group):
     figure: FigureConfig  # an option of conf/figure
     scale: Literal["smoke", "laptop", "paper"]  # which runs are drawn
     overrides: list[str]  # of the experiment's runs; empty: as the experiment says
+    launcher: str | None = None  # of the runs that are missing, as hydra/launcher; null: none is made
     logger: Annotated[NoLogger | WandbLogger, Field(discriminator="name")]  # as of a run
 
 
@@ -43,14 +45,16 @@ def drawn_by(name: str) -> str:
 
 
 def make(job: FigureJob) -> Path:
-    """Draw the figure and write fig.png, .pdf, .csv and .json; returns the png's path.
+    """Make the runs that are missing, draw the figure, write fig.png, .pdf, .csv and .json; returns the png's path.
 
     If all is there already for the same runs and the same config, nothing is done.
 
     Raises:
-        RunFailed: a run is missing; names the command that makes it.
+        RunFailed: a run is missing and none is to be made; names the command that makes it.
     """
     figure, scale = job.figure, job.scale
+    if job.launcher is not None:
+        make_runs(figure.experiments, scale, job.launcher, job.overrides)
     sources = _sources(job)
     folder = outputs_root() / "figures" / scale
     inputs = {

@@ -2,72 +2,15 @@
 
 import json
 import logging
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-from turnover.common.files import checkout, outputs_root
+from turnover.common.files import outputs_root
 from turnover.common.locks import locked
 from turnover.common.text import clock
-from turnover.errors import RunFailed
 from turnover.experiments.reproduction.plan import Planned, Scale, announce, left_seconds, steps
 from turnover.experiments.reproduction.record import KEPT, keep, path, read, recorded
+from turnover.runs.scripts import call
 from turnover.runs.store.provenance import commit
-from turnover.runs.store.run import Run
-
-_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-_INTERRUPTED = 130
-
-
-def call(script: str, arguments: Sequence[str]) -> None:
-    """Run one of scripts/ to its end.
-
-    A signal to this process is passed on, once, to all processes of the script, whose end is then waited for. They are
-    a group of their own: Ctrl-C on a terminal would else reach them twice, and a second one waits for no checkpoint.
-
-    Raises:
-        KeyboardInterrupt: it was asked to stop.
-        RunFailed: it was killed.
-        SystemExit: it failed, with its exit code; it has said why.
-    """
-    came: list[int] = []
-    waiting: list[int] = []
-    started: list[subprocess.Popen[bytes]] = []
-
-    def deliver() -> None:
-        while started and waiting:
-            with suppress(ProcessLookupError):
-                os.killpg(started[0].pid, waiting.pop())
-
-    def note(number: int, frame: Any) -> None:
-        came.append(number)
-        waiting.append(number)
-        deliver()
-
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
-    taken = [number for number, handler in before.items() if handler is not signal.SIG_IGN]  # as nohup leaves SIGHUP
-    for number in taken:
-        signal.signal(number, note)
-    try:
-        command = [sys.executable, str(checkout() / "scripts" / script), *arguments]
-        started.append(subprocess.Popen(command, process_group=0))
-        deliver()  # what came while it was started
-        code = started[0].wait()
-    finally:
-        for number in taken:
-            signal.signal(number, before[number])
-    if came or code == _INTERRUPTED:
-        raise KeyboardInterrupt
-    if code < 0:
-        raise RunFailed(f"scripts/{script} was killed by {signal.Signals(-code).name}; the same command goes on")
-    if code:
-        raise SystemExit(code)
-
 
 log = logging.getLogger("turnover")
 
@@ -96,10 +39,9 @@ def reproduce(scale: Scale, launcher: str) -> Path:
 
 
 def _do(planned: Planned, scale: Scale, launcher: str) -> None:
-    for experiment, configs in planned.runs.items():
-        if not all(Run(config).finished for config in configs):
-            call("train.py", ["-m", *planned.step.sweep(experiment, scale, launcher)])
     script, *arguments = planned.step.last
+    if planned.step.experiments:
+        arguments.append(f"launcher={launcher}")  # of the runs that are missing
     if script == "benchmark.py" and not arguments and _measured():
         log.info("cached: %s", outputs_root() / "bench" / "bench.csv")
         return

@@ -25,6 +25,7 @@ from turnover.experiments.validation.privacy import exposure
 from turnover.experiments.validation.table import COLUMNS, REPLICATES, ordered, rows
 from turnover.experiments.validation.truth import Truth, truth
 from turnover.runs.dashboard import figure as live
+from turnover.runs.scripts import make_runs
 from turnover.runs.store.provenance import now, provenance
 from turnover.runs.store.run import Run, require
 
@@ -41,6 +42,7 @@ class ValidateJob(Group):
     leave_one_out: Experiments  # what is memorized by definition, of some examples
     influence: Experiments  # whose influences on test examples are held against those of the same networks
     scale: Literal["smoke", "laptop", "paper"]  # which runs are compared
+    launcher: str | None = None  # of the runs that are missing, as hydra/launcher; null: none is made
     logger: Annotated[NoLogger | WandbLogger, Field(discriminator="name")]  # as of a run
 
 
@@ -49,8 +51,11 @@ def make(job: ValidateJob) -> Path:
     and validate.json; returns the table's path.
 
     Raises:
-        RunFailed: a run is missing; names the command that makes it.
+        RunFailed: a run is missing and none is to be made; names the command that makes it.
     """
+    if job.launcher is not None:  # hundreds of runs of seconds each: a dashboard of each would take longer than the run
+        names = dict.fromkeys([*job.truth, *job.estimates, *job.leave_one_out, *job.influence])
+        make_runs(list(names), job.scale, job.launcher, ["logger=none"])
     folder = outputs_root() / "validate" / job.scale
     of_truth, of_estimates, left_out, of_influence = (
         _finished(names, job.scale) for names in (job.truth, job.estimates, job.leave_one_out, job.influence)
