@@ -12,10 +12,10 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from turnover.common.files import checkout
-from turnover.common.text import flatten
+from turnover.common.text import flatten, suggestion
 from turnover.config.parse import parse
 from turnover.config.run import RunConfig, run_name
 from turnover.errors import RefusedInput
@@ -37,12 +37,25 @@ OmegaConf.register_new_resolver("share_of_epochs", share_of_epochs, replace=True
 
 def resolved(config: DictConfig) -> RunConfig:
     """A composed config as a checked run."""
-    values = plain(config)
+    values = plain(_varied(config))
     _settle_masks(values)
     subsets = values.get("subsets")
     if isinstance(subsets, dict) and isinstance(subsets.get("runs"), list):
         subsets["runs"] = _parents(subsets["runs"], values)
     return parse(RunConfig, values)
+
+
+def _varied(config: DictConfig) -> DictConfig:
+    """With what the experiment's `variants` say of the `variant` that was chosen, in place of its own values."""
+    if "variants" not in config:
+        return config
+    variants, name = config.variants, config.variant
+    if name not in variants:
+        raise RefusedInput(f"variant = {name!r}: {suggestion(str(name), list(map(str, variants)))}")
+    with open_dict(config):
+        config = OmegaConf.merge(config, variants[name])  # type: ignore[assignment]
+        del config["variants"], config["variant"]
+    return config
 
 
 def _settle_masks(values: dict[str, Any]) -> None:
