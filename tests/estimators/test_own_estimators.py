@@ -67,11 +67,13 @@ def own(config: RunConfig, estimator: str, **changes: Any) -> pd.DataFrame:
 # --- the same numbers as a run from a config ---
 
 
-@pytest.mark.parametrize("estimator", NAMES)
-def test_scores_are_those_of_a_run_from_a_config(estimator: str) -> None:
-    config = run(estimator)
+@pytest.mark.parametrize(
+    ("estimator", "precision"), [*((name, "float32") for name in NAMES), ("turnover", "bfloat16"), ("aum", "bfloat16")]
+)
+def test_scores_are_those_of_a_run_from_a_config(estimator: str, precision: str) -> None:
+    config = run(estimator, f"precision={precision}")
     expected = read_scores(execute(config)).drop(columns=["split", "true_label", "corrupted"])
-    found = own(config, estimator)
+    found = own(config, estimator, precision=precision)
     assert found.index.name == "id"
     assert list(found.columns) == [*[name for name in expected.columns if name != "label"], "label"]
     assert found.index.tolist() == expected.index.tolist()

@@ -31,7 +31,7 @@ from turnover.estimators.average import average
 from turnover.estimators.leakage import judge
 from turnover.estimators.one_run import Watch
 from turnover.estimators.score import score_examples
-from turnover.estimators.table import of_several_networks, sizes, steps
+from turnover.estimators.table import OF_SEVERAL_NETWORKS, of_several_networks, sizes, steps
 from turnover.estimators.task import Task
 from turnover.training.loop import Observer, train
 from turnover.training.optim import build as build_optimizer
@@ -103,7 +103,7 @@ def memorization(
     name = scoring["name"]
     if name != "turnover" and (p, layers, groups) != (0.5, None, None):
         raise RefusedInput(f"p, layers and groups belong to estimator='turnover', and estimator = {estimator!r}")
-    several = name in ("subsampling", "confident_learning", "second_split")
+    several = name in OF_SEVERAL_NETWORKS
     if predictions and several:
         raise RefusedInput(f"predictions = True: estimator = {estimator!r} trains several networks, whose are not kept")
     chosen = _seeds(seeds, 1 if name in ("subsampling", "confident_learning") else _SEEDS)
@@ -145,7 +145,7 @@ def memorization(
                 attach(task.model, seed=config.seed, **masks)  # type: ignore[arg-type]
             tables.append(_table(task, config, bar.update, [] if seen is None else [seen]))
             if isinstance(config.estimator, TurnoverEstimator):
-                found.append(judge(task.model, examples, tables[-1], precision=config.settled).as_dict())
+                found.append(judge(task.model, examples, tables[-1]).as_dict())
     table = average(tables)
     if seen is not None:
         table["prediction"], table["probability"] = (each.cpu().numpy() for each in seen.most_probable())
@@ -162,16 +162,17 @@ def _table(task: Task, config: Training, on_step: Callable[[int], object], obser
     estimator = config.estimator
     if isinstance(estimator, TurnoverEstimator):
         _train(task, config, on_step, observers)
-        return score_examples(task.model, task.train, precision=config.settled)
+        return score_examples(task.model, task.train)  # in float32 whatever the training, as in a run
     several = of_several_networks(config)
     with tempfile.TemporaryDirectory(prefix="turnover-") as name:  # what a run keeps in order to go on
         if several is not None:
-            columns = several.scores(task, config, Path(name), on_step).columns
+            found = several.scores(task, config, Path(name), on_step)
+            columns, score = found.columns, found.score
         else:
             watch = Watch(task, config, Path(name))
             _train(task, config, on_step, [*observers, watch])
-            columns = watch.columns()
-    values: dict[str, Tensor] = {"score": columns[score_of(estimator)], **columns}
+            columns, score = watch.columns(), score_of(estimator)
+    values: dict[str, Tensor] = {"score": columns[score], **columns}
     names = [name for name in ("score", *ESTIMATES) if name in values]
     table = pd.DataFrame({name: values[name].double().cpu().numpy() for name in names})
     table["label"] = task.train.labels.cpu().numpy()
