@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from turnover.core.dropout import detach, flipped, own
     from turnover.core.masks import mask
     from turnover.estimators.influence import influence
-    from turnover.estimators.own_data import memorization
+    from turnover.estimators.memorization import memorization
     from turnover.estimators.score import score
 
 _HOME = {
@@ -22,7 +22,7 @@ _HOME = {
     "mask": "turnover.core.masks",
     "score": "turnover.estimators.score",
     "influence": "turnover.estimators.influence",
-    "memorization": "turnover.estimators.own_data",
+    "memorization": "turnover.estimators.memorization",
     "verify": "turnover.checks.verify",
 }
 

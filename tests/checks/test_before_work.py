@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import turnover
 from turnover.errors import RefusedInput
-from turnover.estimators import own_data
+from turnover.estimators import memorization
 from turnover.runs import build as parts
 from turnover.runs.execute import execute
 
@@ -69,7 +69,7 @@ def test_a_network_that_needs_no_batch_is_trained_as_before() -> None:
     x, y = data(129)
     plain = lambda: nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))  # noqa: E731
     given: dict[str, Any] = {"epochs": 2, "lr": 0.1, "batch_size": 64, "seeds": 2, "progress": False}
-    with patch.object(own_data, "refuse_unsuited"):
+    with patch.object(memorization, "refuse_unsuited"):
         unlooked = turnover.memorization(plain, x, y, **given)
     assert turnover.memorization(plain, x, y, **given).equals(unlooked)
 

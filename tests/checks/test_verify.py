@@ -561,7 +561,7 @@ def test_the_first_pass_is_as_every_other() -> None:
         network = turnover.attach(Stateful())
         x = torch.randn(6, 8)
         if looked:
-            attached(network).looked.add((True, (torch.float32, 8)))
+            attached(network).verified.add((True, (torch.float32, 8)))
         unlooked = patch("turnover.checks.verify.examine", side_effect=AssertionError) if looked else nullcontext()
         with unlooked, turnover.own(network, IDS):
             logits = network(x)

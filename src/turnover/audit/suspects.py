@@ -13,7 +13,7 @@ from turnover.audit.options import AuditConfig
 from turnover.common.files import replacing
 from turnover.config.estimators import OneRunEstimator, score_of
 from turnover.errors import RefusedInput
-from turnover.estimators.own_data import memorization
+from turnover.estimators.memorization import memorization
 from turnover.models import build
 
 _STEPS = 4  # of a training that is timed

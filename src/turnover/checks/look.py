@@ -24,7 +24,7 @@ _HIDDEN = (nn.RNNBase, nn.RNNCellBase, torch.jit.ScriptModule)  # what they call
 
 def examine(module: nn.Module, state: TurnOverDropout, args: Any, kwargs: Any, ids: Tensor) -> Report:
     """The work of `verify`, inside the `Interception` of the network itself, which is not compiled or wrapped."""
-    state.looking = True
+    state.verifying = True
     try:
         # a network may take batches of one size only, or not do without the user's hooks
         for count, quiet in ((EXAMPLES, True), (len(ids), True), (len(ids), False)):
@@ -36,7 +36,7 @@ def examine(module: nn.Module, state: TurnOverDropout, args: Any, kwargs: Any, i
                 if alone or not quiet:
                     raise
     finally:
-        state.looking = False
+        state.verifying = False
     raise AssertionError
 
 

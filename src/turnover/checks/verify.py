@@ -81,11 +81,11 @@ def verify(model: nn.Module, x: Any, ids: Any) -> Report:
 
 def look_once(state: TurnOverDropout, module: nn.Module, args: Any, kwargs: Any) -> None:
     """Hook before the network's forward pass: verify it with such inputs once, and say what a user must know."""
-    if not state.branches or state.looking or torch.compiler.is_compiling():
+    if not state.branches or state.verifying or torch.compiler.is_compiling():
         return
     tensors = [each for each in (*args, *kwargs.values()) if isinstance(each, Tensor)]
     kind = module.training, *((each.dtype, *each.shape[1:]) for each in tensors)
-    if kind in state.looked or sum(one[0] == module.training for one in state.looked) >= _SHAPES:
+    if kind in state.verified or sum(one[0] == module.training for one in state.verified) >= _SHAPES:
         return
     ids = next((branch.ids for branch in state.branches if branch.ids is not None), None)
     if ids is None or not len(ids) or not _can_be_looked_at(module, tensors):
@@ -96,7 +96,7 @@ def look_once(state: TurnOverDropout, module: nn.Module, args: Any, kwargs: Any)
     except TurnOverError:
         raise
     except Exception as error:  # what the look itself cannot do; if the network cannot, its own pass says so
-        state.looked.add(kind)
+        state.verified.add(kind)
         log.warning(
             "%s could not be looked at (%s: %s), so nothing is known of what its examples train; "
             "turnover.verify(model, x, ids) shows where it fails",
@@ -108,8 +108,8 @@ def look_once(state: TurnOverDropout, module: nn.Module, args: Any, kwargs: Any)
     finally:
         if any(map(has_hooks, module.modules())):  # those of the user may call activations of their own
             state.expected = expected
-    first = not any(one[0] == module.training for one in state.looked)
-    state.looked.add(kind)
+    first = not any(one[0] == module.training for one in state.verified)
+    state.verified.add(kind)
     state.weights = frozenset(map(id, module.parameters()))
     if module.training and first:
         state.mixing = report.mixing
@@ -122,7 +122,7 @@ def look_once(state: TurnOverDropout, module: nn.Module, args: Any, kwargs: Any)
 def batch_statistics(model: nn.Module) -> tuple[str, ...]:
     """Names of the modules that normalised by the statistics of a batch in training, or do so by default."""
     root, state = attached_to(model)
-    if any(training for training, *_ in state.looked):
+    if any(training for training, *_ in state.verified):
         return state.mixing
     return tuple(name for name, each in root.named_modules() if isinstance(each, nn.modules.batchnorm._BatchNorm))
 

@@ -62,7 +62,7 @@ class WatchedPass(TorchFunctionMode):
         self._kept: list[Any] = []
 
     def __enter__(self) -> "WatchedPass":
-        self.state.look_on = self._mask
+        self.state.on_masked = self._mask
         for name, module in self.module.named_modules():
             if not isinstance(module, torch.jit.ScriptModule):
                 enter, leave = partial(self._enter, name), partial(self._leave, name)
@@ -73,7 +73,7 @@ class WatchedPass(TorchFunctionMode):
 
     def __exit__(self, *error: Any) -> None:
         super().__exit__(*error)
-        self.state.look_on = None
+        self.state.on_masked = None
         for handle in self._kept:
             handle.remove()
         if self.cut and not any(error):

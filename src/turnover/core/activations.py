@@ -41,11 +41,11 @@ class TurnOverDropout:
         self.handles: list[RemovableHandle] = []
         self.whole: dict[str, bool] = {}  # by name of a module: whether all that it computes is one activation
         self.layers: list[str] | None = None  # names of the modules whose activations are masked; None: all
-        self.looking = False  # whether the network is only being looked at (`verify`)
-        self.look_on: Callable[[Masked], object] | None = None  # is shown every masked activation
+        self.verifying = False  # whether the network is only being looked at (`verify`)
+        self.on_masked: Callable[[Masked], object] | None = None  # is shown every masked activation
         self.wrapper = 0  # id of the module that `own` was entered with, which holds this turn-over dropout alone
         self.record: Any = None  # a `TrainingRecord`
-        self.looked: set[Any] = set()  # modes and shapes of inputs that were verified
+        self.verified: set[Any] = set()  # modes and shapes of inputs that were verified
         self.weights: frozenset[int] = frozenset()  # ids of the network's parameters, once it was looked at
         self.strayed = False  # whether a layer of it ran in this context, but not in its forward pass
         self.mixing: tuple[str, ...] = ()  # modules that mixed the examples of a batch in training
@@ -86,7 +86,7 @@ class TurnOverDropout:
         """Hook before the network's forward pass."""
         if self.running:
             raise TurnOverError(f"{self.network} calls itself, and its masks would be those of one call: unroll it")
-        if not (self.branches or self.looking or torch.compiler.is_compiling()):
+        if not (self.branches or self.verifying or torch.compiler.is_compiling()):
             self.record.plain += module.training and torch.is_grad_enabled()
         if self.branches:
             self.running, self.inside, self.within, self.layer, self.masked = True, 0, 0, 0, 0
@@ -127,8 +127,8 @@ class TurnOverDropout:
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy is outside of any context, wherever it is made."""
-        outside = {"branches": [], "running": False, "looking": False, "look_on": None, "compiled": None, "stale": []}
-        return vars(self) | outside | {"spoiled": {}, "weights": frozenset()}
+        outside = {"branches": [], "running": False, "verifying": False, "on_masked": None, "compiled": None}
+        return vars(self) | outside | {"stale": [], "spoiled": {}, "weights": frozenset()}
 
     def refuse_stray(self, function: Any, args: Any, kwargs: Any) -> None:
         """Refuse activations after layers of the network that run while its own forward pass does not."""
@@ -224,15 +224,15 @@ class TurnOverDropout:
             result = masked(output, self.branches, self.rule, layer, channel, before, self.network)
         if args and output is args[0] and not torch.compiler.is_compiling():
             self.stale.append(weakref.ref(output))
-            if self.looking:  # kept, so that no other tensor gets its memory, and views of it are known too
+            if self.verifying:  # kept, so that no other tensor gets its memory, and views of it are known too
                 self.spoiled[output.untyped_storage().data_ptr()] = output
         self.masked, self.open = self.masked + 1, True
-        if self.look_on is not None:
-            self.look_on(Masked(layer, args[0] if fused else output, result, channel))
+        if self.on_masked is not None:
+            self.on_masked(Masked(layer, args[0] if fused else output, result, channel))
         return result
 
     def _is_stale(self, x: Tensor) -> bool:
-        if self.looking and x.untyped_storage().data_ptr() in self.spoiled:
+        if self.verifying and x.untyped_storage().data_ptr() in self.spoiled:
             return True
         return any(x is one() for one in self.stale)
 
@@ -247,7 +247,7 @@ class Interception(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if not self.state.running:
-            if self.state.weights and not self.state.looking:
+            if self.state.weights and not self.state.verifying:
                 self.state.refuse_stray(func, args, kwargs)
             return func(*args, **kwargs)
         if self.state.fuses(func, args, kwargs):

@@ -64,11 +64,11 @@ def masked(
         scale = torch.tensor(rule.scale(units, flipped=branches[0].flipped), dtype=x.dtype).item()
         return MaskedReLU.apply(before, x, factor(branches[0]).reshape(shape), scale)
     if count == 1 or torch.is_grad_enabled():
-        masked = [
+        products = [
             part * factor(one).reshape(shape if one.ids is not None else ())
             for part, one in zip(parts, branches, strict=True)
         ]
-        return torch.cat(masked) if count > 1 else masked[0]
+        return torch.cat(products) if count > 1 else products[0]
     layout = torch.contiguous_format
     if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
         layout = torch.channels_last

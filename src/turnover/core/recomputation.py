@@ -39,7 +39,7 @@ def _interceptions() -> list[Interception]:
 
 def _looked_at() -> bool:
     """Whether a network is only being looked at, which is done without checkpoints."""
-    return any(mode.state.looking for mode in _interceptions())
+    return any(mode.state.verifying for mode in _interceptions())
 
 
 class _Checkpoint(checkpoints.CheckpointFunction):

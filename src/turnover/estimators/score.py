@@ -8,7 +8,7 @@ import pandas as pd
 from torch import Tensor, nn
 
 from turnover.checks.inputs import refuse_unsuited, user_examples
-from turnover.checks.own_network import taken_by
+from turnover.checks.user_network import taken_by
 from turnover.common.device import Precision
 from turnover.core.examples import Examples
 from turnover.core.subnetworks import BATCH, evaluate, flipped, own

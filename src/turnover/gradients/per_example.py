@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from turnover.checks.inputs import user_batch
-from turnover.checks.own_network import refuse_untrainable, taken_by
+from turnover.checks.user_network import refuse_untrainable, taken_by
 from turnover.common.device import Precision, autocast
 from turnover.core.branches import Branch
 from turnover.core.dropout import branches

@@ -16,7 +16,7 @@ from turnover.config.estimators import (
 )
 from turnover.config.run import RunConfig, title
 from turnover.estimators.leakage import judge
-from turnover.estimators.table import of_several_networks, sizes, steps
+from turnover.estimators.registry import of_several_networks, sizes, steps
 from turnover.runs.build import RunTask, build
 from turnover.runs.dashboard.summary import opened, show
 from turnover.runs.dashboard.wandb import Tracker

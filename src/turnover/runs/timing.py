@@ -11,7 +11,7 @@ from turnover.config.options import GradientTracking, NoSubsets
 from turnover.config.run import RunConfig
 from turnover.core.examples import Examples
 from turnover.estimators.networks import Design, at_once, design, train_block
-from turnover.estimators.table import steps
+from turnover.estimators.registry import steps
 from turnover.runs.build import RunTask, build
 from turnover.runs.gradient_tracking import sets
 from turnover.runs.pipeline import settled

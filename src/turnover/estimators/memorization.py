@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from turnover.checks.inputs import refuse_unsuited, user_examples
-from turnover.checks.own_network import new_network, refuse_shared, taken_by
+from turnover.checks.user_network import new_network, refuse_shared, taken_by
 from turnover.checks.verify import attach
 from turnover.common.device import Precision, resolve, settle
 from turnover.config.checks import estimator_disagreements
@@ -30,8 +30,8 @@ from turnover.errors import RefusedInput
 from turnover.estimators.average import average
 from turnover.estimators.leakage import judge
 from turnover.estimators.one_run import Watch
+from turnover.estimators.registry import OF_SEVERAL_NETWORKS, of_several_networks, sizes, steps
 from turnover.estimators.score import score_examples
-from turnover.estimators.table import OF_SEVERAL_NETWORKS, of_several_networks, sizes, steps
 from turnover.estimators.task import Task
 from turnover.training.loop import Observer, train
 from turnover.training.optim import build as build_optimizer
