@@ -1,5 +1,6 @@
 """Configs: all of conf/ composes, the identity follows the science alone, and bad values are refused readably."""
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -10,6 +11,7 @@ from typing import Any, get_args
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from pydantic import BaseModel
 
@@ -20,7 +22,7 @@ from turnover.config import run as schema
 from turnover.config.compose import resolved, sweep
 from turnover.config.options import DatasetConfig, Group, TurnoverOff
 from turnover.config.parse import fields, parse
-from turnover.config.run import LATER, NOT_SCIENCE, RunConfig, ScoreSubsets, Training, identity
+from turnover.config.run import LATER, NOT_SCIENCE, RunConfig, ScoreSubsets, Training, identity, run_name
 from turnover.errors import RefusedInput
 from turnover.runs.store.run import Run
 
@@ -136,6 +138,28 @@ def test_every_variant_of_a_study_changes_what_it_says_and_nothing_else(
     assert different - {"tracking.every"} == set(stored) - ({"dataset.limit"} if same_limit(base, changed) else set())
     plain = {key: value for key, value in stored.items() if "${" not in str(value)}
     assert flatten(changed.model_dump()).items() >= plain.items()
+
+
+@pytest.mark.parametrize(
+    "swept",
+    [
+        {"model.hidden": ["[8]", "[8,4]"], "augmentation": ["none", "crop"], "optimizer.lr": ["0.1", "1"]},
+        {"estimator": ["aum", "c_score"], "corruption": ["symmetric", "pair"], "corruption.count": ["5", "10"]},
+        {"scale": ["smoke", "laptop"], "schedule": ["cosine", "multistep"], "epochs": ["3", "40"]},
+        {"setting": ["mnist_3000", "fashion_cvt"], "dataset.limit": ["100", "null"], "precision": ["auto", "float32"]},
+    ],
+)
+def test_a_sweep_has_the_runs_that_hydra_composes_one_by_one(swept: dict[str, list[str]]) -> None:
+    fixed = ["corruption.count=20", "seed=3", *([] if "setting" in swept else ["dataset=digits"])]
+    found = sweep([*fixed, *(f"{name}={','.join(values)}" for name, values in swept.items())])
+    jobs = itertools.product(*([f"{name}={value}" for value in values] for name, values in swept.items()))
+    single = {run_name(config): config for config in (run_config(*fixed, *job) for job in jobs)}
+    assert {run_name(config): config for config in found} == single
+
+
+def test_a_field_that_is_not_there_is_refused_in_a_sweep_as_in_a_run() -> None:
+    with pytest.raises(HydraException, match=r"Could not override 'epoch'"):
+        sweep(["dataset=digits", "epoch=1,2"])
 
 
 def test_a_variant_that_is_not_there_is_refused() -> None:

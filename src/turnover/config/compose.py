@@ -1,5 +1,6 @@
 """From an experiment's YAML file to its runs: what `train.py -m` will do, known before it does it."""
 
+import copy
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -11,8 +12,10 @@ from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
 from turnover.common.files import checkout
 from turnover.common.text import flatten, suggestion
@@ -119,10 +122,39 @@ def sweep(overrides: Sequence[str], config_name: str = "train") -> list[RunConfi
         base = compose(config_name, overrides=fixed, return_hydra_config=True)
         params = [f"{key}={value}" for key, value in (base.hydra.sweeper.params or {}).items()]
         batches = BasicSweeper.split_arguments(parser.parse_overrides([*params, *overrides]), max_batch_size=None)
-        configs = [resolved(compose(config_name, overrides=list(job))) for job in itertools.chain(*batches)]
+        composed = _Composed(config_name)
+        configs = [resolved(composed.job(parser.parse_overrides(list(job)))) for job in itertools.chain(*batches)]
     if not configs:
         raise RefusedInput(f"{' '.join(overrides)}: a sweep over no value, so there is nothing to do")
     return list({run_name(config): config for config in configs}.values())
+
+
+class _Composed:
+    """Composes the jobs of a sweep; those that choose the same options are composed once, as that takes long."""
+
+    def __init__(self, config_name: str) -> None:
+        self.config_name = config_name
+        self.known: dict[tuple[str, ...], DictConfig] = {}
+
+    def job(self, overrides: list[Override]) -> DictConfig:
+        """The config of a job: composed with the options that it chooses, then with its values."""
+        values = [each for each in overrides if _is_plain_value(each)]
+        options = tuple(str(each.input_line) for each in overrides if not _is_plain_value(each))
+        if options not in self.known:
+            self.known[options] = compose(self.config_name, overrides=list(options))
+        config = copy.deepcopy(self.known[options])
+        try:
+            for each in values:
+                OmegaConf.update(config, each.key_or_group, each.value(), merge=True)
+        except OmegaConfBaseException:  # Hydra says better what is wrong
+            return compose(self.config_name, overrides=[str(each.input_line) for each in overrides])
+        return config
+
+
+def _is_plain_value(override: Override) -> bool:
+    """Whether it changes a value that is there, and not which files are composed."""
+    plain = override.type == OverrideType.CHANGE and override.package is None
+    return plain and "/" not in override.key_or_group and not (checkout() / "conf" / override.key_or_group).is_dir()
 
 
 def varied(configs: Sequence[RunConfig]) -> list[dict[str, Any]]:
