@@ -264,7 +264,8 @@ def project() -> dict[str, Any]:
 
 def requirements(project: dict[str, Any]) -> list[Requirement]:
     extras = project["project"]["optional-dependencies"].values()
-    return [Requirement(text) for group in (project["project"]["dependencies"], *extras) for text in group]
+    groups = (project["build-system"]["requires"], project["project"]["dependencies"], *extras)
+    return [Requirement(text) for group in groups for text in group]
 
 
 def test_the_package_has_lower_bounds_and_the_reproduction_exact_versions(project: dict[str, Any]) -> None:
