@@ -33,6 +33,7 @@ def test_the_loop_and_the_scores_are_the_same(plain: dict[str, Any]) -> None:
     digits = load_digits()
     x, y = torch.tensor(digits.data[:200] / 16), torch.tensor(digits.target[:200])
     y[:20] = (y[:20] + 1) % 10
+    torch.manual_seed(0)
     network = plain["Network"](64, 96, 10)
     weights = ("w1", "b1", "w2", "b2")
     for name in weights:
@@ -44,17 +45,17 @@ def test_the_loop_and_the_scores_are_the_same(plain: dict[str, Any]) -> None:
     masks, ids = plain["own_mask"](list(range(200)), 96, 0, 7), torch.arange(200)
     turnover.attach(model, seed=7)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    for epoch in range(5):
+    for epoch in range(40):
         for index in torch.randperm(200, generator=torch.Generator().manual_seed(epoch)).split(32):
             with turnover.own(model, ids[index]):
                 loss = F.cross_entropy(model(x[index]), y[index])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-    plain["train"](network, x, y, masks, epochs=5, lr=0.1, batch=32)
+    plain["train"](network, x, y, masks, epochs=40, lr=0.1, batch=32)
     for parameter, name in zip(model.parameters(), weights, strict=True):
-        assert torch.allclose(parameter, getattr(network, name), rtol=0, atol=1e-12)
+        assert torch.allclose(parameter, getattr(network, name), rtol=0, atol=1e-10)
     expected = torch.tensor(turnover.score(model, x, y, ids)["score"].to_numpy()).double()
     found = plain["scores"](network, x, y, masks)
     assert torch.allclose(found, expected, atol=1e-5)
-    assert found[:20].mean() > found[20:].mean()
+    assert found[:20].mean() > found[20:].mean() + 1, "wrong labels are memorized"
