@@ -4,6 +4,7 @@ A score run is a training run with an estimator on; see conf/score.yaml.
 """
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from turnover.runs.cli import enter, one_message
@@ -15,7 +16,7 @@ def main(config: DictConfig) -> None:
     from turnover.runs.execute import execute
 
     with one_message():
-        print(execute(resolved(config)), flush=True)
+        print(execute(resolved(config, HydraConfig.get().overrides.task)), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Train one run, or a sweep with -m. Prints the run's folder as its last line. See conf/train.yaml."""
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from turnover.runs.cli import enter, one_message
@@ -12,7 +13,7 @@ def main(config: DictConfig) -> None:
     from turnover.runs.execute import execute
 
     with one_message():
-        print(execute(resolved(config)), flush=True)
+        print(execute(resolved(config, HydraConfig.get().overrides.task)), flush=True)
 
 
 if __name__ == "__main__":

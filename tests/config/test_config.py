@@ -162,6 +162,13 @@ def test_a_field_that_is_not_there_is_refused_in_a_sweep_as_in_a_run() -> None:
         sweep(["dataset=digits", "epoch=1,2"])
 
 
+def test_what_is_asked_for_goes_before_what_a_variant_says() -> None:
+    given = ["+experiment=ablation", "scale=smoke", "seed=0", "epochs=5", "estimator.epochs=[1]"]
+    [base], [longer], [slower] = (sweep([*given, f"variant={name}"]) for name in ("base", "epochs60", "lr_half"))
+    assert longer == base
+    assert (slower.epochs, slower.optimizer.lr) == (5, 0.05)
+
+
 def test_a_variant_that_is_not_there_is_refused() -> None:
     with pytest.raises(RefusedInput, match=r"variant = 'p08': did you mean p0[37] or p0[37]"):
         sweep(["+experiment=ablation", "variant=p08", "scale=smoke"])

@@ -38,9 +38,13 @@ OmegaConf.register_new_resolver("at_scale", at_scale, replace=True)
 OmegaConf.register_new_resolver("share_of_epochs", share_of_epochs, replace=True)
 
 
-def resolved(config: DictConfig) -> RunConfig:
-    """A composed config as a checked run."""
-    values = plain(_varied(config))
+def resolved(config: DictConfig, overrides: Sequence[str] = ()) -> RunConfig:
+    """A composed config as a checked run.
+
+    Args:
+        overrides: those that it was composed with, which go before what a variant says.
+    """
+    values = plain(_varied(config, overrides))
     _settle_masks(values)
     subsets = values.get("subsets")
     if isinstance(subsets, dict) and isinstance(subsets.get("runs"), list):
@@ -48,7 +52,7 @@ def resolved(config: DictConfig) -> RunConfig:
     return parse(RunConfig, values)
 
 
-def _varied(config: DictConfig) -> DictConfig:
+def _varied(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """With what the experiment's `variants` say of the `variant` that was chosen, in place of its own values."""
     if "variants" not in config:
         return config
@@ -57,8 +61,15 @@ def _varied(config: DictConfig) -> DictConfig:
         raise RefusedInput(f"variant = {name!r}: {suggestion(str(name), list(map(str, variants)))}")
     with open_dict(config):
         config = OmegaConf.merge(config, variants[name])  # type: ignore[assignment]
+        _set(config, OverridesParser.create().parse_overrides(list(overrides)))
         del config["variants"], config["variant"]
     return config
+
+
+def _set(config: DictConfig, overrides: Sequence[Override]) -> None:
+    """Change the values that overrides name; which options they choose is not looked at."""
+    for each in filter(_is_plain_value, overrides):
+        OmegaConf.update(config, each.key_or_group, each.value(), merge=True)
 
 
 def _settle_masks(values: dict[str, Any]) -> None:
@@ -123,7 +134,7 @@ def sweep(overrides: Sequence[str], config_name: str = "train") -> list[RunConfi
         params = [f"{key}={value}" for key, value in (base.hydra.sweeper.params or {}).items()]
         batches = BasicSweeper.split_arguments(parser.parse_overrides([*params, *overrides]), max_batch_size=None)
         composed = _Composed(config_name)
-        configs = [resolved(composed.job(parser.parse_overrides(list(job)))) for job in itertools.chain(*batches)]
+        configs = [resolved(composed.job(parser.parse_overrides(list(job))), job) for job in itertools.chain(*batches)]
     if not configs:
         raise RefusedInput(f"{' '.join(overrides)}: a sweep over no value, so there is nothing to do")
     return list({run_name(config): config for config in configs}.values())
@@ -138,14 +149,12 @@ class _Composed:
 
     def job(self, overrides: list[Override]) -> DictConfig:
         """The config of a job: composed with the options that it chooses, then with its values."""
-        values = [each for each in overrides if _is_plain_value(each)]
         options = tuple(str(each.input_line) for each in overrides if not _is_plain_value(each))
         if options not in self.known:
             self.known[options] = compose(self.config_name, overrides=list(options))
         config = copy.deepcopy(self.known[options])
         try:
-            for each in values:
-                OmegaConf.update(config, each.key_or_group, each.value(), merge=True)
+            _set(config, overrides)
         except OmegaConfBaseException:  # Hydra says better what is wrong
             return compose(self.config_name, overrides=[str(each.input_line) for each in overrides])
         return config
