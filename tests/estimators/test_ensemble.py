@@ -34,9 +34,8 @@ from turnover.runs.build import RunTask, build, make_model
 from turnover.runs.execute import execute
 from turnover.runs.store.run import Run
 from turnover.runs.store.tables import SCORE_COLUMNS, read_metrics, read_scores
+from turnover.training.fit import build_optimizer, learning_rate
 from turnover.training.loop import train
-from turnover.training.optim import build as build_optimizer
-from turnover.training.optim import learning_rate
 
 CPU = torch.device("cpu")
 SMALL = (

@@ -119,6 +119,11 @@ ScheduleConfig = Annotated[ConstantSchedule | MultistepSchedule | CosineSchedule
 class TurnoverOff(Group):
     name: Literal["off"]
 
+    @property
+    def plain_epochs(self) -> int:
+        """None before it starts, as it never does."""
+        return 0
+
 
 class TurnoverConfig(Group):
     name: Literal["all_layers"]

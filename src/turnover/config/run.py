@@ -53,6 +53,11 @@ class Training(Group):
         assert self.precision != "auto"
         return self.precision
 
+    @property
+    def plain_epochs(self) -> int:
+        """Epochs in which the full network trains, before turn-over dropout starts."""
+        return 0
+
 
 class ScoreSubsets(Group):
     name: Literal["scores"]  # easy: the lowest memorization scores; difficult: the highest; random: of the others
@@ -77,6 +82,11 @@ class RunConfig(Training):
     logger: Annotated[NoLogger | WandbLogger, Field(discriminator="name")]
     experiment: str | None  # the name under which runs are grouped
     scale: Literal["smoke", "laptop", "paper"]  # seconds, minutes, or the paper's own size: chooses defaults
+
+    @property
+    def plain_epochs(self) -> int:
+        """Epochs in which the full network trains, before turn-over dropout starts."""
+        return self.turnover.plain_epochs
 
     @property
     def train_size(self) -> int:

@@ -33,8 +33,8 @@ from turnover.estimators.one_run import Watch
 from turnover.estimators.registry import OF_SEVERAL_NETWORKS, of_several_networks, sizes, steps
 from turnover.estimators.score import score_examples
 from turnover.estimators.task import Task
-from turnover.training.loop import Observer, train
-from turnover.training.optim import build as build_optimizer
+from turnover.training.fit import fit
+from turnover.training.loop import Observer
 from turnover.training.predictions import Predictions
 
 _SEEDS = 10  # networks whose scores are averaged, unless they are asked for
@@ -161,7 +161,8 @@ def _table(task: Task, config: Training, on_step: Callable[[int], object], obser
     """The scores of one seed, by the same functions as those of a run from a config."""
     estimator = config.estimator
     if isinstance(estimator, TurnoverEstimator):
-        _train(task, config, on_step, observers)
+        for _ in fit(config, task.model, task.train, on_step=on_step, observers=observers):
+            pass
         return score_examples(task.model, task.train)  # in float32 whatever the training, as in a run
     several = of_several_networks(config)
     with tempfile.TemporaryDirectory(prefix="turnover-") as name:  # what a run keeps in order to go on
@@ -170,30 +171,14 @@ def _table(task: Task, config: Training, on_step: Callable[[int], object], obser
             columns, score = found.columns, found.score
         else:
             watch = Watch(task, config, Path(name))
-            _train(task, config, on_step, [*observers, watch])
+            for _ in fit(config, task.model, task.train, on_step=on_step, observers=[*observers, watch]):
+                pass
             columns, score = watch.columns(), score_of(estimator)
     values: dict[str, Tensor] = {"score": columns[score], **columns}
     names = [name for name in ("score", *ESTIMATES) if name in values]
     table = pd.DataFrame({name: values[name].double().cpu().numpy() for name in names})
     table["label"] = task.train.labels.cpu().numpy()
     return table.set_index(pd.Index(task.train.ids.cpu().numpy(), name="id"))
-
-
-def _train(task: Task, config: Training, on_step: Callable[[int], object], observers: list[Observer]) -> None:
-    epochs = train(
-        task.model,
-        task.train,
-        build_optimizer(config.optimizer, task.model),
-        lambda epoch: config.optimizer.lr,
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        precision=config.settled,
-        on_step=lambda: on_step(1),
-        observers=observers,
-    )
-    for _ in epochs:
-        pass
 
 
 def _seeds(seeds: int | Sequence[int] | None, usual: int) -> list[int]:

@@ -20,13 +20,11 @@ from turnover.config.options import NoAugmentation
 from turnover.config.run import RunConfig, Training
 from turnover.core.examples import Examples
 from turnover.core.subnetworks import full_logits
-from turnover.data.augmentation import augmented
 from turnover.estimators.one_run_scores import log_odds_against
 from turnover.estimators.subsampling import all_but, left_out, random_parts
 from turnover.estimators.task import Task
-from turnover.training.loop import steps_per_epoch, train
-from turnover.training.optim import build as build_optimizer
-from turnover.training.optim import learning_rate
+from turnover.training.fit import fit, learning_rate
+from turnover.training.loop import steps_per_epoch
 from turnover.training.stack import STACK, stackable, train_stack
 
 
@@ -130,17 +128,13 @@ def train_block(
     seeds = [ensemble.seeds[number] for number in block]
     models = [task.make_model(seed) for seed in seeds]
     included = torch.stack([ensemble.included[number].nonzero()[:, 0] for number in block]).to(device)
-
-    def rate(epoch: int) -> float:
-        return learning_rate(config.schedule, config.optimizer.lr, epoch, config.epochs)
-
     if _stacked(config, models[0]):
         train_stack(
             models,
             task.train,
             included,
             seeds,
-            rate,
+            lambda epoch: learning_rate(config.schedule, config.optimizer.lr, epoch, config.epochs),
             epochs=config.epochs,
             batch_size=config.batch_size,
             momentum=config.optimizer.momentum,
@@ -149,19 +143,7 @@ def train_block(
         )
         return models
     for model, seed, positions in zip(models, seeds, included, strict=True):
-        examples = augmented(task.train.select(positions), config.augmentation)
-        optimizer = build_optimizer(config.optimizer, model)
-        for _ in train(
-            model,
-            examples,
-            optimizer,
-            rate,
-            epochs=config.epochs,
-            batch_size=config.batch_size,
-            seed=seed,
-            precision=config.settled,
-            on_step=lambda: on_step(1),
-        ):
+        for _ in fit(config, model, task.train.select(positions), seed=seed, on_step=on_step):
             pass
     return models
 

@@ -20,7 +20,7 @@ from turnover.estimators.task import Task
 from turnover.models import build as build_model
 from turnover.runs.subsets import choose
 from turnover.training.accuracy import Name
-from turnover.training.optim import build as build_optimizer
+from turnover.training.fit import build_optimizer
 
 
 @dataclass(frozen=True)

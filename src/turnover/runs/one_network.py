@@ -19,7 +19,6 @@ from turnover.config.estimators import (
     score_of,
 )
 from turnover.config.run import RunConfig, title
-from turnover.data.augmentation import augmented
 from turnover.data.datasets import balanced_subset
 from turnover.estimators.influence import influence
 from turnover.estimators.one_run import Watch
@@ -33,8 +32,8 @@ from turnover.runs.store import checksums
 from turnover.runs.store.run import SCRATCH, Run, cannot_go_on
 from turnover.runs.store.tables import write_influences, write_scores
 from turnover.training.accuracy import measure
-from turnover.training.loop import Epoch, Partial, StoppedInEpoch, steps_per_epoch, train
-from turnover.training.optim import learning_rate
+from turnover.training.fit import fit
+from turnover.training.loop import Epoch, Partial, StoppedInEpoch, steps_per_epoch
 
 log = logging.getLogger("turnover")
 
@@ -74,18 +73,13 @@ def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, rec
         if restored and partial:
             for observer, state in zip(observers, restored.observers, strict=True):
                 observer.load_state_dict(state)
-        for epoch in train(
+        for epoch in fit(
+            config,
             task.model,
-            augmented(task.train, config.augmentation),
-            task.optimizer,
-            lambda epoch: learning_rate(config.schedule, config.optimizer.lr, epoch, config.epochs),
-            epochs=config.epochs,
-            batch_size=config.batch_size,
-            seed=config.seed,
+            task.train,
+            optimizer=task.optimizer,
             first_epoch=first,
             partial=partial,
-            plain_epochs=getattr(config.turnover, "plain_epochs", 0),
-            precision=config.settled,
             on_step=bar.update,
             observers=observers,
             stop=signals.asked,
