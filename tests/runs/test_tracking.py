@@ -30,6 +30,7 @@ from wandb_records import (
     summary,
 )
 
+from turnover.config.run import title
 from turnover.runs.dashboard.summary import HISTOGRAM, MOST_MEMORIZED, QUANTILES
 from turnover.runs.execute import execute
 from turnover.runs.store.run import Run
@@ -103,7 +104,9 @@ def test_without_a_logger_there_is_no_wandb(plain: Path) -> None:
 
 def test_the_run_has_its_name_group_job_tags_and_config(found: Records, shown: Path) -> None:
     [run] = of_kind(found, "run")
-    assert (run["run_id"], run["display_name"], run["project"]) == (shown.name, shown.name, "turnover")
+    assert (run["run_id"], run["project"]) == (shown.name, "turnover")
+    identity = shown.name.rpartition("-")[2]
+    assert run["display_name"] == f"{title(small(OFFLINE))} ({identity})"  # what a person tells it from others by
     assert (run["run_group"], run["job_type"]) == ("fig99", "score")
     assert set(run["tags"]) == {"fig99", "smoke", "digits", "mlp", "turnover"}
     stored = {key: value for key, value in run["config"]["update"].items() if not key.startswith("_")}
