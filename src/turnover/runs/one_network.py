@@ -13,11 +13,7 @@ import torch
 from tqdm.auto import tqdm
 
 from turnover.common import signals
-from turnover.config.estimators import (
-    OneRunEstimator,
-    TurnoverEstimator,
-    score_of,
-)
+from turnover.config.estimators import OneRunEstimator, TurnoverEstimator, score_of
 from turnover.config.run import RunConfig, title
 from turnover.data.datasets import balanced_subset
 from turnover.estimators.influence import influence
@@ -30,7 +26,7 @@ from turnover.runs.dashboard.wandb import Dashboard, Tracker
 from turnover.runs.score_tables import from_columns, stored
 from turnover.runs.store import checksums
 from turnover.runs.store.run import SCRATCH, Run, cannot_go_on
-from turnover.runs.store.tables import write_influences, write_scores
+from turnover.runs.store.tables import Metric, write_influences, write_scores
 from turnover.training.accuracy import measure
 from turnover.training.fit import fit
 from turnover.training.loop import Epoch, Partial, StoppedInEpoch, steps_per_epoch
@@ -38,8 +34,8 @@ from turnover.training.loop import Epoch, Partial, StoppedInEpoch, steps_per_epo
 log = logging.getLogger("turnover")
 
 
-def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, record: dict[str, Any]) -> Tracker:
-    """Train the network of the run, epoch by epoch with a checkpoint after each, and score the examples if asked to."""
+def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, record: dict[str, Any]) -> list[Metric]:
+    """Train the network of the run, with a checkpoint after each epoch, score the examples if asked to; its metrics."""
     folder, estimator = run.folder, config.estimator
     restored = checkpoint.load(folder / "checkpoint.pt", task.model, task.optimizer)
     first = restored.epoch + 1 if restored else 1
@@ -109,7 +105,7 @@ def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, rec
             columns = watch.columns()
         table = from_columns(task, config, columns, score_of(estimator))
         write_scores(folder / "scores.parquet", table)
-    return tracker
+    return tracker.rows
 
 
 def track(task: RunTask, config: RunConfig, tracker: Tracker, epoch: int) -> None:

@@ -1,26 +1,20 @@
 """The work of a run: data, network and turn-over dropout from the config; then train, track, score, write tables."""
 
 import logging
-from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 import torch
-from tqdm.auto import tqdm
 
 from turnover.checks.inputs import refuse_unsuited
-from turnover.common import signals
 from turnover.common.device import describe, peak_memory, settle
-from turnover.config.estimators import (
-    TurnoverEstimator,
-)
-from turnover.config.run import RunConfig, title
+from turnover.config.estimators import TurnoverEstimator
+from turnover.config.run import RunConfig
 from turnover.estimators.leakage import judge
-from turnover.estimators.registry import of_several_networks, sizes, steps
+from turnover.estimators.registry import of_several_networks, sizes
 from turnover.runs.build import RunTask, build
 from turnover.runs.dashboard.summary import opened, show
-from turnover.runs.dashboard.wandb import Tracker
-from turnover.runs.one_network import one_network, progress
+from turnover.runs.one_network import one_network
 from turnover.runs.several_networks import several_networks
 from turnover.runs.store.run import Run, refuse_other_precision
 from turnover.runs.store.tables import read_scores, write_metrics, write_subsets
@@ -52,28 +46,13 @@ def work(run: Run, config: RunConfig, device: torch.device, record: dict[str, An
     if task.subsets is not None:
         write_subsets(folder / "subsets.parquet", task.subsets)
     with opened(run) as live:
-        tracker = Tracker(live, [])
-        estimator = of_several_networks(config)
-        if estimator is not None:
-            with progress(steps(task, config), 0, title(config)) as bar:
-                several_networks(task, config, run, estimator, tracker, _stopping(bar), record)
-        else:
-            tracker = one_network(task, config, run, live, record)
-        write_metrics(folder / "metrics.parquet", tracker.rows)
+        train = one_network if of_several_networks(config) is None else several_networks
+        rows = train(task, config, run, live, record)
+        write_metrics(folder / "metrics.parquet", rows)
         if isinstance(config.estimator, TurnoverEstimator):
             record["leakage"] = verdict(task, read_scores(folder))
-        show(live, run, tracker.rows, record.get("leakage"))
+        show(live, run, rows, record.get("leakage"))
     record["peak_memory"] = peak_memory(device)
-
-
-def _stopping(bar: "tqdm[Any]") -> Callable[[int], None]:
-    """Moves the bar; stops if that is asked for, where only networks that are not finished are lost."""
-
-    def on_step(steps: int) -> None:
-        bar.update(steps)
-        signals.stop_if_asked()
-
-    return on_step
 
 
 def verdict(task: RunTask, table: pd.DataFrame) -> dict[str, Any]:

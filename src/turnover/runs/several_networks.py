@@ -1,33 +1,36 @@
 """The work of a run whose estimator trains networks of its own: its tables, and what is kept of the networks."""
 
-from collections.abc import Callable
 from typing import Any
 
-from turnover.config.run import RunConfig
-from turnover.estimators.estimator import Estimates, Estimator
+from turnover.common import signals
+from turnover.config.run import RunConfig, title
+from turnover.estimators.estimator import Estimates
+from turnover.estimators.registry import OF_SEVERAL_NETWORKS
 from turnover.runs.build import RunTask
-from turnover.runs.dashboard.wandb import Tracker
+from turnover.runs.dashboard.wandb import Dashboard, Tracker
+from turnover.runs.one_network import progress
 from turnover.runs.score_tables import from_columns
 from turnover.runs.store.members import Members, write_members
 from turnover.runs.store.run import SCRATCH, Run
-from turnover.runs.store.tables import write_scores
+from turnover.runs.store.tables import Metric, write_scores
 
 
 def several_networks(
-    task: RunTask,
-    config: RunConfig,
-    run: Run,
-    estimator: Estimator,
-    tracker: Tracker,
-    on_step: Callable[[int], object],
-    record: dict[str, Any],
-) -> None:
-    """Train the networks, going on after the last one that is finished, and write the run's tables.
+    task: RunTask, config: RunConfig, run: Run, live: Dashboard, record: dict[str, Any]
+) -> list[Metric]:
+    """Train the networks, going on after the last one that is finished, and write the run's tables; its metrics.
 
     Raises:
         RunFailed: some examples would have no score; raised before any network is trained.
     """
-    found = estimator.scores(task, config, run.folder / SCRATCH, on_step)
+    estimator, tracker = OF_SEVERAL_NETWORKS[config.estimator.name], Tracker(live, [])
+    with progress(estimator.steps(task, config), 0, title(config)) as bar:
+
+        def on_step(steps: int) -> None:
+            bar.update(steps)
+            signals.stop_if_asked()  # only networks that are not finished are lost
+
+        found = estimator.scores(task, config, run.folder / SCRATCH, on_step)
     for split, values in found.metrics.items():
         tracker.log(config.epochs, split, values)
     table = from_columns(task, config, found.columns, found.score)
@@ -38,6 +41,7 @@ def several_networks(
         record["networks"] = len(found.outcomes[0].seeds)
     write_scores(run.folder / "scores.parquet", table)
     record["examples_trained"] = found.examples_trained
+    return tracker.rows
 
 
 def _members(task: RunTask, found: Estimates) -> Members:
