@@ -16,7 +16,7 @@ def main() -> int:
     parser.add_argument("--name", default="turnover", help="of the workspace (turnover)")
     given = parser.parse_args()
 
-    from turnover.runs.dashboard.workspace import save
+    from turnover.runs.dashboard.panels import save
 
     print(save(given.entity, given.project, given.name))
     return 0

@@ -22,10 +22,8 @@ from sklearn.datasets import load_digits
 import turnover
 from turnover.audit.collection import Collection, collect
 from turnover.audit.expected import expectations, nearest, recommended, validated
-from turnover.audit.options import AuditConfig
-from turnover.audit.page import page
-from turnover.audit.suspects import COLUMNS, network, scored, seconds, suspects
-from turnover.audit.work import audit
+from turnover.audit.suspects import COLUMNS, AuditConfig, network, scored, seconds, suspects
+from turnover.audit.work import audit, page
 from turnover.common.device import settle
 from turnover.config.compose import _hydra, plain
 from turnover.config.named import ONE_RUN

@@ -18,10 +18,10 @@ from turnover.config.run import RunConfig
 from turnover.core.examples import Examples
 from turnover.core.subnetworks import full_logits
 from turnover.errors import RefusedInput, RunFailed, TurnOverError
+from turnover.estimators.one_run import Predictions
 from turnover.runs.build import build
 from turnover.runs.execute import execute
 from turnover.runs.store.tables import read_scores
-from turnover.training.predictions import Predictions
 
 SMALL = (
     *("dataset.limit=120", "dataset.test_limit=40", "model.hidden=[16]", "batch_size=32", "corruption.count=30"),

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from turnover.core.masked_relu import MaskedReLU
 from turnover.core.masks import MaskRule
 from turnover.errors import TurnOverError
 
@@ -85,3 +85,26 @@ def unseen(x: Tensor) -> AbstractContextManager[None]:
     """Inside, function calls are shown to no TorchFunctionMode: a mask takes fifty, each slower to show than to do."""
     plain = type(x) is Tensor and not torch.compiler.is_compiling()
     return torch._C.DisableTorchFunction() if plain else nullcontext()
+
+
+class MaskedReLU(torch.autograd.Function):
+    """relu(x) * multiplier as one operation of autograd, made in the memory of one of the two.
+
+    Two operations would keep the ReLU's output and the multipliers for the backward pass, beside the masked
+    activations, which the next layer keeps anyway. Those alone tell which units pass a gradient: where they are not 0.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, relu: Tensor, multiplier: Tensor, scale: float) -> Tensor:
+        """Args: x, relu(x), the multipliers, of its shape or to be broadcast to it, and their value on kept units."""
+        place, other = (multiplier, relu) if multiplier.shape == relu.shape else (relu, multiplier)
+        masked = place.mul_(other).detach()  # a tensor of its own: an input may not be returned, nor a view of one
+        ctx.save_for_backward(masked)
+        ctx.scale = scale
+        return masked
+
+    @staticmethod
+    def backward(ctx: Any, error: Tensor) -> tuple[Tensor, None, None, None]:
+        (masked,) = ctx.saved_tensors
+        # the gradient of an ELU with alpha = 0 that knows its output: scale * error where that is above 0, else 0
+        return torch.ops.aten.elu_backward(error, 0, ctx.scale, 0, True, masked), None, None, None

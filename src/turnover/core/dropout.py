@@ -17,12 +17,10 @@ from torch import Tensor, nn
 
 from turnover.core.activation_modules import candidates, has_values
 from turnover.core.activations import Interception, Look, TurnOverDropout
-from turnover.core.attachment import ATTRIBUTE, attached_to
+from turnover.core.attachment import ATTRIBUTE, TrainingRecord, attached_to
 from turnover.core.branches import Branch
-from turnover.core.compiled import refuse_hidden_activations
+from turnover.core.compiled import follow_checkpoints, refuse_hidden_activations
 from turnover.core.masks import Balance, MaskRule, check_ids
-from turnover.core.recomputation import follow_checkpoints
-from turnover.core.training_record import TrainingRecord
 from turnover.errors import TurnOverError
 
 Net = TypeVar("Net", bound=nn.Module)

@@ -12,11 +12,10 @@ from turnover.config.estimators import LeaveOneOutEstimator, SubsamplingEstimato
 from turnover.config.run import Training
 from turnover.errors import RunFailed
 from turnover.estimators.confident_learning import confident_learning
-from turnover.estimators.estimator import Estimates
+from turnover.estimators.estimator import Design, Estimates, Outcomes, Task
 from turnover.estimators.membership import log_likelihood_ratios, membership
-from turnover.estimators.networks import Design, Outcomes, design, outcomes
+from turnover.estimators.networks import design, outcomes
 from turnover.estimators.subsampling import inconsistency, memorization, with_and_without
-from turnover.estimators.task import Task
 
 _TO_FIT = 3  # networks trained on an example, and as many that are not, for its two densities
 

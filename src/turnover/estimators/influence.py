@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from turnover.checks.arrays import ids_of
 from turnover.checks.inputs import refuse_unsuited, user_examples
 from turnover.checks.user_network import taken_by
+from turnover.core.attachment import untrained
 from turnover.core.dropout import attached
 from turnover.core.examples import Examples
 from turnover.core.subnetworks import evaluate, evaluation_mode, flipped, own
-from turnover.core.training_record import untrained
 
 log = logging.getLogger("turnover")
 

@@ -28,14 +28,13 @@ from turnover.config.parse import parse
 from turnover.config.run import Training
 from turnover.errors import RefusedInput
 from turnover.estimators.average import average
+from turnover.estimators.estimator import Task
 from turnover.estimators.leakage import judge
-from turnover.estimators.one_run import Watch
+from turnover.estimators.one_run import Predictions, Watch
 from turnover.estimators.registry import OF_SEVERAL_NETWORKS, of_several_networks, sizes, steps
 from turnover.estimators.score import score_examples
-from turnover.estimators.task import Task
 from turnover.training.fit import fit
 from turnover.training.loop import Observer
-from turnover.training.predictions import Predictions
 
 _SEEDS = 10  # networks whose scores are averaged, unless they are asked for
 

@@ -1,8 +1,6 @@
 """The networks of an ensemble: which examples each is trained on, training them, and what they say of every example."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 import torch
@@ -20,31 +18,12 @@ from turnover.config.options import NoAugmentation
 from turnover.config.run import RunConfig, Training
 from turnover.core.examples import Examples
 from turnover.core.subnetworks import full_logits
+from turnover.estimators.estimator import Design, Outcomes, Task
 from turnover.estimators.one_run_scores import log_odds_against
 from turnover.estimators.subsampling import all_but, left_out, random_parts
-from turnover.estimators.task import Task
 from turnover.training.fit import fit, learning_rate
 from turnover.training.loop import steps_per_epoch
 from turnover.training.stack import STACK, stackable, train_stack
-
-
-@dataclass(frozen=True)
-class Design:
-    """What the networks of an ensemble are trained on."""
-
-    included: Tensor  # bool [networks, examples], on the CPU
-    seeds: list[int]  # of initial weights and order of examples, one a network
-    fraction: Tensor  # float64 [networks], share of the examples that a network is trained on
-
-    def blocks(self, most: int) -> list[list[int]]:
-        """Networks whose outcomes are kept together: at most so many, trained on equally many examples."""
-        sizes = self.included.sum(1).tolist()
-        runs = (list(run) for _, run in groupby(range(len(sizes)), key=lambda number: sizes[number]))
-        return [run[start : start + most] for run in runs for start in range(0, len(run), most)]
-
-    def steps(self, epochs: int, batch_size: int) -> int:
-        """Steps of all networks together."""
-        return epochs * sum(steps_per_epoch(size, batch_size) for size in self.included.sum(1).tolist())
 
 
 def design(task: Task, config: Training) -> Design:
@@ -71,15 +50,6 @@ def design(task: Task, config: Training) -> Design:
             numbers = list(range(folds))
     seeds_of = [stream(config.seed, "member", number) for number in numbers]
     return Design(included, seeds_of, included.double().mean(1))
-
-
-@dataclass(frozen=True)
-class Outcomes:
-    """What every network says of every example, the training examples first, then the test examples, if there are."""
-
-    confidence: Tensor  # float32 [networks, examples], log odds of the label
-    right: Tensor  # bool [networks, examples]
-    logits: Tensor | None  # float32 [networks, training examples, classes], if they are asked for
 
 
 def outcomes(

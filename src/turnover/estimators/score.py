@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from turnover.checks.inputs import refuse_unsuited, user_examples
 from turnover.checks.user_network import taken_by
 from turnover.common.device import Precision
+from turnover.core.attachment import untrained
 from turnover.core.examples import Examples
 from turnover.core.subnetworks import BATCH, evaluate, flipped, own
-from turnover.core.training_record import untrained
 from turnover.errors import RunFailed
 from turnover.estimators.leakage import judge
 

@@ -14,9 +14,8 @@ from turnover.common.seeding import numpy_generator, stream
 from turnover.config.estimators import SecondSplitEstimator
 from turnover.config.run import Training
 from turnover.core.subnetworks import evaluate
-from turnover.estimators.estimator import Estimates
+from turnover.estimators.estimator import Estimates, Task
 from turnover.estimators.one_run_scores import correctness, last_epoch
-from turnover.estimators.task import Task
 from turnover.training.fit import build_optimizer, fit
 from turnover.training.loop import steps_per_epoch
 

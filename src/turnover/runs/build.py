@@ -16,7 +16,7 @@ from turnover.config.run import RunConfig, ScoreSubsets
 from turnover.core.examples import Examples
 from turnover.data.datasets import Dataset, Split, balanced_subset, load
 from turnover.errors import RefusedInput
-from turnover.estimators.task import Task
+from turnover.estimators.estimator import Task
 from turnover.models import build as build_model
 from turnover.runs.subsets import choose
 from turnover.training.accuracy import Name

@@ -7,17 +7,28 @@ import pandas as pd
 import torch
 
 from turnover.checks.inputs import refuse_unsuited
+from turnover.common import signals
 from turnover.common.device import describe, peak_memory, settle
 from turnover.config.estimators import TurnoverEstimator
-from turnover.config.run import RunConfig
+from turnover.config.run import RunConfig, title
+from turnover.estimators.estimator import Estimates
 from turnover.estimators.leakage import judge
-from turnover.estimators.registry import of_several_networks, sizes
+from turnover.estimators.registry import OF_SEVERAL_NETWORKS, of_several_networks, sizes
 from turnover.runs.build import RunTask, build
 from turnover.runs.dashboard.summary import opened, show
-from turnover.runs.one_network import one_network
-from turnover.runs.several_networks import several_networks
-from turnover.runs.store.run import Run, refuse_other_precision
-from turnover.runs.store.tables import read_scores, write_metrics, write_subsets
+from turnover.runs.dashboard.wandb import Dashboard, Tracker
+from turnover.runs.one_network import one_network, progress
+from turnover.runs.score_tables import from_columns
+from turnover.runs.store.run import SCRATCH, Run, refuse_other_precision
+from turnover.runs.store.tables import (
+    Members,
+    Metric,
+    read_scores,
+    write_members,
+    write_metrics,
+    write_scores,
+    write_subsets,
+)
 
 log = logging.getLogger("turnover")
 
@@ -60,3 +71,47 @@ def verdict(task: RunTask, table: pd.DataFrame) -> dict[str, Any]:
     found = judge(task.model, task.train, table)
     log.log(logging.DEBUG if found.verdict == "none" else logging.WARNING, found.message())
     return found.as_dict()
+
+
+def several_networks(
+    task: RunTask, config: RunConfig, run: Run, live: Dashboard, record: dict[str, Any]
+) -> list[Metric]:
+    """Train the networks, going on after the last one that is finished, and write the run's tables; its metrics.
+
+    Raises:
+        RunFailed: some examples would have no score; raised before any network is trained.
+    """
+    estimator, tracker = OF_SEVERAL_NETWORKS[config.estimator.name], Tracker(live, [])
+    with progress(estimator.steps(task, config), 0, title(config)) as bar:
+
+        def on_step(steps: int) -> None:
+            bar.update(steps)
+            signals.stop_if_asked()  # only networks that are not finished are lost
+
+        found = estimator.scores(task, config, run.folder / SCRATCH, on_step)
+    for split, values in found.metrics.items():
+        tracker.log(config.epochs, split, values)
+    table = from_columns(task, config, found.columns, found.score)
+    if found.scored is not None:
+        table = table[found.scored.cpu().numpy()]
+    if found.outcomes is not None:
+        write_members(run.folder, _members(task, found))
+        record["networks"] = len(found.outcomes[0].seeds)
+    write_scores(run.folder / "scores.parquet", table)
+    record["examples_trained"] = found.examples_trained
+    return tracker.rows
+
+
+def _members(task: RunTask, found: Estimates) -> Members:
+    assert found.outcomes is not None
+    (networks, outcomes), test, n = found.outcomes, task.groups.get(("test", "all")), len(task.train)
+    return Members(
+        ids=task.train.ids.cpu().numpy(),
+        test_ids=(test.ids if test is not None else task.train.ids[:0]).cpu().numpy(),
+        included=networks.included,
+        fraction=networks.fraction,
+        confidence=outcomes.confidence[:, :n],
+        right=outcomes.right[:, :n],
+        test_confidence=outcomes.confidence[:, n:],
+        test_right=outcomes.right[:, n:],
+    )

@@ -10,7 +10,8 @@ from turnover.config.estimators import EnsembleEstimator, TurnoverEstimator
 from turnover.config.options import ConstantSchedule, GradientTracking, NoSubsets, TurnoverOff
 from turnover.config.run import RunConfig
 from turnover.core.examples import Examples
-from turnover.estimators.networks import Design, at_once, design, train_block
+from turnover.estimators.estimator import Design
+from turnover.estimators.networks import at_once, design, train_block
 from turnover.estimators.registry import steps
 from turnover.runs.build import RunTask, build
 from turnover.runs.gradient_tracking import sets

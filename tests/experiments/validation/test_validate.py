@@ -31,9 +31,8 @@ from turnover.experiments.validation.table import COLUMNS
 from turnover.experiments.validation.truth import known as truth_of
 from turnover.experiments.validation.truth import truth
 from turnover.runs.execute import execute
-from turnover.runs.store.members import Members
 from turnover.runs.store.run import Run
-from turnover.runs.store.tables import read_influences, read_scores
+from turnover.runs.store.tables import Members, read_influences, read_scores
 
 PICTURES = ("agreement", "detection", "cost", "exposure")
 

@@ -19,8 +19,7 @@ from turnover.experiments.plots.figure import Drawn, FigureConfig
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import COLOURS
 from turnover.experiments.validation.estimates import parameters
-from turnover.runs.store.members import Members, read_members
-from turnover.runs.store.tables import read_scores, scores_by_epoch
+from turnover.runs.store.tables import Members, read_members, read_scores, scores_by_epoch
 from turnover.stats.claims import decide, measure_seeds
 from turnover.stats.measures import auroc
 

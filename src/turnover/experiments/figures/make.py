@@ -9,8 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from turnover.common.files import outputs_root, remove_leftovers, replacing, write_json
-from turnover.common.locks import locked
+from turnover.common.files import locked, outputs_root, remove_leftovers, replacing, write_json
 from turnover.common.text import effect
 from turnover.config.compose import sweep, varied
 from turnover.config.options import Group, NoLogger, WandbLogger

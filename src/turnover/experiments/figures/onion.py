@@ -15,9 +15,8 @@ from turnover.estimators.membership import log_likelihood_ratios, membership, sh
 from turnover.experiments.plots.figure import Drawn, FigureConfig
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import COLOURS, panel
-from turnover.runs.store.members import read_members
 from turnover.runs.store.run import Run
-from turnover.runs.store.tables import read_scores
+from turnover.runs.store.tables import read_members, read_scores
 from turnover.stats.claims import decide, measure_seeds
 
 _RATE = 0.01  # of false positives

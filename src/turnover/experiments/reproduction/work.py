@@ -4,8 +4,7 @@ import json
 import logging
 from pathlib import Path
 
-from turnover.common.files import outputs_root
-from turnover.common.locks import locked
+from turnover.common.files import locked, outputs_root
 from turnover.common.text import clock
 from turnover.experiments.reproduction.plan import Planned, Scale, announce, left_seconds, steps
 from turnover.experiments.reproduction.record import KEPT, keep, path, read, recorded

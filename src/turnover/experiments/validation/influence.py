@@ -7,9 +7,8 @@ import torch.nn.functional as F
 
 from turnover.config.run import RunConfig
 from turnover.estimators.subsampling import influence
-from turnover.runs.store.members import read_members
 from turnover.runs.store.run import Run
-from turnover.runs.store.tables import read_influences
+from turnover.runs.store.tables import read_influences, read_members
 from turnover.stats.agreement import ceiling
 
 

@@ -15,9 +15,8 @@ from turnover.estimators.subsampling import memorization
 from turnover.experiments.validation.estimates import Condition, Estimate
 from turnover.experiments.validation.table import rows
 from turnover.experiments.validation.truth import Truth, known
-from turnover.runs.store.members import read_members
 from turnover.runs.store.run import Run
-from turnover.runs.store.tables import read_scores
+from turnover.runs.store.tables import read_members, read_scores
 from turnover.stats.agreement import reliability, spearman
 
 _COLUMNS = ("dataset", "wrong", "examples", "estimator", "networks", "seeds", "runs")

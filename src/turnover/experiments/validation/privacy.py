@@ -7,8 +7,8 @@ import torch
 from turnover.config.run import RunConfig
 from turnover.estimators.membership import log_likelihood_ratios, share_above, threshold
 from turnover.experiments.validation.truth import Truth
-from turnover.runs.store.members import read_members
 from turnover.runs.store.run import Run
+from turnover.runs.store.tables import read_members
 
 RATES = (0.001, 0.01)  # of false positives
 
