@@ -12,7 +12,7 @@ import turnover
 from turnover.common.device import autocast
 from turnover.common.seeding import torch_generator
 from turnover.config.options import CvTConfig, MLPConfig, VGG11Config
-from turnover.core import subnetworks as evaluation
+from turnover.core import evaluation
 from turnover.core.examples import Examples
 from turnover.core.masks import Balance, MaskRule
 from turnover.gradients.sets import contributions, set_gradients
@@ -86,7 +86,7 @@ def test_step_and_scoring(name: str, precision: str) -> None:
         x, y, ids = examples.batch(order[:8])
         with turnover.own(model, ids), autocast(CUDA, precision):  # type: ignore[arg-type]
             loss = F.cross_entropy(model(x), y)
-        wanted = (evaluation.own, evaluation.flipped, evaluation.full, evaluation.fresh(0))
+        wanted = (evaluation.own_units, evaluation.flipped_units, evaluation.all_units, evaluation.fresh_units(0))
         outcomes = evaluation.evaluate(model, examples, wanted, batch_size=8, precision=precision)  # type: ignore
     assert loss.device.type == "cuda"
     assert all(one.loss.device.type == one.prediction.device.type == "cuda" for one in outcomes)
@@ -131,7 +131,7 @@ def test_gradients_of_single_examples(name: str, precision: str, monkeypatch: py
     model = network(name)
     with FakeTensorMode():
         model, examples = turnover.attach(on_fake_cuda(model)), images()
-        found = set_gradients(model, examples, evaluation.own, layers=True, batch_size=8, precision=precision)  # type: ignore
+        found = set_gradients(model, examples, evaluation.own_units, layers=True, batch_size=8, precision=precision)  # type: ignore
         results = [found.cosine(), found.contribution(found.mean()), contributions(model, examples, found.mean())]
         observer = Updates(model, {"all": torch.ones(20, dtype=torch.bool, device=CUDA)}, lambda epoch: True)
         x, y, ids = examples.batch(torch.arange(8, device=CUDA))

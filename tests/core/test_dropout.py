@@ -14,8 +14,8 @@ import torchvision
 from torch import Tensor, nn
 
 import turnover
-from turnover.core.branches import Branch
-from turnover.core.dropout import attached, branches
+from turnover.core.dropout import attached, subnetworks
+from turnover.core.masked import Subnetwork
 from turnover.errors import TurnOverError
 from turnover.models.mlp import mlp
 
@@ -137,7 +137,7 @@ def test_one_pass_over_several_branches_equals_separate_passes(net: nn.Module, x
     if net.name == "transformer":
         pytest.skip("a skip connection runs around its first mask; evaluate() then makes separate passes")
     turnover.attach(net)
-    with branches(net, [Branch(ids), Branch(ids, flipped=True), Branch(None)]):
+    with subnetworks(net, [Subnetwork(ids), Subnetwork(ids, flipped=True), Subnetwork(None)]):
         together = net(x).unflatten(0, (3, 6))
     assert torch.allclose(together, outputs(net, x, ids), rtol=1e-10, atol=1e-14)
 

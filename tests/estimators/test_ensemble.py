@@ -24,7 +24,7 @@ from turnover.common.seeding import stream
 from turnover.common.signals import Stopped
 from turnover.config.estimators import ESTIMATES
 from turnover.config.run import RunConfig
-from turnover.core.subnetworks import full_logits
+from turnover.core.evaluation import full_logits
 from turnover.data.augmentation import augmented
 from turnover.errors import RunFailed
 from turnover.estimators import ensemble

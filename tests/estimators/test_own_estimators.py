@@ -15,8 +15,8 @@ import turnover
 from turnover.common.seeding import seeded, torch_generator
 from turnover.config.named import NAMES, by_name
 from turnover.config.run import RunConfig
+from turnover.core.evaluation import full_logits
 from turnover.core.examples import Examples
-from turnover.core.subnetworks import full_logits
 from turnover.errors import RefusedInput, RunFailed, TurnOverError
 from turnover.estimators.one_run import Predictions
 from turnover.runs.build import build

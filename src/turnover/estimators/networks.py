@@ -16,8 +16,8 @@ from turnover.config.estimators import (
 )
 from turnover.config.options import NoAugmentation
 from turnover.config.run import RunConfig, Training
+from turnover.core.evaluation import full_logits
 from turnover.core.examples import Examples
-from turnover.core.subnetworks import full_logits
 from turnover.estimators.estimator import Design, Outcomes, Task
 from turnover.estimators.one_run_scores import log_odds_against
 from turnover.estimators.subsampling import all_but, left_out, random_parts

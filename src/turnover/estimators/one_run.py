@@ -14,8 +14,8 @@ from torch import Tensor
 from turnover.common.files import keep, kept
 from turnover.config.estimators import OneRunEstimator
 from turnover.config.run import Training
+from turnover.core.evaluation import full_logits
 from turnover.core.examples import Examples
-from turnover.core.subnetworks import full_logits
 from turnover.estimators.estimator import Task
 from turnover.estimators.gradient_scores import GradientVariance, grand
 from turnover.estimators.one_run_scores import (

@@ -13,7 +13,7 @@ from turnover.common.files import keep, kept
 from turnover.common.seeding import numpy_generator, stream
 from turnover.config.estimators import SecondSplitEstimator
 from turnover.config.run import Training
-from turnover.core.subnetworks import evaluate
+from turnover.core.evaluation import evaluate
 from turnover.estimators.estimator import Estimates, Task
 from turnover.estimators.one_run_scores import correctness, last_epoch
 from turnover.training.fit import build_optimizer, fit
