@@ -92,4 +92,10 @@ ESTIMATES = {
 
 def score_of(estimator: Estimator) -> str:
     """A name for what the column `score` of a run with this estimator holds."""
-    return getattr(estimator, "score", None) or getattr(estimator, "scores", [estimator.name])[0]
+    match estimator:
+        case SubsamplingEstimator():
+            return estimator.score
+        case OneRunEstimator():
+            return estimator.scores[0]
+        case _:
+            return estimator.name

@@ -32,7 +32,7 @@ def updates(task: RunTask, config: RunConfig) -> Updates | None:
 
     def again(epoch: int, index: Tensor) -> Gradients:
         x, y, ids = task.train.batch(index)
-        masked = is_attached(task.model) and epoch > getattr(config.turnover, "plain_epochs", 0)
+        masked = is_attached(task.model) and epoch > config.turnover.plain_epochs
         subnetwork = own if masked else full
         with torch.random.fork_rng():  # what the network draws itself is not taken from the update
             return backpack.gradients(task.model, x, y, subnetwork(ids), precision=config.settled)

@@ -84,7 +84,7 @@ def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, rec
             seed=config.seed,
             first_epoch=first,
             partial=partial,
-            plain_epochs=getattr(config.turnover, "plain_epochs", 0),
+            plain_epochs=config.turnover.plain_epochs,
             precision=config.settled,
             on_step=bar.update,
             observers=observers,
