@@ -20,6 +20,7 @@ from turnover.config import estimators as schema_of_estimators
 from turnover.config import options as schema_of_options
 from turnover.config import run as schema
 from turnover.config.compose import resolved, sweep
+from turnover.config.named import ALIASES
 from turnover.config.options import DatasetConfig, Group, TurnoverOff
 from turnover.config.parse import fields, parse
 from turnover.config.run import LATER, NOT_SCIENCE, RunConfig, ScoreSubsets, Training, identity, run_name
@@ -39,7 +40,8 @@ def defaults(entry: str) -> list[str]:
 
 
 def options(group: str) -> list[str]:
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    aliases = ALIASES if group == "estimator" else {}
+    return sorted({*aliases, *(path.stem for path in (CONF / group).glob("*.yaml"))})
 
 
 def choices() -> list[str]:
@@ -102,14 +104,17 @@ def test_every_option_composes_at_every_scale(choice: str, scale: str) -> None:
             assert {"dataset.name", "model.name", "optimizer.name", "schedule.name"} <= set(stored)
         elif choice == "turnover=auto":
             stored = {"turnover.name": "off" if entry == "train" else "all_layers"}
-        elif "@package _global_" not in (CONF / group / f"{option}.yaml").read_text(encoding="utf-8"):
+        elif group != "estimator" or option != "turnover_tuned":  # which is of the whole config
             stored = {f"{group}.{name}": value for name, value in stored.items()}
         assert flatten(config.model_dump()).items() >= stored.items()
 
 
 def written(group: str, option: str) -> dict[str, Any]:
     """The dotted fields of an option's file whose values need no resolving, and the options that it chooses."""
-    stored = yaml.safe_load((CONF / group / f"{option}.yaml").read_text(encoding="utf-8")) or {}
+    if group == "estimator" and option in ALIASES:
+        stored = {"defaults": [ALIASES[option].base], **ALIASES[option].fields}
+    else:
+        stored = yaml.safe_load((CONF / group / f"{option}.yaml").read_text(encoding="utf-8")) or {}
     defaults = stored.pop("defaults", [])
     chosen = {key.split("/")[-1]: name for item in defaults if isinstance(item, dict) for key, name in item.items()}
     names: dict[str, Any] = {f"{part}.name": name for part, name in chosen.items()}

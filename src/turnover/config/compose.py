@@ -10,6 +10,7 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
@@ -19,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from turnover.common.files import checkout
 from turnover.common.text import flatten, suggestion
+from turnover.config.named import ALIASES
 from turnover.config.parse import parse
 from turnover.config.run import RunConfig, run_name
 from turnover.errors import RefusedInput
@@ -36,6 +38,8 @@ def share_of_epochs(share: float, *, _root_: DictConfig) -> int:
 
 OmegaConf.register_new_resolver("at_scale", at_scale, replace=True)
 OmegaConf.register_new_resolver("share_of_epochs", share_of_epochs, replace=True)
+for _name, _alias in ALIASES.items():
+    ConfigStore.instance().store(_name, {"defaults": [_alias.base], **_alias.fields}, group="estimator")
 
 
 def resolved(config: DictConfig, overrides: Sequence[str] = ()) -> RunConfig:

@@ -21,7 +21,7 @@ from turnover.config.run import RunConfig, Training
 from turnover.core.examples import Examples
 from turnover.core.subnetworks import full_logits
 from turnover.data.augmentation import augmented
-from turnover.estimators.one_run_scores import log_odds_against
+from turnover.estimators.logit_scores import log_odds_against
 from turnover.estimators.subsampling import all_but, left_out, random_parts
 from turnover.estimators.task import Task
 from turnover.training.loop import steps_per_epoch, train

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from traceback import walk_tb
 from typing import Any, NoReturn
 
+import turnover.config.compose  # noqa: F401 (with it come the resolvers and the aliases of conf/)
 from turnover.common.files import outputs_root
 from turnover.common.text import suggestion
 from turnover.config.parse import fields
