@@ -1,6 +1,6 @@
 """Lay out the panels of a project on wandb: python scripts/wandb_workspace.py --entity ME. Prints its address.
 
-Needs a network and `wandb login`; runs come with `logger=wandb_online`, or later with `wandb sync`.
+Needs a network and `wandb login`; runs come with `logger.mode=online`, or later with `wandb sync`.
 """
 
 import argparse

@@ -159,7 +159,7 @@ def test_augmented_examples_differ_in_their_prepared_images_alone() -> None:
 # --- runs ---
 
 CROP = CropAugmentation(name="crop", pad=2, flip=True)
-AUGMENTED = ("augmentation=crop_flip", "augmentation.pad=2", "dataset.limit=200", "model.hidden=[32]", "batch_size=64")
+AUGMENTED = ("augmentation=crop", "augmentation.flip=true", "dataset.limit=200", "model.hidden=[32]", "batch_size=64")
 
 
 def by_hand(parts: RunTask, seed: int, epochs: int, lr: float) -> None:

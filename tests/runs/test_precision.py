@@ -106,7 +106,7 @@ def test_by_name_it_is_taken_and_told_once_where_it_is_slow(
 
 
 def test_the_settings_leave_it_to_the_machine_and_find_the_runs_made_before() -> None:
-    for setting in ("cifar10_vgg11", "cifar10_3000", "cifar10_3000_turnover", "fashion_cvt"):
+    for setting in ("cifar10_vgg11", "cifar10_3000", "fashion_cvt"):
         for scale, precision in {"smoke": "float32", "laptop": "auto", "paper": "float32"}.items():
             [config] = sweep([f"setting={setting}", f"scale={scale}", "logger=none"])
             assert config.precision == precision

@@ -5,7 +5,7 @@ The defaults live in `conf/`, never here: a run's config is complete, and so is 
 
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
@@ -119,10 +119,9 @@ ScheduleConfig = Annotated[ConstantSchedule | MultistepSchedule | CosineSchedule
 class TurnoverOff(Group):
     name: Literal["off"]
 
-    @property
-    def plain_epochs(self) -> int:
-        """None before it starts, as it never does."""
-        return 0
+    groups: ClassVar[None] = None
+    layers: ClassVar[None] = None
+    plain_epochs: ClassVar[int] = 0
 
 
 class TurnoverConfig(Group):
@@ -155,6 +154,9 @@ Size = Annotated[int | float, BeforeValidator(_size)]  # a count, or a fraction 
 class NoSubsets(Group):
     name: Literal["none"]
 
+    size: ClassVar[int] = 0
+    train_on: ClassVar[str] = "all"
+
 
 class LabelSubsets(Group):
     name: Literal["labels"]  # easy: a random choice of examples with real labels; difficult: with random ones
@@ -167,6 +169,8 @@ class TableSubsets(Group):
     name: Literal["table"]  # as a table of the user's says
     path: str  # a parquet or csv file with columns id, split ("train" or "test") and subset (any name but "all")
     train_on: str  # all, or the name of a subset
+
+    size: ClassVar[int] = 0  # as many as the file says
 
     @field_validator("path")
     @classmethod

@@ -19,7 +19,7 @@ from turnover.config.run import RunConfig, Training
 from turnover.core.evaluation import full_logits
 from turnover.core.examples import Examples
 from turnover.estimators.estimator import Design, Outcomes, Task
-from turnover.estimators.one_run_scores import log_odds_against
+from turnover.estimators.logit_scores import log_odds_against
 from turnover.estimators.subsampling import all_but, left_out, random_parts
 from turnover.training.fit import fit, learning_rate
 from turnover.training.loop import steps_per_epoch

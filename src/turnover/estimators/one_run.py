@@ -18,16 +18,8 @@ from turnover.core.evaluation import full_logits
 from turnover.core.examples import Examples
 from turnover.estimators.estimator import Task
 from turnover.estimators.gradient_scores import GradientVariance, grand
-from turnover.estimators.one_run_scores import (
-    cumulative_loss,
-    el2n,
-    final_loss,
-    first_learning_epoch,
-    forgetting_events,
-    margin,
-    negative_aum,
-    unconfidence,
-)
+from turnover.estimators.logit_scores import el2n, margin
+from turnover.estimators.one_run_scores import SCORES, Seen
 from turnover.training.loop import Epoch, Observer
 
 
@@ -92,21 +84,12 @@ class Watch(Observer):
         losses, margins, correct = (
             torch.stack([file[name] for file in files]) for name in ("losses", "margins", "correct")
         )  # [epochs, examples] each
-        early = files[self.estimator.early - 1]
-        labels = self.task.train.labels
-        logits = full_logits(self.task.model, self.task.train)
-        columns: dict[str, Tensor] = {
-            "forgetting": forgetting_events(correct),
-            "first_learning": first_learning_epoch(correct),
-            "aum": negative_aum(margins),
-            "cumulative_loss": cumulative_loss(losses),
-            "final_loss": final_loss(logits, labels),
-            "confidence": unconfidence(logits, labels),
-        }
-        columns |= {name: early[name] for name in ("el2n", "grand") if name in early}
+        train, early = self.task.train, files[self.estimator.early - 1]
+        seen = Seen(losses, margins, correct, full_logits(self.task.model, train), train.labels)
+        columns: dict[str, Tensor] = {name: early[name] for name in ("el2n", "grand") if name in early}
         if self._variance is not None:
-            columns["vog"] = self._variance.score(labels)
-        return {name: columns[name] for name in self.estimator.scores}
+            columns["vog"] = self._variance.score(train.labels)
+        return {name: SCORES[name](seen) if name in SCORES else columns[name] for name in self.estimator.scores}
 
     def _path(self, epoch: int) -> Path:
         return self.folder / f"epoch-{epoch:05d}.npz"

@@ -56,7 +56,7 @@ def build(config: RunConfig, device: torch.device) -> RunTask:
             groups[split, subset] = whole[split].select(_positions(whole[split], ids.to_numpy()))
         if isinstance(config.subsets, LabelSubsets):
             groups["train", "control"] = _relabelled(config, groups["train", "difficult"])
-        only = config.subsets.train_on  # type: ignore[union-attr]
+        only = config.subsets.train_on
         if isinstance(config.subsets, ScoreSubsets) and only.startswith("without_"):
             left_out = _named(groups, only.removeprefix("without_")).ids
             train = train.select((~torch.isin(train.ids, left_out)).nonzero()[:, 0])

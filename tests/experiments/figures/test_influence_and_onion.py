@@ -80,7 +80,7 @@ def test_an_onion_is_peeled_and_compared_on_what_remains_in_both() -> None:
     table = read_scores(Run(configs[0].parents[0]).folder)
     sources = [Source(config, Run(config).folder) for config in configs]
     numbers, more_exposed = onion._of_seed(0, sources, table["score"])
-    members = {config.subsets.train_on: kept(Run(config).folder) for config in configs}  # type: ignore[union-attr]
+    members = {config.subsets.train_on: kept(Run(config).folder) for config in configs}
     removed = {side: set(table.index) - set(each["ids"].tolist()) for side, each in members.items()}
     assert removed["without_difficult"] == set(ranked(table).index[-20:])
     assert len(removed["without_random"]) == 20

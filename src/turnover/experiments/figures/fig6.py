@@ -30,7 +30,7 @@ def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
     reached: dict[tuple[str, str], pd.DataFrame] = {}  # accuracy by what was trained on, and on what it is measured
     for letter, trained in zip("abc", NAMES, strict=True):
         axes = places[letter]
-        runs = [source for source in sources if getattr(source.config.subsets, "train_on", None) == trained]
+        runs = [source for source in sources if source.config.subsets.train_on == trained]
         config = runs[0].config
         panel(axes, letter, f"trained on {trained_on(config):,} {trained}")
         for subset in NAMES:

@@ -114,7 +114,7 @@ def summary(variants: dict[str, list[Source]]) -> dict[str, Any]:
 
 def _kinds(runs: Sequence[Source]) -> dict[str, tuple[str, str, str, str]]:
     # where examples share masks, the mask of a new id is one that was trained
-    shared = getattr(runs[0].config.turnover, "groups", None) is not None
+    shared = runs[0].config.turnover.groups is not None
     return {kind: what for kind, what in KINDS.items() if not (shared and kind == "fresh masks, test")}
 
 

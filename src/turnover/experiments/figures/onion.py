@@ -57,9 +57,7 @@ def _of_seed(seed: int, sources: Sequence[Source], before: pd.Series) -> tuple[p
     examples that remain in both alone: those that were not left out would set one for themselves.
     """
     members = {
-        source.config.subsets.train_on: read_members(source.folder)  # type: ignore[union-attr]
-        for source in sources
-        if source.config.seed == seed
+        source.config.subsets.train_on: read_members(source.folder) for source in sources if source.config.seed == seed
     }
     first, second = (each.ids for each in members.values())
     both = np.intersect1d(first, second)

@@ -8,6 +8,7 @@ from typing import Any
 from turnover.common.text import flatten
 from turnover.config.compose import sweep, varied
 from turnover.config.datasets import FACTS
+from turnover.config.estimators import score_of
 from turnover.config.options import (
     ConvConfig,
     CvTConfig,
@@ -89,7 +90,7 @@ def pair(config: RunConfig) -> str:
 
 def trained_on(config: RunConfig) -> int:
     """Number of examples that the network of a finished run trained on."""
-    only = getattr(config.subsets, "train_on", "all")
+    only = config.subsets.train_on
     if only == "all":
         return config.trained_size
     left_out = isinstance(config.subsets, ScoreSubsets) and only.startswith("without_")
@@ -156,7 +157,7 @@ def _subsets(config: RunConfig) -> str:
             classes = ", as many of every class" if config.subsets.balanced else ""
             how = f"{masks(first)}, {first.epochs} epochs; {_judged(runs)}"
             if not isinstance(first.turnover, TurnoverConfig):
-                how = f"{getattr(first.estimator, 'score', first.estimator.name)}, {first.epochs} epochs"
+                how = f"{score_of(first.estimator)}, {first.epochs} epochs"
             whose = f"the mean of {len(runs)} score runs" if len(runs) > 1 else "of one score run"
             return f"{name}: easy and difficult are the {size} lowest and highest scores{classes}, {whose} ({how})."
 

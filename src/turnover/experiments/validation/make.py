@@ -167,5 +167,5 @@ def _lines(
 
 def _with_turnover(config: RunConfig, among: Sequence[RunConfig]) -> str:
     masked = [each for each in among if each.dataset.name == config.dataset.name and each.turnover.name != "off"]
-    layers = getattr(masked[0].turnover, "layers", None) if masked else None
+    layers = masked[0].turnover.layers if masked else None
     return (network(masked[0]) if masked else "none") + (f", masks in {', '.join(layers)}" if layers else "")

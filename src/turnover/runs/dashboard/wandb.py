@@ -1,6 +1,6 @@
 """A wandb run beside the tables, or nothing: trouble with wandb is told once and never ends the work it shows.
 
-Nothing here needs a network unless `logger=wandb_online`: an offline run lies in a folder until `wandb sync` sends it.
+Nothing here needs a network unless `logger.mode=online`: an offline run lies in a folder until `wandb sync` sends it.
 """
 
 import hashlib
@@ -156,7 +156,7 @@ def dashboard(
     config: dict[str, Any],
     axis: str | None = None,
 ) -> Iterator[Dashboard]:
-    """A wandb run in `folder`/wandb for the length of the block; offline unless `logger=wandb_online`.
+    """A wandb run in `folder`/wandb for the length of the block; offline unless `logger.mode=online`.
 
     Args:
         title: what a person tells it from its neighbours by; None: its name.
