@@ -11,10 +11,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from turnover.common.files import outputs_root, write_text
 from turnover.common.text import size
 from turnover.config.options import Group
-from turnover.experiments.report import results, sections, sets
+from turnover.experiments import results
+from turnover.experiments.report import sections, sets
 from turnover.experiments.report.claims import VERDICTS, claims, tally
 from turnover.experiments.report.explorer import explorer
-from turnover.experiments.report.pictures import figure
+from turnover.experiments.report.packing import figure
 from turnover.runs.store.provenance import now, provenance
 
 SCRIPTS = ("data.js", "explorer.js", "detail.js", "scatter.js")
@@ -63,7 +64,7 @@ def make(job: ReportJob) -> Path:
     Raises:
         RunFailed: there is no figure at this scale.
     """
-    scales = results.shown_scales(job.scale)
+    scales = ("laptop", "paper") if job.scale == "laptop" else (job.scale,)  # the paper's own stand beside laptop scale
     by_scale = [results.results(scale) for scale in scales]
     every = [result for found in by_scale for result in found]
     validated = results.validation(job.scale)
