@@ -30,6 +30,7 @@ _SHEET = COLUMNS * COLUMNS
 _LEVELS = 16  # of grey
 _FEWER = {"mnist": 4}  # show a pen's stroke as well as 256 do, in a third of the bytes
 _QUALITY = 30  # of coloured images
+_SMALL = 640  # pixels of the longer side
 _UNSEEN = 0.5  # of 255: mean difference of pixels that may be lost
 
 
@@ -96,6 +97,14 @@ def figure(path: Path) -> str:
     return encode(_webp(few if np.abs(difference).mean() < _UNSEEN else picture, lossless=True))
 
 
+def small(path: Path) -> str:
+    """Return a png as a small WebP in base64."""
+    with Image.open(path) as opened:
+        picture = opened.convert("RGB")
+    picture.thumbnail((_SMALL, _SMALL))
+    return encode(_webp(picture, lossless=False, quality=70))
+
+
 def sheets(dataset: str, ids: np.ndarray) -> Iterator[str]:
     """The images with these ids, row by row on sheets of 32 x 32 or fewer, each a WebP in base64."""
     images = _images(dataset, ids)
@@ -125,7 +134,7 @@ def _images(dataset: str, ids: np.ndarray) -> np.ndarray:
     return np.rint(steps * (255 / highest)).astype(np.uint8)
 
 
-def _webp(picture: Image.Image, *, lossless: bool) -> bytes:
+def _webp(picture: Image.Image, *, lossless: bool, quality: int = _QUALITY) -> bytes:
     content = io.BytesIO()
-    picture.save(content, "WEBP", lossless=lossless, quality=50 if lossless else _QUALITY, method=4)
+    picture.save(content, "WEBP", lossless=lossless, quality=50 if lossless else quality, method=4)
     return content.getvalue()
