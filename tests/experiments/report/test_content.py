@@ -19,11 +19,12 @@ from sklearn.datasets import load_digits
 from turnover.common.files import checkout
 from turnover.common.text import effect
 from turnover.errors import RunFailed
+from turnover.experiments import results
 from turnover.experiments.documentation.tables import every_claim
-from turnover.experiments.report import results, sections, sets
+from turnover.experiments.report import sections, sets
 from turnover.experiments.report.claims import claims, tally
 from turnover.experiments.report.make import ReportJob, make
-from turnover.experiments.report.pictures import COLUMNS, figure, sheets
+from turnover.experiments.report.packing import COLUMNS, figure, sheets
 from turnover.experiments.report.wording import MEASURES, measure
 from turnover.runs.execute import execute
 from turnover.runs.store.tables import read_scores, scores_by_epoch
