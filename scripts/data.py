@@ -13,17 +13,17 @@ def main() -> int:
     parser.add_argument("--dataset", required=True, metavar="NAME", help="a dataset of conf/dataset, for example mnist")
     name = parser.parse_args().dataset
 
-    from turnover.config.datasets import FACTS
+    from turnover.config.datasets import DATASETS
     from turnover.data.fetch import data_root, ensure
     from turnover.data.sources import COLLECTIONS
     from turnover.errors import RunFailed
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    if name not in FACTS:
-        print(f"--dataset {name}: there is no such dataset; allowed: {', '.join(FACTS)}", file=sys.stderr)
+    if name not in DATASETS:
+        print(f"--dataset {name}: there is no such dataset; allowed: {', '.join(DATASETS)}", file=sys.stderr)
         return 2
     if name not in COLLECTIONS:
-        print(f"{FACTS[name].title} comes with scikit-learn; there is nothing to fetch.")
+        print(f"{DATASETS[name].title} comes with scikit-learn; there is nothing to fetch.")
         return 0
     try:
         files = ensure(name)
@@ -31,7 +31,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 3
     folder = data_root() / COLLECTIONS[name].folder
-    print(f"{FACTS[name].title}: {len(files)} files with the published checksums in {folder}")
+    print(f"{DATASETS[name].title}: {len(files)} files with the published checksums in {folder}")
     return 0
 
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from turnover.config.datasets import FACTS
+from turnover.config.datasets import DATASETS
 from turnover.config.options import CorruptionConfig, DatasetConfig
 from turnover.data.datasets import Dataset, Split, balanced_subset, load
 from turnover.errors import RefusedInput
@@ -26,12 +26,12 @@ def same(first: Split, second: Split) -> bool:
     return all(torch.equal(getattr(first, name), getattr(second, name)) for name in names)
 
 
-@pytest.mark.parametrize("name", list(FACTS))
+@pytest.mark.parametrize("name", list(DATASETS))
 def test_shapes_types_and_normalisation(name: str) -> None:
-    data, facts = dataset(name), FACTS[name]
-    for split, size, first in ((data.train, facts.train, 0), (data.test, facts.test, facts.train)):
+    data, info = dataset(name), DATASETS[name]
+    for split, size, first in ((data.train, info.train, 0), (data.test, info.test, info.train)):
         assert len(split) == size
-        assert split.images.shape == (size, *facts.shape)
+        assert split.images.shape == (size, *info.shape)
         assert split.images.is_contiguous()
         assert split.images.dtype == torch.uint8
         assert split.labels.dtype == split.true_labels.dtype == split.ids.dtype == torch.int64
@@ -39,11 +39,11 @@ def test_shapes_types_and_normalisation(name: str) -> None:
         assert torch.equal(split.ids, torch.arange(first, first + size))
         assert torch.equal(split.labels, split.true_labels)
         assert not split.corrupted.any()
-        assert split.labels.unique().tolist() == list(range(facts.classes))
+        assert split.labels.unique().tolist() == list(range(info.classes))
     inputs = data.inputs(data.train.images)
     assert inputs.dtype == torch.float32
-    torch.testing.assert_close(inputs.double().mean((0, 2, 3)), torch.zeros(facts.shape[0]).double(), atol=1e-5, rtol=0)
-    torch.testing.assert_close(inputs.double().var((0, 2, 3)), torch.ones(facts.shape[0]).double(), atol=1e-4, rtol=0)
+    torch.testing.assert_close(inputs.double().mean((0, 2, 3)), torch.zeros(info.shape[0]).double(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(inputs.double().var((0, 2, 3)), torch.ones(info.shape[0]).double(), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("name", ["mnist", "digits"])
@@ -74,14 +74,14 @@ def test_known_facts_of_cifar10() -> None:
     mean, std = (-data.shift / data.scale / 255).flatten(), (1 / data.scale / 255).flatten()
     assert mean.tolist() == pytest.approx([0.4914, 0.4822, 0.4465], abs=1e-4)
     assert std.tolist() == pytest.approx([0.2470, 0.2435, 0.2616], abs=1e-4)
-    assert [FACTS["cifar10"].class_names[i] for i in data.train.labels[:3]] == ["frog", "truck", "truck"]
+    assert [DATASETS["cifar10"].class_names[i] for i in data.train.labels[:3]] == ["frog", "truck", "truck"]
 
 
 def test_known_facts_of_fashion_mnist() -> None:
     data = dataset("fashion_mnist")
     assert data.train.labels.bincount().tolist() == [6000] * 10
     assert data.test.labels.bincount().tolist() == [1000] * 10
-    assert FACTS["fashion_mnist"].class_names[int(data.train.labels[0])] == "ankle boot"
+    assert DATASETS["fashion_mnist"].class_names[int(data.train.labels[0])] == "ankle boot"
     assert float(-data.shift / data.scale / 255) == pytest.approx(0.2860, abs=1e-4)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from turnover.config.datasets import FACTS
+from turnover.config.datasets import DATASETS
 
 _DATASETS = ("mnist", "fashion_mnist", "cifar10")
 _KINDS = [
@@ -62,7 +62,7 @@ def expectations(table: pd.DataFrame, estimator: str, seeds: int) -> list[Expect
     for (wrong, examples), alike in rows.groupby(["wrong", "examples"]):
         most = int(alike["seeds"].max())
         known = alike[alike["seeds"] == most].set_index("dataset")["precision"].to_dict()
-        titles = {FACTS[name].title: float(known[name]) for name in _DATASETS if name in known}
+        titles = {DATASETS[name].title: float(known[name]) for name in _DATASETS if name in known}
         found.append(Expectation(float(wrong) / float(examples), most, titles))  # type: ignore[arg-type]
     return sorted(found, key=lambda each: each.share)
 

@@ -1,7 +1,7 @@
 """What the options of one run must agree on: every contradiction, told in a line."""
 
 from turnover.common.text import counted
-from turnover.config.datasets import FACTS
+from turnover.config.datasets import DATASETS
 from turnover.config.estimators import (
     ConfidentLearningEstimator,
     EnsembleEstimator,
@@ -63,10 +63,10 @@ def _above(bounds: list[Bound]) -> list[str]:
 
 
 def _too_large(config: RunConfig) -> list[str]:
-    name, facts = config.dataset.name, FACTS[config.dataset.name]
+    name, info = config.dataset.name, DATASETS[config.dataset.name]
     at_most: list[Bound] = [
-        ("dataset.limit", config.dataset.limit, facts.train, f"the {facts.train} training examples of {name}"),
-        ("dataset.test_limit", config.dataset.test_limit, facts.test, f"the {facts.test} test examples of {name}"),
+        ("dataset.limit", config.dataset.limit, info.train, f"the {info.train} training examples of {name}"),
+        ("dataset.test_limit", config.dataset.test_limit, info.test, f"the {info.test} test examples of {name}"),
         ("corruption.count", config.corruption.count, config.train_size, "the training examples of this run"),
     ]
     if isinstance(config.estimator, TurnoverEstimator):

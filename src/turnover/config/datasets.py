@@ -1,10 +1,10 @@
-"""What is known of each dataset before any of its bytes are read; the config is checked against it."""
+"""Names and sizes of the datasets, against which configs are checked before any data are read."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class DatasetFacts:
+class DatasetInfo:
     """Names and sizes of one dataset."""
 
     title: str
@@ -20,16 +20,16 @@ class DatasetFacts:
 
 _DIGITS = tuple("0123456789")
 
-FACTS: dict[str, DatasetFacts] = {
-    "mnist": DatasetFacts("MNIST", 60_000, 10_000, (1, 28, 28), _DIGITS),
-    "fashion_mnist": DatasetFacts(
+DATASETS: dict[str, DatasetInfo] = {
+    "mnist": DatasetInfo("MNIST", 60_000, 10_000, (1, 28, 28), _DIGITS),
+    "fashion_mnist": DatasetInfo(
         "Fashion-MNIST",
         60_000,
         10_000,
         (1, 28, 28),
         ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"),
     ),
-    "cifar10": DatasetFacts(
+    "cifar10": DatasetInfo(
         "CIFAR-10",
         50_000,
         10_000,
@@ -37,5 +37,5 @@ FACTS: dict[str, DatasetFacts] = {
         ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
     ),
     # the 1,797 images that come with scikit-learn; in their published order, the first 1,500 train
-    "digits": DatasetFacts("digits", 1_500, 297, (1, 8, 8), _DIGITS),
+    "digits": DatasetInfo("digits", 1_500, 297, (1, 8, 8), _DIGITS),
 }

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from turnover.common.text import counted
-from turnover.config.datasets import FACTS
+from turnover.config.datasets import DATASETS
 from turnover.config.estimators import Estimator, NoEstimator, score_of
 from turnover.config.options import (
     AccuracyTracking,
@@ -91,12 +91,12 @@ class RunConfig(Training):
     @property
     def train_size(self) -> int:
         """Number of examples of the training split in this run."""
-        return self.dataset.limit or FACTS[self.dataset.name].train
+        return self.dataset.limit or DATASETS[self.dataset.name].train
 
     @property
     def test_size(self) -> int:
         """Number of examples of the test split in this run."""
-        return self.dataset.test_limit or FACTS[self.dataset.name].test
+        return self.dataset.test_limit or DATASETS[self.dataset.name].test
 
     @property
     def subset_size(self) -> int:

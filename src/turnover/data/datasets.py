@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from turnover.common.seeding import numpy_generator
-from turnover.config.datasets import FACTS
+from turnover.config.datasets import DATASETS
 from turnover.config.options import CorruptionConfig, DatasetConfig
 from turnover.data.corruption import corrupt
 from turnover.data.fetch import ensure
@@ -88,7 +88,7 @@ def load(config: DatasetConfig, corruption: CorruptionConfig, device: torch.devi
     if config.test_limit is not None:
         test = test.select(torch.from_numpy(balanced_subset(test.labels, config.test_limit, config.seed, "test limit")))
     labels, corrupted = corrupt(
-        train.labels, FACTS[config.name].classes, corruption.count, corruption.seed, corruption.kind
+        train.labels, DATASETS[config.name].classes, corruption.count, corruption.seed, corruption.kind
     )
     train = replace(train, labels=labels, corrupted=corrupted)
     if config.include_test:
@@ -141,7 +141,7 @@ def _idx(name: str) -> tuple[Split, Split, int]:
     train, test = (
         # After a header of 16 and 8 bytes: the sizes, which the checksum has already fixed.
         _clean(
-            torch.from_numpy(files[f"{part}-images-idx3-ubyte"][16:]).view(-1, *FACTS[name].shape),
+            torch.from_numpy(files[f"{part}-images-idx3-ubyte"][16:]).view(-1, *DATASETS[name].shape),
             torch.from_numpy(files[f"{part}-labels-idx1-ubyte"][8:]).long(),
         )
         for part in ("train", "t10k")
@@ -167,7 +167,7 @@ def _digits() -> tuple[Split, Split, int]:
     digits = load_digits()
     images = torch.from_numpy(digits.images.astype(np.uint8)).unsqueeze(1)
     labels = torch.from_numpy(digits.target).long()
-    train = FACTS["digits"].train
+    train = DATASETS["digits"].train
     return _clean(images[:train], labels[:train]), _clean(images[train:], labels[train:]), 16
 
 

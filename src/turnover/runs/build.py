@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from turnover.checks.verify import attach
 from turnover.common.seeding import numpy_generator, seeded
-from turnover.config.datasets import FACTS
+from turnover.config.datasets import DATASETS
 from turnover.config.options import LabelSubsets, TurnoverConfig
 from turnover.config.run import RunConfig, ScoreSubsets
 from turnover.core.examples import Examples
@@ -91,9 +91,9 @@ def build(config: RunConfig, device: torch.device) -> RunTask:
 
 def make_model(config: RunConfig, device: torch.device, seed: int) -> nn.Module:
     """The network of a config with the initial weights of a seed, without turn-over dropout."""
-    facts = FACTS[config.dataset.name]
+    info = DATASETS[config.dataset.name]
     with seeded(seed, "init"):
-        return build_model(config.model, facts.shape, facts.classes).to(device)
+        return build_model(config.model, info.shape, info.classes).to(device)
 
 
 def _known(dataset: Dataset, train: Examples) -> Split:
@@ -112,7 +112,7 @@ def _relabelled(config: RunConfig, examples: Examples) -> Examples:
 
     Accuracy on random labels also rises because one in ten is the true one; here it rises by that and nothing else.
     """
-    classes = FACTS[config.dataset.name].classes
+    classes = DATASETS[config.dataset.name].classes
     drawn = numpy_generator(config.corruption.seed, "control").integers(classes, size=len(examples))
     return replace(examples, labels=torch.from_numpy(drawn).to(examples.device))
 

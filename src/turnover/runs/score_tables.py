@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from turnover.config.datasets import FACTS
+from turnover.config.datasets import DATASETS
 from turnover.config.run import RunConfig
 from turnover.runs.build import RunTask
 from turnover.runs.store.tables import SCORE_COLUMNS
@@ -28,7 +28,7 @@ def stored(table: pd.DataFrame, task: RunTask, config: RunConfig, epoch: int) ->
     """A score table (index "id") of the training examples, with the columns that every stored one has."""
     split = task.known
     table = table.copy()
-    table["split"] = np.where(table.index < FACTS[config.dataset.name].train, "train", "test")
+    table["split"] = np.where(table.index < DATASETS[config.dataset.name].train, "train", "test")
     table["true_label"] = split.true_labels.cpu().numpy()
     table["corrupted"] = split.corrupted.cpu().numpy()
     table["epoch"] = epoch

@@ -14,7 +14,7 @@ from PIL import Image
 
 from turnover.common.files import checkout
 from turnover.config.compose import sweep
-from turnover.config.datasets import FACTS
+from turnover.config.datasets import DATASETS
 from turnover.config.options import NoLogger
 from turnover.config.parse import parse
 from turnover.config.run import RunConfig
@@ -133,7 +133,7 @@ def test_fig9_of_one_setting_says_so_in_its_claim(setting: str, dataset: str, sm
         execute(config)
     result = json.loads(make(job("fig9").model_copy(update={"overrides": alone})).with_suffix(".json").read_text())
     claim = result["claims"]["9"]
-    assert claim["text"].endswith(f"then rank like the last ones ({FACTS[dataset].title} alone)")
+    assert claim["text"].endswith(f"then rank like the last ones ({DATASETS[dataset].title} alone)")
     assert [each["name"] for each in claim["measures"]] == [f"{name}_{dataset}" for name in ("settled", "rank", "kept")]
     assert set(pd.read_csv(smoke / f"fig9-setting={setting}.csv")["panel"]) == {"a"}
 

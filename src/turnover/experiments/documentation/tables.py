@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from turnover.common.text import effect, short
-from turnover.config.datasets import FACTS
+from turnover.config.datasets import DATASETS
 from turnover.experiments.report.claims import claimed
 from turnover.experiments.report.wording import measure
 from turnover.experiments.results import Values, committed, read, reference, sort_key
@@ -112,7 +112,7 @@ def curves(scale: str, name: str) -> str:
     return markdown_table(rows)
 
 
-DATASETS = ("mnist", "fashion_mnist", "cifar10")
+VALIDATED = ("mnist", "fashion_mnist", "cifar10")
 
 # those of the README: every kind of score, the best of its kind; c_score's is called inconsistency
 _SHOWN = (
@@ -123,7 +123,7 @@ _SHOWN = (
 
 def recommended() -> str:
     """One run, and the mean of ten, by their agreement with memorization on MNIST; the best one first."""
-    titles = [FACTS[name].title for name in DATASETS]
+    titles = [DATASETS[name].title for name in VALIDATED]
     rows = [["score", "cost", *titles, "wrong labels found"]]
     table = _main()
     table = table[table["estimator"].isin(_SHOWN)]
@@ -154,7 +154,7 @@ def truth() -> str:
     rows = [["data set", "networks", "reliability", "highest Spearman correlation of a score"]]
     for dataset, about in found.items():
         limits = [short(about[kind]["spearman/probability/all"]) for kind in ("reliability", "ceiling")]
-        rows.append([FACTS[dataset].title, str(about["networks"]), *limits])
+        rows.append([DATASETS[dataset].title, str(about["networks"]), *limits])
     return markdown_table(rows)
 
 
@@ -167,11 +167,11 @@ def of_estimator(name: str) -> str:
     ensemble = mine["networks"].max() > 1
     rows = [["data set", *(["networks"] if ensemble else []), "runs averaged", "Spearman with memorization"]]
     rows[0] += ["Pearson", "Pearson, losses", "wrong labels: AUROC", "found", "cost"]
-    for dataset in DATASETS:
+    for dataset in VALIDATED:
         for _, row in mine[mine["dataset"] == dataset].iterrows():
             counts = [str(row[name]) for name in (["networks", "seeds"] if ensemble else ["seeds"])]
             measured = [_interval(row, measure) for measure in MEASURED]
-            rows.append([FACTS[dataset].title, *counts, *measured, f"{row['cost']:.1f}"])
+            rows.append([DATASETS[dataset].title, *counts, *measured, f"{row['cost']:.1f}"])
     return markdown_table(rows)
 
 
@@ -186,11 +186,11 @@ def _row(table: pd.DataFrame, estimator: str, networks: int) -> list[str]:
     mine = table[(table["estimator"] == estimator) & (table["networks"] == networks)]
     one = mine[mine["seeds"] == 1].set_index("dataset")
     cells = []
-    for dataset in DATASETS:
+    for dataset in VALIDATED:
         agreement = mine[mine["dataset"] == dataset].sort_values("seeds")["spearman"]
         cells.append(" → ".join(_short(each) for each in agreement))
     name = f"`{estimator}`" + (f", {networks} networks" if networks > 1 else "")
-    found = " / ".join(_short(float(one["precision"][dataset])) for dataset in DATASETS)
+    found = " / ".join(_short(float(one["precision"][dataset])) for dataset in VALIDATED)
     return [name, f"{one['cost']['mnist']:.1f}", *cells, found]
 
 

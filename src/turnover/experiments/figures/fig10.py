@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import to_hex
 
-from turnover.config.datasets import FACTS
+from turnover.config.datasets import DATASETS
 from turnover.experiments.plots.curves import BAND, curves, line
 from turnover.experiments.plots.figure import Drawn, FigureConfig
 from turnover.experiments.plots.learning_curves import (
@@ -31,7 +31,7 @@ def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
     """Panels, plotted curves and claims 10a to 10c from runs of every corruption level with the same seeds."""
     cosine = [source for source in sources if source.config.schedule.name == "cosine"]
     sources = [source for source in sources if source not in cosine]
-    size, classes = sources[0].config.train_size, FACTS[sources[0].config.dataset.name].classes
+    size, classes = sources[0].config.train_size, DATASETS[sources[0].config.dataset.name].classes
     counts = sorted({source.config.corruption.count for source in sources})
     colours = [to_hex(colour) for colour in mpl.colormaps["viridis"](np.linspace(0, _LIGHTEST, len(counts)))]
     picture, grid = plt.subplots(1, 2, figsize=(8.5, 4.5), layout="constrained")

@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 
-from turnover.config.datasets import FACTS
+from turnover.config.datasets import DATASETS
 from turnover.experiments.plots.curves import curves, line
 from turnover.experiments.plots.figure import Drawn, FigureConfig
 from turnover.experiments.plots.learning_curves import (
@@ -32,7 +32,7 @@ _NAMES = ("easy (real labels)", "difficult (random labels)", "all")
 
 def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
     """Panels, plotted curves and claims 3a to 3c from runs that differ in their seed."""
-    classes = FACTS[sources[0].config.dataset.name].classes
+    classes = DATASETS[sources[0].config.dataset.name].classes
     train = {subset: curves(sources, "train", subset, METRIC) for subset in SUBSETS}
     test = curves(sources, "test", "all", METRIC)
     control = curves(sources, "train", "control", METRIC)  # the difficult images with labels never trained on

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from turnover.config.datasets import FACTS
+from turnover.config.datasets import DATASETS
 from turnover.experiments.plots.curves import curves
 from turnover.experiments.plots.figure import Drawn, FigureConfig
 from turnover.experiments.plots.learning_curves import (
@@ -42,9 +42,9 @@ def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
         for column, split in enumerate(_SPLITS):
             tables = {subset: curves(alike, split, subset, METRIC) for subset in SUBSETS}
             axes, letter = grid[row, column], "abcd"[2 * row + column]
-            panel(axes, letter, f"{FACTS[name].title}, {split}")
+            panel(axes, letter, f"{DATASETS[name].title}, {split}")
             numbers += subset_lines(axes, letter, tables)
-            accuracy_axes(axes, FACTS[name].classes)
+            accuracy_axes(axes, DATASETS[name].classes)
             for word, number in {"faster": faster, "together": together, "lead": lead}.items():
                 speed[split][f"{word}_{name}"] = by_seed(number, tables["easy"], tables["difficult"])
         gaps[f"final_gap_{name}"] = by_seed(final_gap, tables["easy"], tables["difficult"])  # of test, the last drawn

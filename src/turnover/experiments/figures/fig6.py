@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.lines import Line2D
 
-from turnover.config.datasets import FACTS
+from turnover.config.datasets import DATASETS
 from turnover.data.subsets import NAMES
 from turnover.experiments.plots.curves import curves, line
 from turnover.experiments.plots.figure import Drawn, FigureConfig
@@ -45,7 +45,7 @@ def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
         test = curves(runs, "test", "all", METRIC)
         values[f"{trained}_to_test"] = by_seed(final, test)
         numbers.append(line(axes, test, panel=letter, name="all test examples", colour=COLOURS["all"], style=":"))
-        accuracy_axes(axes, FACTS[config.dataset.name].classes)
+        accuracy_axes(axes, DATASETS[config.dataset.name].classes)
         axes.set_xlabel("epoch")
         axes.set_ylabel("accuracy of the full network" if letter == "a" else "")
         axes.tick_params(labelleft=letter == "a")

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from turnover.config.datasets import FACTS
+from turnover.config.datasets import DATASETS
 from turnover.experiments.plots.curves import KINDS, curves, line
 from turnover.experiments.plots.figure import Drawn, FigureConfig
 from turnover.experiments.plots.learning_curves import about, accuracy_axes, claim, key
@@ -39,7 +39,7 @@ def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
             numbers.append(line(axes, table, panel=letter, name=kind, colour=colour, style=dash))
             if split == "test":
                 axes.lines[-1].set_linewidth(0.9)
-        accuracy_axes(axes, FACTS[name].classes)
+        accuracy_axes(axes, DATASETS[name].classes)
         axes.set(xlabel="epoch", ylabel="accuracy" if letter == "a" else "")
         own, flipped = (curves(alike, "train", "all", f"{kind}_accuracy") for kind in ("own", "flipped"))
         scores = {source.config.seed: scores_by_epoch(source.folder) for source in alike}

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from turnover.config.datasets import FACTS
+from turnover.config.datasets import DATASETS
 from turnover.config.run import RunConfig
 from turnover.data.datasets import load
 from turnover.data.subsets import ranked
@@ -44,7 +44,7 @@ def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
     shown = extremes(votes(tables))
     images = _images(config, shown["id"])
 
-    facts = FACTS[config.dataset.name]
+    facts = DATASETS[config.dataset.name]
     picture, grid = plt.subplots(2, 1, figsize=(8.5, 11.3), layout="constrained")
     for axes, (letter, side) in zip(grid, _PANELS.items(), strict=True):
         panel(axes, letter, f"{side} scores")

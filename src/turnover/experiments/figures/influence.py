@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
-from turnover.config.datasets import FACTS
+from turnover.config.datasets import DATASETS
 from turnover.data.datasets import Split, load
 from turnover.experiments.plots.figure import Drawn, FigureConfig
 from turnover.experiments.plots.notes import Source
@@ -29,7 +29,7 @@ def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
     dataset = load(config.dataset, config.corruption)
     targets = chosen(mean, dataset.test)
     shown = pd.concat([extremes(mean[target], target) for target in targets], ignore_index=True)
-    names = FACTS[config.dataset.name].class_names
+    names = DATASETS[config.dataset.name].class_names
     agreement = agreement_of_seeds(runs)
     picture = _draw(shown, dataset.train, dataset.test, names)
     notes = [_note(len(runs), mean.shape[1], agreement)]

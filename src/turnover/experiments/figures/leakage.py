@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from turnover.config.compose import varied
-from turnover.config.datasets import FACTS
+from turnover.config.datasets import DATASETS
 from turnover.config.run import RunConfig
 from turnover.experiments.figures.early_stopping import spearman
 from turnover.experiments.plots.curves import BAND, KINDS, curves, line
@@ -57,7 +57,7 @@ def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
         for kind, (split, metric, colour, dash) in _kinds(runs).items():
             table = curves(runs, split, "all", metric)
             numbers.append(line(axes, table, panel=name, name=kind, colour=colour, style=dash))
-        accuracy_axes(axes, FACTS[runs[0].config.dataset.name].classes)
+        accuracy_axes(axes, DATASETS[runs[0].config.dataset.name].classes)
     _share(grid, len(variants))
     return Drawn(picture, pd.concat(numbers, ignore_index=True), summary=summary(variants))
 

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from scipy.stats import spearmanr
 
-from turnover.config.datasets import FACTS
+from turnover.config.datasets import DATASETS
 from turnover.experiments.plots.curves import BAND, line
 from turnover.experiments.plots.figure import ClaimConfig
 from turnover.experiments.plots.style import COLOURS
@@ -146,12 +146,12 @@ def about(names: Sequence[str], config: ClaimConfig) -> ClaimConfig:
     measures = {measure: side for measure, side in config.measures.items() if _data_set(measure) in names}
     if len(measures) == len(config.measures):
         return config
-    alone = " and ".join(FACTS[name].title for name in names)
+    alone = " and ".join(DATASETS[name].title for name in names)
     return config.model_copy(update={"text": f"{config.text} ({alone} alone)", "measures": measures})
 
 
 def _data_set(measure: str) -> str:
-    return max((name for name in FACTS if measure.endswith(f"_{name}")), key=len)  # one name ends with another
+    return max((name for name in DATASETS if measure.endswith(f"_{name}")), key=len)  # one name ends with another
 
 
 def accuracy_axes(axes: Axes, classes: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from turnover.common.text import flatten
 from turnover.config.compose import sweep, varied
-from turnover.config.datasets import FACTS
+from turnover.config.datasets import DATASETS
 from turnover.config.estimators import score_of
 from turnover.config.options import (
     ConvConfig,
@@ -70,7 +70,7 @@ def notes(sources: Sequence[Source], scale: str, overrides: Sequence[str] = ()) 
 
 def network(config: RunConfig) -> str:
     """The name of a run's network as papers write it."""
-    facts = FACTS[config.dataset.name]
+    facts = DATASETS[config.dataset.name]
     match config.model:
         case MLPConfig(hidden=hidden):
             channels, height, width = facts.shape
@@ -85,7 +85,7 @@ def network(config: RunConfig) -> str:
 
 def pair(config: RunConfig) -> str:
     """Data and network, for example "MNIST, MLP 784-4096-10"."""
-    return f"{FACTS[config.dataset.name].title}, {network(config)}"
+    return f"{DATASETS[config.dataset.name].title}, {network(config)}"
 
 
 def trained_on(config: RunConfig) -> int:
@@ -109,7 +109,7 @@ def _setting(config: RunConfig, among: Sequence[RunConfig]) -> list[str]:
     epochs = ", ".join(str(number) for number in sorted({other.epochs for other in alike}))
     included = " (test examples among them)" if config.dataset.include_test else ""
     lines = [
-        f"{FACTS[config.dataset.name].title}, {sizes} training examples{included}{_wrong_labels(alike)}; "
+        f"{DATASETS[config.dataset.name].title}, {sizes} training examples{included}{_wrong_labels(alike)}; "
         f"{network(config)}; SGD lr {rates} {schedules}, momentum {config.optimizer.momentum:g}, "
         f"batch {config.batch_size}, {epochs} epochs; seed{'s' if ',' in seeds else ''} {seeds}."
     ]
@@ -140,7 +140,7 @@ def _judged(runs: Sequence[RunConfig]) -> str:
 
 def _subsets(config: RunConfig) -> str:
     """Which examples are easy and difficult here, and what is known of the runs that say so."""
-    name, size = FACTS[config.dataset.name].title, f"{config.subset_size:,}"
+    name, size = DATASETS[config.dataset.name].title, f"{config.subset_size:,}"
     match config.subsets:
         case NoSubsets():
             return ""
@@ -185,7 +185,7 @@ def _reduced(configs: Sequence[RunConfig], overrides: Sequence[str]) -> list[str
         except RefusedInput:  # with these overrides there is no such run at the paper's scale
             continue
         for here, there in _pairs(ours, theirs):
-            prefix = f"{FACTS[here.dataset.name].title} " if several else ""
+            prefix = f"{DATASETS[here.dataset.name].title} " if several else ""
             found |= dict.fromkeys(prefix + text for text in _differences(here, there))
             for our_parent, their_parent in zip(here.parents, there.parents, strict=True):
                 found |= dict.fromkeys(

@@ -8,7 +8,7 @@ import numpy as np
 import yaml
 
 from turnover.common.files import checkout
-from turnover.config.datasets import FACTS
+from turnover.config.datasets import DATASETS
 from turnover.data.fetch import at_hand
 from turnover.experiments.report.packing import COLUMNS, FLOOR, STEPS, Packer, sheets
 from turnover.experiments.report.sets import LABELS, ExampleSet, documentation
@@ -37,7 +37,7 @@ def explorer(found: Sequence[ExampleSet], missing: Sequence[str], scale: str) ->
         ids = np.unique(np.concatenate([each.table.index.to_numpy() for each in found if each.dataset == dataset]))
         packer = Packer(len(ids))
         packer.ids("id", ids)
-        _, height, width = FACTS[dataset].shape
+        _, height, width = DATASETS[dataset].shape
         blobs[f"ids-{dataset}"] = packer.text()
         blobs |= {f"sheet-{dataset}-{number}": text for number, text in enumerate(sheets(dataset, ids))}
         about = {"rows": len(ids), "fields": packer.fields, "width": width, "height": height, "columns": COLUMNS}
@@ -46,7 +46,7 @@ def explorer(found: Sequence[ExampleSet], missing: Sequence[str], scale: str) ->
 
 
 def _packed(each: ExampleSet) -> tuple[dict[str, Any], str]:
-    facts, table = FACTS[each.dataset], each.table
+    facts, table = DATASETS[each.dataset], each.table
     packer = Packer(len(table))
     packer.ids("id", table.index.to_numpy())
     for name in LABELS:

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 from tqdm.auto import trange
 
-from turnover.config.datasets import FACTS
+from turnover.config.datasets import DATASETS
 from turnover.config.options import CorruptionConfig, DatasetConfig
 from turnover.data.datasets import load
 
@@ -109,7 +109,7 @@ def sheets(dataset: str, ids: np.ndarray) -> Iterator[str]:
     """The images with these ids, row by row on sheets of 32 x 32 or fewer, each a WebP in base64."""
     images = _images(dataset, ids)
     _, height, width, channels = images.shape
-    for start in trange(0, len(images), _SHEET, desc=f"images of {FACTS[dataset].title}", leave=False):
+    for start in trange(0, len(images), _SHEET, desc=f"images of {DATASETS[dataset].title}", leave=False):
         part = images[start : start + _SHEET]
         rows = -(-len(part) // COLUMNS)
         places = np.zeros((rows * COLUMNS, height, width, channels), dtype=np.uint8)
@@ -127,7 +127,7 @@ def _images(dataset: str, ids: np.ndarray) -> np.ndarray:
         whole, CorruptionConfig(count=0, seed=0, kind="random")
     ).train  # ids are positions: nothing is left out
     images = split.images.permute(0, 2, 3, 1).numpy()[ids]
-    if FACTS[dataset].shape[0] > 1:
+    if DATASETS[dataset].shape[0] > 1:
         return images
     highest = _FEWER.get(dataset, _LEVELS) - 1
     steps = np.rint(images.astype(np.float32) * (highest / max(int(images.max()), 1)))

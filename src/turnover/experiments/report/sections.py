@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from turnover.common.text import clock, short
-from turnover.config.datasets import FACTS
+from turnover.config.datasets import DATASETS
 from turnover.experiments.report.packing import figure
 from turnover.experiments.results import Result, Validation
 from turnover.experiments.validation.estimates import TITLES
@@ -148,7 +148,7 @@ def agreement(found: Validation) -> Table:
     """Every estimator: cost, agreement with the ground truth, wrong labels found; the most agreeing one comes first."""
     table = found.table
     known = table[table["spearman"].notna() & (table["augmentation"] == "none")]
-    datasets = [name for name in FACTS if name in set(known["dataset"])]
+    datasets = [name for name in DATASETS if name in set(known["dataset"])]
     rows: list[tuple[float, tuple[str, ...]]] = []
     groups: Any = known.groupby(["estimator", "networks"], sort=False)
     for (name, networks), group in groups:
@@ -163,9 +163,9 @@ def agreement(found: Validation) -> Table:
         first = one.loc[next(dataset for dataset in datasets if dataset in one.index)]
         rows.append((-float(first["spearman"]), (title, f"{first['cost']:.1f}", *cells)))
     rows.sort(key=lambda each: each[0])
-    heads = [("estimator", ""), (f"cost, {FACTS[datasets[0]].title}", found.values["columns"]["cost"])]
+    heads = [("estimator", ""), (f"cost, {DATASETS[datasets[0]].title}", found.values["columns"]["cost"])]
     for words in ("Spearman", "wrong labels found"):
-        heads += [(f"{words}, {FACTS[dataset].title}", "") for dataset in datasets]
+        heads += [(f"{words}, {DATASETS[dataset].title}", "") for dataset in datasets]
     caption = (
         "One run → mean score of all seeds. Spearman correlation with the ground truth; share of the wrong labels found"
     )

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from turnover.config.compose import sweep, varied
-from turnover.config.datasets import FACTS
+from turnover.config.datasets import DATASETS
 from turnover.config.estimators import ESTIMATES, NoEstimator, TurnoverEstimator, score_of
 from turnover.config.run import RunConfig
 from turnover.estimators.average import average
@@ -42,7 +42,7 @@ class ExampleSet:
     name: str
     title: str
     about: str  # networks, seeds, where it comes from
-    dataset: str  # a key of FACTS
+    dataset: str  # a key of DATASETS
     table: pd.DataFrame  # index "id"; some of LABELS, and numbers
     numbers: dict[str, str]  # columns of numbers that can be sorted by and their titles; the first one sorts first
     curves: Curves | None = None
@@ -52,7 +52,7 @@ def from_validation(found: Validation) -> list[ExampleSet]:
     """One set for each data set: every estimator and the ground truth."""
     sets = []
     lines = {line.partition(":")[0]: line for line in found.values["settings"]}
-    for name, facts in FACTS.items():
+    for name, facts in DATASETS.items():
         path = found.folder / file_name(name)
         if path.exists():
             table = read_examples(path)
@@ -116,7 +116,7 @@ def _of_runs(configs: Sequence[RunConfig]) -> ExampleSet:
             columns[key] = f"{heading}{differs}"
         curves = curves or _curves(runs, table.index)
     config = configs[0]
-    facts = FACTS[config.dataset.name]
+    facts = DATASETS[config.dataset.name]
     wrong = f", {config.corruption.count:,} labels replaced" if config.corruption.count else ""
     tests = ", test examples among them" if config.dataset.include_test else ""
     heading = f"{facts.title}, {len(table):,} examples{tests}{wrong}: {network(config)}"

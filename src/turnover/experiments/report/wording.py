@@ -1,6 +1,6 @@
 """What the measures of claims are called in sentences; `conf/figure` holds their thresholds."""
 
-from turnover.config.datasets import FACTS
+from turnover.config.datasets import DATASETS
 
 MEASURES = {
     # figure 2
@@ -79,7 +79,7 @@ def measure(name: str) -> str:
     """
     if name in MEASURES:
         return MEASURES[name]
-    for dataset in sorted(FACTS, key=len, reverse=True):
+    for dataset in sorted(DATASETS, key=len, reverse=True):
         if name.endswith(f"_{dataset}"):
-            return f"{MEASURES[name.removesuffix(f'_{dataset}')]}, {FACTS[dataset].title}"
+            return f"{MEASURES[name.removesuffix(f'_{dataset}')]}, {DATASETS[dataset].title}"
     raise KeyError(name)

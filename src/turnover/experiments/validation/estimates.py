@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from turnover.config.datasets import FACTS
+from turnover.config.datasets import DATASETS
 from turnover.config.estimators import OneRunEstimator, SubsamplingEstimator, TurnoverEstimator
 from turnover.config.run import RunConfig
 from turnover.estimators.subsampling import memorization
@@ -148,7 +148,7 @@ def gather(configs: Sequence[RunConfig]) -> dict[Condition, list[Estimate]]:
 
 def parameters(config: RunConfig) -> int:
     """How many a run's network has."""
-    facts = FACTS[config.dataset.name]
+    facts = DATASETS[config.dataset.name]
     with torch.device("meta"):
         network = build_model(config.model, facts.shape, facts.classes)
     return sum(each.numel() for each in network.parameters())

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from turnover.common.files import outputs_root, replacing, write_json
 from turnover.config.compose import sweep
-from turnover.config.datasets import FACTS
+from turnover.config.datasets import DATASETS
 from turnover.config.options import Group, NoLogger, WandbLogger
 from turnover.config.run import RunConfig
 from turnover.experiments.plots.notes import SMOKE, network
@@ -153,7 +153,7 @@ def _lines(
     """What stands under every picture: data, networks, ground truth, scale."""
     lines = []
     for config in of_truth:
-        name, known = FACTS[config.dataset.name].title, truths[config.dataset.name]
+        name, known = DATASETS[config.dataset.name].title, truths[config.dataset.name]
         wrong = f" with {config.corruption.count:,} wrong labels" if config.corruption.count else ""
         lines.append(
             f"{name}: {config.train_size:,} examples, {network(config)} (with turn-over dropout "

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from turnover.config.datasets import FACTS
+from turnover.config.datasets import DATASETS
 from turnover.experiments.plots.style import COLOURS, panel
 from turnover.experiments.validation.estimates import TITLES
 from turnover.experiments.validation.privacy import RATES
@@ -40,7 +40,7 @@ LOOKS = {
 
 def dataset_names(table: pd.DataFrame) -> list[str]:
     """The data sets of a table, in the order in which they are known."""
-    return [name for name in FACTS if name in set(table["dataset"])]
+    return [name for name in DATASETS if name in set(table["dataset"])]
 
 
 _PARTS = {"all": ("", COLOURS["easy"], -0.15), "clean": ("_clean", COLOURS["difficult"], 0.15)}
@@ -66,7 +66,7 @@ def agreement(table: pd.DataFrame, truths: Mapping[str, Truth]) -> tuple[Figure,
         squeeze=False,
     )
     for number, (one, dataset) in enumerate(zip(axes[0], datasets, strict=True)):
-        panel(one, "abc"[number], FACTS[dataset].title)
+        panel(one, "abc"[number], DATASETS[dataset].title)
         here = known[known["dataset"] == dataset]
         for part, (suffix, colour, shift) in _PARTS.items():
             for row in here.to_dict("records"):
@@ -103,7 +103,7 @@ def cost(table: pd.DataFrame, truths: Mapping[str, Truth]) -> tuple[Figure, str,
         1, len(datasets), figsize=(2.2 + 2.9 * len(datasets), 5.0), sharey=True, layout="constrained", squeeze=False
     )
     for number, (one, dataset) in enumerate(zip(axes[0], datasets, strict=True)):
-        panel(one, "abc"[number], FACTS[dataset].title)
+        panel(one, "abc"[number], DATASETS[dataset].title)
         for name, look in LOOKS.items():
             mine = known[(known["dataset"] == dataset) & (known["estimator"] == name)].sort_values("cost")
             one.plot(mine["cost"], mine["spearman"], color=look.colour, marker=look.mark, markersize=5, label=look.name)
@@ -143,7 +143,7 @@ def detection(table: pd.DataFrame) -> tuple[Figure, str, list[str]]:
     for row, kind in enumerate(kinds):
         for column, dataset in enumerate(datasets):
             one = axes[row, column]
-            panel(one, "abcdef"[row * len(datasets) + column], f"{FACTS[dataset].title}, {_KINDS[kind]}")
+            panel(one, "abcdef"[row * len(datasets) + column], f"{DATASETS[dataset].title}, {_KINDS[kind]}")
             here = plain[(plain["dataset"] == dataset) & (plain["noise"] == kind)]
             for name, look in LOOKS.items():
                 mine = here[here["estimator"] == name].sort_values("wrong")
@@ -178,7 +178,7 @@ def _between(low: float, high: float) -> str:
     return texts[0] if texts[0] == texts[1] else " to ".join(texts)
 
 
-_COLOURS = dict(zip(FACTS, (COLOURS["easy"], COLOURS["difficult"], COLOURS["own"], COLOURS["muted"]), strict=False))
+_COLOURS = dict(zip(DATASETS, (COLOURS["easy"], COLOURS["difficult"], COLOURS["own"], COLOURS["muted"]), strict=False))
 
 
 def exposure(table: pd.DataFrame) -> tuple[Figure, str, list[str]]:
@@ -196,7 +196,7 @@ def exposure(table: pd.DataFrame) -> tuple[Figure, str, list[str]]:
                 color=colour,
                 marker="o",
                 markersize=4,
-                label=FACTS[dataset].title,
+                label=DATASETS[dataset].title,
             )
             one.plot(tenths["tenth"], tenths[f"mistaken_at_{rate:g}"], color=colour, linestyle="--", linewidth=1)
             one.axhline(float(whole[f"found_at_{rate:g}"].iloc[0]), color=colour, linestyle=":", linewidth=1)
@@ -209,7 +209,7 @@ def exposure(table: pd.DataFrame) -> tuple[Figure, str, list[str]]:
         axes[0].plot([], [], look, color=COLOURS["muted"], markersize=4, linewidth=1, label=words)
     picture.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
     most = table[table["tenth"] == 10]
-    wrong = ", ".join(f"{row['wrong']:.0%} ({FACTS[row['dataset']].title})" for row in most.to_dict("records"))
+    wrong = ", ".join(f"{row['wrong']:.0%} ({DATASETS[row['dataset']].title})" for row in most.to_dict("records"))
     lines = [
         "Likelihood ratio attack (LiRA, Carlini et al., 2022) on every network of the ground truth, the others being "
         "the attacker's. One threshold for all examples, so false positives differ between tenths. Of the most "
