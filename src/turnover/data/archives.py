@@ -1,4 +1,4 @@
-"""Archives that come from elsewhere: read in memory, no more of them than is allowed, and nothing unpacked on disk."""
+"""Reading of untrusted archives in memory, within limits on size; nothing is unpacked on disk."""
 
 import gzip
 import io
@@ -13,13 +13,13 @@ MEMBER_LIMIT = 64 * 2**20  # bytes; the largest file in any archive read here ha
 ARCHIVE_LIMIT = 512 * 2**20  # bytes of a whole archive, packed or not; the largest one has 140 million
 
 
-def read_members(archive: bytes, wanted: dict[str, str]) -> Files:
-    """Contents of the members of a tar archive, perhaps gzipped, that `wanted` names, under the names it gives them.
+def read_members(archive: bytes, names: dict[str, str]) -> Files:
+    """Return the contents of the members of a tar archive, perhaps gzipped, that `names` maps to new names.
 
-    Nothing is unpacked on disk. RunFailed if any member points outside the archive or is too large, or if a wanted
-    one is not a plain file.
+    Nothing is unpacked on disk. RunFailed if any member points outside the archive or is too large, or if one of
+    `names` is not a plain file.
     """
-    found: Files = {}
+    files: Files = {}
     with tarfile.open(fileobj=_Bounded(archive), mode="r:") as tar:
         for member in tar:
             path = PurePosixPath(member.name)
@@ -27,35 +27,35 @@ def read_members(archive: bytes, wanted: dict[str, str]) -> Files:
                 raise RunFailed(f"archive refused: its member {member.name!r} points outside it")
             if member.size > MEMBER_LIMIT:
                 raise RunFailed(f"archive refused: its member {member.name!r} has {member.size:,} bytes")
-            if str(path) not in wanted:
+            if str(path) not in names:
                 continue
             content = tar.extractfile(member) if member.isfile() else None
             if content is None:
                 raise RunFailed(f"archive refused: its member {member.name!r} is not a plain file")
-            found[wanted[str(path)]] = content.read()
-    return found
+            files[names[str(path)]] = content.read()
+    return files
 
 
 def gunzip(content: bytes) -> bytes:
-    """Unpacked content of one file."""
+    """Return the unpacked content of one file."""
     with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
         return file.read(MEMBER_LIMIT)  # a longer one is cut, and then its checksum is wrong
 
 
 def read(path: Path) -> bytes:
-    """Content of a file that may be as large as an archive, RunFailed if it is larger."""
+    """Return the content of a file, RunFailed if it is larger than an archive may be."""
     refuse_large(path)
     return path.read_bytes()
 
 
 def refuse_large(path: Path) -> None:
-    """RunFailed if a file is larger than an archive may be."""
+    """Raise RunFailed if a file is larger than an archive may be."""
     if path.stat().st_size > ARCHIVE_LIMIT:
         raise RunFailed(f"{path.name} refused: it has more than {ARCHIVE_LIMIT:,} bytes")
 
 
 class _Bounded(io.BufferedIOBase):
-    """An archive, unpacked as it is read: neither all of it nor one part, wanted or not, may be larger than is allowed.
+    """An archive, unpacked as it is read: RunFailed if all of it or one member is larger than is allowed.
 
     A header may ask for as many bytes as it likes, and a small archive may unpack to any size.
     """
@@ -69,10 +69,10 @@ class _Bounded(io.BufferedIOBase):
             raise RunFailed(f"archive refused: a part of it has more than {MEMBER_LIMIT:,} bytes")
         return self._file.read(size)
 
-    def seek(self, place: int, whence: int = io.SEEK_SET, /) -> int:
-        if whence != io.SEEK_SET or place > ARCHIVE_LIMIT:
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        if whence != io.SEEK_SET or offset > ARCHIVE_LIMIT:
             raise RunFailed(f"archive refused: it has more than {ARCHIVE_LIMIT:,} bytes")
-        return self._file.seek(place)
+        return self._file.seek(offset)
 
     def tell(self) -> int:
         return self._file.tell()

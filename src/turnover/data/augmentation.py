@@ -1,4 +1,4 @@
-"""Images moved and mirrored at random, anew in every epoch."""
+"""Random crops and horizontal flips of images, drawn anew in every epoch."""
 
 from dataclasses import replace
 
@@ -11,14 +11,14 @@ from turnover.core.examples import Examples
 
 
 def augmented(examples: Examples, config: NoAugmentation | CropAugmentation) -> Examples:
-    """The same examples, whose images are augmented whenever a batch of them is prepared; for training alone."""
+    """Return the examples with images augmented whenever a batch is prepared; for training only."""
     if isinstance(config, NoAugmentation):
         return examples
     return replace(examples, prepare=lambda images: examples.prepare(crop(images, config.pad, flip=config.flip)))
 
 
 def crop(images: Tensor, pad: int, *, flip: bool) -> Tensor:
-    """Every image moved by up to `pad` pixels each way, black where nothing was; half of them mirrored if `flip`.
+    """Move every image by up to `pad` pixels each way, filled with black; mirror half of them if `flip`.
 
     Draws from PyTorch's global generator of the images' device.  # [batch, channels, height, width], any dtype
     """

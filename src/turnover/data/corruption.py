@@ -1,4 +1,4 @@
-"""Labels replaced by random or wrong ones: the noise whose memorization is studied."""
+"""Label noise: training labels replaced by random or wrong ones."""
 
 from typing import Literal
 
@@ -12,7 +12,7 @@ Kind = Literal["random", "symmetric", "pair"]
 
 
 def corrupt(labels: Tensor, classes: int, count: int, seed: int, kind: Kind = "random") -> tuple[Tensor, Tensor]:
-    """New labels [n] (int64) and which were replaced [n] (bool); exactly `count` of them, chosen at random.
+    """Return new labels [n] (int64) and a mask of the replaced ones [n] (bool), exactly `count`, chosen at random.
 
     random: a replaced label is uniform over all `classes`, so about one in `classes` of them stays what it was (Zhang
     et al., 2017). symmetric: uniform over the other classes. pair: the next class, and the first in place of the last,
@@ -24,7 +24,7 @@ def corrupt(labels: Tensor, classes: int, count: int, seed: int, kind: Kind = "r
     if not 0 <= count <= n:
         raise RefusedInput(f"corruption.count = {count}: must be from 0 to {n}, the number of training examples")
     generator = numpy_generator(seed, "corruption")
-    chosen = generator.permutation(n)[:count]
+    positions = generator.permutation(n)[:count]
     # Drawn for every example, so that the labels do not depend on the count.
     match kind:
         case "random":
@@ -34,6 +34,6 @@ def corrupt(labels: Tensor, classes: int, count: int, seed: int, kind: Kind = "r
         case "pair":
             new = (labels + 1) % classes
     corrupted = torch.zeros(n, dtype=torch.bool)
-    corrupted[torch.from_numpy(chosen)] = True
+    corrupted[torch.from_numpy(positions)] = True
     corrupted = corrupted.to(labels.device)
     return torch.where(corrupted, new, labels), corrupted

@@ -32,18 +32,18 @@ class Split:
         return len(self.ids)
 
     def to(self, device: torch.device | str) -> Self:
-        """The same examples on another device."""
+        """Return the examples on another device."""
         return replace(self, **{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
     def select(self, index: Tensor) -> Self:
-        """The examples at these positions (int64 [k], on any device), with their ids."""
+        """Return the examples at these positions (int64 [k], on any device), with their ids."""
         index = index.to(self.ids.device)
         return replace(self, **{field.name: getattr(self, field.name)[index] for field in fields(self)})
 
     def followed_by(self, other: Self) -> Self:
-        """These examples and then the others."""
+        """Return these examples followed by those of another split."""
         both = {field.name: [getattr(self, field.name), getattr(other, field.name)] for field in fields(self)}
-        return replace(self, **{name: torch.cat(parts) for name, parts in both.items()})
+        return replace(self, **{name: torch.cat(tensors) for name, tensors in both.items()})
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,12 @@ class Dataset:
     shift: Tensor  # float32 [channels, 1, 1]
 
     def inputs(self, images: Tensor) -> Tensor:
-        """Pixels (uint8 [b, channels, height, width]) as float32 of the same shape: pixel * scale + shift."""
+        """Return pixels (uint8 [b, channels, height, width]) as float32 of the same shape: pixel * scale + shift."""
         # In place: on a CPU, one addcmul takes ten times as long, and so does a product of integers and floats.
         return images.to(torch.float32, copy=True).mul_(self.scale).add_(self.shift)
 
     def to(self, device: torch.device | str) -> Self:
-        """The same dataset on another device."""
+        """Return the dataset on another device."""
         return replace(
             self,
             train=self.train.to(device),
@@ -73,7 +73,7 @@ class Dataset:
 
 
 def load(config: DatasetConfig, corruption: CorruptionConfig, device: torch.device | str = "cpu") -> Dataset:
-    """The dataset of a config on `device`; its files are fetched first if need be.
+    """Load the dataset of a config on `device`; its files are fetched first if they are missing.
 
     In this order: normalisation constants of the full training split, the class-balanced subsets of `config.limit`
     training and `config.test_limit` test examples, corruption of the training labels, and with `config.include_test`
@@ -97,7 +97,7 @@ def load(config: DatasetConfig, corruption: CorruptionConfig, device: torch.devi
 
 
 def balanced_subset(labels: Tensor | np.ndarray, size: int, seed: int, purpose: str = "limit") -> np.ndarray:
-    """Sorted positions (int64 [size]) of a random choice with equal counts of every class, as far as they last.
+    """Return sorted positions (int64 [size]) of a random subset with equal counts of every class, as far as they last.
 
     A class with too few examples gives all of them and the others share the rest; what cannot be shared equally goes
     to classes in random order. With one seed and purpose, a smaller choice is part of a larger one. RefusedInput if
@@ -119,7 +119,7 @@ def balanced_subset(labels: Tensor | np.ndarray, size: int, seed: int, purpose: 
 
 
 def _normalisation(images: Tensor, kind: str, full_scale: int) -> tuple[Tensor, Tensor]:
-    """Scale and shift (float32 [channels, 1, 1] each) to mean 0 and variance 1 a channel, or to the range [0, 1]."""
+    """Return scale and shift (float32 [channels, 1, 1] each) to mean 0 and variance 1 a channel, or to [0, 1]."""
     channels = images.shape[1]
     if kind == "unit":
         return torch.full((channels, 1, 1), 1 / full_scale), torch.zeros(channels, 1, 1)
@@ -141,10 +141,10 @@ def _idx(name: str) -> tuple[Split, Split, int]:
     train, test = (
         # After a header of 16 and 8 bytes: the sizes, which the checksum has already fixed.
         _clean(
-            torch.from_numpy(files[f"{part}-images-idx3-ubyte"][16:]).view(-1, *DATASETS[name].shape),
-            torch.from_numpy(files[f"{part}-labels-idx1-ubyte"][8:]).long(),
+            torch.from_numpy(files[f"{prefix}-images-idx3-ubyte"][16:]).view(-1, *DATASETS[name].shape),
+            torch.from_numpy(files[f"{prefix}-labels-idx1-ubyte"][8:]).long(),
         )
-        for part in ("train", "t10k")
+        for prefix in ("train", "t10k")
     )
     return train, test, 255
 

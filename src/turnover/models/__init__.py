@@ -1,4 +1,4 @@
-"""The networks of the paper, by their config."""
+"""Networks built from their configs."""
 
 import torch
 from torch import nn
@@ -15,7 +15,7 @@ __all__ = ["build"]
 def build(
     config: MLPConfig | VGG11Config | CvTConfig | ConvConfig, shape: tuple[int, int, int], classes: int
 ) -> nn.Module:
-    """A network for images of `shape` (channels, height, width); its weights come from PyTorch's global generator.
+    """Build a network for images of `shape` (channels, height, width); weights come from PyTorch's global generator.
 
     Raises:
         RefusedInput: the images do not suit the network.

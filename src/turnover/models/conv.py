@@ -6,7 +6,7 @@ from torch import nn
 
 
 def conv(channels: int, classes: int, *, width: int = 32, side: int = 32) -> nn.Sequential:
-    """Three blocks of a 3 x 3 convolution of stride 2 and ReLU, with `width`, twice and four times as many maps.
+    """Build three blocks of 3 x 3 convolution (stride 2) and ReLU, with `width`, twice and four times as many maps.
 
     Then one linear layer; PyTorch's default initialisation. With width 32 on images of 3 x 32 x 32: 113,738 parameters.
     Small enough to be trained hundreds of times on a CPU: a step takes a quarter of the time that max-pools in place

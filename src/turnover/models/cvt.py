@@ -7,7 +7,7 @@ from torch import nn
 def cvt(
     shape: tuple[int, int, int], classes: int, *, dim: int, depth: int, heads: int, mlp_ratio: int, convolutions: int
 ) -> nn.Module:
-    """Convolutions with ReLU and max-pool make tokens; transformer blocks, sequence pooling and logits follow.
+    """Build a convolutional tokenizer (ReLU, max-pool), transformer blocks, sequence pooling and the logits.
 
     CCT-2/3x2 of Hassani et al. is `dim=128, depth=2, heads=2, mlp_ratio=1, convolutions=2`: 0.28 million parameters,
     49 tokens for an image of 28 x 28 pixels. All its own random noise is off (dropout, stochastic depth), so that

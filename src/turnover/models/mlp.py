@@ -7,7 +7,7 @@ from torch import nn
 
 
 def mlp(inputs: int, hidden: Sequence[int], classes: int) -> nn.Sequential:
-    """Flatten, then Linear and ReLU for each hidden size, then Linear to the logits; PyTorch's default initialisation.
+    """Build flatten, linear and ReLU for each hidden size, linear to the logits; PyTorch's default initialisation.
 
     The paper's network on MNIST is `mlp(784, [4096], 10)` (appendix A), 3.26 million parameters.
     """

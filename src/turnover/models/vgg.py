@@ -11,7 +11,7 @@ _BLOCKS = ((1,), (2,), (4, 4), (8, 8), (8, 8))  # feature maps of each convoluti
 
 
 def vgg11(channels: int, classes: int, *, width: int = 64, bias: bool = True, side: int = 32) -> nn.Sequential:
-    """Five blocks of convolutions (3 x 3) with ReLU, each ended by a 2 x 2 max-pool, then one linear layer.
+    """Build five blocks of 3 x 3 convolutions with ReLU, each ended by a 2 x 2 max-pool, then one linear layer.
 
     The paper's network on CIFAR-10 (appendix A) is `vgg11(3, 10)`: 8 convolutions, 9.2256 million parameters, the form
     with 512 -> 10 as its only linear layer. `block5` is the last convolutional block.
@@ -38,9 +38,9 @@ def vgg11(channels: int, classes: int, *, width: int = 64, bias: bool = True, si
     before = channels
     for number, multiples in enumerate(_BLOCKS, start=1):
         layers: list[tuple[str, nn.Module]] = []
-        for place, multiple in enumerate(multiples, start=1):
+        for index, multiple in enumerate(multiples, start=1):
             convolution = nn.Conv2d(before, multiple * width, kernel_size=3, padding=1, bias=bias)
-            layers += [(f"conv{place}", convolution), (f"relu{place}", nn.ReLU())]
+            layers += [(f"conv{index}", convolution), (f"relu{index}", nn.ReLU())]
             before = multiple * width
         blocks.append((f"block{number}", nn.Sequential(OrderedDict([*layers, ("pool", nn.MaxPool2d(2))]))))
     head = nn.Linear(before * (side // 32) ** 2, classes)
