@@ -1,4 +1,4 @@
-"""What the options of one run must agree on: every contradiction, told in a line."""
+"""Checks that the options of one run agree, with one line for every contradiction."""
 
 from turnover.common.text import counted
 from turnover.config.datasets import DATASETS
@@ -18,7 +18,7 @@ from turnover.config.run import RunConfig, Training
 
 
 def disagreements(config: RunConfig) -> list[str]:
-    """Lines that name the field, its value, what is allowed and what to do; none if the run can be made."""
+    """Return lines that name the field, its value, what is allowed and what to do; none if the run can be made."""
     wrong = [*_too_large(config), *_contradictions(config)]
     wrong += [line for parent in config.parents for line in _unfit(parent, config)]
     known = {(run.train_size, run.dataset.include_test and run.test_size) for run in config.parents}
@@ -31,7 +31,7 @@ def disagreements(config: RunConfig) -> list[str]:
 
 
 def estimator_disagreements(config: Training, trained: int) -> list[str]:
-    """The same for what the estimator needs of epochs and of so many examples that are trained on."""
+    """Return such lines for what the estimator needs of epochs and of the number of examples trained on."""
     estimator, wrong = config.estimator, list[str]()
     at_most: list[Bound] = []
     if isinstance(estimator, OneRunEstimator):
@@ -81,11 +81,11 @@ def _too_large(config: RunConfig) -> list[str]:
 
 
 def _subset_sizes(config: RunConfig) -> list[tuple[int, int, str]]:
-    """Examples of one subset, how many there can be, and of what."""
+    """Return for every bound: examples of one subset, how many there can be, and of what."""
     size, train = config.subset_size, config.train_size
     match config.subsets:
         case LabelSubsets():
-            random = config.corruption.count or train  # none at all is told elsewhere
+            random = config.corruption.count or train  # none at all is reported elsewhere
             bounds = [(random, "the random labels"), (train - config.corruption.count, "the real labels")]
             return [(size, train // 2, "half of the training examples"), *((size, *bound) for bound in bounds)]
         case _ if config.parents:
@@ -121,7 +121,7 @@ def _contradictions(config: RunConfig) -> list[str]:
 
 
 def _unfit(parent: RunConfig, child: RunConfig) -> list[str]:
-    """Why the scores of `parent` cannot choose among the examples of `child`."""
+    """Return why the scores of `parent` cannot choose among the examples of `child`, a line each."""
     wrong, ours, theirs = [], child.dataset, parent.dataset
     if isinstance(parent.estimator, NoEstimator):
         wrong.append("subsets.runs: a run without an estimator gives no scores; add estimator=turnover")

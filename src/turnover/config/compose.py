@@ -1,4 +1,4 @@
-"""From an experiment's YAML file to its runs: what `train.py -m` will do, known before it does it."""
+"""Composing of configs and sweeps: the runs that `train.py -m` makes, before it makes them."""
 
 import copy
 import itertools
@@ -27,22 +27,22 @@ from turnover.errors import RefusedInput
 
 
 def at_scale(values: DictConfig, *, _root_: DictConfig) -> Any:
-    """`${at_scale:{smoke:1,laptop:2,paper:3}}`: the value for the scale in force."""
+    """Resolve `${at_scale:{smoke:1,laptop:2,paper:3}}`: the value for the scale of the run."""
     return values[_root_.scale]
 
 
 def smoke_or(smoke: Any, larger: Any, *, _root_: DictConfig) -> Any:
-    """`${smoke_or:1,2}`: the first value at scale smoke, the second at laptop and paper."""
+    """Resolve `${smoke_or:1,2}`: the first value at scale smoke, the second at laptop and paper."""
     return smoke if _root_.scale == "smoke" else larger
 
 
 def share_of_epochs(share: float, *, _root_: DictConfig) -> int:
-    """`${share_of_epochs:0.5}`: that share of the run's epochs, rounded up."""
+    """Resolve `${share_of_epochs:0.5}`: that share of the run's epochs, rounded up."""
     return math.ceil(share * _root_.epochs)
 
 
 def with_turnover(masked: Any, ordinary: Any, *, _root_: DictConfig) -> Any:
-    """`${with_turnover:1024,512}`: the first value for a run with turn-over dropout, the second for one without."""
+    """Resolve `${with_turnover:1024,512}`: the first value with turn-over dropout, the second without."""
     return masked if _has_masks(_root_.turnover.name, _root_.estimator.name) else ordinary
 
 
@@ -57,10 +57,10 @@ for _name, _alias in ALIASES.items():
 
 
 def resolved(config: DictConfig, overrides: Sequence[str] = ()) -> RunConfig:
-    """A composed config as a checked run.
+    """Return a composed config as a checked run.
 
     Args:
-        overrides: those that it was composed with, which go before what a variant says.
+        overrides: those that it was composed with, which take precedence over its variant.
     """
     values = plain(_varied(config, overrides))
     _settle_masks(values)
@@ -71,7 +71,7 @@ def resolved(config: DictConfig, overrides: Sequence[str] = ()) -> RunConfig:
 
 
 def _varied(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
-    """With what the experiment's `variants` say of the `variant` that was chosen, in place of its own values."""
+    """Return the config with the values of its `variant` merged in, one of its `variants`, and then the overrides."""
     if "variants" not in config:
         return config
     variants, name = config.variants, config.variant
@@ -85,13 +85,13 @@ def _varied(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
 
 
 def _set(config: DictConfig, overrides: Sequence[Override]) -> None:
-    """Change the values that overrides name; which options they choose is not looked at."""
-    for each in filter(_is_plain_value, overrides):
-        OmegaConf.update(config, each.key_or_group, each.value(), merge=True)
+    """Set the values that overrides name; those that choose options are ignored."""
+    for override in filter(_is_plain_value, overrides):
+        OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
 
 
 def _settle_masks(values: dict[str, Any]) -> None:
-    """In place of `turnover=auto`, which no run knows, what the estimator needs; no masks have no options."""
+    """Replace `turnover=auto` by what the estimator needs, in place; refuse options of masks if there are none."""
     turnover, estimator = values.get("turnover"), values.get("estimator")
     if not isinstance(turnover, dict) or not isinstance(estimator, dict) or turnover.get("name") not in ("auto", "off"):
         return
@@ -110,7 +110,7 @@ def _settle_masks(values: dict[str, Any]) -> None:
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
-    """A composed config as plain values, with what follows from scale and epochs filled in."""
+    """Return a composed config as plain values, with interpolations resolved."""
     _refuse_unknown_scale(config)
     values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     return values
@@ -123,30 +123,30 @@ def _refuse_unknown_scale(config: DictConfig) -> None:
 
 
 def _parents(overrides: list[Any], child: dict[str, Any]) -> list[dict[str, Any]]:
-    """The score runs that a run names by overrides of scripts/score.py, at its own scale and on its own device."""
-    if not all(isinstance(each, str) for each in overrides):
+    """Compose the score runs that a run names by overrides of scripts/score.py, at its own scale and on its device."""
+    if not all(isinstance(override, str) for override in overrides):
         raise RefusedInput(f"subsets.runs = {overrides!r}: must be overrides of scripts/score.py, a list of strings")
-    named = {each.lstrip("+").split("=")[0] for each in overrides}
+    named = {override.lstrip("+").split("=")[0] for override in overrides}
     inherited = [f"{name}={child[name]}" for name in ("scale", "device") if name not in named]
     try:
         runs = _score_runs((*overrides, *inherited))
     except RefusedInput as error:
         raise RefusedInput(f"subsets.runs = {overrides!r}, of a score run: {error}") from None
     except HydraException as error:
-        told = str(error).partition("\n")[0]
+        message = str(error).partition("\n")[0]
         example = f'subsets.runs=["dataset={child["dataset"]["name"]}","seed=0,1,2"]'
-        raise RefusedInput(f"subsets.runs = {overrides!r}: {told}; name score runs, for example {example}") from None
+        raise RefusedInput(f"subsets.runs = {overrides!r}: {message}; name score runs, for example {example}") from None
     return [parent.model_dump() | {"logger": child["logger"]} for parent in runs]
 
 
 @cache
 def _score_runs(overrides: tuple[str, ...]) -> tuple[RunConfig, ...]:
-    """Composed once: every run of a sweep names the same ones."""
+    """Compose score runs, cached because every run of a sweep names the same ones."""
     return tuple(sweep(overrides, "score"))
 
 
 def sweep(overrides: Sequence[str], config_name: str = "train") -> list[RunConfig]:
-    """The runs of `scripts/train.py -m` with these overrides, each once, in order; sweeps of an experiment included.
+    """Return the distinct runs of `scripts/train.py -m` with these overrides, in order, sweeps of experiments included.
 
     Raises:
         RefusedInput: a run of the sweep is not allowed.
@@ -154,7 +154,7 @@ def sweep(overrides: Sequence[str], config_name: str = "train") -> list[RunConfi
     with _hydra():
         parser = OverridesParser.create()
         parsed = zip(overrides, parser.parse_overrides(list(overrides)), strict=True)
-        fixed = [text for text, each in parsed if not each.is_sweep_override()]
+        fixed = [text for text, override in parsed if not override.is_sweep_override()]
         base = compose(config_name, overrides=fixed, return_hydra_config=True)
         _refuse_unknown_scale(base)
         params = [f"{key}={value}" for key, value in (base.hydra.sweeper.params or {}).items()]
@@ -167,36 +167,36 @@ def sweep(overrides: Sequence[str], config_name: str = "train") -> list[RunConfi
 
 
 class _Composed:
-    """Composes the jobs of a sweep; those that choose the same options are composed once, as that takes long."""
+    """Composer of the jobs of a sweep; jobs that choose the same options are composed once, as that takes long."""
 
     def __init__(self, config_name: str) -> None:
         self.config_name = config_name
-        self.known: dict[tuple[str, ...], DictConfig] = {}
+        self._bases: dict[tuple[str, ...], DictConfig] = {}
 
     def job(self, overrides: list[Override]) -> DictConfig:
-        """The config of a job: composed with the options that it chooses, then with its values."""
-        options = tuple(str(each.input_line) for each in overrides if not _is_plain_value(each))
-        if options not in self.known:
-            self.known[options] = compose(self.config_name, overrides=list(options))
-        config = copy.deepcopy(self.known[options])
+        """Return the config of a job: composed with the options that it chooses, then updated with its values."""
+        options = tuple(str(override.input_line) for override in overrides if not _is_plain_value(override))
+        if options not in self._bases:
+            self._bases[options] = compose(self.config_name, overrides=list(options))
+        config = copy.deepcopy(self._bases[options])
         try:
             _set(config, overrides)
         except OmegaConfBaseException:  # Hydra says better what is wrong
-            return compose(self.config_name, overrides=[str(each.input_line) for each in overrides])
+            return compose(self.config_name, overrides=[str(override.input_line) for override in overrides])
         return config
 
 
 def _is_plain_value(override: Override) -> bool:
-    """Whether it changes a value that is there, and not which files are composed."""
+    """Return True if an override changes an existing value, and not which files are composed."""
     plain = override.type == OverrideType.CHANGE and override.package is None
     return plain and "/" not in override.key_or_group and not (checkout() / "conf" / override.key_or_group).is_dir()
 
 
 def varied(configs: Sequence[RunConfig]) -> list[dict[str, Any]]:
-    """The dotted fields in which runs differ, with each run's values: `{"seed": 1, "corruption.count": 20000}`."""
+    """Return the dotted fields in which runs differ, with their values in every run: `{"seed": 1}`."""
     flat = [flatten(config.science()) for config in configs]
-    names = [name for name in flat[0] if len({repr(each.get(name)) for each in flat}) > 1] if flat else []
-    return [{name: each.get(name) for name in names} for each in flat]
+    names = [name for name in flat[0] if len({repr(values.get(name)) for values in flat}) > 1] if flat else []
+    return [{name: values.get(name) for name in names} for values in flat]
 
 
 @contextmanager

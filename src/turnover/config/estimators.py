@@ -110,7 +110,7 @@ ESTIMATES = {
 
 
 def score_of(estimator: Estimator) -> str:
-    """A name for what the column `score` of a run with this estimator holds."""
+    """Return the name of the estimate in the column `score` of a run with this estimator."""
     match estimator:
         case SubsamplingEstimator():
             return estimator.score

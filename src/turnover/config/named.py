@@ -1,4 +1,4 @@
-"""Estimators by name: those that are another one with other values, and all of them for users without configs."""
+"""Estimators by name: aliases with preset options, and the fields of all of them without `conf/`."""
 
 import math
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ from turnover.errors import RefusedInput
 
 
 class Alias(NamedTuple):
-    """An option of `estimator` that is another one with some other values."""
+    """An option of `estimator` that presets fields of another one."""
 
     base: str  # a file of conf/estimator
     fields: dict[str, Any]
@@ -54,7 +54,7 @@ NAMES = (*_BASES, *ALIASES)
 
 
 def by_name(name: str, epochs: int, options: dict[str, Any]) -> dict[str, Any]:
-    """The fields of the estimator of that name in a run of so many epochs, with these options in place of its own.
+    """Return the fields of an estimator by its name in a run of so many epochs, updated with `options`.
 
     They are checked with the config they become a part of.
 
@@ -75,8 +75,8 @@ def by_name(name: str, epochs: int, options: dict[str, Any]) -> dict[str, Any]:
             raise RefusedInput(f"estimator = {name!r}: {suggestion(str(name), list(NAMES))}")
     fields = _fields(name, epochs)
     if unknown := sorted(set(options) - (set(fields) - {"name"})):
-        known = ", ".join(field for field in fields if field != "name")
-        raise RefusedInput(f"options: estimator = {name!r} has no option {unknown[0]!r}; allowed: {known}")
+        allowed = ", ".join(field for field in fields if field != "name")
+        raise RefusedInput(f"options: estimator = {name!r} has no option {unknown[0]!r}; allowed: {allowed}")
     return fields | options
 
 

@@ -1,4 +1,4 @@
-"""Every option of every config group, typed: unknown fields, wrong types and impossible values are refused here.
+"""Schemas of all config groups: unknown fields, wrong types and impossible values are refused.
 
 The defaults live in `conf/`, never here: a run's config is complete, and so is the `config.yaml` stored with it.
 """
@@ -141,7 +141,7 @@ class TurnoverConfig(Group):
 
 
 def _size(value: object) -> object:
-    # one check for both, so that a wrong size is told once
+    # one check for both, so that a wrong size is reported once
     count = isinstance(value, int) and not isinstance(value, bool) and value >= 1
     if not count and not (isinstance(value, float) and 0 < value <= 1):
         raise ValueError("must be a count, at least 1, or a fraction of the split, above 0.0 and at most 1.0")
@@ -166,11 +166,11 @@ class LabelSubsets(Group):
 
 
 class TableSubsets(Group):
-    name: Literal["table"]  # as a table of the user's says
+    name: Literal["table"]  # from a table in a file
     path: str  # a parquet or csv file with columns id, split ("train" or "test") and subset (any name but "all")
     train_on: str  # all, or the name of a subset
 
-    size: ClassVar[int] = 0  # as many as the file says
+    size: ClassVar[int] = 0  # as many as the file has
 
     @field_validator("path")
     @classmethod

@@ -1,6 +1,6 @@
-"""From plain values to a checked config, with one readable line for everything that is wrong.
+"""Parsing of plain values into checked configs, with one readable line for every error.
 
-Names the field, the value, what is allowed, and what a misspelt name may have meant.
+A line names the field, the value, what is allowed, and what a misspelt name may have meant.
 """
 
 import copy
@@ -19,7 +19,7 @@ Schema = TypeVar("Schema", bound=BaseModel)
 
 
 def parse(schema: type[Schema], values: dict[str, Any]) -> Schema:
-    """`values` as a `schema`, or RefusedInput that lists every wrong field, its value and what is allowed."""
+    """Validate `values` as a `schema`; RefusedInput lists every wrong field, its value and what is allowed."""
     try:
         parsed = schema.model_validate(values)
     except ValidationError as error:
@@ -38,8 +38,8 @@ def refuse_contradictions(config: RunConfig) -> None:
     """
     for parent in config.parents:
         refuse_contradictions(parent)
-    if wrong := disagreements(config):
-        raise RefusedInput("\n".join(wrong))
+    if problems := disagreements(config):
+        raise RefusedInput("\n".join(problems))
 
 
 # of one choice of their group
@@ -47,7 +47,7 @@ _LATER_OF = {"estimator.targets": "turnover", "subsets.random_of": "scores", "lo
 
 
 def recorded(values: dict[str, Any]) -> RunConfig:
-    """The run whose config.yaml says this, perhaps before some options were there.
+    """Return the run of a stored config.yaml, perhaps written before some options existed.
 
     Raises:
         ValueError: no such run is allowed by the code as it is.
@@ -60,15 +60,15 @@ def recorded(values: dict[str, Any]) -> RunConfig:
         elif field not in _LATER_OF or values[group]["name"] == _LATER_OF[field]:
             values[group].setdefault(name, neutral)
     if isinstance(values["subsets"].get("runs"), list):
-        values["subsets"]["runs"] = [recorded(each) for each in values["subsets"]["runs"]]
+        values["subsets"]["runs"] = [recorded(parent) for parent in values["subsets"]["runs"]]
     config = RunConfig.model_validate(values)
     refuse_contradictions(config)
     return config
 
 
 def _explain(schema: type[BaseModel], item: Any) -> str:
-    # The discriminator's value stands in the location of a union's member; a reader does not know it as a field.
-    path = [str(part) for depth, part in enumerate(item["loc"]) if not (depth == 1 and part in _tags())]
+    # The location of a union's member includes the discriminator's value, which is no field of the config.
+    path = [str(key) for depth, key in enumerate(item["loc"]) if not (depth == 1 and key in _tags())]
     field, value = ".".join(path), item["input"]
     match item["type"]:
         case "extra_forbidden":
@@ -88,7 +88,7 @@ def _explain(schema: type[BaseModel], item: Any) -> str:
 
 
 def fields(schema: type[BaseModel] = RunConfig, prefix: str = "") -> list[str]:
-    """Every dotted field name of a schema, unions included."""
+    """Return every dotted field name of a schema, unions included."""
     names: list[str] = []
     for name, info in schema.model_fields.items():
         members = [m for m in _models(info.annotation) if issubclass(m, Group)]
@@ -103,12 +103,12 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
         return [annotation]
     if get_origin(annotation) is list:  # of runs within a run
         return []
-    return [model for part in getattr(annotation, "__args__", ()) for model in _models(part)]
+    return [model for argument in getattr(annotation, "__args__", ()) for model in _models(argument)]
 
 
 @cache
 def _tags() -> set[str]:
-    """Every option's name, as the discriminators of unions know it."""
+    """Return the names of all options, the discriminators of unions."""
     options = [option for info in RunConfig.model_fields.values() for option in _models(info.annotation)]
     names: list[Any] = [option.model_fields["name"].annotation for option in options if "name" in option.model_fields]
     return {str(tag) for name in names for tag in getattr(name, "__args__", ())}

@@ -1,4 +1,4 @@
-"""One run, typed, and the identity that its science gives it."""
+"""Config of one run, and the identity computed from its science."""
 
 import hashlib
 import json
@@ -35,7 +35,7 @@ from turnover.config.options import (
 
 
 class Training(Group):
-    """How networks are trained and examples scored, whatever the data and the network."""
+    """Training and scoring options, independent of data and network."""
 
     seed: Seed  # of initial weights, order of examples and masks
     epochs: Positive  # passes over the examples
@@ -49,7 +49,7 @@ class Training(Group):
 
     @property
     def settled(self) -> Literal["float32", "bfloat16"]:
-        """The precision of a config in which `auto` has given way to what the device decides."""
+        """Precision of a config whose `auto` is replaced by that of the device."""
         assert self.precision != "auto"
         return self.precision
 
@@ -69,7 +69,7 @@ class ScoreSubsets(Group):
 
 
 class RunConfig(Training):
-    """Everything that decides one run. `science()` is the part that decides its numbers."""
+    """Config of one run; `science()` is the part that decides its numbers."""
 
     dataset: DatasetConfig
     corruption: CorruptionConfig
@@ -105,7 +105,7 @@ class RunConfig(Training):
 
     @property
     def trained_size(self) -> int:
-        """Number of examples that are trained on; of a subset that a table names, all that there are."""
+        """Number of examples that are trained on; for a subset from a table, that of all examples."""
         only, size = self.subsets.train_on, self.subset_size
         if only == "all" or not size:
             return self.train_size + (self.test_size if self.dataset.include_test else 0)
@@ -113,11 +113,11 @@ class RunConfig(Training):
 
     @property
     def parents(self) -> list["RunConfig"]:
-        """The runs whose results this one needs."""
+        """Runs whose results this one needs."""
         return list(self.subsets.runs) if isinstance(self.subsets, ScoreSubsets) else []
 
     def science(self) -> dict[str, Any]:
-        """The fields that decide the numbers, as plain data; equal science means the same run."""
+        """Return the fields that decide the numbers, as plain data; equal science means the same run."""
         values = {key: value for key, value in self.model_dump(mode="json").items() if key not in NOT_SCIENCE}
         if self.precision == "auto":  # it took the place of bfloat16 in conf/, and runs made before are still found
             values["precision"] = "bfloat16"
@@ -129,7 +129,7 @@ class RunConfig(Training):
                 del values[group][name]
         if self.parents:
             values["subsets"]["runs"] = [identity(parent) for parent in self.parents]
-        if isinstance(self.subsets, TableSubsets):  # what the file says, wherever it lies
+        if isinstance(self.subsets, TableSubsets):  # by its content, not by its path
             values["subsets"]["path"] = hashlib.sha256(Path(self.subsets.path).read_bytes()).hexdigest()
         return values
 
@@ -149,20 +149,20 @@ STAGE_VERSION = 2  # raise by hand when the same science would give other number
 
 
 def identity(config: RunConfig, stage: int | None = None) -> str:
-    """Ten hexadecimal digits that name the run: a hash of its science and of a stage version, by default the code's."""
+    """Return ten hex digits that name the run: a hash of its science and of a stage version, by default the code's."""
     text = json.dumps({"stage": stage or STAGE_VERSION, "science": config.science()}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
 def title(config: RunConfig) -> str:
-    """What a person tells a run by: experiment, data, network, estimator, wrong labels, seed, scale."""
-    wrong = f"{config.corruption.count} wrong labels" if config.corruption.count else None
+    """Return a readable title: experiment, data, network, estimator, wrong labels, seed, scale."""
+    noise = f"{config.corruption.count} wrong labels" if config.corruption.count else None
     estimator = None if isinstance(config.estimator, NoEstimator) else score_of(config.estimator)
-    words = (config.experiment, config.dataset.name, config.model.name, estimator, wrong, f"seed {config.seed}")
+    words = (config.experiment, config.dataset.name, config.model.name, estimator, noise, f"seed {config.seed}")
     return ", ".join([*filter(None, words), config.scale])
 
 
 def run_name(config: RunConfig, stage: int | None = None) -> str:
-    """The name of the run, and of its folder: what it is, the data, the network and its identity."""
+    """Return the name of a run and its folder: train or score, data, network and identity."""
     entry = "train" if isinstance(config.estimator, NoEstimator) else "score"
     return f"{entry}-{config.dataset.name}-{config.model.name}-{identity(config, stage)}"
