@@ -1,4 +1,4 @@
-"""A user's own labelled examples as arrays: from an npz file, or from a folder with a subfolder for each class."""
+"""Labelled examples from an npz file, or from a folder with a subfolder of images for each class."""
 
 import warnings
 import zipfile
@@ -32,11 +32,11 @@ class Collection:
 
     @property
     def images(self) -> bool:
-        """Whether the examples can be shown."""
+        """True if the examples are images."""
         return self.values.ndim == 4
 
     def inputs(self) -> np.ndarray:
-        """Mean 0 and variance 1 for each channel, or each feature, over all examples.  # float32, as values"""
+        """Return inputs with mean 0 and variance 1 a channel, or a feature, over all examples.  # float32, as values"""
         over = (0, 2, 3) if self.images else (0,)
         mean = self.values.mean(over, dtype=np.float64, keepdims=True)
         deviation = self.values.std(over, dtype=np.float64, keepdims=True)
@@ -47,7 +47,7 @@ class Collection:
 
 
 def collect(path: Path, size: int | None) -> Collection:
-    """All examples of a folder or file.
+    """Read all examples of a folder or file.
 
     Args:
         size: images of a folder are resized to size * size pixels; None: they are taken as they are.
@@ -56,54 +56,54 @@ def collect(path: Path, size: int | None) -> Collection:
         RefusedInput: names what is wrong and where, and what to do.
     """
     if path.is_dir():
-        found = _folder(path, size)
+        collection = _folder(path, size)
     elif path.is_file() and path.suffix == ".npz":
         if size is not None:
             raise RefusedInput(f"size = {size}: is for folders of images; resize the arrays of an npz file beforehand")
-        found = _npz(path)
+        collection = _npz(path)
     else:
         there = "there is no such file or folder" if not path.exists() else "is no folder and no npz file"
         raise RefusedInput(
             f"data = {path}: {there}; give a folder with a subfolder of images for each class, or an npz file: "
             "numpy.savez('data.npz', x=x, y=y)"
         )
-    if len(found.classes) < 2:
+    if len(collection.classes) < 2:
         raise RefusedInput(
-            f"data = {path}: all examples are of one class, {found.classes[0]!r}; two are needed at least"
+            f"data = {path}: all examples are of one class, {collection.classes[0]!r}; two are needed at least"
         )
-    return found
+    return collection
 
 
 def _folder(path: Path, size: int | None) -> Collection:
     files = files_of(path)
     images: list[np.ndarray] = []
-    wrong: list[str] = []
-    for each in tqdm(files, desc="images", unit="image", delay=2):
-        found = read_image(each, size)
-        if isinstance(found, str):
-            wrong.append(found)
+    problems: list[str] = []
+    for file in tqdm(files, desc="images", unit="image", delay=2):
+        image = read_image(file, size)
+        if isinstance(image, str):
+            problems.append(image)
         else:
-            images.append(found)
-    if wrong:
-        more = f"\n  and {len(wrong) - 10} more" if len(wrong) > 10 else ""
-        listed = "".join(f"\n  {line}" for line in wrong[:10])
+            images.append(image)
+    if problems:
+        more = f"\n  and {len(problems) - 10} more" if len(problems) > 10 else ""
+        listed = "".join(f"\n  {line}" for line in problems[:10])
         raise RefusedInput(
-            f"data = {path}: {len(wrong)} of {len(files)} images cannot be used; mend or remove{listed}{more}"
+            f"data = {path}: {len(problems)} of {len(files)} images cannot be used; mend or remove{listed}{more}"
         )
-    shapes = [each.shape[1:] for each in images]
+    shapes = [image.shape[1:] for image in images]
     if len(set(shapes)) > 1:
         kinds = sorted({shape: shapes.index(shape) for shape in shapes}.items())[:3]
-        told = ", ".join(f"{w} x {h} ({files[at].relative_to(path)})" for (h, w), at in kinds)
+        sizes = ", ".join(f"{w} x {h} ({files[at].relative_to(path)})" for (h, w), at in kinds)
         raise RefusedInput(
-            f"data = {path}: images are of {len(set(shapes))} different sizes, {told}; "
+            f"data = {path}: images are of {len(set(shapes))} different sizes, {sizes}; "
             "set size=32, for example, and all are resized to 32 x 32 pixels"
         )
-    channels = max(len(each) for each in images)
+    channels = max(len(image) for image in images)
     _refuse_much(path, len(images) * channels * int(np.prod(shapes[0])))
-    values = np.stack([np.broadcast_to(each, (channels, *shapes[0])) for each in images])
-    classes = sorted({each.relative_to(path).parts[0] for each in files})
-    labels = np.array([classes.index(each.relative_to(path).parts[0]) for each in files])
-    return Collection(values, labels, tuple(classes), tuple(each.relative_to(path).as_posix() for each in files))
+    values = np.stack([np.broadcast_to(image, (channels, *shapes[0])) for image in images])
+    classes = sorted({file.relative_to(path).parts[0] for file in files})
+    labels = np.array([classes.index(file.relative_to(path).parts[0]) for file in files])
+    return Collection(values, labels, tuple(classes), tuple(file.relative_to(path).as_posix() for file in files))
 
 
 def _npz(path: Path) -> Collection:
@@ -116,11 +116,11 @@ def _npz(path: Path) -> Collection:
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, OSError, NotImplementedError) as error:
         raise RefusedInput(f"data = {path}: is no undamaged npz file ({error}); write it with numpy.savez") from None
     except ValueError as error:
-        told = (
+        cause = (
             "holds Python objects, which are not read as they could run code" if "pickle" in str(error) else str(error)
         )
         raise RefusedInput(
-            f"data = {path}: {told}; save plain arrays: x.astype('uint8'), y.astype(str), or x.astype('float32') if x "
+            f"data = {path}: {cause}; save plain arrays: x.astype('uint8'), y.astype(str), or x.astype('float32') if x "
             "is not all whole numbers from 0 to 255, and y.astype(bytes) if y holds bytes"
         ) from None
     arrays = {name: array for name, array in arrays.items() if isinstance(array, np.ndarray)}  # else raw bytes
@@ -158,7 +158,7 @@ def _npz(path: Path) -> Collection:
 
 
 def _decoded(path: Path, name: str, values: np.ndarray) -> np.ndarray:
-    """Bytes as the text that they are, anything else as it is."""
+    """Return bytes as text, other arrays unchanged."""
     try:
         return np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values
     except UnicodeDecodeError as error:
@@ -169,14 +169,14 @@ def _decoded(path: Path, name: str, values: np.ndarray) -> np.ndarray:
 
 
 def _values(path: Path, x: np.ndarray, arrays: dict[str, np.ndarray]) -> np.ndarray:
-    """uint8 or float32, [n, channels, height, width] or [n, features]."""
+    """Return x as uint8 or float32, [n, channels, height, width] or [n, features]."""
     if x.dtype.kind not in "iubf":
         raise RefusedInput(
             f"data = {path}: x must hold numbers, got {x.dtype}: give x.astype('float32'), after turning what is no "
             "number into one"
         )
     if x.dtype != np.uint8:
-        with warnings.catch_warnings(action="ignore"):  # what overflows float32 is told below
+        with warnings.catch_warnings(action="ignore"):  # what overflows float32 is refused below
             x = x.astype(np.float32)
         if not np.isfinite(x).all():
             keep = "numpy.isfinite(x.astype('float32')).reshape(len(x), -1).all(1)"

@@ -1,4 +1,4 @@
-"""How many of the suspects are wrong indeed: what the committed validation table lets one expect."""
+"""Expected precision of the suspects, from the committed validation table."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,49 +24,49 @@ _KINDS = [
 
 @dataclass(frozen=True)
 class Expectation:
-    """Precision, as measured where it is known which labels are wrong."""
+    """Precision as measured on data sets with known wrong labels."""
 
     share: float  # of the labels that were wrong there; as many examples were looked at
     seeds: int  # whose scores were averaged there
     precision: dict[str, float]  # title of the data set -> share of wrong labels among those looked at
 
     def sentence(self) -> str:
-        """What a reader must know of it."""
-        told = ", ".join(f"{100 * value:.0f} % on {title}" for title, value in self.precision.items())
+        """Return the expectation as text."""
+        shares = ", ".join(f"{100 * value:.0f} % on {title}" for title, value in self.precision.items())
         scores = "scores of one training" if self.seeds == 1 else f"mean scores of {self.seeds} trainings"
         return (
-            f"of so many suspects were wrong indeed {told}. Measured on 3,000 images of each, "
+            f"of so many suspects were wrong indeed {shares}. Measured on 3,000 images of each, "
             f"{100 * self.share:.0f} % of them with a random wrong label and as many looked at, {scores}. "
             "This may not hold for your data, and cannot if fewer labels are wrong than are looked at."
         )
 
 
 def validated(reference: Path) -> pd.DataFrame:
-    """The rows of the committed table that tell who finds wrong labels: symmetric noise, images as they are."""
+    """Read the rows of the committed table on detection of wrong labels: symmetric noise, no augmentation."""
     table = pd.read_csv(reference / "laptop" / "validate" / "table.csv", usecols=_KINDS)
-    alike = (table["noise"] == "symmetric") & (table["augmentation"] == "none") & (table["networks"] == 1)
-    return table[alike & table["dataset"].isin(_DATASETS) & table["precision"].notna()]
+    comparable = (table["noise"] == "symmetric") & (table["augmentation"] == "none") & (table["networks"] == 1)
+    return table[comparable & table["dataset"].isin(_DATASETS) & table["precision"].notna()]
 
 
 def recommended(table: pd.DataFrame) -> str:
-    """The estimator that finds most of 10 % wrong labels, mean of the data sets, for one ordinary training."""
-    one = table[(table["seeds"] == 1) & (table["wrong"] * 10 == table["examples"]) & (table["cost"] <= 1)]
-    means = one.groupby("estimator")["precision"].agg(["mean", "size"])
+    """Return the estimator that finds most of 10 % wrong labels, mean of the data sets, for one ordinary training."""
+    rows = table[(table["seeds"] == 1) & (table["wrong"] * 10 == table["examples"]) & (table["cost"] <= 1)]
+    means = rows.groupby("estimator")["precision"].agg(["mean", "size"])
     return str(means[means["size"] == len(_DATASETS)]["mean"].idxmax())
 
 
 def expectations(table: pd.DataFrame, estimator: str, seeds: int) -> list[Expectation]:
-    """What was measured of an estimator with at most so many seeds, for each share of wrong labels, rising."""
+    """Return what an estimator reached with at most so many seeds, for each share of wrong labels, rising."""
     rows = table[(table["estimator"] == estimator) & (table["seeds"] <= seeds)]
-    found = []
-    for (wrong, examples), alike in rows.groupby(["wrong", "examples"]):
-        most = int(alike["seeds"].max())
-        known = alike[alike["seeds"] == most].set_index("dataset")["precision"].to_dict()
-        titles = {DATASETS[name].title: float(known[name]) for name in _DATASETS if name in known}
-        found.append(Expectation(float(wrong) / float(examples), most, titles))  # type: ignore[arg-type]
-    return sorted(found, key=lambda each: each.share)
+    measured = []
+    for (wrong, examples), group in rows.groupby(["wrong", "examples"]):
+        most = int(group["seeds"].max())
+        precision = group[group["seeds"] == most].set_index("dataset")["precision"].to_dict()
+        titles = {DATASETS[name].title: float(precision[name]) for name in _DATASETS if name in precision}
+        measured.append(Expectation(float(wrong) / float(examples), most, titles))  # type: ignore[arg-type]
+    return sorted(measured, key=lambda expectation: expectation.share)
 
 
-def nearest(found: list[Expectation], share: float) -> Expectation:
-    """The one that is measured at the share of wrong labels nearest to `share`, by ratio."""
-    return min(found, key=lambda each: max(each.share / share, share / each.share))
+def nearest(measured: list[Expectation], share: float) -> Expectation:
+    """Return the expectation measured at the share of wrong labels nearest to `share`, by ratio."""
+    return min(measured, key=lambda expectation: max(expectation.share / share, share / expectation.share))

@@ -1,4 +1,4 @@
-"""A folder of images, a subfolder for each class, read with care: it may be from anyone."""
+"""Reading of untrusted folders of images, a subfolder for each class."""
 
 import logging
 from collections import Counter
@@ -17,43 +17,43 @@ MOST_PIXELS = 50_000_000  # of one image, unpacked; a small file may hold far mo
 
 
 def files_of(folder: Path) -> list[Path]:
-    """Every image of every subfolder, sorted; hidden files are passed over, and what is no image is told.
+    """Return every image of every subfolder, sorted; hidden files are skipped, other files are logged.
 
     Raises:
         RefusedInput: there are no subfolders or no images, a subfolder has folders of its own, or a link leads out.
     """
     root = folder.resolve()
-    classes = sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
-    files, others = [], Counter[str]()
+    classes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    files, skipped = [], Counter[str]()
     for kind in classes:
         _refuse_outside(kind, root)
-        for each in sorted(kind.iterdir()):
-            if each.name.startswith("."):
+        for path in sorted(kind.iterdir()):
+            if path.name.startswith("."):
                 continue
-            _refuse_outside(each, root)
-            if each.is_dir():
+            _refuse_outside(path, root)
+            if path.is_dir():
                 raise RefusedInput(
-                    f"data = {folder}: {each.relative_to(folder)} is a folder within a class; "
+                    f"data = {folder}: {path.relative_to(folder)} is a folder within a class; "
                     "put the images themselves into one folder for each class, or, if this one holds the classes, give "
                     f"data={folder / kind.name}"
                 )
-            if each.suffix.lower() in FORMATS:
-                files.append(each)
+            if path.suffix.lower() in FORMATS:
+                files.append(path)
             else:
-                others[each.suffix.lower() or "no suffix"] += 1
+                skipped[path.suffix.lower() or "no suffix"] += 1
     if not files:
         raise RefusedInput(
             f"data = {folder}: has no images; put those of each class into a subfolder named like the class, "
             f"as {', '.join(FORMATS)}"
         )
-    if others:
-        told = ", ".join(f"{count} of {suffix}" for suffix, count in sorted(others.items()))
-        log.warning("%d files are no %s and are left out: %s", others.total(), "/".join(FORMATS), told)
+    if skipped:
+        counts = ", ".join(f"{count} of {suffix}" for suffix, count in sorted(skipped.items()))
+        log.warning("%d files are no %s and are left out: %s", skipped.total(), "/".join(FORMATS), counts)
     return files
 
 
 def read_image(path: Path, size: int | None) -> np.ndarray | str:
-    """Its pixels, 1 channel if it is grey and 3 if not, or a line that says why it cannot be used.
+    """Read an image: its pixels, 1 channel if grey and 3 if not, or a line that says why it cannot be used.
 
     Args:
         size: resize it to size * size pixels, averaged where it becomes smaller.
@@ -82,7 +82,7 @@ def read_image(path: Path, size: int | None) -> np.ndarray | str:
 
 
 def _opaque(image: Image.Image) -> Image.Image:
-    """The image as it is seen in front of grey; a drawing may be all in its alpha channel, with one colour below it."""
+    """Compose an image over grey; a drawing may be all in its alpha channel, with one colour below it."""
     if not image.has_transparency_data:
         return image
     seen = image.convert("RGBA")

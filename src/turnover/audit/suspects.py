@@ -1,4 +1,4 @@
-"""Which labels of a collection are most likely wrong: train on it, score it, name the highest scores."""
+"""Labels of a collection that are most likely wrong: the highest scores of a training on it."""
 
 import time
 from pathlib import Path
@@ -31,7 +31,7 @@ COLUMNS = {
 
 
 class AuditConfig(Group):
-    """One audit, as `conf/audit.yaml` explains it."""
+    """Options of one audit, explained in `conf/audit.yaml`."""
 
     data: str
     output: str | None
@@ -55,8 +55,8 @@ class AuditConfig(Group):
         return self
 
 
-def scored(found: Collection, config: AuditConfig, *, progress: bool = True, **other: Any) -> pd.DataFrame:
-    """The score table of all examples, with predictions: `turnover.memorization` with the options of the audit."""
+def scored(collection: Collection, config: AuditConfig, *, progress: bool = True, **other: Any) -> pd.DataFrame:
+    """Score all examples, with predictions, by `turnover.memorization` with the options of the audit."""
     given: dict[str, Any] = {
         "epochs": config.epochs,
         "lr": config.optimizer.lr,
@@ -71,17 +71,19 @@ def scored(found: Collection, config: AuditConfig, *, progress: bool = True, **o
     options: dict[str, Any] = {"predictions": True, "progress": progress}
     if isinstance(config.estimator, OneRunEstimator):
         options["options"] = config.estimator.model_dump(exclude={"name"})
-    return memorization(lambda: network(found, config), found.inputs(), found.labels, **given | options | other)
+    return memorization(
+        lambda: network(collection, config), collection.inputs(), collection.labels, **given | options | other
+    )
 
 
-def network(found: Collection, config: AuditConfig) -> nn.Module:
-    """A new network for these examples.
+def network(collection: Collection, config: AuditConfig) -> nn.Module:
+    """Build a new network for these examples.
 
     Raises:
         RefusedInput: the network takes no such examples.
     """
-    shape = found.values.shape[1:]
-    if not found.images:
+    shape = collection.values.shape[1:]
+    if not collection.images:
         if config.model.name != "mlp":
             raise RefusedInput(
                 f"model = {config.model.name}: x holds vectors, no images; set model=mlp model.hidden=[512]"
@@ -92,13 +94,13 @@ def network(found: Collection, config: AuditConfig) -> nn.Module:
             f"model = {config.model.name}: takes square images, these are {shape[2]} x {shape[1]} pixels; set size=32 "
             "for images of a folder, or model=mlp"
         )
-    return build(config.model, (shape[0], shape[1], shape[2]), len(found.classes))
+    return build(config.model, (shape[0], shape[1], shape[2]), len(collection.classes))
 
 
-def seconds(found: Collection, config: AuditConfig) -> float:
-    """Expected seconds of the audit on this machine, from a few steps of it."""
-    size = min(len(found), _STEPS * config.batch_size)
-    few = Collection(found.values[:size], found.labels[:size], found.classes, found.names[:size])
+def seconds(collection: Collection, config: AuditConfig) -> float:
+    """Estimate the seconds of the audit on this machine from a few steps of it."""
+    size = min(len(collection), _STEPS * config.batch_size)
+    few = Collection(collection.values[:size], collection.labels[:size], collection.classes, collection.names[:size])
     taken = []
     if isinstance(config.estimator, OneRunEstimator):
         config = config.model_copy(update={"estimator": config.estimator.model_copy(update={"early": 1})})
@@ -106,14 +108,14 @@ def seconds(found: Collection, config: AuditConfig) -> float:
         start = time.perf_counter()
         scored(few, config, progress=False, epochs=epochs, seeds=1)
         taken.append(time.perf_counter() - start)
-    epoch = max(0.0, taken[2] - taken[1]) / 2 * len(found) / size
+    epoch = max(0.0, taken[2] - taken[1]) / 2 * len(collection) / size
     return config.seeds * (taken[1] + config.epochs * epoch)
 
 
-def suspects(found: Collection, scores: pd.DataFrame, k: int) -> pd.DataFrame:
-    """The k highest scores, the highest first; equal ones in the order of the examples.  # columns: COLUMNS"""
+def suspects(collection: Collection, scores: pd.DataFrame, k: int) -> pd.DataFrame:
+    """Return the k highest scores, the highest first; equal ones in the order of the examples.  # columns: COLUMNS"""
     highest = scores.sort_values("score", ascending=False, kind="stable").head(k)
-    names, classes = np.array(found.names, dtype=object), np.array(found.classes, dtype=object)
+    names, classes = np.array(collection.names, dtype=object), np.array(collection.classes, dtype=object)
     return pd.DataFrame(
         {
             "rank": np.arange(1, len(highest) + 1),

@@ -1,4 +1,4 @@
-"""An audit from its options to its two files: plan, training, the most suspicious examples as csv and as a page."""
+"""An audit from its options to its two files: the most suspicious examples as csv and as a page."""
 
 import base64
 import io
@@ -26,7 +26,7 @@ _SIDE = 160  # pixels of the largest side of an image on the page; smaller ones 
 
 
 def audit(config: AuditConfig) -> Path:
-    """Find the most suspicious labels of `config.data`; returns the folder with suspects.csv and gallery.html.
+    """Find the most suspicious labels of `config.data`; return the folder with suspects.csv and gallery.html.
 
     Raises:
         RefusedInput: the data cannot be used, or the options do not suit them. Says what to do; nothing is written.
@@ -35,24 +35,26 @@ def audit(config: AuditConfig) -> Path:
     device = resolve(config.device)
     config = config.model_copy(update={"precision": settle(config.precision, device)})
     path = Path(config.data).expanduser()
-    found = collect(path, config.size)
-    network(found, config)  # refused before anything is timed
-    if config.k > len(found):
-        tenth = max(1, len(found) // 10)
-        raise RefusedInput(f"k = {config.k}: there are {len(found)} examples; set k={tenth}, for example, for a tenth")
-    known = expectations(validated(checkout() / "outputs" / "reference"), score_of(config.estimator), config.seeds)
-    expected = nearest(known, config.k / len(found))
-    shape, model = " x ".join(map(str, found.values.shape[1:])), config.model.name
-    log.info("%d examples of %s in %d classes", len(found), shape, len(found.classes))
+    collection = collect(path, config.size)
+    network(collection, config)  # refused before anything is timed
+    if config.k > len(collection):
+        tenth = max(1, len(collection) // 10)
+        raise RefusedInput(
+            f"k = {config.k}: there are {len(collection)} examples; set k={tenth}, for example, for a tenth"
+        )
+    measured = expectations(validated(checkout() / "outputs" / "reference"), score_of(config.estimator), config.seeds)
+    expected = nearest(measured, config.k / len(collection))
+    shape, model = " x ".join(map(str, collection.values.shape[1:])), config.model.name
+    log.info("%d examples of %s in %d classes", len(collection), shape, len(collection.classes))
     log.info(
         "to do: %s of %s for %d epoch%s, estimator %s, about %s",
         f"{config.seeds} trainings" if config.seeds > 1 else "one training",
         *(model, config.epochs, "s" if config.epochs > 1 else "", score_of(config.estimator)),
-        clock(seconds(found, config)),
+        clock(seconds(collection, config)),
     )
-    table = suspects(found, scored(found, config), config.k)
+    table = suspects(collection, scored(collection, config), config.k)
     settings = {
-        "data": f"{len(found):,} examples of {shape}, {len(found.classes)} classes",
+        "data": f"{len(collection):,} examples of {shape}, {len(collection.classes)} classes",
         "estimator": score_of(config.estimator),
         "model": " ".join(f"{name}={value}" for name, value in config.model.model_dump().items()),
         "training": f"{config.epochs} epochs, batch {config.batch_size}, lr {config.optimizer.lr:g}, "
@@ -62,7 +64,9 @@ def audit(config: AuditConfig) -> Path:
     }
     folder = Path(config.output) if config.output else outputs_root() / "audit" / path.resolve().name
     write_csv(folder / "suspects.csv", table)
-    text = page(found, table, title=path.resolve().name, expected=expected, all_expected=known, settings=settings)
+    text = page(
+        collection, table, title=path.resolve().name, expected=expected, all_expected=measured, settings=settings
+    )
     write_text(folder / "gallery.html", text)
     log.info("what to expect: %s", expected.sentence())
     log.info("look at them: open %s", (folder / "gallery.html").resolve())
@@ -70,7 +74,7 @@ def audit(config: AuditConfig) -> Path:
 
 
 def page(
-    found: Collection,
+    collection: Collection,
     table: pd.DataFrame,
     *,
     title: str,
@@ -78,15 +82,15 @@ def page(
     all_expected: list[Expectation],
     settings: dict[str, Any],
 ) -> str:
-    """The html text.
+    """Render the page as html.
 
     Args:
-        table: the suspects, index: positions in `found`, columns as in `suspects.COLUMNS`.
-        expected: what stands at the top; `all_expected`: for other shares of wrong labels, in a table.
+        table: the suspects, index: positions in `collection`, columns as in `suspects.COLUMNS`.
+        expected: shown at the top; `all_expected`: for other shares of wrong labels, in a table.
         settings: shown at the end, by name.
     """
     templates = Environment(loader=PackageLoader("turnover.audit", "."), autoescape=True, undefined=StrictUndefined)
-    pictures = _pictures(found, table.index.to_numpy())
+    pictures = _pictures(collection, table.index.to_numpy())
     rows = [row | {"picture": picture} for row, picture in zip(table.to_dict("records"), pictures, strict=True)]
     given = sorted(set(table["label"]))
     datasets = list(all_expected[0].precision)
@@ -94,7 +98,7 @@ def page(
         title=title,
         rows=rows,
         given=given,
-        examples=len(found),
+        examples=len(collection),
         expected=expected,
         all_expected=all_expected,
         datasets=datasets,
@@ -102,13 +106,13 @@ def page(
     )
 
 
-def _pictures(found: Collection, positions: np.ndarray) -> list[str]:
-    """Each image as a data address; empty for examples that are no images."""
-    if not found.images:
+def _pictures(collection: Collection, positions: np.ndarray) -> list[str]:
+    """Return each image as a data URL; empty for examples that are no images."""
+    if not collection.images:
         return [""] * len(positions)
-    values = found.values[positions]
+    values = collection.values[positions]
     if values.dtype != np.uint8:  # floats of any range, the same for all images
-        low, high = float(found.values.min()), float(found.values.max())
+        low, high = float(collection.values.min()), float(collection.values.max())
         values = ((values - low) * (255 / (high - low or 1))).astype(np.uint8)
     return [_picture(pixels) for pixels in values]
 
