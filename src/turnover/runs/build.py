@@ -1,4 +1,4 @@
-"""From a config to what a run works with: data, subsets, network with turn-over dropout, optimizer."""
+"""Building of a run's task from its config: data, subsets, network with turn-over dropout, optimizer."""
 
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,7 +25,7 @@ from turnover.training.fit import build_optimizer
 
 @dataclass(frozen=True)
 class RunTask(Task):
-    """What a run from a config works with, all on its device."""
+    """Task of a run from a config, all on its device."""
 
     dataset: Dataset
     subsets: pd.DataFrame | None  # columns of `tables.SUBSET_COLUMNS`
@@ -34,25 +34,25 @@ class RunTask(Task):
 
     @property
     def known(self) -> Split:
-        """The examples that are trained on, in their order, as the data set knows them: true labels, corruption."""
+        """Examples that are trained on, in their order, with true labels and corruption."""
         return _known(self.dataset, self.train)
 
 
 def build(config: RunConfig, device: torch.device) -> RunTask:
-    """Data, subsets, network and optimizer; the same weights for the same seed on every device.
+    """Build data, subsets, network and optimizer; the same weights for the same seed on every device.
 
     Raises:
         RunFailed: a score run that chooses the subsets is not finished, or data cannot be fetched.
         RefusedInput: the subsets cannot be had from these examples.
     """
     dataset = load(config.dataset, config.corruption, device)
-    chosen = choose(config, dataset)
+    subsets = choose(config, dataset)
     whole = {"train": _examples(dataset, dataset.train), "test": _examples(dataset, dataset.test)}
     train, trained = whole["train"], {}
     groups: dict[Name, Examples] = {}
-    if chosen is not None:
-        for split, subset in chosen[["split", "subset"]].drop_duplicates().itertuples(index=False):
-            ids = chosen["id"][(chosen["split"] == split) & (chosen["subset"] == subset)]
+    if subsets is not None:
+        for split, subset in subsets[["split", "subset"]].drop_duplicates().itertuples(index=False):
+            ids = subsets["id"][(subsets["split"] == split) & (subsets["subset"] == subset)]
             groups[split, subset] = whole[split].select(_positions(whole[split], ids.to_numpy()))
         if isinstance(config.subsets, LabelSubsets):
             groups["train", "control"] = _relabelled(config, groups["train", "difficult"])
@@ -63,11 +63,11 @@ def build(config: RunConfig, device: torch.device) -> RunTask:
         elif only != "all":
             train = _named(groups, only)
         inside = {
-            name: _positions(train, part.ids.cpu().numpy())
-            for (split, name), part in groups.items()
+            name: _positions(train, group.ids.cpu().numpy())
+            for (split, name), group in groups.items()
             if (split, name) != ("train", "control") and split == "train"
         }
-        trained = {name: places for name, places in inside.items() if len(places) == len(groups["train", name])}
+        trained = {name: index for name, index in inside.items() if len(index) == len(groups["train", name])}
     groups["train", "all"] = _tracked(config, train)
     if not config.dataset.include_test:  # a test example that was trained on tests nothing
         groups["test", "all"] = whole["test"]
@@ -75,22 +75,22 @@ def build(config: RunConfig, device: torch.device) -> RunTask:
     if isinstance(config.turnover, TurnoverConfig):
         attach(model, seed=config.seed, **config.turnover.model_dump(exclude={"name", "plain_epochs"}))
     optimizer = build_optimizer(config.optimizer, model)
-    known = _known(dataset, train)
+    trained_split = _known(dataset, train)
     return RunTask(
         train=train,
-        wrong=known.labels != known.true_labels,
+        wrong=trained_split.labels != trained_split.true_labels,
         groups=groups,
         model=model,
         make_model=partial(make_model, config, device),
         dataset=dataset,
-        subsets=chosen,
+        subsets=subsets,
         trained_subsets=trained,
         optimizer=optimizer,
     )
 
 
 def make_model(config: RunConfig, device: torch.device, seed: int) -> nn.Module:
-    """The network of a config with the initial weights of a seed, without turn-over dropout."""
+    """Build the network of a config with the initial weights of a seed, without turn-over dropout."""
     info = DATASETS[config.dataset.name]
     with seeded(seed, "init"):
         return build_model(config.model, info.shape, info.classes).to(device)
@@ -108,7 +108,7 @@ def _named(groups: dict[Name, Examples], subset: str) -> Examples:
 
 
 def _relabelled(config: RunConfig, examples: Examples) -> Examples:
-    """The same images with other random labels, which nothing is ever trained on: what learning the images alone does.
+    """Return the images with other random labels that are never trained on: the effect of learning images alone.
 
     Accuracy on random labels also rises because one in ten is the true one; here it rises by that and nothing else.
     """
@@ -128,7 +128,7 @@ def _examples(dataset: Dataset, split: Split) -> Examples:
 
 
 def _positions(examples: Examples, ids: np.ndarray) -> Tensor:
-    """Where those of `ids` that are among the examples stand, in the order of `ids`."""
-    place = pd.Series(np.arange(len(examples)), index=examples.ids.cpu().numpy())
-    found = place.reindex(ids).dropna().astype(np.int64).to_numpy()
-    return torch.tensor(found, device=examples.device)
+    """Return positions of those of `ids` that are among the examples, in the order of `ids`."""
+    position = pd.Series(np.arange(len(examples)), index=examples.ids.cpu().numpy())
+    positions = position.reindex(ids).dropna().astype(np.int64).to_numpy()
+    return torch.tensor(positions, device=examples.device)

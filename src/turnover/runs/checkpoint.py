@@ -1,4 +1,4 @@
-"""The state of a run at the end of an epoch, or in the middle of one: enough to go on bit for bit.
+"""Checkpoints: the state of a run at or within an epoch, enough to go on bit for bit.
 
 Random streams are functions of (seed, purpose, epoch), so weights, optimizer and the metrics so far are all there is at
 the end of an epoch. The checkpoint before the last one is kept, in case the last one is damaged.
@@ -26,17 +26,17 @@ log = logging.getLogger("turnover")
 
 @dataclass(frozen=True)
 class Progress:
-    """What a checkpoint holds besides weights and optimizer."""
+    """Contents of a checkpoint besides weights and optimizer."""
 
     epoch: int  # the last one that is complete
     metrics: list[Metric]
-    partial: Partial | None = None  # how far the next epoch is, if it was stopped in its middle
+    partial: Partial | None = None  # progress of the next epoch, if it was stopped in its middle
     observers: list[dict[str, Any]] = field(default_factory=list)  # their states then
     tables: dict[str, str] = field(default_factory=dict)  # checksums of tables that were written before, by their paths
 
 
 def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
-    """Write a checkpoint, all or nothing; the one that was there before stays beside it."""
+    """Write a checkpoint, all or nothing; the one before it is kept."""
     state = {
         "epoch": progress.epoch,
         "metrics": [astuple(row) for row in progress.metrics],
@@ -49,7 +49,7 @@ def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progres
     with replacing(path) as temporary:
         torch.save(state, temporary)
         rows = [(path.name, checksums.sha256(temporary))]
-        if path.exists() and _is_known(path):
+        if path.exists() and _is_undamaged(path):
             # until the new one is in its place the old one goes by this name, then by the other
             rows += [(name, checksums.sha256(path)) for name in (path.name, _before(path).name)]
             _link(path, _before(path))
@@ -57,21 +57,21 @@ def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progres
 
 
 def load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress | None:
-    """Put weights and optimizer back and return how far the run was; None if there is no checkpoint to go on from.
+    """Restore weights and optimizer and return the progress of the run; None if there is no undamaged checkpoint.
 
-    A damaged checkpoint is told, and the one before it taken.
+    A damaged checkpoint is logged, and the one before it is used.
     """
-    for each in (path, _before(path)):
-        if not each.exists():
+    for file in (path, _before(path)):
+        if not file.exists():
             continue
-        if not _is_known(each):
-            log.warning("%s of %s is damaged: its checksum differs", each.name, path.parent.name)
+        if not _is_undamaged(file):
+            log.warning("%s of %s is damaged: its checksum differs", file.name, path.parent.name)
             continue
         device = next(model.parameters()).device
         try:
-            state = torch.load(each, map_location=device, weights_only=True)
+            state = torch.load(file, map_location=device, weights_only=True)
         except (RuntimeError, ValueError, LookupError, EOFError, UnpicklingError, OSError) as error:
-            log.warning("%s of %s is damaged: %s", each.name, path.parent.name, str(error).partition("\n")[0])
+            log.warning("%s of %s is damaged: %s", file.name, path.parent.name, str(error).partition("\n")[0])
             continue
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
@@ -82,12 +82,12 @@ def load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Prog
 
 
 def forget_earlier(path: Path) -> None:
-    """Remove the checkpoint before the last one: the run is finished."""
+    """Remove the checkpoint before the last one, once the run is finished."""
     _before(path).unlink(missing_ok=True)
 
 
-def _is_known(path: Path) -> bool:
-    """Whether a checkpoint is what was written: by its checksum, or if that is lost by those within the file."""
+def _is_undamaged(path: Path) -> bool:
+    """Return True if a checkpoint is undamaged: by its checksum, or if that is lost by those within the file."""
     digests = {digest for name, digest in checksums.known(path.parent) if name == path.name}
     return checksums.sha256(path) in digests if digests else _is_whole(path)
 
@@ -104,12 +104,12 @@ def _before(path: Path) -> Path:
     return path.with_name(f"{path.stem}-before{path.suffix}")
 
 
-def _link(path: Path, other: Path) -> None:
-    """Give a file a second name, so that it stays when the first name gets another file."""
-    temporary = other.with_name(f".{other.name}.{os.getpid()}")
+def _link(path: Path, link: Path) -> None:
+    """Hard-link a file to a second name, which keeps it when the first name gets another file."""
+    temporary = link.with_name(f".{link.name}.{os.getpid()}")
     temporary.unlink(missing_ok=True)
     try:
         os.link(path, temporary)
     except OSError:  # a file system without hard links: then the old one lives until the new one is in its place
         return
-    temporary.replace(other)
+    temporary.replace(link)

@@ -1,6 +1,6 @@
-"""What the entry points share: readable errors and exit codes.
+"""Shared code of the entry points: readable errors and exit codes.
 
-0 done, 2 refused input, 3 failed run, 130 interrupted, 141 nobody reads what it says.
+0 done, 2 refused input, 3 failed run, 130 interrupted, 141 standard output is closed.
 """
 
 import errno
@@ -23,7 +23,7 @@ from turnover.errors import RefusedInput, RunFailed, TurnOverError
 _UNREAD = 141  # what a shell reports of a command that a closed pipe has ended
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
-at_end = ExitStack()  # what is told when the entry point ends, however it ends
+at_end = ExitStack()  # called when the entry point ends, however it ends
 _known: Callable[[], list[str]] = fields  # the dotted fields of the entry point that runs
 
 
@@ -50,7 +50,7 @@ def enter(main: Callable[[], Any], known: Callable[[], list[str]] = fields) -> N
 
 
 def _unread() -> bool:
-    """Whether nobody reads what is told, as after `... | head`, which is no error."""
+    """Return True if standard output is a closed pipe, as after `... | head`; not an error."""
     poll = select.poll()
     poll.register(1, 0)  # standard output, which need not be open
     if gone := any(event & select.POLLERR for _, event in poll.poll(0)):
@@ -60,7 +60,7 @@ def _unread() -> bool:
 
 @contextmanager
 def one_message() -> Iterator[None]:
-    """Inside a Hydra job: an error of a single run ends the process at once; in a sweep the other runs go on."""
+    """End the process at an error of a single run of a Hydra job; in a sweep the other runs go on."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
@@ -74,7 +74,7 @@ def one_message() -> Iterator[None]:
 
 
 def leave(error: BaseException) -> NoReturn:
-    """End the process because of `error`; re-raises what nobody foresaw, with its traceback."""
+    """End the process with the message and exit code of `error`; re-raise an unexpected one, with its traceback."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
@@ -116,7 +116,7 @@ def _on_one_line(options: re.Match[str]) -> str:
 
 
 def _raised_by_hydra(error: Exception) -> bool:
-    """Whether composing failed with an error of another library, for example for a group that is given a number."""
+    """Return True if composing failed with an error of another library, for example for a group set to a number."""
     modules = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
     # not hydra.core.utils, which raises again what a run in another process raised, and there its own trace is lost
     last_is = modules[-1].startswith(("hydra._internal.", "omegaconf.", "antlr4.")) if modules else False
@@ -124,7 +124,7 @@ def _raised_by_hydra(error: Exception) -> bool:
 
 
 def set_up_logging() -> None:
-    """Messages of `turnover` on standard error, above a progress bar if there is one."""
+    """Log messages of `turnover` to standard error, above a progress bar if there is one."""
     logger = logging.getLogger("turnover")
     logger.setLevel(logging.DEBUG)
     logger.propagate = False
@@ -141,7 +141,7 @@ class _AboveTheBar(logging.Handler):
 
 
 def _composition(message: str) -> str:
-    """Hydra's message without its advice on search paths, and with the names that are allowed."""
+    """Return Hydra's message without its advice on search paths, and with the names that are allowed."""
     message = re.sub(r"\n*(Config search path|Set the environment variable).*", "", message, flags=re.DOTALL).strip()
     message = re.sub(r"\n*Available options in '(\S+)':\n((?:\t.*\n?)+)", _on_one_line, message)
     message = re.sub(r"^In '[^']+': Could not find '(\S+)/([^/']+)'", r"\1 = \2: there is no such option", message)

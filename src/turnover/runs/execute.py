@@ -1,4 +1,4 @@
-"""Doing a run: at once if it is cached, from its last checkpoint if it was killed, once if two processes ask for it."""
+"""Execution of a run: cached if finished, resumed if killed, locked against other processes."""
 
 import logging
 import sys
@@ -59,7 +59,7 @@ def execute(config: RunConfig) -> Path:
 
 
 class _LogFile(logging.FileHandler):
-    """A log that cannot be written, because the disk is full, stops nothing: the run itself will say so."""
+    """Log file whose write errors, as on a full disk, do not stop the run."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, logging's own name
         if not isinstance(sys.exc_info()[1], OSError):

@@ -1,4 +1,4 @@
-"""`tracking=gradients`: which updates of a run are watched, and which sets of gradients are measured after an epoch."""
+"""`tracking=gradients`: observed updates of a run, and gradients of sets measured after an epoch."""
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ _BACKENDS: dict[str, Backend] = {"exact": gradients, "backpack": backpack.gradie
 
 
 def updates(task: RunTask, config: RunConfig) -> Updates | None:
-    """An observer of the updates, for all training examples and every subset that is trained on; None: not wanted."""
+    """Return an observer of updates, for all training examples and every trained subset; None if not tracked."""
     tracking = config.tracking
     if not isinstance(tracking, GradientTracking):
         return None
@@ -30,25 +30,25 @@ def updates(task: RunTask, config: RunConfig) -> Updates | None:
     def watched(epoch: int) -> bool:
         return epoch in (1, config.epochs) or epoch % tracking.every == 0
 
-    def again(epoch: int, index: Tensor) -> Gradients:
+    def recompute(epoch: int, index: Tensor) -> Gradients:
         x, y, ids = task.train.batch(index)
         masked = is_attached(task.model) and epoch > config.plain_epochs
         subnetwork = own_units if masked else all_units
         with torch.random.fork_rng():  # what the network draws itself is not taken from the update
             return backpack.gradients(task.model, x, y, subnetwork(ids), precision=config.settled)
 
-    return Updates(task.model, groups, watched, again if tracking.backend == "backpack" else None)
+    return Updates(task.model, groups, watched, recompute if tracking.backend == "backpack" else None)
 
 
 def sets(task: RunTask, config: RunConfig) -> dict[Name, dict[str, float]]:
-    """Mean cosines and contributions of every tracked set of training examples, in the network as it is now.
+    """Return mean cosines and contributions of every tracked set of training examples, in the network as it is now.
 
     With turn-over dropout, gradients are those of own sub-networks. In float32 whatever the training.
     """
     tracking = config.tracking
     if not isinstance(tracking, GradientTracking):
         return {}
-    found = {
+    by_set = {
         name: set_gradients(
             task.model,
             examples,
@@ -59,10 +59,10 @@ def sets(task: RunTask, config: RunConfig) -> dict[Name, dict[str, float]]:
         for name, examples in task.groups.items()
         if name[0] == "train" and len(examples) > 1
     }
-    update = found["train", "all"].mean()
+    update = by_set["train", "all"].mean()
     results: dict[Name, dict[str, float]] = {}
-    for name, each in found.items():
-        values = {"set_cosine": each.cosine(), "set_contribution": each.contribution(update)}
-        values |= {f"set_cosine/{parameter}": value for parameter, value in each.layer_cosines().items()}
+    for name, of_set in by_set.items():
+        values = {"set_cosine": of_set.cosine(), "set_contribution": of_set.contribution(update)}
+        values |= {f"set_cosine/{parameter}": value for parameter, value in of_set.layer_cosines().items()}
         results[name] = {key: float(value) for key, value in values.items()}
     return results

@@ -1,4 +1,4 @@
-"""The work of a run that trains one network: epoch by epoch, a checkpoint after each, then the scores."""
+"""A run that trains one network: epoch by epoch, a checkpoint after each, then the scores."""
 
 import logging
 import sys
@@ -35,7 +35,7 @@ log = logging.getLogger("turnover")
 
 
 def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, record: dict[str, Any]) -> list[Metric]:
-    """Train the network of the run, with a checkpoint after each epoch, score the examples if asked to; its metrics."""
+    """Train the network with a checkpoint after each epoch, score the examples if asked to; return the metrics."""
     folder, estimator = run.folder, config.estimator
     restored = checkpoint.load(folder / "checkpoint.pt", task.model, task.optimizer)
     first = restored.epoch + 1 if restored else 1
@@ -109,7 +109,7 @@ def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, rec
 
 
 def track(task: RunTask, config: RunConfig, tracker: Tracker, epoch: int) -> None:
-    """Evaluate the network on every tracked group of examples and log what was measured."""
+    """Evaluate the network on every tracked group of examples and log the metrics."""
     measured = measure(task.model, task.groups, fresh_masks=config.tracking.fresh_masks, precision=config.settled)
     for name, values in gradient_tracking.sets(task, config).items():
         measured[name] |= values
@@ -120,13 +120,13 @@ def track(task: RunTask, config: RunConfig, tracker: Tracker, epoch: int) -> Non
 
 
 def log_updates(observer: Updates, tracker: Tracker, epoch: int) -> None:
-    """What the observer has measured of the updates of the epoch, if it was to."""
+    """Log what the observer measured of the updates of an epoch, if it was observed."""
     for subset, values in observer.means().items():
         tracker.log(epoch, "train", values, subset)
 
 
 def log_epoch(task: RunTask, tracker: Tracker, epoch: Epoch) -> None:
-    """What the training pass itself has measured, over all examples and over the subsets it trained on."""
+    """Log loss and accuracy of the training pass, over all examples and over the trained subsets."""
     tracker.log(epoch.number, "train", {"lr": epoch.lr})
     everything = torch.arange(len(epoch.losses), device=epoch.losses.device)
     for subset, index in {"all": everything, **task.trained_subsets}.items():
@@ -136,19 +136,19 @@ def log_epoch(task: RunTask, tracker: Tracker, epoch: Epoch) -> None:
 
 
 def scores(task: RunTask, config: RunConfig, epoch: int) -> pd.DataFrame:
-    """The score table of all training examples after `epoch`, with the columns of `tables.SCORE_COLUMNS`."""
+    """Return the score table of all training examples after `epoch`, with the columns of `tables.SCORE_COLUMNS`."""
     # in float32 whatever the training: low precision would blur the small losses of easy examples
     return stored(score_examples(task.model, task.train), task, config, epoch)
 
 
 def influences(task: RunTask, config: RunConfig, targets: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Ids of some test examples [t], ids of all training examples [n], and the influence of these on those [t, n]."""
+    """Return ids of test examples [t], ids of training examples [n], and the influences of these on those [t, n]."""
     test = task.groups["test", "all"]
     some = balanced_subset(test.labels, targets, config.dataset.seed, "targets")
-    chosen = test.select(torch.from_numpy(some).to(test.device))
-    inputs, labels, _ = chosen.batch(torch.arange(targets, device=test.device))
-    found = influence(task.model, inputs, labels, task.train.ids)
-    return chosen.ids.cpu().numpy(), task.train.ids.cpu().numpy(), found.float().cpu().numpy()
+    target_examples = test.select(torch.from_numpy(some).to(test.device))
+    inputs, labels, _ = target_examples.batch(torch.arange(targets, device=test.device))
+    matrix = influence(task.model, inputs, labels, task.train.ids)
+    return target_examples.ids.cpu().numpy(), task.train.ids.cpu().numpy(), matrix.float().cpu().numpy()
 
 
 def _scores_path(folder: Path, epoch: int) -> Path:
@@ -179,6 +179,6 @@ def _still_there(run: Run) -> Iterator[None]:
 
 
 def progress(total: int, done: int, name: str) -> "tqdm[Any]":
-    """A live bar of steps on a terminal; in a log file a line now and then."""
+    """Return a live bar of steps on a terminal; in a log file, a line now and then."""
     interval = 0.2 if sys.stderr.isatty() else 30.0
     return tqdm(total=total, initial=done, desc=name, unit="step", mininterval=interval, smoothing=0.05)

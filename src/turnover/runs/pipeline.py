@@ -1,4 +1,4 @@
-"""The work of a run: data, network and turn-over dropout from the config; then train, track, score, write tables."""
+"""The pipeline of a run: build data and network from the config; train, track, score, write tables."""
 
 import logging
 from typing import Any
@@ -34,7 +34,7 @@ log = logging.getLogger("turnover")
 
 
 def settled(run: Run, device: torch.device) -> RunConfig:
-    """The config of `run` with the precision it is trained in: the one it was begun in, wherever that was."""
+    """Return the config of `run` with the precision it is trained in: that of its first start, on any machine."""
     refuse_other_precision(run)
     begun, precision = run.manifest, run.config.precision
     if begun and precision == "auto":
@@ -67,16 +67,16 @@ def work(run: Run, config: RunConfig, device: torch.device, record: dict[str, An
 
 
 def verdict(task: RunTask, table: pd.DataFrame) -> dict[str, Any]:
-    """The leakage verdict on the last scores, told loudly if they cannot be trusted."""
-    found = judge(task.model, task.train, table)
-    log.log(logging.DEBUG if found.verdict == "none" else logging.WARNING, found.message())
-    return found.as_dict()
+    """Return the leakage verdict on the last scores, with a warning if they cannot be trusted."""
+    leakage = judge(task.model, task.train, table)
+    log.log(logging.DEBUG if leakage.verdict == "none" else logging.WARNING, leakage.message())
+    return leakage.as_dict()
 
 
 def several_networks(
     task: RunTask, config: RunConfig, run: Run, live: Dashboard, record: dict[str, Any]
 ) -> list[Metric]:
-    """Train the networks, going on after the last one that is finished, and write the run's tables; its metrics.
+    """Train the networks, going on after the last finished one, write the run's tables and return its metrics.
 
     Raises:
         RunFailed: some examples would have no score; raised before any network is trained.
@@ -88,23 +88,23 @@ def several_networks(
             bar.update(steps)
             signals.stop_if_asked()  # only networks that are not finished are lost
 
-        found = estimator.scores(task, config, run.folder / SCRATCH, on_step)
-    for split, values in found.metrics.items():
+        estimates = estimator.scores(task, config, run.folder / SCRATCH, on_step)
+    for split, values in estimates.metrics.items():
         tracker.log(config.epochs, split, values)
-    table = from_columns(task, config, found.columns, found.score)
-    if found.scored is not None:
-        table = table[found.scored.cpu().numpy()]
-    if found.outcomes is not None:
-        write_members(run.folder, _members(task, found))
-        record["networks"] = len(found.outcomes[0].seeds)
+    table = from_columns(task, config, estimates.columns, estimates.score)
+    if estimates.scored is not None:
+        table = table[estimates.scored.cpu().numpy()]
+    if estimates.outcomes is not None:
+        write_members(run.folder, _members(task, estimates))
+        record["networks"] = len(estimates.outcomes[0].seeds)
     write_scores(run.folder / "scores.parquet", table)
-    record["examples_trained"] = found.examples_trained
+    record["examples_trained"] = estimates.examples_trained
     return tracker.rows
 
 
-def _members(task: RunTask, found: Estimates) -> Members:
-    assert found.outcomes is not None
-    (networks, outcomes), test, n = found.outcomes, task.groups.get(("test", "all")), len(task.train)
+def _members(task: RunTask, estimates: Estimates) -> Members:
+    assert estimates.outcomes is not None
+    (networks, outcomes), test, n = estimates.outcomes, task.groups.get(("test", "all")), len(task.train)
     return Members(
         ids=task.train.ids.cpu().numpy(),
         test_ids=(test.ids if test is not None else task.train.ids[:0]).cpu().numpy(),

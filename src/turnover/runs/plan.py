@@ -1,4 +1,4 @@
-"""Before a sweep: refuse what is wrong, fetch the data, and say which runs are cached, to do, and how long it takes."""
+"""The plan of a sweep: fetch the data, log which runs are cached or to do, and estimate how long they take."""
 
 import logging
 import sys
@@ -26,7 +26,7 @@ _WAIT = 5.0  # seconds between looks at runs that other processes do
 
 
 class Sweep:
-    """The runs of a sweep, watched if other processes do them; in the end it says what became of every run."""
+    """The runs of a sweep, with a progress bar if other processes do them, and a final report."""
 
     def __init__(self, runs: Sequence[RunConfig]) -> None:
         self.runs = runs
@@ -47,7 +47,7 @@ class Sweep:
             bar.update(sum(Run(config).finished for config in runs) - bar.n)
 
     def tell_outcome(self) -> None:
-        """Say what became of every run: done, cached, failed and why, or not made."""
+        """Log the outcome of every run: done, cached, failed and why, or not made."""
         self._over.set()
         if self._watch is not None:
             self._watch.join()  # its bar is closed before the table
@@ -105,9 +105,9 @@ class AnnouncePlan(Callback):
 
 
 def announce(configs: Sequence[RunConfig], *, here: bool = True) -> list[RunConfig]:
-    """Say what will be done, fetch data that is missing, and return the runs that are to do.
+    """Log the plan, fetch missing data, and return the runs that are to do.
 
-    How long they take is told if they are done here, one after another.
+    The plan says how long they take if they are done here, one after another.
     """
     to_do = [config for config in configs if not Run(config).finished]
     before = {Run(parent).name: parent for config in to_do for parent in config.parents}
@@ -130,13 +130,13 @@ def announce(configs: Sequence[RunConfig], *, here: bool = True) -> list[RunConf
 
 
 class Expected:
-    """How long runs will take here; those that differ in seed or labels alone take the same time and are timed once."""
+    """Timer of runs; those that differ in seed or labels alone take the same time and are timed once."""
 
     def __init__(self) -> None:
         self.known: dict[str, float] = {}  # seconds of a run by its kind
 
     def seconds(self, config: RunConfig) -> float:
-        """Expected seconds of a run. Data that it needs are fetched if they are missing."""
+        """Estimate the seconds of a run; missing data are fetched."""
         from turnover.runs.timing import seconds
 
         alike = {key: value for key, value in config.science().items() if key not in ("seed", "corruption")}
@@ -147,7 +147,7 @@ class Expected:
 
 
 def _told(some: Sequence[RunConfig], among: Sequence[RunConfig]) -> list[tuple[RunConfig, str]]:
-    """Runs with the fields in which they differ from the others."""
+    """Return runs with the fields in which they differ from the others, as text."""
     differing = dict(zip([Run(config).name for config in among], varied(among), strict=True))
     words = [", ".join(f"{name}={value}" for name, value in differing[Run(one).name].items()) for one in some]
     return [(one, text or f"seed={one.seed}") for one, text in zip(some, words, strict=True)]

@@ -1,4 +1,4 @@
-"""From the scores of examples to the rows that a run stores."""
+"""Score tables as a run stores them."""
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ from turnover.runs.store.tables import SCORE_COLUMNS
 
 
 def from_columns(task: RunTask, config: RunConfig, columns: dict[str, Tensor], score: str) -> pd.DataFrame:
-    """The score table of the training examples, from estimates of each of them, one of which is the score.
+    """Return the score table of the training examples from their estimates, one of which is the score.
 
     Args:
         columns: estimates by their names in `config.estimators.ESTIMATES`.  # [examples] each
@@ -25,7 +25,7 @@ def from_columns(task: RunTask, config: RunConfig, columns: dict[str, Tensor], s
 
 
 def stored(table: pd.DataFrame, task: RunTask, config: RunConfig, epoch: int) -> pd.DataFrame:
-    """A score table (index "id") of the training examples, with the columns that every stored one has."""
+    """Return a score table (index "id") of the training examples with the columns of every stored one."""
     split = task.known
     table = table.copy()
     table["split"] = np.where(table.index < DATASETS[config.dataset.name].train, "train", "test")

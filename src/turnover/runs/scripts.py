@@ -1,4 +1,4 @@
-"""Scripts as processes of their own: one of them to its end, and the runs of experiments that are missing."""
+"""Running of scripts as processes, and making of the missing runs of experiments."""
 
 import os
 import signal
@@ -37,7 +37,7 @@ def call(script: str, arguments: Sequence[str]) -> None:
     Raises:
         KeyboardInterrupt: it was asked to stop.
         RunFailed: it was killed.
-        SystemExit: it failed, with its exit code; it has said why.
+        SystemExit: it failed, with its exit code; its message is printed.
     """
     came: list[int] = []
     waiting: list[int] = []

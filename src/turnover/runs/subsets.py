@@ -1,4 +1,4 @@
-"""Which examples are the subsets of a run: by labels, by the scores of other runs, or as a table of the user's says."""
+"""Choice of a run's subsets: by labels, by the scores of other runs, or from a table in a file."""
 
 from pathlib import Path
 
@@ -18,38 +18,39 @@ from turnover.runs.store.tables import read_scores
 
 
 def choose(config: RunConfig, dataset: Dataset) -> pd.DataFrame | None:
-    """The subsets of a run, of train and where they are known of test: columns of `tables.SUBSET_COLUMNS`; or None.
+    """Return the subsets of a run, of train and if scored of test, with columns `tables.SUBSET_COLUMNS`; or None.
 
     Raises:
         RunFailed: a score run that chooses them is not finished.
         RefusedInput: they cannot be had from these examples.
     """
-    known = {"train": dataset.train, "test": dataset.test}
+    splits = {"train": dataset.train, "test": dataset.test}
     match config.subsets:
         case NoSubsets():
             return None
         case LabelSubsets() as subsets:
             labels = _labels(dataset.train).assign(corrupted=dataset.train.corrupted.cpu().numpy())
-            chosen = by_labels(labels, subsets.size, config.dataset.seed, balanced=subsets.balanced)
-            return chosen.assign(split="train")
+            table = by_labels(labels, subsets.size, config.dataset.seed, balanced=subsets.balanced)
+            return table.assign(split="train")
         case ScoreSubsets() as subsets:
             scores = scored_by(subsets)
-            parts = []
-            for split, part in known.items():
-                rows = scores[(scores["split"] == split) & scores.index.isin(part.ids.cpu().numpy())]
+            tables = []
+            for split, examples in splits.items():
+                rows = scores[(scores["split"] == split) & scores.index.isin(examples.ids.cpu().numpy())]
                 if len(rows):  # not every score run knows the test examples
-                    _same_labels(rows, _labels(part))
+                    _same_labels(rows, _labels(examples))
                     anew = subsets.random_of == "all"
                     seed = stream(config.seed, "random subset") if anew else config.dataset.seed
-                    chosen = by_scores(rows, subsets.size, seed, balanced=subsets.balanced, of_all=anew)
-                    parts.append(chosen.assign(split=split))
-            return pd.concat(parts, ignore_index=True)
+                    table = by_scores(rows, subsets.size, seed, balanced=subsets.balanced, of_all=anew)
+                    tables.append(table.assign(split=split))
+            return pd.concat(tables, ignore_index=True)
         case TableSubsets(path=path):
-            return _read(Path(path), pd.concat([_labels(part).assign(split=split) for split, part in known.items()]))
+            tables = [_labels(examples).assign(split=split) for split, examples in splits.items()]
+            return _read(Path(path), pd.concat(tables))
 
 
 def scored_by(subsets: ScoreSubsets) -> pd.DataFrame:
-    """The score table that chooses the subsets: the mean over the score runs.
+    """Return the score table that chooses the subsets: the mean over the score runs.
 
     Raises:
         RunFailed: one of them is not finished.
@@ -57,9 +58,9 @@ def scored_by(subsets: ScoreSubsets) -> pd.DataFrame:
     return average([read_scores(require(Run(run), "make it with scripts/score.py")) for run in subsets.runs])
 
 
-def _same_labels(scores: pd.DataFrame, known: pd.DataFrame) -> None:
+def _same_labels(scores: pd.DataFrame, labels: pd.DataFrame) -> None:
     # with another dataset.limit the same corruption replaces the labels of other examples
-    differing = int((scores["label"] != known["label"].reindex(scores.index)).sum())
+    differing = int((scores["label"] != labels["label"].reindex(scores.index)).sum())
     if differing:
         raise RefusedInput(
             f"subsets.runs: {differing} of {len(scores)} examples have other labels in the score run than here; "
@@ -71,28 +72,28 @@ def _labels(split: Split) -> pd.DataFrame:
     return pd.DataFrame({"label": split.labels.cpu().numpy()}, index=pd.Index(split.ids.cpu().numpy(), name="id"))
 
 
-def _read(path: Path, known: pd.DataFrame) -> pd.DataFrame:
-    """A user's table, with the labels of this run; every row must be an example that the run has."""
+def _read(path: Path, labels: pd.DataFrame) -> pd.DataFrame:
+    """Read a table of subsets and add the labels of this run; every row must be an example that the run has."""
     try:
         table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
     except (OSError, ValueError, TypeError, LookupError, NotImplementedError) as error:  # what pandas and pyarrow raise
-        told = " ".join(str(error).split())
-        raise RefusedInput(f"subsets.path = {path}: cannot be read as {path.suffix[1:]}: {told}") from None
+        message = " ".join(str(error).split())
+        raise RefusedInput(f"subsets.path = {path}: cannot be read as {path.suffix[1:]}: {message}") from None
     missing = {"id", "split", "subset"} - set(table.columns)
     if missing or not len(table):
         raise RefusedInput(f"subsets.path = {path}: must have rows, and columns id, split and subset")
     table["score"] = table.get("score", np.nan)
     for name, right, allowed in (
         ("id", is_integer_dtype(table["id"]), "whole numbers"),
-        ("split", all(isinstance(each, str) for each in table["split"]), "names"),
-        ("subset", all(isinstance(each, str) for each in table["subset"]), "names"),
+        ("split", all(isinstance(value, str) for value in table["split"]), "names"),
+        ("subset", all(isinstance(value, str) for value in table["subset"]), "names"),
         ("score", is_numeric_dtype(table["score"]), "numbers"),
     ):
         if not right:
             raise RefusedInput(f"subsets.path = {path}: column {name} must have {allowed} alone")
     if (table["subset"] == "all").any() or table.duplicated(["id", "split", "subset"]).any():
         raise RefusedInput(f"subsets.path = {path}: a subset is named all, or holds an example twice")
-    table = table.drop(columns="label", errors="ignore").merge(known.reset_index(), on=["id", "split"], how="left")
+    table = table.drop(columns="label", errors="ignore").merge(labels.reset_index(), on=["id", "split"], how="left")
     unknown = table["label"].isna()
     if unknown.any():
         row = table[unknown].iloc[0]

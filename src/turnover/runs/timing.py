@@ -1,4 +1,4 @@
-"""How long a run will take on this machine, from a few of its own steps."""
+"""Estimate of how long a run takes on this machine, from a few of its own steps."""
 
 import time
 from dataclasses import replace
@@ -25,12 +25,12 @@ _STEPS = 4  # timed ones, after as many that warm up
 
 
 def seconds(config: RunConfig) -> float:
-    """Expected seconds of the whole run: its steps, and the evaluations after its epochs. Start-up is left out."""
+    """Estimate the seconds of a run: its steps, and the evaluations after its epochs; without start-up."""
     device = resolve(config.device)
     config = settled(Run(config), device)
     if all(Run(parent).finished for parent in config.parents):
         task = build(config, device)
-    else:  # nobody knows yet which are the subsets, but how large they are
+    else:  # the subsets are not known yet, but their sizes are
         size = config.trained_size
         config = config.model_copy(update={"subsets": NoSubsets(name="none")})
         task = build(config, device)
@@ -59,7 +59,7 @@ def seconds(config: RunConfig) -> float:
 
 
 def _networks(config: RunConfig, task: RunTask, few: Examples) -> float:
-    """What an ensemble takes, from a block of its networks on a few examples; what they say afterwards is left out."""
+    """Estimate the seconds of an ensemble from a block of its networks on a few examples; without their outcomes."""
     planned = design(task, config)
     count = min(at_once(task, config), len(planned.seeds))
     block = Design(torch.ones(count, len(few), dtype=torch.bool), list(range(count)), torch.ones(count))
@@ -70,12 +70,12 @@ def _networks(config: RunConfig, task: RunTask, few: Examples) -> float:
         less = config.model_copy(update={"epochs": epochs})
         train_block(small, less, block, list(range(count)), lambda steps: None)
         times.append(time.perf_counter() - start)
-    one = max(0.0, times[2] - times[1]) / block.steps(_STEPS, config.batch_size)
-    return one * planned.steps(config.epochs, config.batch_size)
+    step = max(0.0, times[2] - times[1]) / block.steps(_STEPS, config.batch_size)
+    return step * planned.steps(config.epochs, config.batch_size)
 
 
 def _gradients(config: RunConfig, task: RunTask, few: Examples, passes: int) -> float:
-    """What gradients of single examples take: of sets at the end of an epoch, and of its updates."""
+    """Estimate the seconds of per-example gradients: of sets at the end of an epoch, and of its updates."""
     if not isinstance(config.tracking, GradientTracking):
         return 0.0
     start = time.perf_counter()

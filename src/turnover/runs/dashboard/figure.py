@@ -1,4 +1,4 @@
-"""What a dashboard shows of figures: pictures, plotted numbers, claims, and which runs they were drawn from."""
+"""Figures on the dashboard: pictures, plotted numbers, claims, and the runs they were drawn from."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -32,7 +32,7 @@ def show(
     runs: Iterable[RunConfig],
     claims: Sequence[Claim] = (),
 ) -> None:
-    """Show pictures by their titles, and what they tell, as a run of the dashboard.
+    """Show pictures by their titles, with numbers and claims, as a run of the dashboard.
 
     Args:
         job: the config they were made with.
@@ -47,19 +47,19 @@ def show(
         live.show(items | ({CLAIMS: table(claims)} if claims else {}))
         live.summarise({f"claims/{claim.id}": claim.verdict for claim in claims})
         for config in runs:
-            for each in tables(Run(config)):
-                live.use(each)
+            for artifact in tables(Run(config)):
+                live.use(artifact)
         live.keep(Files("figure", name, tuple(files), how="copy"))
 
 
 def table(claims: Sequence[Claim]) -> pd.DataFrame:
-    """A row for each measure of each claim."""
+    """Return a row for each measure of each claim."""
     rows = []
     for claim in claims:
-        for each in claim.measures:
-            low, high = each.interval or (None, None)
-            condition = " (condition)" if each.condition else ""
-            bound = "" if each.threshold is None else f"{each.side} {each.threshold:g}{condition}"
-            measured = {"measure": each.name, "effect": each.effect, "low": low, "high": high, "claimed": bound}
+        for measure in claim.measures:
+            low, high = measure.interval or (None, None)
+            condition = " (condition)" if measure.condition else ""
+            bound = "" if measure.threshold is None else f"{measure.side} {measure.threshold:g}{condition}"
+            measured = {"measure": measure.name, "effect": measure.effect, "low": low, "high": high, "claimed": bound}
             rows.append({"claim": claim.id, "text": claim.text, "verdict": claim.verdict} | measured)
     return pd.DataFrame(rows)

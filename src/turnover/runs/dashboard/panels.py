@@ -1,4 +1,4 @@
-"""The panels of the dashboard: what to look at, under the names that runs and figures log."""
+"""Panels of the dashboard, under the names that runs and figures log."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -56,7 +56,7 @@ Panel = Lines | Bars | Curve | Table | Pictures
 
 
 def described(panel: Panel) -> str:
-    """What it shows, in a few words."""
+    """Describe what a panel shows, in a few words."""
     match panel:
         case Lines(_, metrics):
             return " ".join(f"`{metric}`" for metric in metrics)
@@ -74,7 +74,7 @@ _SETS = ("easy", "difficult", "random")
 
 
 def _of_sets(title: str, split: str, metric: str, sets: tuple[str, ...] = _SETS) -> Lines:
-    return Lines(title, tuple(f"{split}/{each}/{metric}" for each in sets))
+    return Lines(title, tuple(f"{split}/{name}/{metric}" for name in sets))
 
 
 SECTIONS: dict[str, tuple[Panel, ...]] = {
@@ -123,7 +123,7 @@ COLUMNS = ("best/test/full_accuracy", "leakage/verdict", "scores/auroc_wrong_lab
 
 
 def workspace(entity: str, project: str, name: str = NAME) -> Any:
-    """A workspace with the panels of `turnover.runs.dashboard.panels`, not saved yet.
+    """Build a workspace with the panels of `turnover.runs.dashboard.panels`, not saved yet.
 
     Raises:
         RefusedInput: wandb's library is not installed.
@@ -137,7 +137,7 @@ def workspace(entity: str, project: str, name: str = NAME) -> Any:
         project=project,
         name=name,
         sections=[
-            ws.Section(name=title, panels=[_panel(each) for each in panels], is_open=True)
+            ws.Section(name=title, panels=[_panel(panel) for panel in panels], is_open=True)
             for title, panels in SECTIONS.items()
         ],
         settings=ws.WorkspaceSettings(x_axis="epoch", max_runs=100),
@@ -146,10 +146,10 @@ def workspace(entity: str, project: str, name: str = NAME) -> Any:
 
 
 def save(entity: str, project: str, name: str = NAME) -> str:
-    """Save it as a new view of the project; returns its address.
+    """Save the workspace as a new view of the project; return its URL.
 
     Raises:
-        RunFailed: wandb did not take it; says why.
+        RunFailed: wandb did not save it; says why.
     """
     made = workspace(entity, project, name)
     try:

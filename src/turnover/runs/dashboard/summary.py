@@ -1,4 +1,4 @@
-"""What a run's dashboard shows once the run is done: summary, its scores, its files and those it was made from."""
+"""Results of a finished run on its dashboard: summary, scores, its files and those it was made from."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -24,7 +24,7 @@ _SHOWN = 200  # examples
 
 
 def opened(run: Run) -> AbstractContextManager[Dashboard]:
-    """The dashboard of a run, while the run is worked on."""
+    """Return the dashboard of a run, open for the length of a block."""
     config = run.config
     estimator = None if isinstance(config.estimator, NoEstimator) else config.estimator.name
     tags = (config.experiment, config.scale, config.dataset.name, config.model.name, estimator)
@@ -42,7 +42,7 @@ def opened(run: Run) -> AbstractContextManager[Dashboard]:
 
 
 def show(live: Dashboard, run: Run, rows: Sequence[Metric], leakage: dict[str, Any] | None) -> None:
-    """Show what `run` has found, on the open dashboard, before the run's folder is sealed."""
+    """Show the results of `run` on the open dashboard, before the run's folder is sealed."""
     live.attempt(lambda _: _show(live, run, rows, leakage))
 
 
@@ -64,7 +64,7 @@ def _show(live: Dashboard, run: Run, rows: Sequence[Metric], leakage: dict[str, 
 
 
 def tables(run: Run) -> Iterator[Files]:
-    """The tables of a run, from which other runs and figures are made, as artifacts."""
+    """Yield the tables of a run, from which other runs and figures are made, as artifacts."""
     for kind in ("metrics", "scores"):
         if (path := run.folder / f"{kind}.parquet").exists():
             yield Files(kind, run.name, (path,))
@@ -77,31 +77,31 @@ def _checkpoint(run: Run) -> Iterator[Files]:
 
 
 def of_metrics(rows: Sequence[Metric], last: int) -> dict[str, float]:
-    """The values after the last epoch, and the best accuracy and loss on test examples with their epochs."""
-    found = {row.key: row.value for row in rows if row.epoch == last}
+    """Return the values after the last epoch, and the best accuracy and loss on test examples with their epochs."""
+    summary = {row.key: row.value for row in rows if row.epoch == last}
     for key in dict.fromkeys(row.key for row in rows if row.split == "test"):
         better = max if key.endswith("accuracy") else min
         best = better((row for row in rows if row.key == key), key=lambda row: row.value)  # the first of equal ones
-        found |= {f"best/{key}": best.value, f"best/{key}/epoch": best.epoch}
-    return found
+        summary |= {f"best/{key}": best.value, f"best/{key}/epoch": best.epoch}
+    return summary
 
 
 def of_scores(table: pd.DataFrame) -> dict[str, float]:
-    """What a score table of one epoch says in single numbers; how well it finds wrong labels, if some are wrong."""
+    """Summarise a score table of one epoch in single numbers, with AUROC of wrong labels if some are wrong."""
     table = table[np.isfinite(table["score"])]
     values, once = table["score"].to_numpy(), np.ones(len(table), dtype=np.int64)
-    found = {"median": median(values), "skewness": skewness(values), "top_tenth_share": top_share(values)}
+    statistics = {"median": median(values), "skewness": skewness(values), "top_tenth_share": top_share(values)}
     for name, positive in {
         "auroc_replaced_labels": table["corrupted"].to_numpy(),
         "auroc_wrong_labels": (table["label"] != table["true_label"]).to_numpy(),
     }.items():
         if positive.any() and not positive.all():
-            found[name] = auroc(values, positive)
-    return {f"scores/{name}": statistic(once) for name, statistic in found.items()}
+            statistics[name] = auroc(values, positive)
+    return {f"scores/{name}": statistic(once) for name, statistic in statistics.items()}
 
 
 def quantiles(table: pd.DataFrame) -> pd.DataFrame:
-    """The score that a share of the examples does not exceed: a distribution that can be compared between runs."""
+    """Return quantiles of the scores at fixed shares, so that runs can be compared."""
     shares = np.linspace(0, 1, 201)
     values = table["score"].to_numpy()
     return pd.DataFrame({"share": shares, "score": np.quantile(values[np.isfinite(values)], shares)})

@@ -1,6 +1,6 @@
-"""A wandb run beside the tables, or nothing: trouble with wandb is told once and never ends the work it shows.
+"""A wandb run beside the tables, or nothing: errors of wandb are logged once and never stop a run.
 
-Nothing here needs a network unless `logger.mode=online`: an offline run lies in a folder until `wandb sync` sends it.
+Nothing here needs a network unless `logger.mode=online`: an offline run stays in a folder until `wandb sync` sends it.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from turnover.runs.store.tables import Metric
 
 log = logging.getLogger("turnover")
 
-ROWS = 1000  # a table has no more of them; the whole of it is kept as an artifact
+ROWS = 1000  # at most, of a logged table; the whole table is kept as an artifact
 # how long the end of a run waits for a server that is gone; `wandb sync` can send the rest later
 PATIENCE = 300  # seconds
 RETRIES = 8  # of a file, with pauses of 2, 4, 8, ... 60 seconds: about four minutes, and not bound by the above
@@ -31,18 +31,18 @@ _LONGEST = 100  # characters of an identifier; wandb allows 128, for those of ar
 
 @dataclass(frozen=True)
 class Files:
-    """What a run or a figure has written, which wandb is to keep as the artifact KIND-OWNER."""
+    """Files of a run or a figure that wandb keeps as the artifact KIND-OWNER."""
 
     kind: str  # wandb's type of the artifact
     owner: str  # name of the run or the figure
     paths: tuple[Path, ...]
-    # read where they lie when they are sent; or, if they may be written again, from a copy; or never: a reference is
-    # where a file lies and its checksum
+    # read in place when they are sent; or, if they may be written again, from a copy; or never: a reference is the path
+    # of a file and its checksum
     how: Literal["in place", "copy", "reference"] = "in place"
 
     @property
     def name(self) -> str:
-        """Of the artifact."""
+        """Name of the artifact."""
         return f"{self.kind}-{identifier(self.owner)}"
 
 
@@ -53,28 +53,28 @@ class Dashboard:
         self._run = run
 
     def log(self, values: dict[str, Any]) -> None:
-        """Numbers of one epoch; `epoch` is the step axis."""
+        """Log numbers of one epoch; `epoch` is the step axis."""
         self.attempt(lambda run: run.log(values))
 
     def go_on(self, rows: Sequence[Metric]) -> None:
-        """Log again what a run had logged before it was stopped, unless wandb itself goes on with the same run.
+        """Log again the metrics from before a run was stopped, unless wandb itself goes on with the same run.
 
         An offline run begins a file of its own whenever it is started; so the last of them is whole.
         """
 
-        def again(run: Any) -> None:
+        def log_again(run: Any) -> None:
             if not run.resumed:
-                for epoch, told in groupby(rows, key=lambda row: row.epoch):
-                    run.log({"epoch": epoch} | {row.key: row.value for row in told})
+                for epoch, metrics in groupby(rows, key=lambda row: row.epoch):
+                    run.log({"epoch": epoch} | {row.key: row.value for row in metrics})
 
-        self.attempt(again)
+        self.attempt(log_again)
 
     def summarise(self, values: Mapping[str, Any]) -> None:
-        """Single values shown in the runs table."""
+        """Set single values shown in the runs table."""
         self.attempt(lambda run: run.summary.update(dict(values)))
 
     def show(self, items: Mapping[str, pd.DataFrame | np.ndarray | dict[str, Path]], epoch: int | None = None) -> None:
-        """Tables; histograms of arrays; pictures by their captions. All of one epoch, if they belong to one."""
+        """Log tables, histograms of arrays and pictures by their captions, all of one epoch if given."""
 
         def media(item: pd.DataFrame | np.ndarray | dict[str, Path]) -> Any:
             import wandb
@@ -91,11 +91,11 @@ class Dashboard:
         self.attempt(lambda run: run.log(at | {name: media(item) for name, item in items.items()}))
 
     def keep(self, files: Files) -> None:
-        """Files as an artifact that this run has made."""
+        """Log files as an artifact that this run has made."""
         self.attempt(lambda run: run.log_artifact(_artifact(files)))
 
     def use(self, files: Files) -> None:
-        """Files as an artifact that this run was made from; the same name and content are the same artifact.
+        """Log files as an artifact that this run was made from; the same name and content are the same artifact.
 
         `run.use_artifact` would ask the server first, so wandb refuses it offline. This is what it does with an
         artifact that it is given: the server looks for the content by its checksum, and notes the use when it is sent.
@@ -107,7 +107,7 @@ class Dashboard:
         self.attempt(lambda run: run.finish(exit_code=int(failed)))
 
     def attempt(self, action: Callable[[Any], object]) -> None:
-        """Do something with the wandb run, if there is one; its errors end the run's life here, and nothing else."""
+        """Call `action` on the wandb run, if there is one; an error is logged and switches wandb off."""
         if self._run is None:
             return
         try:
@@ -118,12 +118,12 @@ class Dashboard:
 
 
 def bounded(table: pd.DataFrame, rows: int = ROWS) -> pd.DataFrame:
-    """At most so many rows, evenly spaced, the first and the last among them."""
+    """Return at most so many rows, evenly spaced, the first and the last included."""
     return table if len(table) <= rows else table.iloc[np.linspace(0, len(table) - 1, rows).round().astype(int)]
 
 
 def identifier(name: str) -> str:
-    """The name with what wandb allows in identifiers; a long one ends with a hash of all of it."""
+    """Return the name as an identifier that wandb allows; a long one ends with a hash of all of it."""
     allowed = re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII)
     if len(allowed) <= _LONGEST:
         return allowed
@@ -156,11 +156,11 @@ def dashboard(
     config: dict[str, Any],
     axis: str | None = None,
 ) -> Iterator[Dashboard]:
-    """A wandb run in `folder`/wandb for the length of the block; offline unless `logger.mode=online`.
+    """Open a wandb run in `folder`/wandb for the length of the block; offline unless `logger.mode=online`.
 
     Args:
-        title: what a person tells it from its neighbours by; None: its name.
-        axis: what is logged with every metric and is its x-axis.
+        title: readable title; None: its name.
+        axis: the metric that is the x-axis of all others.
     """
     if isinstance(logger, NoLogger):
         yield Dashboard()
@@ -223,7 +223,7 @@ def _start(
 
 @contextmanager
 def _environment(**values: str) -> Iterator[None]:
-    """Environment variables for the length of the block, but for those that the user has set."""
+    """Set environment variables for the length of the block, except those already set."""
     ours = {name: value for name, value in values.items() if name not in os.environ}
     os.environ.update(ours)
     try:
@@ -234,7 +234,7 @@ def _environment(**values: str) -> Iterator[None]:
 
 
 class Tracker:
-    """Collects the metrics of a run and shows them on its dashboard."""
+    """Collector of the metrics of a run, which it logs to the dashboard."""
 
     def __init__(self, dashboard: Dashboard, rows: list[Metric]) -> None:
         self.rows = rows

@@ -1,4 +1,4 @@
-"""Looking after the store of runs: what is there, whether it is as it was written, and removing what is of no use."""
+"""Housekeeping of the store of runs: list runs with their state, and remove those of no use."""
 
 import os
 import shutil
@@ -32,7 +32,7 @@ class Found:
     """One folder of the store."""
 
     folder: Path
-    title: str  # what a person tells it by; empty if its config cannot be read
+    title: str  # readable title; empty if its config cannot be read
     state: State
     about: str  # what is wrong, or the message of the run; empty if there is nothing to say
     manifest: dict[str, Any]
@@ -40,22 +40,22 @@ class Found:
 
 
 def runs(*, thorough: bool = False) -> Iterator[Found]:
-    """Every run of the store, by name.
+    """Yield every run of the store, by name.
 
     Args:
-        thorough: compare all files with their checksums, checkpoints too; otherwise no file is taken for damaged.
+        thorough: compare all files with their checksums, checkpoints too; otherwise no run is reported as damaged.
     """
     root = outputs_root() / "runs"
-    for folder in sorted(each for each in root.glob("*") if each.is_dir()):
+    for folder in sorted(path for path in root.glob("*") if path.is_dir()):
         state, about, manifest = _judged(folder, thorough=thorough)
         config = _config(folder)
         yield Found(folder, title(config) if config else "", state, about, manifest, _size(folder))
 
 
 def remove(found: Found) -> bool:
-    """Remove a run's folder, unless a process works on it or has done so since it was judged; whether it was removed.
+    """Remove a run's folder, unless a process works on it or did since its state was read; return True if removed.
 
-    Of a run that lies elsewhere, behind a link, the link alone is removed.
+    Of a run behind a symbolic link, the link alone is removed.
 
     Raises:
         OSError: the store cannot be written to.
@@ -79,11 +79,11 @@ def remove(found: Found) -> bool:
 
 def _judged(folder: Path, *, thorough: bool, locked: bool | None = None) -> tuple[State, str, dict[str, Any]]:
     done = (folder / "DONE").exists()
-    wrong = checksums.damaged(folder) if done and thorough else []
+    damaged = checksums.damaged(folder) if done and thorough else []
     try:
         manifest = read_manifest(folder)
     except (OSError, ValueError) as error:
-        return ("damaged", ", ".join(wrong), {}) if wrong else ("unreadable", f"manifest.json: {error}", {})
+        return ("damaged", ", ".join(damaged), {}) if damaged else ("unreadable", f"manifest.json: {error}", {})
     if not done:
         try:
             at_work, gone = _locked(folder) if locked is None else locked, "its process is gone"
@@ -95,8 +95,8 @@ def _judged(folder: Path, *, thorough: bool, locked: bool | None = None) -> tupl
         if manifest.get("status") == "failed":
             return "failed", message, manifest
         return "interrupted", message or gone, manifest
-    if wrong:
-        return "damaged", ", ".join(wrong), manifest
+    if damaged:
+        return "damaged", ", ".join(damaged), manifest
     named = _stage(folder)
     stage = manifest.get("stage", named)
     if named == STAGE_VERSION:
@@ -107,7 +107,7 @@ def _judged(folder: Path, *, thorough: bool, locked: bool | None = None) -> tupl
 
 
 def _stage(folder: Path) -> int | None:
-    """The stage of the code under which the run of this config has the name of the folder; None: under no stage."""
+    """Return the stage of the code under which the config has the name of the folder; None if there is none."""
     config = _config(folder)
     if config is None:
         return None

@@ -1,4 +1,4 @@
-"""Where results come from: commit, versions and machine."""
+"""Provenance of results: commit, versions and machine."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ from turnover.common.files import checkout
 
 
 def provenance() -> dict[str, Any]:
-    """Commit, versions and machine: recorded beside every result."""
+    """Return commit, versions and machine, which are recorded beside every result."""
     return {
         "commit": commit(),
         "versions": {
@@ -26,7 +26,7 @@ def provenance() -> dict[str, Any]:
 
 @cache
 def commit() -> str:
-    """The checkout's git commit, with -dirty if tracked files differ from it; empty outside git."""
+    """Return the checkout's git commit, with -dirty if tracked files differ from it; empty outside git."""
     try:
         command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
         done = subprocess.run(command, cwd=checkout(), capture_output=True, text=True, timeout=10, check=True)
@@ -36,7 +36,7 @@ def commit() -> str:
 
 
 def now() -> str:
-    """Time in UTC, to the second."""
+    """Return the time in UTC, to the second."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 

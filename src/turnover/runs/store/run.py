@@ -1,4 +1,4 @@
-"""Where a run lives: a folder named by the run's identity, locked while it is worked on, marked DONE last.
+"""The folder of a run: named by the run's identity, locked while it is worked on, marked DONE last.
 
 A folder holds config.yaml, manifest.json, log.txt, checkpoint.pt, metrics.parquet, scores.parquet and DONE. Each file
 is written beside its place and then moved there, so that a reader never sees half of one, whenever a process dies.
@@ -22,27 +22,27 @@ from turnover.runs.store.provenance import now
 
 log = logging.getLogger("turnover")
 
-LOCK = ".lock"  # in a run's folder: held by the process that works on it
-_KINDS = {"status": str, "message": str, "seconds": int | float, "starts": int, "precision": str}  # what others rely on
-SCRATCH = "scratch"  # in a run's folder: besides its checkpoint, what a killed run goes on from
+LOCK = ".lock"  # in a run's folder, locked by the process that works on it
+_KINDS = {"status": str, "message": str, "seconds": int | float, "starts": int, "precision": str}  # read elsewhere
+SCRATCH = "scratch"  # in a run's folder: what a killed run needs besides its checkpoint
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """What manifest.json of a run's folder says.
+    """Read manifest.json of a run's folder.
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: it is damaged; names what makes no sense.
+        ValueError: it is damaged; names the fault.
     """
-    found = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    if not isinstance(found, dict):
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    if not isinstance(manifest, dict):
         raise ValueError("it is no mapping")
     for name, kind in _KINDS.items():
-        if name in found and not isinstance(found[name], kind):
-            raise ValueError(f"{name} = {found[name]!r}")
-    if not math.isfinite(found.get("seconds", 0.0)):
-        raise ValueError(f"seconds = {found['seconds']}")
-    return found
+        if name in manifest and not isinstance(manifest[name], kind):
+            raise ValueError(f"{name} = {manifest[name]!r}")
+    if not math.isfinite(manifest.get("seconds", 0.0)):
+        raise ValueError(f"seconds = {manifest['seconds']}")
+    return manifest
 
 
 class Run:
@@ -55,12 +55,12 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether all its files are there."""
+        """True if all its files are written."""
         return (self.folder / checksums.DONE).exists()
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """What is recorded of the run: status, seconds, versions, commit, device; empty if it was never started."""
+        """Record of the run: status, seconds, versions, commit, device; empty if it was never started."""
         try:
             return read_manifest(self.folder)
         except FileNotFoundError:
@@ -73,14 +73,14 @@ class Run:
             return {}
 
     def lock(self) -> AbstractContextManager[None]:
-        """Only one process works on the run; another one waits and says so."""
+        """Lock the run against other processes; log it if another one holds the lock, and wait."""
         return locked(self.folder / LOCK, self.name)
 
     @contextmanager
     def working(self, provenance: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """Keeps manifest.json true while the block works: running, then finished, failed or interrupted.
+        """Keep manifest.json up to date while the block works: running, then finished, failed or interrupted.
 
-        What the block puts into the yielded dictionary is recorded with it. DONE is written last.
+        Entries of the yielded dictionary are recorded too. DONE is written last.
         """
         before = self.manifest
         started = time.monotonic()
@@ -97,7 +97,7 @@ class Run:
             **provenance,
         }
         extra: dict[str, Any] = {}
-        remove_leftovers(each for part in ("", "scored/", f"{SCRATCH}/") for each in self.folder.glob(f"{part}.*.*"))
+        remove_leftovers(file for below in ("", "scored/", f"{SCRATCH}/") for file in self.folder.glob(f"{below}.*.*"))
         write_json(self.folder / "manifest.json", manifest)
 
         def record(status: str, message: str = "") -> None:
@@ -115,7 +115,7 @@ class Run:
             ended = ("failed", f"{type(error).__name__}: {error}")
             if isinstance(error, KeyboardInterrupt):
                 ended = ("interrupted", "stopped; the same command goes on from the last checkpoint")
-            with suppress(OSError):  # on a full disk what is told is why the work failed
+            with suppress(OSError):  # on a full disk the error of the work is raised
                 if not self.finished:  # or it was stopped behind its last step
                     record(*ended)
             raise
@@ -134,7 +134,7 @@ class Run:
 
 
 def cannot_go_on(path: Path, name: str) -> RunFailed:
-    """What is raised if a stopped run needs a file that is lost, and that cannot be made again by itself."""
+    """Return the error of a stopped run that needs a lost file, which cannot be made again by itself."""
     remedy = f"remove it, scripts/runs.py gc {name} --failed --yes, and start it again"
     return RunFailed(f"{path} is missing or damaged, so the run cannot go on: {remedy}")
 
@@ -144,17 +144,17 @@ def _removal(name: str) -> str:
 
 
 def require(run: Run, command: str) -> Path:
-    """The folder of a finished run with undamaged tables, or RunFailed that names the command which makes it."""
+    """Return the folder of a finished run with undamaged tables; RunFailed names the command that makes it."""
     if not run.finished:
         raise RunFailed(f"run {run.name} is not finished: {command}")
-    if wrong := checksums.damaged(run.folder, besides=("checkpoint.pt",)):
-        raise RunFailed(f"run {run.name} is damaged ({', '.join(wrong)}): {_removal(run.name)}, then {command}")
+    if damaged := checksums.damaged(run.folder, besides=("checkpoint.pt",)):
+        raise RunFailed(f"run {run.name} is damaged ({', '.join(damaged)}): {_removal(run.name)}, then {command}")
     refuse_other_precision(run)
     return run.folder
 
 
 def refuse_other_precision(run: Run) -> None:
-    """bfloat16 by name is not what `auto` made in float32, though both have one folder."""
+    """Refuse precision=bfloat16 for a run that `auto` made in float32, as both have one folder."""
     if run.config.precision == "bfloat16" and run.manifest.get("precision") == "float32":
         raise RunFailed(
             f"precision = 'bfloat16': run {run.name} was begun with precision=auto, which was float32 on that machine; "

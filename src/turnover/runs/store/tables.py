@@ -1,4 +1,4 @@
-"""The tables of a run, and members.npz of an ensemble: every column and every metric is documented here alone."""
+"""Tables of a run and members.npz of an ensemble, with the documentation of every column and metric."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -96,7 +96,7 @@ class Metric:
 
     @property
     def key(self) -> str:
-        """Its name on a dashboard: train/own_accuracy, test/easy/full_accuracy."""
+        """Name on a dashboard: train/own_accuracy, test/easy/full_accuracy."""
         return "/".join([self.split, *([] if self.subset == "all" else [self.subset]), self.metric])
 
 
@@ -123,31 +123,31 @@ def write_influences(run: Path, targets: np.ndarray, ids: np.ndarray, influence:
 
 
 def read_influences(run: Path) -> pd.DataFrame:
-    """Influences in nats; positive: training on it helped.  # index "id": training examples; columns: test examples"""
+    """Read influences in nats; positive: training helped.  # index "id": training examples; columns: test examples"""
     with np.load(run / "influences.npz", allow_pickle=False) as file:
         index = pd.Index(file["ids"], name="id")
         return pd.DataFrame(file["influence"].T, index=index, columns=pd.Index(file["targets"], name="target"))
 
 
 def read_metrics(run: Path) -> pd.DataFrame:
-    """Metrics of a finished run: epoch, split, subset, metric, value."""
+    """Read metrics of a finished run: epoch, split, subset, metric, value."""
     return pd.read_parquet(run / "metrics.parquet")
 
 
 def read_subsets(run: Path) -> pd.DataFrame:
-    """The easy and difficult examples of a finished run: id, split, subset, label, score."""
+    """Read the subsets of a finished run: id, split, subset, label, score."""
     return pd.read_parquet(run / "subsets.parquet")
 
 
 def read_scores(run: Path, epoch: int | None = None) -> pd.DataFrame:
-    """Scores of a finished run, index "id"; of the last epoch unless another scored one is named."""
+    """Read scores of a finished run, index "id"; of the last epoch or of another scored one."""
     table = pd.read_parquet(run / "scores.parquet")
     table = table[table["epoch"] == (table["epoch"].max() if epoch is None else epoch)]
     return table.drop(columns="epoch").set_index("id")
 
 
 def scores_by_epoch(run: Path) -> pd.DataFrame:
-    """Scores of a finished run after every scored epoch.  # index: id; a column for each epoch"""
+    """Read scores of a finished run after every scored epoch.  # index: id; a column for each epoch"""
     table = pd.read_parquet(run / "scores.parquet", columns=["epoch", "id", "score"])
     return table.pivot(index="id", columns="epoch", values="score")
 
@@ -163,7 +163,7 @@ MEMBERS = "members.npz"
 
 @dataclass(frozen=True)
 class Members:
-    """What is kept of the networks of an ensemble, on the CPU."""
+    """Outcomes of the networks of an ensemble, on the CPU."""
 
     ids: np.ndarray  # int64 [examples]
     test_ids: np.ndarray  # int64 [test examples]
@@ -190,7 +190,7 @@ def write_members(run: Path, members: Members) -> None:
 
 
 def read_members(run: Path) -> Members:
-    """What is kept of the networks of a finished run."""
+    """Read members.npz of a finished run."""
     with np.load(run / MEMBERS, allow_pickle=False) as file:
         ids, test_ids = file["ids"], file["test_ids"]
         included, fraction, confidence, right = (
