@@ -1,4 +1,4 @@
-"""One table from the score tables of several seeds."""
+"""Average of the score tables of several seeds."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from pandas.api.types import is_float_dtype
 
 
 def average(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Means of scores and losses, most frequent predictions (the smallest class wins a tie), of the same examples.
+    """Return means of scores and losses, and most frequent predictions (the smallest class wins a tie).
 
     Args:
         tables: score tables with equal index "id" in equal order; columns that are neither floats nor predictions
@@ -36,10 +36,10 @@ def average(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _most_frequent(values: np.ndarray) -> np.ndarray:
-    """Of each row, the smallest of the values that come up most often.  # [rows, seeds] -> [rows]"""
-    known, place = np.unique(values, return_inverse=True)
-    times = np.zeros((len(values), len(known)), dtype=np.int64)
+    """Return the most frequent value of each row, the smallest of equally frequent ones.  # [rows, seeds] -> [rows]"""
+    classes, index = np.unique(values, return_inverse=True)
+    times = np.zeros((len(values), len(classes)), dtype=np.int64)
     rows = np.arange(len(values))
-    for column in place.reshape(values.shape).T:
+    for column in index.reshape(values.shape).T:
         times[rows, column] += 1
-    return known[times.argmax(axis=1)]
+    return classes[times.argmax(axis=1)]

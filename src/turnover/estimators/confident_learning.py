@@ -1,4 +1,4 @@
-"""Confident learning: which labels do out-of-sample predictions contradict (Northcutt et al., 2021; cleanlab)."""
+"""Confident learning: labels that out-of-sample predictions contradict (Northcutt et al., 2021; cleanlab)."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ _ROUNDING = 1e-3  # how far a sum of probabilities in float32 or from a softmax 
 
 
 def confident_learning(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """1 - cleanlab's label quality: the normalised margin of probabilities adjusted for each class's confidence.
+    """Return 1 - cleanlab's label quality: the normalised margin of probabilities adjusted for each class's confidence.
 
     Threshold t_k is the mean probability of class k among the examples labelled k. Adjusted probabilities are
     p_k - t_k + max t, over their sum a; the score is (1 - a(label) + max a(other class)) / 2.

@@ -1,4 +1,4 @@
-"""Scores that follow from the outcomes of many networks, each trained on a part of the examples."""
+"""Scores from the outcomes of many networks, each trained on a part of the examples."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,15 +24,15 @@ class Ensemble:
     """Subsampling, leave-one-out and cross-validation: many networks, each trained on a part of the examples."""
 
     def sizes(self, task: Task, config: Training) -> list[int]:
-        """On how many examples its networks are trained."""
+        """Return the numbers of examples that its networks are trained on."""
         return sorted(set(design(task, config).included.sum(1).tolist()))
 
     def steps(self, task: Task, config: Training) -> int:
-        """Steps of all networks together."""
+        """Return the steps of all networks together."""
         return design(task, config).steps(config.epochs, config.batch_size)
 
     def scores(self, task: Task, config: Training, folder: Path, on_step: Callable[[int], object]) -> Estimates:
-        """Train the networks, going on after the last finished block, and say what follows of every example.
+        """Train the networks, going on after the last finished block, and estimate the scores of every example.
 
         Raises:
             RunFailed: some examples would have no score; raised before any network is trained.
@@ -75,21 +75,21 @@ def _refuse_unscored(ensemble: Design, score: str) -> None:
 
 
 def _networks(ensemble: Design) -> tuple[Tensor, Tensor]:
-    """How many networks of each fraction are trained on each example, and how many are not.  # [fractions, examples]"""
+    """Count the networks of each fraction trained on each example, and those not.  # [fractions, examples] each"""
     groups = [ensemble.included[group] for group in _groups(ensemble)]
     return torch.stack([group.sum(0) for group in groups]), torch.stack([(~group).sum(0) for group in groups])
 
 
 def _groups(ensemble: Design) -> list[Tensor]:
-    """The networks of each fraction.  # bool [networks] each"""
+    """Return the networks of each fraction.  # bool [networks] each"""
     return [ensemble.fraction == share for share in ensemble.fraction.unique()]
 
 
 def _within_fractions(estimate: Callable[[Tensor, Tensor], Tensor], values: Tensor, ensemble: Design) -> Tensor:
-    """Mean over fractions of what the networks of each say of every example; NaN where none can.  # [examples]
+    """Return the mean over fractions of an estimate by the networks of each; NaN where none can.  # [examples]
 
-    All together they would call memorized what is not: those trained on more examples are more often right, and more
-    of them are trained on any one example.
+    Pooled, they would overestimate memorization: those trained on more examples are more often right, and more of
+    them are trained on any one example.
     """
     found = [estimate(values[group], ensemble.included[group]) for group in _groups(ensemble)]
     return torch.stack(found).nanmean(0)
@@ -105,7 +105,7 @@ def _membership(confidence: Tensor, included: Tensor) -> Tensor:
 
 
 def _columns(config: Training, found: Outcomes, ensemble: Design, labels: Tensor) -> dict[str, Tensor]:
-    """The estimates that these networks allow, by their names in `ESTIMATES`.  # [examples] each"""
+    """Return the estimates that these networks allow, by their names in `ESTIMATES`.  # [examples] each"""
     included = ensemble.included
     n = included.shape[1]
     right, confidence = found.right[:, :n], found.confidence[:, :n]

@@ -1,7 +1,7 @@
-"""What an estimator works with, the interface of one that trains networks of its own, and what it gives.
+"""Task, interface and results of an estimator that trains networks of its own.
 
-Estimators that watch one ordinary training (`one_run`) or score its network afterwards (`turnover`) need none: the run
-trains that network itself, with a checkpoint after every epoch.
+Estimators that observe one ordinary training (`one_run`) or score its network afterwards (`turnover`) need no
+interface: the run trains that network itself, with a checkpoint after every epoch.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from turnover.training.loop import steps_per_epoch
 
 @dataclass(frozen=True)
 class Task:
-    """Data and networks of a run from a config, or of a user's own, all on one device."""
+    """Data and networks of a run from a config, or given by a user, all on one device."""
 
     train: Examples  # what is trained on and scored
     wrong: Tensor  # whether a label is known to be wrong; of own data none is  # bool [examples]
@@ -31,26 +31,26 @@ class Task:
 
 @dataclass(frozen=True)
 class Design:
-    """What the networks of an ensemble are trained on."""
+    """Training sets and seeds of the networks of an ensemble."""
 
     included: Tensor  # bool [networks, examples], on the CPU
     seeds: list[int]  # of initial weights and order of examples, one a network
     fraction: Tensor  # float64 [networks], share of the examples that a network is trained on
 
     def blocks(self, most: int) -> list[list[int]]:
-        """Networks whose outcomes are kept together: at most so many, trained on equally many examples."""
+        """Return blocks of networks to be kept together: at most `most`, trained on equally many examples."""
         sizes = self.included.sum(1).tolist()
         runs = (list(run) for _, run in groupby(range(len(sizes)), key=lambda number: sizes[number]))
         return [run[start : start + most] for run in runs for start in range(0, len(run), most)]
 
     def steps(self, epochs: int, batch_size: int) -> int:
-        """Steps of all networks together."""
+        """Return the steps of all networks together."""
         return epochs * sum(steps_per_epoch(size, batch_size) for size in self.included.sum(1).tolist())
 
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What every network says of every example, the training examples first, then the test examples, if there are."""
+    """Predictions of every network for every example, training examples first, then test examples, if there are."""
 
     confidence: Tensor  # float32 [networks, examples], log odds of the label
     right: Tensor  # bool [networks, examples]
@@ -59,31 +59,31 @@ class Outcomes:
 
 @dataclass(frozen=True)
 class Estimates:
-    """What an estimator says of every example, and what that took."""
+    """Estimates of every example, and metrics and cost of the networks."""
 
     columns: dict[str, Tensor]  # by their names in `config.estimators.ESTIMATES`  # [examples] each
     score: str  # the name of the one that is the score
     metrics: dict[str, dict[str, float]]  # by split, after the last epoch
     examples_trained: int  # over all epochs and networks
     scored: Tensor | None = None  # which examples have a score; None: all  # bool [examples]
-    outcomes: tuple[Design, Outcomes] | None = None  # what every network says, if it is to be kept
+    outcomes: tuple[Design, Outcomes] | None = None  # predictions of every network, if they are to be kept
 
 
 class Estimator(Protocol):
-    """Scores from several networks. `config.estimator` holds its options."""
+    """Interface of scores from several networks. `config.estimator` has the options."""
 
     def sizes(self, task: Task, config: Training) -> list[int]:
-        """On how many examples its networks are trained."""
+        """Return the numbers of examples that its networks are trained on."""
 
     def steps(self, task: Task, config: Training) -> int:
-        """Steps of all its trainings together."""
+        """Return the steps of all its trainings together."""
 
     def scores(self, task: Task, config: Training, folder: Path, on_step: Callable[[int], object]) -> Estimates:
         """Train the networks and score every example.
 
         Args:
             folder: what is finished is kept there, and not done again.
-            on_step: is told how many steps were made.
+            on_step: called with the number of steps made.
 
         Raises:
             RunFailed: some examples would have no score; raised before any network is trained.

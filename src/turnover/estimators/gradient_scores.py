@@ -10,7 +10,7 @@ from turnover.gradients.per_example import gradients
 
 
 def grand(model: nn.Module, examples: Examples, *, batch_size: int = 256) -> Tensor:
-    """‖∂ loss / ∂ parameters‖₂ of each example, by the full network in evaluation mode.
+    """Compute ‖∂ loss / ∂ parameters‖₂ of each example, by the full network in evaluation mode.
 
     Exact, over all parameters that are trained; turn-over dropout, if attached, masks nothing. Paul et al. average it
     over networks early in training; here it is that of one network. Parameters, their `grad` and the modes of all
@@ -28,9 +28,9 @@ def grand(model: nn.Module, examples: Examples, *, batch_size: int = 256) -> Ten
     with evaluation_mode(model), torch.enable_grad():
         for index in torch.arange(len(examples), device=examples.device).split(batch_size):
             x, y, _ = examples.batch(index)
-            found = gradients(model, x, y, check=len(index) not in checked, loose=loose)
+            batch_gradients = gradients(model, x, y, check=len(index) not in checked, loose=loose)
             checked.add(len(index))
-            norms.append(found.squared_norms().sqrt())
+            norms.append(batch_gradients.squared_norms().sqrt())
     return torch.cat(norms).to(torch.promote_types(next(model.parameters()).dtype, torch.float32))
 
 
@@ -59,10 +59,10 @@ class GradientVariance:
         """
         means, squares = self._sums(examples)
         count = self._checkpoints + 1
-        parts = [each.split(batch_size) for each in (torch.arange(self._n, device=means.device), means, squares)]
+        batches = [tensor.split(batch_size) for tensor in (torch.arange(self._n, device=means.device), means, squares)]
         with evaluation_mode(model):
             # Welford's update: a difference of large sums of squares would lose what changes little
-            for index, mean, square in zip(*parts, strict=True):
+            for index, mean, square in zip(*batches, strict=True):
                 x, y, _ = examples.batch(index)
                 gradient = _by_pixel(_of_label(model, x, y).float())
                 change = gradient - mean
@@ -71,7 +71,7 @@ class GradientVariance:
         self._checkpoints = count
 
     def score(self, labels: Tensor) -> Tensor:
-        """Mean over pixels of √(1/K Σ_t (S_t - μ)²), standardised within each class.
+        """Return the mean over pixels of √(1/K Σ_t (S_t - μ)²), standardised within each class.
 
         (v - mean of the class) / standard deviation of the class, both over the n examples; 0 in a class in which it
         is 0, such as one of a single example.
@@ -93,7 +93,7 @@ class GradientVariance:
         return standardised(by_pixel.reshape(self._n, -1).mean(dim=1), labels)
 
     def state(self) -> dict[str, Tensor | int]:
-        """A copy of everything, as plain tensors and integers."""
+        """Return a copy of everything, as plain tensors and integers."""
         state: dict[str, Tensor | int] = {"n": self._n, "checkpoints": self._checkpoints}
         if self._mean is not None and self._squares is not None:
             state |= {"mean": self._mean.clone(), "squares": self._squares.clone()}
@@ -113,13 +113,13 @@ class GradientVariance:
         self._squares = squares.clone() if isinstance(squares, Tensor) else None
 
     def _sums(self, examples: Examples) -> tuple[Tensor, Tensor]:
-        """Mean and squares on the examples' device, made at the first checkpoint."""
+        """Return mean and squares on the examples' device, made at the first checkpoint."""
         if len(examples) != self._n:
             raise RefusedInput(f"the gradients of {self._n} examples are followed, got {len(examples)}")
-        one = examples.prepare(examples.inputs[:1])
-        if not one.is_floating_point():
-            raise RefusedInput(f"the variance of gradients needs inputs with a gradient, floats; got {one.dtype}")
-        shape = (self._n, *_by_pixel(one).shape[1:])
+        sample = examples.prepare(examples.inputs[:1])
+        if not sample.is_floating_point():
+            raise RefusedInput(f"the variance of gradients needs inputs with a gradient, floats; got {sample.dtype}")
+        shape = (self._n, *_by_pixel(sample).shape[1:])
         if self._mean is None or self._squares is None:
             self._mean, self._squares = (torch.zeros(shape, device=examples.device) for _ in range(2))
         if self._mean.shape != shape:
@@ -129,7 +129,7 @@ class GradientVariance:
 
 
 def standardised(values: Tensor, labels: Tensor) -> Tensor:
-    """(value - mean) / standard deviation among the values of the same label; 0 where that deviation is 0.
+    """Return (value - mean) / standard deviation among the values of the same label; 0 where that deviation is 0.
 
     Args:
         values: float32  # [n]
@@ -138,15 +138,15 @@ def standardised(values: Tensor, labels: Tensor) -> Tensor:
     Returns:
         float32 [n]
     """
-    # the place of each label's first occurrence among all sorted labels: a number below n, found without waiting for
-    # the device to tell how many classes there are
+    # the index of each label's first occurrence among all sorted labels: a number below n, computed without waiting for
+    # the device to count the classes
     group = torch.searchsorted(labels.sort().values, labels)
     # sums of equal float32 numbers are exact in float64, so the deviation of equal values is 0 and not rounding noise
     values = values.float().double()
 
-    def mean(each: Tensor) -> Tensor:
-        """Of the class, for each example."""
-        sums, counts = (torch.zeros_like(each).index_add(0, group, part) for part in (each, torch.ones_like(each)))
+    def mean(x: Tensor) -> Tensor:
+        """Return the mean of each example's class."""
+        sums, counts = (torch.zeros_like(x).index_add(0, group, terms) for terms in (x, torch.ones_like(x)))
         return (sums / counts)[group]
 
     centred = values - mean(values)
@@ -155,12 +155,12 @@ def standardised(values: Tensor, labels: Tensor) -> Tensor:
 
 
 def _by_pixel(gradient: Tensor) -> Tensor:
-    """Mean over the channels of images; other inputs as they are.  # [batch, channels, height, width] or any other"""
+    """Average images over channels; return other inputs unchanged.  # [batch, channels, height, width] or any other"""
     return gradient.mean(1) if gradient.dim() == 4 else gradient
 
 
 def _of_label(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """The gradient of the label's logit with respect to the input.  # as x"""
+    """Return the gradient of the label's logit with respect to the input.  # as x"""
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         total = model(x).gather(1, y[:, None]).sum()  # no example has a part in the logits of another

@@ -1,9 +1,9 @@
-"""Mask leakage: has the network learnt labels from the masks instead of the images?
+"""Mask leakage: detection of networks that learn labels from the masks instead of the images.
 
 With a mask of its own for every example, a network whose image signal is weak at first can recognise an example by its
 mask. Its own sub-networks then fit while flipped ones stay near chance, and the score says nothing. The swap probe sees
 it directly: it runs the image of one example through the own sub-network of another, of a different label, and compares
-how often it hears the label of the mask with how often that of a bystander, an example that took no part.
+how often it predicts the label of the mask with how often that of a bystander, an example that took no part.
 """
 
 import math
@@ -26,16 +26,16 @@ PROBED = 2000  # examples at most; a share of them has a standard error of about
 
 @dataclass(frozen=True)
 class Swap:
-    """What own sub-networks say of the image of another example, as shares of all swaps between different labels."""
+    """Predictions of own sub-networks for the image of another example, as shares of swaps between different labels."""
 
     mask_accuracy: float  # the label of the example whose mask it is
     image_accuracy: float  # the label of the image
-    bystander_accuracy: float  # the label of a third example, drawn like the first: what masks that tell nothing give
+    bystander_accuracy: float  # the label of a third example, drawn like the first: the baseline of uninformative masks
     swaps: int
 
     @property
     def mask_tells(self) -> bool:
-        """Whether the label of the mask is said more often than a bystander's, by more than three standard errors.
+        """True if the label of the mask is predicted more often than a bystander's, by more than three standard errors.
 
         The standard error of the difference of two shares a and b is at most √((a + b) / swaps).
         """
@@ -45,7 +45,7 @@ class Swap:
 
 @dataclass(frozen=True)
 class Leakage:
-    """Accuracy of own and flipped sub-networks on the training examples, the swap probe, and what they say together."""
+    """Accuracy of own and flipped sub-networks on the training examples, the swap probe, and the verdict on them."""
 
     own_accuracy: float
     flipped_accuracy: float
@@ -55,7 +55,7 @@ class Leakage:
     batch_statistics: tuple[str, ...] = ()  # modules that normalised by those of a batch in training, mixing examples
 
     def message(self) -> str:
-        """One sentence for a person."""
+        """Return the verdict as a sentence."""
         numbers = (
             f"own {self.own_accuracy:.3f}, flipped {self.flipped_accuracy:.3f}, chance {self.chance:.3f}; image of "
             f"another example: label of the mask {self.swap.mask_accuracy:.3f}, of the image "
@@ -96,7 +96,7 @@ class Leakage:
                 )
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data, for tables and json."""
+        """Return plain data, for tables and json."""
         values = asdict(self)
         swap = values.pop("swap")
         return values | swap | {"message": self.message()}
@@ -112,14 +112,14 @@ def leakage(
     flipped_alone: int = 0,
     batch_statistics: tuple[str, ...] = (),
 ) -> Leakage:
-    """The verdict.
+    """Return the verdict on accuracies and a swap probe.
 
     not fitted: own accuracy is not above chance by more than three standard errors, 3 √(c (1 - c) / examples), with c
     the share of the most frequent label. no difference: on some examples only the flipped sub-network is right, and on
     fewer than three standard errors more, √(all of these), only the own one. leakage: given the image of another
     example, own sub-networks predict the label of the mask more often than that of the image. flipped at chance:
     flipped accuracy is not above chance, in the same sense. partial leakage: they predict it more often than a
-    bystander's (`Swap.mask_tells`). `none` is no proof: masks may tell less than the probe can see.
+    bystander's (`Swap.mask_tells`). `none` is no proof: masks may leak less than the probe can detect.
     """
     bound = chance + 3 * math.sqrt(chance * (1 - chance) / examples)
     own_alone = round((own_accuracy - flipped_accuracy) * examples) + flipped_alone
@@ -145,7 +145,7 @@ def judge(
     batch_size: int = BATCH,
     precision: Precision = "float32",
 ) -> Leakage:
-    """The verdict on a network and the score table of the examples that it was trained on."""
+    """Return the verdict on a network and the score table of the examples that it was trained on."""
     own_right, flipped_right = (table[f"{kind}_prediction"] == table["label"] for kind in ("own", "flipped"))
     return leakage(
         own_accuracy=float(own_right.mean()),
@@ -161,12 +161,12 @@ def judge(
 def swap_probe(
     model: nn.Module, examples: Examples, *, batch_size: int = BATCH, precision: Precision = "float32"
 ) -> Swap:
-    """What own sub-networks say of the images of other examples, over at most `PROBED` examples.
+    """Measure what own sub-networks predict for the images of other examples, over at most `PROBED` examples.
 
     Example i's own sub-network is given the image of example a(i), and e(i) stands by; a and e are two fixed random
     permutations. Counted are the i whose label and whose bystander's label both differ from that of the image. Masks
-    that say nothing of labels cannot tell i from e(i), so both labels are heard equally often. (Of two classes the
-    bystander's label is always that of the mask, and so partial leakage is not seen.)
+    without information on labels cannot distinguish i from e(i), so both labels are predicted equally often. (Of two
+    classes the bystander's label is always that of the mask, and so partial leakage is not detected.)
     """
     some = examples.select(_spread(len(examples), PROBED, examples.device))
     # drawn on the CPU, so that every device swaps alike
@@ -178,12 +178,12 @@ def swap_probe(
     counted = (of_image != some.labels) & (of_image != of_bystander)
     if not counted.any():
         return Swap(0.0, 0.0, 0.0, 0)
-    mask_said, image_said, bystander_said = (
+    mask_accuracy, image_accuracy, bystander_accuracy = (
         float((outcome.prediction == label)[counted].double().mean()) for label in (some.labels, of_image, of_bystander)
     )
-    return Swap(mask_said, image_said, bystander_said, int(counted.sum()))
+    return Swap(mask_accuracy, image_accuracy, bystander_accuracy, int(counted.sum()))
 
 
 def _spread(n: int, most: int, device: torch.device) -> Tensor:
-    """At most so many positions, evenly spread."""
+    """Return at most `most` positions, evenly spread."""
     return torch.arange(n, device=device)[:: -(-n // most)]

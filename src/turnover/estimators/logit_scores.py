@@ -1,4 +1,4 @@
-"""What logits say of an example with its label, to full precision for networks that fit nearly all of their data.
+"""Scores from logits and labels, in full precision for networks that fit nearly all of their data.
 
 final loss and confidence; EL2N (Paul et al., 2021); margins.
 """
@@ -11,7 +11,7 @@ from turnover.errors import RefusedInput
 
 
 def own_and_others(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """The logit of the label  # [b], and all logits with that of the label at -∞  # [b, classes], float32 or wider.
+    """Return the logit of the label  # [b], and logits with that of the label at -∞  # [b, classes], float32 or wider.
 
     Raises:
         RefusedInput: logits are not [b, classes] with at least two classes, or labels are not int64 [b].
@@ -28,12 +28,12 @@ def own_and_others(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def wide(values: Tensor) -> Tensor:
-    """The same numbers in float32 or, if they are, in float64."""
+    """Return the numbers in float32, or in float64 if they are."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def final_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy -log p(label) in nats.
+    """Compute cross-entropy -log p(label) in nats.
 
     In float32 `F.cross_entropy` is 0 wherever p > 1 - 6e-8, and so ties most examples of a network that fits its
     data. Here the loss keeps its relative precision.
@@ -52,7 +52,7 @@ def final_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def unconfidence(logits: Tensor, labels: Tensor) -> Tensor:
-    """1 - p(label), to full relative precision for p near 1 also.
+    """Compute 1 - p(label), to full relative precision for p near 1 also.
 
     Args:
         logits: of float dtype; computed in float32 or wider.  # [b, classes], two classes or more
@@ -69,13 +69,13 @@ def unconfidence(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def log_odds_against(logits: Tensor, labels: Tensor) -> Tensor:
-    """log((1 - p) / p) with p the probability of the label: no difference of nearly equal numbers is taken.  # [b]"""
+    """Compute log((1 - p) / p), p the probability of the label, without differences of nearly equal numbers.  # [b]"""
     own, others = own_and_others(logits, labels)
     return others.logsumexp(dim=1) - own
 
 
 def el2n(logits: Tensor, labels: Tensor) -> Tensor:
-    """‖softmax(logits) - onehot(label)‖₂.
+    """Compute ‖softmax(logits) - onehot(label)‖₂.
 
     Paul et al. average it over networks early in training; here it is that of one network.
 
@@ -96,7 +96,7 @@ def el2n(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def margin(logits: Tensor, labels: Tensor) -> Tensor:
-    """The logit of the label minus the largest other logit; negative if the prediction is wrong.
+    """Return the logit of the label minus the largest other logit; negative if the prediction is wrong.
 
     Args:
         logits: of float dtype; computed in float32 or wider.  # [b, classes], two classes or more

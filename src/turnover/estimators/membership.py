@@ -1,4 +1,4 @@
-"""How well an attacker can tell whether a network was trained on an example: the likelihood ratio attack, LiRA.
+"""Membership inference by the likelihood ratio attack, LiRA: was a network trained on an example?
 
 The confidence of a network in the label y of an example, phi = log(p_y / (1 - p_y)), is about normal over networks
 that were trained on the example, and over those that were not, with other means. The log of the ratio of the two
@@ -16,7 +16,7 @@ _ENOUGH = 32  # networks of either kind for a variance of the example's own; wit
 
 
 def log_likelihood_ratios(confidence: Tensor, included: Tensor) -> Tensor:
-    """log N(phi; with) - log N(phi; without), of each network and example, by all *other* networks.
+    """Compute log N(phi; with) - log N(phi; without), of each network and example, by all *other* networks.
 
     Variances of few numbers are wild: an example with less than 32 networks of either kind takes the mean variance of
     all examples. (Carlini et al. share one below 64 networks, of which half are trained on an example.)
@@ -32,17 +32,17 @@ def log_likelihood_ratios(confidence: Tensor, included: Tensor) -> Tensor:
     """
     phi = confidence.double()
     enough = torch.minimum(included.sum(0), (~included).sum(0)) >= _ENOUGH  # [examples]
-    densities = [_others_density(phi, part, enough) for part in (included, ~included)]
+    densities = [_others_density(phi, group, enough) for group in (included, ~included)]
     return densities[0] - densities[1]
 
 
-def _others_density(phi: Tensor, part: Tensor, enough: Tensor) -> Tensor:
-    """Log density of phi under the normal that fits the networks in `part`, the network itself left out.
+def _others_density(phi: Tensor, group: Tensor, enough: Tensor) -> Tensor:
+    """Compute the log density of phi under the normal fitted to the networks in `group`, the network itself left out.
 
     Args:
         enough: examples with a variance of their own.  # bool [examples]
     """
-    weight = part.double()
+    weight = group.double()
     n = weight.sum(0) - weight  # [networks, examples]
     middle = (phi * weight).sum(0) / weight.sum(0)  # sums of squares around it lose no digits
     offset = phi - middle
@@ -55,16 +55,16 @@ def _others_density(phi: Tensor, part: Tensor, enough: Tensor) -> Tensor:
 
 
 def membership(ratios: Tensor, included: Tensor) -> Tensor:
-    """How exposed each example is: mean log ratio of the networks that were trained on it, minus that of the others.
+    """Return the exposure of each example: mean log ratio of networks trained on it, minus that of the others.
 
-    In nats; near 0: nobody can tell.  # [networks, examples], twice -> float64 [examples]
+    In nats; near 0: membership cannot be inferred.  # [networks, examples], twice -> float64 [examples]
     """
     with_it, without = with_and_without(ratios, included)
     return with_it - without
 
 
 def threshold(ratios: Tensor, included: Tensor, false_positive_rate: float) -> Tensor:
-    """The lowest threshold with at most that share of the pairs (network, example not trained on) above it.
+    """Return the lowest threshold with at most that share of the pairs (network, example not trained on) above it.
 
     Args:
         ratios, included: of some networks and examples, as above; pairs without a ratio (NaN) are left out.
@@ -78,7 +78,7 @@ def threshold(ratios: Tensor, included: Tensor, false_positive_rate: float) -> T
 
 
 def share_above(ratios: Tensor, chosen: Tensor, limit: Tensor) -> Tensor:
-    """Share of the chosen pairs (network, example) above a threshold; those without a ratio (NaN) are left out.
+    """Return the share of the chosen pairs (network, example) above a threshold, without those that lack a ratio (NaN).
 
     Of the pairs trained on it is the true-positive rate, of the others the false-positive rate.
 

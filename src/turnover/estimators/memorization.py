@@ -62,7 +62,7 @@ def memorization(
     options: Mapping[str, Any] | None = None,
     predictions: bool = False,
 ) -> pd.DataFrame:
-    """How much each example's label is memorized rather than inferred from the other examples.
+    """Score how much each example's label is memorized rather than inferred from the other examples.
 
     Trains `make_model()` by SGD at a constant rate, once for each seed, and averages the scores over the seeds. With
     turn-over dropout score(z) = loss(flipped(z), z) - loss(own(z), z). High scores, of whichever estimator: wrong
@@ -81,7 +81,7 @@ def memorization(
             training; second_split; confident_learning, subsampling, c_score, membership from ensembles.
         options: fields of the estimator that are to differ from `conf/estimator`, for example {"models": 200} of
             subsampling or {"early": 3} of el2n.
-        predictions: also tell which class the networks would rather give: `prediction`, the one to which they gave
+        predictions: also return the class that the networks prefer: `prediction`, the one to which they gave
             most probability, mean over all epochs and seeds, each example seen just before it was learnt from, and
             `probability`, that mean. Takes 4 n * classes bytes; not for estimators that train several networks.
 
@@ -91,7 +91,7 @@ def memorization(
         others: score, the estimates by their names in `turnover.config.estimators.ESTIMATES`, label.
         `attrs["seeds"]` holds the seeds, `attrs["estimator"]` the name of the score, with `precision="auto"`
         `attrs["precision"]` what it was, and with turn-over dropout `attrs["leakage"]` the verdict with own and flipped
-        accuracy of the seed whose masks tell most.
+        accuracy of the seed whose masks leak most.
 
     Raises:
         RefusedInput: data that do not suit each other or the network, options out of range. Says what to do.
@@ -105,7 +105,7 @@ def memorization(
     several = name in OF_SEVERAL_NETWORKS
     if predictions and several:
         raise RefusedInput(f"predictions = True: estimator = {estimator!r} trains several networks, whose are not kept")
-    chosen = _seeds(seeds, 1 if name in ("subsampling", "confident_learning") else _SEEDS)
+    seed_list = _seeds(seeds, 1 if name in ("subsampling", "confident_learning") else _SEEDS)
     where = resolve(device)
     probe = new_network(make_model, 0)
     examples = user_examples(x, y, ids, device=where, dtype=taken_by(probe)[1])
@@ -126,17 +126,17 @@ def memorization(
                 "estimator": scoring,
             },
         )
-        for seed in chosen
+        for seed in seed_list
     ]
-    if wrong := estimator_disagreements(configs[0], len(examples)):
-        raise RefusedInput("\n".join(wrong))
+    if problems := estimator_disagreements(configs[0], len(examples)):
+        raise RefusedInput("\n".join(problems))
     made, none_wrong = partial(new_network, make_model, device=where), torch.zeros(len(examples), dtype=torch.bool)
     task = Task(examples, none_wrong, {}, probe.to(where), made)
     refuse_unsuited(task.model, examples, sizes(task, configs[0]), configs[0].batch_size)
     refuse_shared(probe, new_network(make_model, 0))
     masks = {"p": p, "layers": layers, "groups": groups}
     seen = Predictions(examples) if predictions else None
-    tables, found = [], []
+    tables, verdicts = [], []
     with tqdm(total=len(configs) * steps(task, configs[0]), unit="step", desc=estimator, disable=not progress) as bar:
         for config in configs:
             task = replace(task, model=made(config.seed))
@@ -144,20 +144,20 @@ def memorization(
                 attach(task.model, seed=config.seed, **masks)  # type: ignore[arg-type]
             tables.append(_table(task, config, bar.update, [] if seen is None else [seen]))
             if isinstance(config.estimator, TurnoverEstimator):
-                found.append(judge(task.model, examples, tables[-1]).as_dict())
+                verdicts.append(judge(task.model, examples, tables[-1]).as_dict())
     table = average(tables)
     if seen is not None:
-        table["prediction"], table["probability"] = (each.cpu().numpy() for each in seen.most_probable())
-    table.attrs |= {"seeds": chosen, "estimator": score_of(configs[0].estimator)}
+        table["prediction"], table["probability"] = (tensor.cpu().numpy() for tensor in seen.most_probable())
+    table.attrs |= {"seeds": seed_list, "estimator": score_of(configs[0].estimator)}
     if precision == "auto":
         table.attrs["precision"] = in_precision
-    if found:  # of the worst seed: one leaking network in ten must not vanish in a mean
-        table.attrs["leakage"] = min(found, key=lambda one: one["image_accuracy"] - one["mask_accuracy"])
+    if verdicts:  # of the worst seed: one leaking network in ten must not vanish in a mean
+        table.attrs["leakage"] = min(verdicts, key=lambda verdict: verdict["image_accuracy"] - verdict["mask_accuracy"])
     return table
 
 
 def _table(task: Task, config: Training, on_step: Callable[[int], object], observers: list[Observer]) -> pd.DataFrame:
-    """The scores of one seed, by the same functions as those of a run from a config."""
+    """Score all examples with one seed, by the same functions as a run from a config."""
     estimator = config.estimator
     if isinstance(estimator, TurnoverEstimator):
         for _ in fit(config, task.model, task.train, on_step=on_step, observers=observers):
@@ -166,8 +166,8 @@ def _table(task: Task, config: Training, on_step: Callable[[int], object], obser
     several = of_several_networks(config)
     with tempfile.TemporaryDirectory(prefix="turnover-") as name:  # what a run keeps in order to go on
         if several is not None:
-            found = several.scores(task, config, Path(name), on_step)
-            columns, score = found.columns, found.score
+            estimates = several.scores(task, config, Path(name), on_step)
+            columns, score = estimates.columns, estimates.score
         else:
             watch = Watch(task, config, Path(name))
             for _ in fit(config, task.model, task.train, on_step=on_step, observers=[*observers, watch]):
@@ -182,14 +182,14 @@ def _table(task: Task, config: Training, on_step: Callable[[int], object], obser
 
 def _seeds(seeds: int | Sequence[int] | None, usual: int) -> list[int]:
     count = usual if seeds is None else seeds
-    chosen = [_whole(seed) for seed in count] if isinstance(count, Iterable) else list(range(_whole(count)))
-    if not chosen or len(set(chosen)) < len(chosen):
+    numbers = [_whole(seed) for seed in count] if isinstance(count, Iterable) else list(range(_whole(count)))
+    if not numbers or len(set(numbers)) < len(numbers):
         raise RefusedInput(f"seeds = {seeds!r}: give how many, at least 1, or different ones, for example [0, 1, 2]")
-    return chosen
+    return numbers
 
 
 def _whole(value: Any) -> Any:
-    """A whole number of any type as Python's; anything else as it is, to be refused by name."""
+    """Return a whole number of any type as an int; anything else unchanged, to be refused by name."""
     try:
         return value if isinstance(value, bool) else operator.index(value)
     except TypeError:

@@ -1,4 +1,4 @@
-"""The networks of an ensemble: which examples each is trained on, training them, and what they say of every example."""
+"""Networks of an ensemble: the examples each is trained on, their training, and their outcomes."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,7 +27,7 @@ from turnover.training.stack import STACK, stackable, train_stack
 
 
 def design(task: Task, config: Training) -> Design:
-    """The ensemble that the estimator of `config` asks for."""
+    """Return the design of the ensemble that the estimator of `config` trains."""
     n, estimator = len(task.train), config.estimator
     assert isinstance(estimator, EnsembleEstimator)
     match estimator:
@@ -59,7 +59,7 @@ def outcomes(
     folder: Path,
     on_step: Callable[[int], object],
 ) -> Outcomes:
-    """Train all networks, block after block, and collect what they say; blocks found in `folder` are not done again."""
+    """Train all networks, block after block, and return their outcomes; blocks kept in `folder` are not done again."""
     together: dict[str, list[Tensor]] = {}
     for block in ensemble.blocks(at_once(task, config)):
         path = folder / f"{block[0]:05d}-{block[-1]:05d}.npz"
@@ -76,7 +76,7 @@ def outcomes(
 
 
 def at_once(task: Task, config: Training) -> int:
-    """How many networks are trained and kept together at most."""
+    """Return how many networks are trained and kept together at most."""
     return STACK if _stacked(config, task.make_model(config.seed)) else 1
 
 
@@ -93,7 +93,7 @@ def _steps(config: Training, ensemble: Design, block: list[int]) -> int:
 def train_block(
     task: Task, config: Training, ensemble: Design, block: list[int], on_step: Callable[[int], object]
 ) -> list[nn.Module]:
-    """The networks of a block: at once if they are small enough to be stacked, else one after another."""
+    """Train and return the networks of a block: at once if they can be stacked, else one after another."""
     device = task.train.device
     seeds = [ensemble.seeds[number] for number in block]
     models = [task.make_model(seed) for seed in seeds]

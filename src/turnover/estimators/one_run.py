@@ -1,4 +1,4 @@
-"""`estimator=one_run`: what is noted of every training example while an ordinary network trains, and the scores of it.
+"""`estimator=one_run`: records of every training example while an ordinary network trains, and scores from them.
 
 Losses, margins and hits are those of the pass that trains, so most scores cost nothing. What must be measured on one
 and the same network (el2n, grand, vog) takes passes of its own after an epoch.
@@ -24,7 +24,7 @@ from turnover.training.loop import Epoch, Observer
 
 
 class Watch(Observer):
-    """Observes every update of a run, and keeps what it saw in a folder, so that a killed run goes on with it."""
+    """Observer of every update of a run, with records in a folder, so that a killed run goes on with them."""
 
     def __init__(self, task: Task, config: Training, folder: Path) -> None:
         assert isinstance(config.estimator, OneRunEstimator)
@@ -38,7 +38,7 @@ class Watch(Observer):
         self._margins[index] = margin(logits.detach(), labels).to(self._margins.dtype)
 
     def state_dict(self) -> dict[str, Any]:
-        """What was noted of an epoch that is not complete."""
+        """Return the records of an incomplete epoch."""
         return {"margins": self._margins}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -63,7 +63,7 @@ class Watch(Observer):
         """Go on after a checkpoint of `epoch`.
 
         Raises:
-            FileNotFoundError: what was noted of an epoch is lost.
+            FileNotFoundError: the records of an epoch are lost.
         """
         for number in range(1, epoch + 1):
             self._noted(self._path(number))
@@ -78,7 +78,7 @@ class Watch(Observer):
         return found
 
     def columns(self) -> dict[str, Tensor]:
-        """The scores asked for, after the last epoch, by their names in `ESTIMATES`.  # [examples] each"""
+        """Return the scores asked for, after the last epoch, by their names in `ESTIMATES`.  # [examples] each"""
         epochs = range(1, self.config.epochs + 1)
         files = [self._noted(self._path(number)) for number in epochs]
         losses, margins, correct = (
@@ -99,7 +99,7 @@ class Watch(Observer):
 
 
 class Predictions(Observer):
-    """Observes every update, of one or more trainings, and adds up the probabilities given to each example.
+    """Observer of every update of one or more trainings, which sums the probabilities given to each example.
 
     They are those of the pass that trains, from before the update. So a wrong label shows as long as it is not learnt
     by heart: the mean over epochs still names the other class when the last epoch no longer does.
@@ -118,7 +118,7 @@ class Predictions(Observer):
         self._counts[index] += 1
 
     def most_probable(self) -> tuple[Tensor, Tensor]:
-        """The class with the highest mean probability of each example, and that mean.  # int64 [n], float32 [n]"""
+        """Return the class of highest mean probability of each example, and that mean.  # int64 [n], float32 [n]"""
         assert self._sums is not None, "asked before any update"
         probability, prediction = (self._sums / self._counts[:, None]).max(1)
         return prediction, probability

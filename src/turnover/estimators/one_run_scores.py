@@ -1,4 +1,4 @@
-"""Scores of one ordinary training run, from what is known of every example after it.
+"""Scores of one ordinary training run, from the records of every example.
 
 area under the margin (Pleiss et al., 2020); cumulative loss (Ravikumar et al., 2025); forgetting events (Toneva et
 al., 2019); first-split learning time (Maini et al., 2022); final loss and confidence.
@@ -15,7 +15,7 @@ from turnover.estimators.logit_scores import final_loss, unconfidence, wide
 
 
 def correctness(correct: Tensor) -> Tensor:
-    """Whether each example was classified correctly in each epoch, as given.  # bool [epochs, n]
+    """Check and return the correctness of each example in each epoch.  # bool [epochs, n]
 
     Raises:
         RefusedInput: another dtype (`~` of integers is no negation), another shape or no epoch.
@@ -26,7 +26,7 @@ def correctness(correct: Tensor) -> Tensor:
 
 
 def history(name: str, values: Tensor) -> Tensor:
-    """A number of each example in each epoch, in float32 or wider.  # [epochs, n]
+    """Check numbers of each example in each epoch, and return them in float32 or wider.  # [epochs, n]
 
     Raises:
         RefusedInput: another shape or no epoch.
@@ -35,7 +35,7 @@ def history(name: str, values: Tensor) -> Tensor:
 
 
 def last_epoch(happened: Tensor) -> Tensor:
-    """The last epoch, counted from 1, in which it happened; 0 if it never did.  # bool [epochs, n] -> float32 [n]"""
+    """Return the last epoch, from 1, in which it happened; 0 if it never did.  # bool [epochs, n] -> float32 [n]"""
     epochs = torch.arange(1, len(happened) + 1, dtype=torch.int32, device=happened.device)
     return (epochs[:, None] * happened).amax(dim=0).float()
 
@@ -47,13 +47,13 @@ def _history(name: str, values: Tensor) -> Tensor:
 
 
 def negative_aum(margins: Tensor) -> Tensor:
-    """Minus the mean margin over all epochs, -AUM.
+    """Return minus the mean margin over all epochs, -AUM.
 
     Args:
         margins: of each example in each epoch, as `margin` gives them.  # [epochs, n]
 
     Returns:
-        -AUM in logits; high: the network would rather give another label.  # [n]
+        -AUM in logits; high: the network prefers another label.  # [n]
 
     Raises:
         RefusedInput: margins are not [epochs, n] with at least one epoch.
@@ -62,7 +62,7 @@ def negative_aum(margins: Tensor) -> Tensor:
 
 
 def cumulative_loss(losses: Tensor) -> Tensor:
-    """Mean of an example's loss over all epochs: it ranks as their sum does, and runs of any length compare.
+    """Return the mean of each loss over all epochs: it ranks as their sum does, and runs of any length compare.
 
     Args:
         losses: of each example in each epoch, in nats.  # [epochs, n]
@@ -77,7 +77,7 @@ def cumulative_loss(losses: Tensor) -> Tensor:
 
 
 def forgetting_events(correct: Tensor) -> Tensor:
-    """Number of times that an example goes from correct to wrong between one epoch and the next.
+    """Count the times that an example goes from correct to wrong between one epoch and the next.
 
     An example that is never classified correctly has nothing to forget and is the most difficult: it counts `epochs`,
     and no other can reach more than half of that.
@@ -97,7 +97,7 @@ def forgetting_events(correct: Tensor) -> Tensor:
 
 
 def first_learning_epoch(correct: Tensor) -> Tensor:
-    """The earliest epoch from which on an example is always classified correctly.
+    """Return the earliest epoch from which on an example is always classified correctly.
 
     min {t : correct in all epochs t, t + 1, ..., epochs}, counted from 1; epochs + 1 if it is wrong in the last epoch.
 
@@ -115,7 +115,7 @@ def first_learning_epoch(correct: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Seen:
-    """What is known of n examples after an ordinary training."""
+    """Records of n examples of an ordinary training."""
 
     losses: Tensor  # of the pass that trains, in nats  # [epochs, n]
     margins: Tensor  # [epochs, n]

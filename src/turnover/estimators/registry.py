@@ -1,4 +1,4 @@
-"""Which estimator belongs to which option of `config.estimator`: a new one is one file and one line here."""
+"""Registry of estimators by the option of `config.estimator`: a new one is one file and one line here."""
 
 from turnover.config.run import Training
 from turnover.estimators.ensemble import Ensemble
@@ -16,18 +16,18 @@ OF_SEVERAL_NETWORKS: dict[str, Estimator] = {
 
 
 def of_several_networks(config: Training) -> Estimator | None:
-    """The estimator of a config, if it trains networks of its own."""
+    """Return the estimator of a config if it trains networks of its own, else None."""
     return OF_SEVERAL_NETWORKS.get(config.estimator.name)
 
 
 def sizes(task: Task, config: Training) -> list[int]:
-    """On how many examples the networks of a run are trained."""
+    """Return the numbers of examples that the networks of a run are trained on."""
     estimator = of_several_networks(config)
     return [len(task.train)] if estimator is None else estimator.sizes(task, config)
 
 
 def steps(task: Task, config: Training) -> int:
-    """Steps of all trainings of a run."""
+    """Return the steps of all trainings of a run."""
     estimator = of_several_networks(config)
     if estimator is None:
         return config.epochs * steps_per_epoch(len(task.train), config.batch_size)

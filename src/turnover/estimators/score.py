@@ -28,7 +28,7 @@ def score(
     batch_size: int = BATCH,
     precision: Precision = "float32",
 ) -> pd.DataFrame:
-    """Memorization score of every example by a trained network with turn-over dropout attached.
+    """Compute the memorization score of every example by a trained network with turn-over dropout attached.
 
     score(z) = loss(flipped(z), z) - loss(own(z), z), cross-entropy in nats: how much worse the part of the network
     that never saw z does on z than the part that was trained on it.
@@ -40,8 +40,8 @@ def score(
 
     Returns:
         A row for every example, index "id": score, own_loss, flipped_loss, own_prediction, flipped_prediction, label.
-        `attrs["leakage"]` tells whether the scores can be trusted. A warning tells of ids that were never seen under
-        `own` in training, and of training outside of it.
+        `attrs["leakage"]` says whether the scores can be trusted. A warning reports ids that were never seen under
+        `own` in training, and training outside of it.
     """
     device, dtype = taken_by(model)
     examples = user_examples(x, y, ids, device=device, dtype=dtype)
@@ -56,7 +56,7 @@ def score(
 def score_examples(
     model: nn.Module, examples: Examples, *, batch_size: int = BATCH, precision: Precision = "float32"
 ) -> pd.DataFrame:
-    """The table of `score`, without the verdict, for examples that are on the model's device already."""
+    """Return the table of `score`, without the verdict, for examples that are on the model's device already."""
     own_part, flipped_part = evaluate(
         model, examples, (own_units, flipped_units), batch_size=batch_size, precision=precision
     )

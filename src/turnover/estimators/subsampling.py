@@ -17,7 +17,7 @@ from turnover.common.seeding import numpy_generator, torch_generator
 
 
 def random_parts(networks: int, examples: int, fraction: float, seed: int, first: int = 0) -> Tensor:
-    """Which examples each network is trained on: a random round(fraction * examples) of them, drawn by its number.
+    """Draw the examples that each network is trained on: a random round(fraction * examples) of them, by its number.
 
     The numbers go from `first` on, so that more networks add parts and change none.  # bool [networks, examples]
     """
@@ -30,7 +30,7 @@ def random_parts(networks: int, examples: int, fraction: float, seed: int, first
 
 
 def with_and_without(values: Tensor, included: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean of a value over the networks that were trained on an example, and over those that were not.
+    """Return the mean of a value over the networks that were trained on an example, and over those that were not.
 
     Args:
         values: what each network does on each example.  # [networks, examples]
@@ -47,13 +47,13 @@ def with_and_without(values: Tensor, included: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def memorization(right: Tensor, included: Tensor) -> Tensor:
-    """P(right | trained on it) - P(right | not trained on it), of each example.  # bool [networks, examples], twice"""
+    """Return P(right | trained on it) - P(right | not trained on it) by example.  # bool [networks, examples], twice"""
     with_it, without = with_and_without(right, included)
     return with_it - without
 
 
 def influence(right: Tensor, included: Tensor) -> Tensor:
-    """P(right about t | trained on i) - P(right about t | not trained on i), by one matrix product.
+    """Return P(right about t | trained on i) - P(right about t | not trained on i), by one matrix product.
 
     Args:
         right: whether each network is right about examples t, of the test split for instance.  # [networks, t]
@@ -69,7 +69,7 @@ def influence(right: Tensor, included: Tensor) -> Tensor:
 
 
 def inconsistency(right: Tensor, included: Tensor, fraction: Sequence[float] | Tensor) -> Tensor:
-    """One minus the C-score (Jiang et al., 2021): C(z) = mean over fractions s of P(right about z | not trained on z).
+    """Return 1 - C-score (Jiang et al., 2021): C(z) = mean over fractions s of P(right about z | not trained on z).
 
     Args:
         right, included: of each network and example.  # bool [networks, examples] each
@@ -86,7 +86,7 @@ def inconsistency(right: Tensor, included: Tensor, fraction: Sequence[float] | T
 
 
 def left_out(wrong: Tensor, count: int, seed: int) -> Tensor:
-    """Which examples are left out: half of them with wrong labels, as far as they last, the others with right ones.
+    """Choose examples to leave out: half of them with wrong labels, as far as they last, the others with right ones.
 
     Args:
         wrong: whether the label is wrong.  # bool [examples]
@@ -102,7 +102,7 @@ def left_out(wrong: Tensor, count: int, seed: int) -> Tensor:
 
 
 def all_but(positions: Tensor, examples: int) -> Tensor:
-    """Which examples each network is trained on: all but the one at its position.  # bool [positions, examples]"""
+    """Return the examples each network is trained on: all but the one at its position.  # bool [positions, examples]"""
     included = torch.ones(len(positions), examples, dtype=torch.bool, device=positions.device)
     included[torch.arange(len(positions), device=positions.device), positions] = False
     return included
