@@ -22,7 +22,7 @@ def main(config: DictConfig) -> None:
 
 
 def known() -> list[str]:
-    """The fields of this entry point's config."""
+    """Return the fields of this entry point's config."""
     from turnover.audit.suspects import AuditConfig
     from turnover.config.parse import fields
 

@@ -51,7 +51,7 @@ COMMANDS = "commands, from their start to their end"
 
 
 def interleaved(name: str, contestants: dict[str, Callable[[], object]], rounds: int) -> list[dict[str, object]]:
-    """Median milliseconds of each contestant, taken in turns; ratio to the first one: median over rounds."""
+    """Return median milliseconds of each contestant, run in turns, and the median ratio to the first one."""
     times: dict[str, list[float]] = {contestant: [] for contestant in contestants}
     for number in tqdm(range(rounds + 2), desc=name, leave=False):
         for contestant, function in contestants.items():
@@ -66,21 +66,21 @@ def interleaved(name: str, contestants: dict[str, Callable[[], object]], rounds:
         {
             "comparison": name,
             "contestant": contestant,
-            "ms": round(median(each), 3),
-            "ratio": round(median(a / b for a, b in zip(each, first, strict=True)), 3),
+            "ms": round(median(milliseconds), 3),
+            "ratio": round(median(a / b for a, b in zip(milliseconds, first, strict=True)), 3),
             "rounds": rounds,
         }
-        for contestant, each in times.items()
+        for contestant, milliseconds in times.items()
     ]
 
 
 def made_by(device: torch.device) -> dict[str, object]:
-    """What times depend on: commit, versions, machine, threads, device; and when they were taken."""
+    """Return what times depend on: commit, versions, machine, threads, device; and the date."""
     return provenance() | {"threads": torch.get_num_threads(), "device": describe(device), "made": now()}
 
 
 def extra_memory(function: Callable[[], object]) -> float:
-    """MB by which a call raises the peak memory of a process of its own."""
+    """Return the MB by which a call raises the peak memory of a process of its own."""
     ours, theirs = os.pipe()
     if os.fork() == 0:
         torch.set_num_threads(1)  # threads do not survive a fork
@@ -93,7 +93,7 @@ def extra_memory(function: Callable[[], object]) -> float:
 
 
 def comparisons(device: torch.device, folder: Path) -> dict[str, dict[str, Callable[[], object]]]:
-    """Contestants of every comparison but that of commands; what they write goes to `folder`."""
+    """Return the contestants of every comparison but that of commands; they write to `folder`."""
     torch.manual_seed(0)
     ids = torch.randint(60_000, (BATCH,), device=device)
     pixels = torch.randint(256, (60_000, 1, 28, 28), dtype=torch.uint8, device=device)
@@ -160,7 +160,7 @@ def main() -> None:
             long = any(word in name for word in ("training", "networks", "epoch"))
             rows += interleaved(name, contestants, max(1, rounds // 3) if slow else rounds if long else 20 * rounds)
             if slow and device.type == "cpu":
-                rows[-2]["peak_mb"], rows[-1]["peak_mb"] = (extra_memory(each) for each in contestants.values())
+                rows[-2]["peak_mb"], rows[-1]["peak_mb"] = (extra_memory(function) for function in contestants.values())
         if given.only in COMMANDS:
             rows += interleaved(COMMANDS, commands(Path(scratch)), rounds)
     table = pd.DataFrame(rows)

@@ -1,4 +1,4 @@
-"""What a person waits for at the shell: commands of the repository from their start to their end."""
+"""Commands of the repository that the benchmark times from their start to their end."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ REFUSED = 2  # the exit code of input that is not allowed
 
 
 def commands(folder: Path) -> dict[str, Callable[[], object]]:
-    """Help, a refused value, and a figure whose runs are finished: made first, at smoke scale, in `folder`."""
+    """Return help, a refused value, and a figure whose runs are finished: made first, at smoke scale, in `folder`."""
     sweep = ("train.py", "-m", "+experiment=fig2", "scale=smoke", "hydra/launcher=basic", "logger=none")
     picture = ("figure.py", "figure=fig2", "scale=smoke")
 
@@ -32,5 +32,5 @@ def commands(folder: Path) -> dict[str, Callable[[], object]]:
     return {
         "train --help": lambda: run("train.py", "--help"),
         "a refused value": lambda: run("train.py", "epochs=-1", code=REFUSED),
-        "fig2, its 6 runs finished": lambda: run(*picture),  # all that make fig2 does then
+        "fig2, its 6 runs finished": lambda: run(*picture),  # as `make fig2` does then
     }

@@ -1,4 +1,4 @@
-"""Whom the benchmark times: training by the loop, ensembles, masks and gradients, each with its rivals.
+"""Contestants of the benchmark: training by the loop, ensembles, masks and gradients, each with its rivals.
 
 Where no other network is named it is the MLP 784-4096-10, batch 256.
 """
@@ -36,16 +36,16 @@ MLP_WORK = FIRST * 784 * UNITS + LATER * UNITS * 10
 
 
 def convolution_work(model: torch.nn.Module, image: Tensor) -> int:
-    """Multiply-adds of a training step for one image in convolutions and linear layers (attention is not counted)."""
+    """Count multiply-adds of a training step for one image in convolutions and linear layers, without attention."""
     work: list[int] = []
 
     def add(layer: torch.nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         weight = layer.weight
         assert isinstance(weight, Tensor)
-        places = output.numel() // len(weight)
-        work.append((LATER if work else FIRST) * places * weight.numel())
+        positions = output.numel() // len(weight)
+        work.append((LATER if work else FIRST) * positions * weight.numel())
 
-    layers = [each for each in model.modules() if isinstance(each, torch.nn.Conv2d | torch.nn.Linear)]
+    layers = [module for module in model.modules() if isinstance(module, torch.nn.Conv2d | torch.nn.Linear)]
     handles = [layer.register_forward_hook(add) for layer in layers]
     with torch.no_grad():
         model(image)
@@ -55,7 +55,7 @@ def convolution_work(model: torch.nn.Module, image: Tensor) -> int:
 
 
 def at_best(multiply_adds: float, device: torch.device, dtype: torch.dtype) -> dict[str, Callable[[], object]]:
-    """As many multiply-adds in large products, by PyTorch's own product and on a CPU in float32 by oneDNN too."""
+    """Return as many multiply-adds in large products, by PyTorch and on a CPU in float32 by oneDNN too."""
     side = 2048 if device.type == "cpu" else 8192
     a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
     count = max(1, round(multiply_adds / side**3))
@@ -71,7 +71,7 @@ def at_best(multiply_adds: float, device: torch.device, dtype: torch.dtype) -> d
 def image_networks(
     make: Callable[[], torch.nn.Module], side: int, channels: int, steps: int, device: torch.device
 ) -> dict[str, Callable[[], object]]:
-    """Training by the loop: in float32 as PyTorch does by default, and in bfloat16, channels last; masked and plain."""
+    """Return training by the loop: float32 as by default in PyTorch, and bfloat16, channels last; masked and plain."""
     count = steps * BATCH
     pixels = torch.randint(256, (count, channels, side, side), dtype=torch.uint8, device=device)
     labels, ids = torch.randint(10, (count,), device=device), torch.arange(count, device=device)
@@ -99,7 +99,7 @@ def image_networks(
 
 
 def by_pytorch(function: Callable[[], object]) -> Callable[[], object]:
-    """The same training with PyTorch's own products in linear layers."""
+    """Return a function that trains with PyTorch's own products in linear layers."""
 
     def run() -> None:
         with patch("turnover.training.loop.fast_products", lambda device: nullcontext()):
@@ -114,7 +114,7 @@ def network(masked: bool, device: torch.device) -> torch.nn.Module:
 
 
 def epochs(masked: bool, examples: Examples) -> Callable[[], object]:
-    """One pass over the examples by the training loop itself."""
+    """Return a function that makes one pass over the examples by the training loop itself."""
     model = network(masked, examples.device)
     optimizer = torch.optim.SGD(model.parameters(), 0.01)
     options = {"epochs": 1, "batch_size": BATCH, "seed": 0}
@@ -122,7 +122,7 @@ def epochs(masked: bool, examples: Examples) -> Callable[[], object]:
 
 
 def an_epoch(data: Examples, folder: Path) -> dict[str, Callable[[], object]]:
-    """What an epoch's steps take by themselves, what the loop adds, and what a run does after each epoch.
+    """Return an epoch's steps by themselves, by the training loop, and what a run does after each epoch.
 
     Tracked are as many groups and as large a share of the examples as figure 3 tracks of 60,000: 10,000 of all, 6,000
     each of real labels, of random ones and of the same images under labels that are never trained on, and 10,000 of
@@ -160,7 +160,7 @@ def an_epoch(data: Examples, folder: Path) -> dict[str, Callable[[], object]]:
 
 
 def ensembles(units: int, device: torch.device) -> dict[str, Callable[[], object]]:
-    """Networks of an ensemble, each on its own 2,100 of 3,000 examples: one after another, and all at once."""
+    """Return trainings of an ensemble, each network on 2,100 of 3,000 examples: one after another, and all at once."""
     count, passes = STACK, 15  # half of the validation's epochs: long enough
     data = Examples(
         torch.randint(256, (3000, 784), dtype=torch.uint8, device=device),
@@ -190,29 +190,29 @@ def ensembles(units: int, device: torch.device) -> dict[str, Callable[[], object
 
 
 def unit(pixels: Tensor) -> Tensor:
-    """Pixels as floats from 0 to 1."""
+    """Return pixels as floats from 0 to 1."""
     return pixels.float().mul_(1 / 255)
 
 
 def sine_masks(ids: Tensor) -> Tensor:
-    """Masks as described for the published demo of turn-over dropout: the fraction of a large sine as a float hash."""
+    """Compute masks of the published demo of turn-over dropout: the fraction of a large sine as a float hash."""
     units = torch.arange(UNITS, dtype=torch.float32, device=ids.device)
     return ((torch.sin(ids.float()[:, None] * 12.9898 + units * 78.233) * 43758.5453).frac().abs() < 0.5).float()
 
 
 def packed(rule: MaskRule, ids: Tensor) -> Callable[[], Tensor]:
-    """Masks looked up in a table of packed bits that was made beforehand for 60,000 examples."""
+    """Return a look-up of masks in a table of packed bits that was made beforehand for 60,000 examples."""
     powers = torch.tensor([1, 2, 4, 8, 16, 32, 64, 128], dtype=torch.uint8, device=ids.device)
     table = torch.cat(
-        [(rule.own(part, UNITS, 0).view(len(part), -1, 8) * powers).sum(2, dtype=torch.uint8)
-         for part in torch.arange(60_000, device=ids.device).split(1000)]
+        [(rule.own(some, UNITS, 0).view(len(some), -1, 8) * powers).sum(2, dtype=torch.uint8)
+         for some in torch.arange(60_000, device=ids.device).split(1000)]
     )  # fmt: skip
     octets = (((torch.arange(256)[:, None] >> torch.arange(8)) & 1).float() * 2).to(ids.device)
     return lambda: octets.index_select(0, table[ids].int().view(-1)).view(len(ids), -1)
 
 
 def cosines_of(model: torch.nn.Module, x: Tensor, y: Tensor) -> dict[str, Callable[[], object]]:
-    """Mean pairwise cosine of the gradients of a batch, through factors and through built gradients."""
+    """Return the mean pairwise cosine of the gradients of a batch, through factors and through built gradients."""
     return {
         "factored": lambda: cosines(gradients(model, x, y, check=False).gram()).mean(),
         "BackPACK BatchGrad": lambda: cosines(backpack.gradients(model, x, y, check=False).gram()).mean(),

@@ -1,4 +1,4 @@
-"""Makes a dataset be on disk: `python scripts/data.py --dataset mnist`.
+"""Fetch a dataset if it is missing: `python scripts/data.py --dataset mnist`.
 
 Exit code 0: its files are there and have the published checksums; 2: no such dataset; 3: no source has it.
 """
@@ -9,7 +9,7 @@ import sys
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Make a dataset be on disk, byte for byte as published.")
+    parser = argparse.ArgumentParser(description="Fetch a dataset if it is missing, byte for byte as published.")
     parser.add_argument("--dataset", required=True, metavar="NAME", help="a dataset of conf/dataset, for example mnist")
     name = parser.parse_args().dataset
 

@@ -1,4 +1,4 @@
-"""Make the same runs twice, on 1 and on 2 threads: are their tables the same bytes? make repro-check."""
+"""Make the same runs twice, on 1 and on 2 threads, and compare the bytes of their tables: make repro-check."""
 
 import os
 import subprocess
@@ -16,17 +16,17 @@ THREADS = (1, 1, 2, 2)
 
 
 def main() -> int:
-    found = {name: [tables(command, threads) for threads in THREADS] for name, command in RUNS.items()}
+    tables_of = {name: [tables(command, threads) for threads in THREADS] for name, command in RUNS.items()}
     print(f"{'':22} {'1 thread, twice':18} {'2 threads, twice':18} 1 and 2 threads")
-    for name, (one, one_again, two, two_again) in found.items():
-        told = ["the same" if same else "DIFFERENT" for same in (one == one_again, two == two_again, one == two)]
-        print(f"{name:22} {told[0]:18} {told[1]:18} {told[2].lower()}")
+    for name, (one, one_again, two, two_again) in tables_of.items():
+        verdicts = ["the same" if same else "DIFFERENT" for same in (one == one_again, two == two_again, one == two)]
+        print(f"{name:22} {verdicts[0]:18} {verdicts[1]:18} {verdicts[2].lower()}")
     # between numbers of threads PyTorch promises nothing: sums are split in another way
-    return int(any(a != b or c != d for a, b, c, d in found.values()))
+    return int(any(a != b or c != d for a, b, c, d in tables_of.values()))
 
 
 def tables(command: str, threads: int) -> dict[str, bytes]:
-    """Every table of a run made in a store of its own."""
+    """Make a run in a store of its own and return its tables."""
     script, *overrides = command.split()
     with tempfile.TemporaryDirectory() as store:
         environment = {**os.environ, "TURNOVER_OUTPUTS": store, "OMP_NUM_THREADS": str(threads)}
@@ -34,7 +34,7 @@ def tables(command: str, threads: int) -> dict[str, bytes]:
         done = subprocess.run([sys.executable, str(path), *overrides], env=environment, capture_output=True, text=True)
         if done.returncode:
             sys.exit(done.stderr)
-        return {each.name: each.read_bytes() for each in sorted(Path(store).rglob("*.parquet"))}
+        return {file.name: file.read_bytes() for file in sorted(Path(store).rglob("*.parquet"))}
 
 
 if __name__ == "__main__":

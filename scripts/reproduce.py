@@ -1,7 +1,7 @@
 """Make every figure and study, the validation, the benchmark and the report; then keep them in outputs/reference.
 
-The whole plan is told first. What is finished is never done again: stopped, the same command goes on. Prints the path
-of the record of what everything took as its last line.
+The whole plan is printed first. Finished work is never done again: stopped, the same command goes on. Prints the path
+of the record of times as its last line.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Look after the store of runs: list them, show one, compare files with their checksums, remove what is of no use.
+"""Housekeeping of the store of runs: list them, show one, verify checksums, remove those of no use.
 
 python scripts/runs.py ls [PART_OF_A_NAME]
 python scripts/runs.py show NAME
@@ -27,49 +27,47 @@ def main() -> int:
         cleaning.add_argument(f"--{state}", action="store_true", help=words)
     cleaning.add_argument("--yes", action="store_true", help="remove them")
     given = parser.parse_args()
-    found = [each for each in runs(thorough=given.command in ("verify", "gc")) if given.name in each.folder.name]
+    named = [run for run in runs(thorough=given.command in ("verify", "gc")) if given.name in run.folder.name]
     if given.command == "show":
-        return show(found, given.name)
+        return show(named, given.name)
     if given.command == "gc":
-        return clean([each for each in found if getattr(given, each.state, False)], really=given.yes)
-    shown = (
-        found if given.command == "ls" else [each for each in found if each.state in ("damaged", "unreadable", "old")]
-    )
-    for each in shown:
-        print(line(each))
-    print(f"{len(found)} runs, {size(sum(each.size for each in found))}: {counts(found)}")
-    return 3 if given.command == "verify" and any(each.state in ("damaged", "unreadable") for each in found) else 0
+        return clean([run for run in named if getattr(given, run.state, False)], really=given.yes)
+    shown = named if given.command == "ls" else [run for run in named if run.state in ("damaged", "unreadable", "old")]
+    for run in shown:
+        print(line(run))
+    print(f"{len(named)} runs, {size(sum(run.size for run in named))}: {counts(named)}")
+    return 3 if given.command == "verify" and any(run.state in ("damaged", "unreadable") for run in named) else 0
 
 
-def line(each: Found) -> str:
-    seconds = clock(each.manifest.get("seconds", 0.0))
-    told = f"{each.folder.name:48} {each.state:12} {seconds:>8} {size(each.size):>9}  {each.title}"
-    return f"{told}  {each.about}".rstrip()
+def line(run: Found) -> str:
+    seconds = clock(run.manifest.get("seconds", 0.0))
+    text = f"{run.folder.name:48} {run.state:12} {seconds:>8} {size(run.size):>9}  {run.title}"
+    return f"{text}  {run.about}".rstrip()
 
 
-def counts(found: list[Found]) -> str:
-    states = [each.state for each in found]
+def counts(named: list[Found]) -> str:
+    states = [run.state for run in named]
     return ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)) or "none"
 
 
-def show(found: list[Found], name: str) -> int:
-    if len(found) != 1:
-        print(f"{len(found)} runs have {name!r} in their name; name one of: python scripts/runs.py ls", file=sys.stderr)
+def show(named: list[Found], name: str) -> int:
+    if len(named) != 1:
+        print(f"{len(named)} runs have {name!r} in their name; name one of: python scripts/runs.py ls", file=sys.stderr)
         return 2
-    print(line(found[0]))
+    print(line(named[0]))
     for file in ("config.yaml", "manifest.json"):
-        path = found[0].folder / file
+        path = named[0].folder / file
         print(f"\n{path}\n{path.read_text(encoding='utf-8', errors='replace') if path.exists() else 'is not there'}")
     return 0
 
 
-def clean(chosen: list[Found], *, really: bool) -> int:
-    for each in chosen:
-        print(line(each))
-        if really and not remove(each):
+def clean(selected: list[Found], *, really: bool) -> int:
+    for run in selected:
+        print(line(run))
+        if really and not remove(run):
             print("  a process works on it, or did since: left alone")
     done = "removed" if really else "would be removed; add --yes"
-    print(f"{len(chosen)} runs, {size(sum(each.size for each in chosen))} {done}")
+    print(f"{len(selected)} runs, {size(sum(run.size for run in selected))} {done}")
     return 0
 
 

@@ -33,7 +33,7 @@ def data(examples: int) -> Examples:
 
 
 def trained(examples: int, units: int) -> Callable[[], object]:
-    """One epoch with turn-over dropout."""
+    """Return a function that trains one epoch with turn-over dropout."""
     model, given = turnover.attach(mlp(784, [units], 10)), data(examples)
     optimizer = torch.optim.SGD(model.parameters(), 0.01)
     return lambda: list(train(model, given, optimizer, lambda epoch: 0.01, epochs=1, batch_size=BATCH, seed=0))
@@ -75,13 +75,13 @@ def main() -> None:
                     times[size].append(time.perf_counter() - start)
         seconds = [median(times[size]) for size in sizes]
         exponent = np.polyfit(np.log(sizes), np.log(seconds), 1)[0]
-        for size, each in zip(sizes, seconds, strict=True):
+        for size, time_of_size in zip(sizes, seconds, strict=True):
             rows.append(
                 {
                     "curve": what,
                     "against": against,
                     "size": size,
-                    "seconds": round(each, 4),
+                    "seconds": round(time_of_size, 4),
                     "exponent": round(float(exponent), 3),
                     "peak_mb": extra_memory(jobs[size]),  # above the process that holds data and network
                 }

@@ -2,7 +2,7 @@
 
 Runs of every kind and figures are made by several processes at once on one store. Each process is killed (SIGKILL) at a
 random moment, and another one goes on, until all is finished; then the tables are compared, byte by byte, with those
-of runs that nobody disturbed. This is repeated with new stores until there were enough kills of processes at work,
+of undisturbed runs. This is repeated with new stores until there were enough kills of processes at work,
 which hold the lock of a run or of a figure; others wait for one of these, or find their work done.
 """
 
@@ -65,26 +65,26 @@ def main() -> int:
         seconds[name] = time.monotonic() - start
     print(f"seed {given.seed}; {len(tasks)} tasks, undisturbed {sum(seconds.values()):.0f} s; in {folder}", flush=True)
     expected = tables(folder / "undisturbed")
-    kills = others = rounds = failures = 0
+    kills = waiting = rounds = failures = 0
     while kills < given.kills:
         rounds += 1
         store = folder / f"round-{rounds}"
         os.environ["TURNOVER_OUTPUTS"] = str(store)
         killed, idle, failed = disturbed(tasks, seconds, given.processes, given.kills - kills, dice, folder / "log.txt")
-        kills, others, failures = kills + killed, others + idle, failures + failed
-        found, broken = tables(store), [each for each in housekeeping.runs(thorough=True) if each.state != "finished"]
-        differ = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+        kills, waiting, failures = kills + killed, waiting + idle, failures + failed
+        written, broken = tables(store), [run for run in housekeeping.runs(thorough=True) if run.state != "finished"]
+        differ = sorted(name for name in expected.keys() | written.keys() if expected.get(name) != written.get(name))
         failures += len(differ) + len(broken)
-        print(f"round {rounds}: {kills} kills so far; {len(found)} files, {len(differ)} differ {differ}", flush=True)
-    told = f"{kills} kills of processes at work and {others} of waiting ones in {rounds} rounds"
-    print(f"{told}, {given.processes} processes at once: {failures} failures")
+        print(f"round {rounds}: {kills} kills so far; {len(written)} files, {len(differ)} differ {differ}", flush=True)
+    summary = f"{kills} kills of processes at work and {waiting} of waiting ones in {rounds} rounds"
+    print(f"{summary}, {given.processes} processes at once: {failures} failures")
     if not failures:
         shutil.rmtree(folder)
     return int(failures > 0)
 
 
 def work() -> dict[str, Callable[[], object]]:
-    """What is done, by its name."""
+    """Return the tasks by their names."""
     tasks: dict[str, Callable[[], object]] = {}
     for kind, overrides in KINDS.items():
         for config in sweep([*SMALL, *overrides]):
@@ -94,7 +94,7 @@ def work() -> dict[str, Callable[[], object]]:
 
 
 def figure() -> None:
-    """A figure and the runs that it draws."""
+    """Make a figure and the runs that it draws."""
     for config in sweep(["+experiment=influence", "scale=smoke", "logger=none", *FIGURE]):
         execute(config)
     values = yaml.safe_load((checkout() / "conf" / "figure" / "influence.yaml").read_text(encoding="utf-8"))
@@ -104,7 +104,7 @@ def figure() -> None:
 
 
 def started(task: Callable[[], object], log: Path) -> int:
-    """The id of a process that does it."""
+    """Start a task in a process and return the process id."""
     if process := os.fork():
         return process
     code = 1
@@ -134,7 +134,7 @@ def disturbed(
     dice: random.Random,
     log: Path,
 ) -> tuple[int, int, int]:
-    """Do all tasks with killed processes; kills of those at work, of others, and how many failed by themselves."""
+    """Do all tasks with killed processes; count kills of working processes, of waiting ones, and failures."""
     left, killed, idle, failed = set(tasks), 0, 0, 0
     deaths: Counter[str] = Counter()
     at_work: dict[int, tuple[str, float]] = {}
@@ -143,7 +143,7 @@ def disturbed(
             doubled = [name for name, _ in at_work.values()]
             # rather what fewest work on; there are fewer tasks than processes at the end, so some always wait
             fewest = min(map(doubled.count, left))
-            name = dice.choice(sorted(each for each in left if doubled.count(each) == fewest))
+            name = dice.choice(sorted(task for task in left if doubled.count(task) == fewest))
             # kills stop when there were enough, so that all gets finished; on a machine busier than it was when the
             # seconds were taken a life may be too short to get anywhere, so each death makes the next one longer
             longest = processes / 4 * seconds[name] * 1.1 ** deaths[name]
@@ -170,13 +170,13 @@ def disturbed(
 
 
 def holds_lock(process: int) -> bool:
-    """Whether a process holds a file lock, as the kernel lists them."""
+    """Return True if a process holds a file lock, as the kernel lists them."""
     lines = Path("/proc/locks").read_text(encoding="utf-8").splitlines()
     return any(line.split()[1:5:3] == ["FLOCK", str(process)] for line in lines if "->" not in line)
 
 
 def tables(store: Path) -> dict[str, bytes]:
-    """Every file that must be the same, by its path."""
+    """Return every file that must be the same, by its path."""
     return {
         path.relative_to(store).as_posix(): path.read_bytes()
         for pattern in TABLES

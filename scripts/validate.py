@@ -19,7 +19,7 @@ def main(config: DictConfig) -> None:
 
 
 def known() -> list[str]:
-    """The fields of this entry point's config."""
+    """Return the fields of this entry point's config."""
     from turnover.config.parse import fields
     from turnover.experiments.validation.make import ValidateJob
 
