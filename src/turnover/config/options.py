@@ -205,4 +205,4 @@ class WandbLogger(Group):
     mode: Literal["offline", "online"]  # kept beside the run, to be synced later; or sent while it runs
     project: str  # of wandb
     entity: str | None  # user or team of wandb; null: your default
-    checkpoints: Literal["reference", "upload"]  # where a checkpoint lies, with its checksum; or the file itself
+    checkpoints: Literal["reference", "upload"]  # path and checksum of a checkpoint; or the file itself

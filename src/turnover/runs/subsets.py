@@ -37,7 +37,7 @@ def choose(config: RunConfig, dataset: Dataset) -> pd.DataFrame | None:
             tables = []
             for split, examples in splits.items():
                 rows = scores[(scores["split"] == split) & scores.index.isin(examples.ids.cpu().numpy())]
-                if len(rows):  # not every score run knows the test examples
+                if len(rows):  # not every score run scores the test examples
                     _same_labels(rows, _labels(examples))
                     anew = subsets.random_of == "all"
                     seed = stream(config.seed, "random subset") if anew else config.dataset.seed
