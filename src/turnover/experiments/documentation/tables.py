@@ -7,8 +7,8 @@ import pandas as pd
 from turnover.common.text import effect
 from turnover.config.datasets import FACTS
 from turnover.experiments.documentation.reference import of_figure, results, two_cores, validation
+from turnover.experiments.plots.figure import words
 from turnover.experiments.report.claims import claimed
-from turnover.experiments.report.wording import measure
 from turnover.experiments.results import Values
 
 
@@ -50,7 +50,7 @@ def _table(claims: dict[str, Values], *, deciding: bool = False) -> str:
             if deciding and each["threshold"] is None:
                 continue
             there = measured.get(each["name"])
-            rows.append([measure(each["name"]), claimed(each), _number(each), _number(there) if there else ""])
+            rows.append([words(id, each["name"]), claimed(each), _number(each), _number(there) if there else ""])
     return markdown_table(rows)
 
 

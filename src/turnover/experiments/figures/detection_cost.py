@@ -5,23 +5,25 @@ Both may stop as soon as the AUROC for wrong labels reaches .98: the run after a
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch.nn.functional as F
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from turnover.config.estimators import SubsamplingEstimator
+from turnover.config.run import RunConfig
 from turnover.errors import RefusedInput
 from turnover.estimators.subsampling import memorization, with_and_without
-from turnover.experiments.plots.figure import Drawn, FigureConfig
+from turnover.experiments.plots.figure import Plotted
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import COLOURS
 from turnover.experiments.validation.estimates import parameters
 from turnover.runs.store.members import Members, read_members
 from turnover.runs.store.tables import read_scores, scores_by_epoch
-from turnover.stats.claims import decide, measure_seeds
 from turnover.stats.measures import auroc
 
 AIM = 0.98  # of the AUROC
@@ -33,14 +35,20 @@ _LINES = {
 }
 
 
-def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
-    """AUROC for wrong labels against trained examples, of each seed's run and ensembles; when each reaches the aim.
+def tabulate(sources: Sequence[Source]) -> Plotted:
+    """AUROC for wrong labels against trained examples, of each seed's run and ensembles.
 
     Raises:
         RefusedInput: a seed has a run but no ensemble, or the reverse.
     """
     numbers = pd.concat([rows(source) for source in sources], ignore_index=True)
-    cheapest = costs(numbers)
+    larger = _larger(sources)
+    values = {"saving_arithmetic": [saving / larger for saving in measures(numbers)["saving"]]}
+    return Plotted(numbers, values, summary={"larger": larger})
+
+
+def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
+    """A line for each method and length of training, and the aim."""
     picture, (axes, key) = plt.subplots(2, 1, figsize=(7, 4.8), height_ratios=[1, 0.22], layout="constrained")
     for method in _LINES:
         part = numbers[numbers["method"] == method]
@@ -60,14 +68,7 @@ def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
     handles, labels = axes.get_legend_handles_labels()
     key.axis("off")
     key.legend(handles, labels, title=title, title_fontsize=8, fontsize=8, alignment="left", loc="center")
-    config = figure.claims["cost"]
-    larger = _larger(sources)
-    ratios = savings(numbers)
-    ratios["saving_arithmetic"] = [each / larger for each in ratios["saving"]]
-    measures = [measure_seeds(name, ratios[name], **side.model_dump()) for name, side in config.measures.items()]
-    reached = {method: {str(seed): _count(each) for seed, each in by.items()} for method, by in cheapest.items()}
-    summary = {"aim": AIM, "trained_until": reached, "larger": larger}
-    return Drawn(picture, numbers, [decide("cost", config.text, measures)], summary)
+    return picture
 
 
 def _line(axes: Axes, table: pd.DataFrame, label: str | None, method: str, shade: float) -> None:
@@ -97,8 +98,14 @@ def costs(numbers: pd.DataFrame) -> pd.DataFrame:
     return table.fillna(np.inf)
 
 
-def savings(numbers: pd.DataFrame) -> dict[str, list[float]]:
-    """How many times the examples of the turn-over run an ensemble needs, for each seed: by the name of the measure.
+def summary(numbers: pd.DataFrame, rest: dict[str, Any]) -> dict[str, Any]:
+    """When each method reaches the aim."""
+    reached = {method: {str(seed): _count(each) for seed, each in by.items()} for method, by in costs(numbers).items()}
+    return rest | {"aim": AIM, "trained_until": reached}
+
+
+def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
+    """How many times the examples of the turn-over run an ensemble needs; how large networks are is in no table.
 
     An ensemble too small to reach the aim needs more than it had; a run that does not reach it saves nothing.
     """

@@ -11,17 +11,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from turnover.config.datasets import FACTS
 from turnover.config.run import RunConfig
 from turnover.data.datasets import load
 from turnover.data.subsets import ranked
 from turnover.estimators.average import average
-from turnover.experiments.plots.figure import ClaimConfig, Drawn, FigureConfig
+from turnover.experiments.plots.figure import Plotted
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import COLOURS, panel
 from turnover.runs.store.tables import read_scores
-from turnover.stats.claims import Claim, decide, measure
 from turnover.stats.measures import Statistic
 
 Order = Callable[[pd.DataFrame], pd.DataFrame]  # sorts a score table from the easiest example to the most difficult
@@ -37,22 +37,33 @@ _GAP, _LINE = 0.42, 0.25  # between two columns, and a line of text, in widths o
 _STEP = 1 + 2 * _LINE + 0.13  # from one row of images to the next
 
 
-def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
-    """Both panels, what is shown in them, and the figure's only claim, from score runs that differ in their seeds."""
-    tables = [_training(read_scores(source.folder)) for source in sources]
-    config = sources[0].config
-    shown = extremes(votes(tables))
-    images = _images(config, shown["id"])
+def tabulate(sources: Sequence[Source]) -> Plotted:
+    """What both panels show, and the claim, which counts single examples, from score runs that differ in their seeds.
 
-    facts = FACTS[config.dataset.name]
+    A single seed has no others, so it says itself what is easy.
+    """
+    tables = [_training(read_scores(source.folder)) for source in sources]
+    by = [average([other for other in tables if other is not table] or [table]) for table in tables]
+    both = list(zip(tables, by, strict=True))
+    statistics = {
+        "agreement": [agreement(*each, easiest=True) for each in both],
+        "agreement_literal": [agreement(*each, easiest=True, order=literal) for each in both],
+        "agreement_difficult": [agreement(*each, easiest=False) for each in both],
+        "agreement_all": [agreement_all(table) for table in tables],
+    }
+    return Plotted(extremes(votes(tables)), statistics=statistics, examples=len(tables[0]))
+
+
+def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
+    """Both panels, with images from the data set."""
+    images = _images(configs[0], numbers["id"])
+    facts = FACTS[configs[0].dataset.name]
     picture, grid = plt.subplots(2, 1, figsize=(8.5, 11.3), layout="constrained")
     for axes, (letter, side) in zip(grid, _PANELS.items(), strict=True):
         panel(axes, letter, f"{side} scores")
-        _draw(axes, shown[shown["panel"] == letter], images, facts.class_names)
+        _draw(axes, numbers[numbers["panel"] == letter], images, facts.class_names)
     grid[0].set_title(_KEY, loc="right", fontsize=7.5)
-
-    [(id, claim)] = figure.claims.items()
-    return Drawn(picture, shown, [_agree(id, claim, tables)])
+    return picture
 
 
 def votes(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -121,19 +132,6 @@ def agreement_all(table: pd.DataFrame) -> Statistic:
     """Share of all examples whose own and flipped predictions are right."""
     right = _both_right(table)
     return lambda counts: float(counts @ right / counts.sum())
-
-
-def _agree(id: str, config: ClaimConfig, tables: Sequence[pd.DataFrame]) -> Claim:
-    """The claim; a single seed has no others, so it says itself what is easy."""
-    by = [average([other for other in tables if other is not table] or [table]) for table in tables]
-    kinds = {
-        "agreement": [agreement(*each, easiest=True) for each in zip(tables, by, strict=True)],
-        "agreement_literal": [agreement(*each, easiest=True, order=literal) for each in zip(tables, by, strict=True)],
-        "agreement_difficult": [agreement(*each, easiest=False) for each in zip(tables, by, strict=True)],
-        "agreement_all": [agreement_all(table) for table in tables],
-    }
-    sides = config.measures.items()
-    return decide(id, config.text, [measure(name, kinds[name], len(tables[0]), **s.model_dump()) for name, s in sides])
 
 
 def _training(table: pd.DataFrame) -> pd.DataFrame:

@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from turnover.config.datasets import FACTS
+from turnover.config.run import RunConfig
 from turnover.data.datasets import Split, load
-from turnover.experiments.plots.figure import Drawn, FigureConfig
+from turnover.experiments.plots.figure import Plotted
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import COLOURS
 from turnover.runs.store.tables import read_influences
@@ -21,19 +22,22 @@ _TARGETS, _SHOWN = 6, 6  # test images, and training images on either side of ea
 _SIDES = {"helpful": ("highest influence", "easy"), "harmful": ("lowest influence", "difficult")}
 
 
-def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
-    """A row for each test image; influences are means over the runs, which differ in their seeds."""
+def tabulate(sources: Sequence[Source]) -> Plotted:
+    """What is shown; influences are means over the runs, which differ in their seeds."""
     runs = [read_influences(source.folder) for source in sources]
     mean = sum(runs[1:], runs[0]) / len(runs)
     config = sources[0].config
-    dataset = load(config.dataset, config.corruption)
-    targets = chosen(mean, dataset.test)
+    targets = chosen(mean, load(config.dataset, config.corruption).test)
     shown = pd.concat([extremes(mean[target], target) for target in targets], ignore_index=True)
-    names = FACTS[config.dataset.name].class_names
     agreement = agreement_of_seeds(runs)
-    picture = _draw(shown, dataset.train, dataset.test, names)
     notes = [_note(len(runs), mean.shape[1], agreement)]
-    return Drawn(picture, shown, summary={"agreement_of_seeds": agreement, "targets": mean.shape[1]}, notes=notes)
+    return Plotted(shown, summary={"agreement_of_seeds": agreement, "targets": mean.shape[1]}, notes=notes)
+
+
+def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
+    """A row for each test image, with images from the data set."""
+    dataset = load(configs[0].dataset, configs[0].corruption)
+    return _draw(numbers, dataset.train, dataset.test, FACTS[configs[0].dataset.name].class_names)
 
 
 def chosen(mean: pd.DataFrame, test: Split, count: int = _TARGETS) -> list[int]:

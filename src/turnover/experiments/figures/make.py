@@ -3,7 +3,6 @@
 import json
 import logging
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,7 +13,8 @@ from turnover.common.locks import locked
 from turnover.common.text import effect
 from turnover.config.compose import sweep, varied
 from turnover.config.options import Group, NoLogger, WandbLogger
-from turnover.experiments.plots.figure import Drawn, FigureConfig
+from turnover.experiments.figures import claims as figures
+from turnover.experiments.plots.figure import FigureConfig, Plotted
 from turnover.experiments.plots.notes import SMOKE, Source, notes
 from turnover.experiments.plots.style import finish, save, style
 from turnover.runs.dashboard import figure as live
@@ -26,8 +26,6 @@ from turnover.stats.claims import Claim
 
 log = logging.getLogger("turnover")
 
-_DRAWN_BY = {"fig4_rate": "fig4", "fig7": "gallery", "fig8": "gallery"}  # the others by the module of their name
-
 
 class FigureJob(Group):
     """conf/figure.yaml, typed."""
@@ -37,11 +35,6 @@ class FigureJob(Group):
     overrides: list[str]  # of the experiment's runs; empty: as the experiment says
     launcher: str | None = None  # of the runs that are missing, as hydra/launcher; null: none is made
     logger: Annotated[NoLogger | WandbLogger, Field(discriminator="name")]  # as of a run
-
-
-def drawn_by(name: str) -> str:
-    """The module whose `draw` draws a figure."""
-    return f"turnover.experiments.figures.{_DRAWN_BY.get(name, name)}"
 
 
 def make(job: FigureJob) -> Path:
@@ -76,29 +69,30 @@ def make(job: FigureJob) -> Path:
 
 def _draw(job: FigureJob, sources: list[Source], inputs: dict[str, Any], paths: dict[str, Path]) -> None:
     figure, scale = job.figure, job.scale
-    under = notes(sources, scale, job.overrides)
+    configs = [source.config for source in sources]
+    drawn_by, under = figures.module(figure), notes(sources, scale, job.overrides)
+    plotted: Plotted = drawn_by.tabulate(sources)
+    claims = figures.claims(figure, plotted, list(dict.fromkeys(config.dataset.name for config in configs)))
     with style():
-        drawn: Drawn = import_module(f"turnover.experiments.figures.{_DRAWN_BY.get(figure.name, figure.name)}").draw(
-            figure, sources
-        )
-        finish(drawn.picture, _title(figure), [*drawn.notes, *under.lines])
-        save(drawn.picture, paths["png"].with_suffix(""))
+        picture = drawn_by.draw(plotted.numbers, configs)
+        finish(picture, _title(figure), [*plotted.notes, *under.lines])
+        save(picture, paths["png"].with_suffix(""))
     with replacing(paths["csv"]) as temporary:
-        drawn.numbers.to_csv(temporary, index=False)
+        plotted.numbers.to_csv(temporary, index=False)
     manifests = {source.folder.name: Run(source.config).manifest for source in sources}
     parents = {Run(parent).name: Run(parent).manifest for source in sources for parent in source.config.parents}
     recorded = ("seconds", "commit", "versions", "machine", "device", "threads", "precision", "leakage", "peak_memory")
-    varying = varied([source.config for source in sources])
+    varying = varied(configs)
     result = {
         "title": figure.title,
         "scale": scale,
         "overrides": job.overrides,
         "inputs": inputs,
-        "seeds": sorted({source.config.seed for source in sources}),
+        "seeds": sorted({config.seed for config in configs}),
         "settings": under.settings,
         "reduced": under.reduced,
-        "summary": drawn.summary,
-        "claims": {claim.id: claim.as_dict() for claim in drawn.claims},
+        "summary": figures.summary(figure, plotted.numbers, plotted.summary),
+        "claims": {claim.id: claim.as_dict() for claim in claims},
         "runs": {
             name: varying[number] | {key: manifest.get(key) for key in recorded}
             for number, (name, manifest) in enumerate(manifests.items())
@@ -110,7 +104,7 @@ def _draw(job: FigureJob, sources: list[Source], inputs: dict[str, Any], paths: 
         **provenance(),
     }
     write_json(paths["json"], result)  # last: it tells that the others are complete, and which they are
-    _tell(job, drawn.claims)
+    _tell(job, claims)
     live.show(
         job.logger,
         job.model_dump(mode="json"),
@@ -118,10 +112,10 @@ def _draw(job: FigureJob, sources: list[Source], inputs: dict[str, Any], paths: 
         group=figure.name,
         scale=scale,
         pictures={_title(figure): paths["png"]},
-        numbers=drawn.numbers,
+        numbers=plotted.numbers,
         files=paths.values(),
-        runs=[source.config for source in sources],
-        claims=drawn.claims,
+        runs=configs,
+        claims=claims,
     )
 
 
