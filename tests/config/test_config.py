@@ -233,7 +233,8 @@ def test_experiments_share_the_runs_that_they_say_they_share(scale: str) -> None
     def parents(experiment: str) -> set[str]:
         return {Run(parent).name for config in runs_of(experiment, scale) for parent in config.parents}
 
-    assert {name for name in names("fig9") if "mnist-mlp" in name} <= names("fig2")
+    if scale != "smoke":  # at which figure 2 trains longer, so that its picture shows something
+        assert {name for name in names("fig9") if "mnist-mlp" in name} <= names("fig2")
     assert parents("fig6") == names("scores_cifar10")
     assert parents("fig5") == names("scores_cifar10") | names("scores_mnist")
 

@@ -311,4 +311,4 @@ def test_the_table_of_variants_holds_last_epochs_and_means_over_seeds(tmp_path: 
     with style():
         picture = leakage.draw(plotted.numbers, [source.config for source in sources])
     shown = [axes for axes in picture.axes if axes.axison]
-    assert [axes.get_title(loc="left") for axes in shown] == [BASE, "4 shared masks"]
+    assert [axes.get_title(loc="left") for axes in shown] == [f"(a) {BASE}", "(b) 4 shared masks"]

@@ -60,6 +60,12 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
     return picture
 
 
+def drawn(configs: Sequence[RunConfig]) -> list[RunConfig]:
+    """The runs of the data set that variants are of; there is ground truth of others too."""
+    dataset = next(config.dataset.name for config in configs if isinstance(config.turnover, TurnoverConfig))
+    return [config for config in configs if config.dataset.name == dataset]
+
+
 def _same(one: RunConfig, other: RunConfig) -> bool:
     """Whether two runs differ in their seed alone."""
     return one.science() | {"seed": 0} == other.science() | {"seed": 0}

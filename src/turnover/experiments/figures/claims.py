@@ -2,7 +2,8 @@
 
 A module has `tabulate(sources)` and `draw(numbers, configs)`; `measures(numbers)`, if its plotted numbers tell measures
 of its claims; `summary(numbers, rest)`, if they tell findings that are no claims. Both are called when the figure is
-made, and again when the committed numbers are checked.
+made, and again when the committed numbers are checked. It may have `note(summary, configs)`, a line under the picture,
+and `drawn(configs)`, if not all of the runs are drawn.
 """
 
 from collections.abc import Collection, Mapping

@@ -64,11 +64,11 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
 
 def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
     """Both panels."""
-    classes = FACTS[configs[0].dataset.name].classes
+    size, classes = configs[0].train_size, FACTS[configs[0].dataset.name].classes
     picture, grid = plt.subplots(1, 2, figsize=(8.5, 4.5), layout="constrained")
     drawn = panels(numbers)
     for axes, (letter, split) in zip(grid, _PANELS.items(), strict=True):
-        panel(axes, letter, {"train": "training accuracy", "test": "test accuracy"}[split])
+        panel(axes, letter, {"train": f"accuracy on the {size:,} training images", "test": "test accuracy"}[split])
         plain = {name: one for name, one in drawn[letter].items() if not name.endswith(_COSINE)}
         colours = [to_hex(colour) for colour in mpl.colormaps["viridis"](np.linspace(0, _LIGHTEST, len(plain)))]
         for (name, table), colour in zip(plain.items(), colours, strict=True):

@@ -67,6 +67,6 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
         name, split, _ = _PANELS[letter]
         panel(axes, letter, f"{FACTS[name].title}, {split}")
         subset_lines(axes, tables)
-        accuracy_axes(axes, FACTS[name].classes)
-    legend(grid[0, 0])
+        accuracy_axes(axes, FACTS[name].classes, log=True)
+    legend(grid[-1, 0])
     return picture

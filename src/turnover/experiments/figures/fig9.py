@@ -63,8 +63,8 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
             line(axes, table, kind, colour, dash)
             if split == "test":
                 axes.lines[-1].set_linewidth(0.9)
-        accuracy_axes(axes, FACTS[name].classes)
-        axes.set(xlabel="epoch", ylabel="accuracy" if axes is places[next(iter(drawn))] else "")
+        accuracy_axes(axes, FACTS[name].classes, log=True)
+        axes.set(xlabel="epoch (log scale)", ylabel="accuracy" if axes is places[next(iter(drawn))] else "")
         mean = float(np.mean(settled_by_seed[f"settled_{name}"]))
         axes.axvline(mean, color=COLOURS["all"], linewidth=0.8, linestyle=":", label="settled (mean)")
     first = places[next(iter(drawn))]

@@ -4,7 +4,7 @@ Chosen by the mean score over the seeds, among the training examples of each cla
 What the claim counts is predicted by one seed, on examples that the other seeds find easy or difficult.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -30,11 +30,11 @@ ROWS = 5  # images of a class in a panel
 
 _PANELS = {"a": "lowest", "b": "highest"}
 _KEY = (
-    "over each image: mean score in nats; label, own, flipped prediction of most seeds (?: none); boxed: wrong\n"
-    "scores below 0 count as 0, and equal scores go by flipped loss"
+    "over an image: mean score in nats, if it is not 0.00; in a box: what the own (green)\n"
+    "or the flipped sub-network (pink) of most seeds predicts, if it is not the label (?: nothing)"
 )
+_WRONG = {"own_prediction": COLOURS["own"], "flipped_prediction": COLOURS["flipped"]}
 _GAP, _LINE = 0.42, 0.25  # between two columns, and a line of text, in widths of an image
-_STEP = 1 + 2 * _LINE + 0.13  # from one row of images to the next
 
 
 def tabulate(sources: Sequence[Source]) -> Plotted:
@@ -57,11 +57,18 @@ def tabulate(sources: Sequence[Source]) -> Plotted:
 def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
     """Both panels, with images from the data set."""
     images = _images(configs[0], numbers["id"])
-    facts = FACTS[configs[0].dataset.name]
-    picture, grid = plt.subplots(2, 1, figsize=(8.5, 11.3), layout="constrained")
+    names = FACTS[configs[0].dataset.name].class_names
+    parts = {letter: numbers[numbers["panel"] == letter] for letter in _PANELS}
+    texts = {letter: [_texts(each, names) for each in part.to_dict("records")] for letter, part in parts.items()}
+    steps = {letter: 1.13 + _LINE * max(map(len, each)) for letter, each in texts.items()}
+    heights = [2.6 * _LINE + (part["row"].max() + 1) * steps[letter] for letter, part in parts.items()]
+    width = (numbers["column"].max() + 1) * (1 + _GAP)
+    picture, grid = plt.subplots(
+        2, 1, figsize=(8.5, 8.2 / width * sum(heights) + 1.9), height_ratios=heights, layout="constrained"
+    )
     for axes, (letter, side) in zip(grid, _PANELS.items(), strict=True):
         panel(axes, letter, f"{side} scores")
-        _draw(axes, numbers[numbers["panel"] == letter], images, facts.class_names)
+        _draw(axes, parts[letter], images, texts[letter], steps[letter], names)
     grid[0].set_title(_KEY, loc="right", fontsize=7.5)
     return picture
 
@@ -150,27 +157,36 @@ def _images(config: RunConfig, ids: pd.Series) -> dict[int, np.ndarray]:
     return {id: train.images[where[id]].permute(1, 2, 0).numpy() for id in ids}
 
 
-def _draw(axes: Axes, shown: pd.DataFrame, images: dict[int, np.ndarray], names: Sequence[str]) -> None:
-    """Images of width 1 on one pair of axes, each with its texts above it, and the classes above all."""
+def _texts(row: dict[Hashable, Any], names: Sequence[str]) -> list[tuple[str, str | None]]:
+    """The lines over an image, each with the colour of its box: its score, and what predictions are wrong."""
+    score = f"{row['score']:z.2f}"
+    lines: list[tuple[str, str | None]] = [] if score == "0.00" else [(score, None)]
+    wrong = {colour: row[kind] for kind, colour in _WRONG.items() if row[kind] != row["label"]}
+    return lines + [(names[predicted] if predicted >= 0 else "?", colour) for colour, predicted in wrong.items()]
+
+
+def _draw(
+    axes: Axes,
+    shown: pd.DataFrame,
+    images: dict[int, np.ndarray],
+    texts: Sequence[Sequence[tuple[str, str | None]]],
+    step: float,
+    names: Sequence[str],
+) -> None:
+    """Images of width 1 on one pair of axes, `step` from one row to the next, and the classes above all."""
     brightest = max(int(image.max()) for image in images.values())
-    for each in shown.to_dict("records"):
-        left, top = each["column"] * (1 + _GAP), -each["row"] * _STEP
-        extent = (left, left + 1, top - 1, top)
-        axes.imshow(images[each["id"]], cmap="gray", vmin=0, vmax=brightest, extent=extent)
-        middle = left + 0.5
-        axes.text(middle, top + 1.5 * _LINE, f"{each['score']:z.2f}", ha="center", va="center", fontsize=7)
-        for place, kind in zip((-0.46, 0, 0.46), ("label", "own_prediction", "flipped_prediction"), strict=True):
-            look: dict[str, Any] = {}
-            if each[kind] != each["label"]:
-                box = {"facecolor": COLOURS["difficult"], "edgecolor": "none", "pad": 1}
-                look = {"color": "white", "weight": "bold", "bbox": box}
-            where = (middle + place, top + 0.5 * _LINE)
-            text = names[each[kind]][:3] if each[kind] >= 0 else "?"
-            axes.text(*where, text, ha="center", va="center", fontsize=7, **look)
+    for each, lines in zip(shown.to_dict("records"), texts, strict=True):
+        left, top = each["column"] * (1 + _GAP), -each["row"] * step
+        axes.imshow(images[each["id"]], cmap="gray", vmin=0, vmax=brightest, extent=(left, left + 1, top - 1, top))
+        for place, (text, colour) in enumerate(lines[::-1]):
+            box = {"facecolor": colour, "edgecolor": "none", "pad": 1} if colour else None
+            look: dict[str, Any] = {"color": "white", "weight": "bold", "bbox": box} if colour else {}
+            axes.text(left + 0.5, top + (place + 0.5) * _LINE, text, ha="center", va="center", fontsize=7, **look)
+    above = step - 1 + 0.5 * _LINE
     for column, label in dict(zip(shown["column"], shown["label"], strict=True)).items():
         middle = column * (1 + _GAP) + 0.5
-        axes.text(middle, 3 * _LINE, names[label], ha="center", va="center", fontsize=8, weight="bold")
+        axes.text(middle, above, names[label], ha="center", va="center", fontsize=8, weight="bold")
     columns, rows = shown["column"].max() + 1, shown["row"].max() + 1
-    axes.set(xlim=(-_GAP / 2, columns * (1 + _GAP) - _GAP / 2), ylim=(-(rows - 1) * _STEP - 1.05, 3.6 * _LINE))
+    axes.set(xlim=(-_GAP / 2, columns * (1 + _GAP) - _GAP / 2), ylim=(-(rows - 1) * step - 1.05, above + _LINE))
     axes.set_aspect("equal")
     axes.axis("off")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import combinations
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -29,9 +30,7 @@ def tabulate(sources: Sequence[Source]) -> Plotted:
     config = sources[0].config
     targets = chosen(mean, load(config.dataset, config.corruption).test)
     shown = pd.concat([extremes(mean[target], target) for target in targets], ignore_index=True)
-    agreement = agreement_of_seeds(runs)
-    notes = [_note(len(runs), mean.shape[1], agreement)]
-    return Plotted(shown, summary={"agreement_of_seeds": agreement, "targets": mean.shape[1]}, notes=notes)
+    return Plotted(shown, summary={"agreement_of_seeds": agreement_of_seeds(runs), "targets": mean.shape[1]})
 
 
 def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
@@ -64,15 +63,16 @@ def agreement_of_seeds(runs: Sequence[pd.DataFrame]) -> float:
     return float(np.mean(found)) if found else float("nan")
 
 
-def _note(seeds: int, targets: int, agreement: float) -> str:
+def note(summary: dict[str, Any], configs: Sequence[RunConfig]) -> str:
+    """What stands above a training image, and how much of it is noise."""
     over, agree = "", "one seed, so how much of it is noise is not known"
-    if seeds > 1:
-        over = f", mean of {seeds} seeds"
+    if len(configs) > 1:
+        over, agreement = f", mean of {len(configs)} seeds", summary["agreement_of_seeds"]
         agree = f"two seeds agree with a Spearman correlation of {agreement:.3f} (1 without noise)"
     return (
         "Above a training image: its label, and by how much the test image's loss is lower in the training image's own "
         f"sub-network than in its flipped one (equation 5), in nats{over}; {agree}. "
-        f"Shown: the test images, of {targets} looked at, with the widest range."
+        f"Shown: the test images, of {summary['targets']} looked at, with the widest range."
     )
 
 

@@ -8,6 +8,7 @@ Spearman correlation of the scores of two seeds decides.
 
 from collections import Counter
 from collections.abc import Sequence
+from string import ascii_lowercase
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -63,8 +64,8 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
     picture, grid = plt.subplots(
         lines, _COLUMNS, figsize=(8.5, 2.1 * lines + 0.3), layout="constrained", sharex=True, sharey=True, squeeze=False
     )
-    for axes, (name, drawn) in zip(grid.flat, variants.items(), strict=False):
-        axes.set_title(name, fontsize=8.5)
+    for letter, axes, (name, drawn) in zip(ascii_lowercase, grid.flat, variants.items(), strict=False):
+        axes.set_title(f"({letter}) {name}", fontsize=8.5)
         for kind, table in drawn.items():
             _, _, colour, dash = KINDS[kind]
             line(axes, table, kind, colour, dash)

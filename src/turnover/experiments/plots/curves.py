@@ -25,6 +25,7 @@ KINDS = {
     "own, constant image": ("train", "constant_accuracy", COLOURS["constant"], ":"),
 }
 
+_EPOCHS = (0, 1, 2, 5, 10, 20, 50, 100, 200)  # that a logarithmic axis names
 BAND = "mean and range over seeds"  # title of a legend
 _DASHES = {"easy": "-", "difficult": "--", "all": ":"}  # told apart without colours too
 
@@ -80,13 +81,24 @@ def subset_lines(axes: Axes, drawn: Mapping[str, pd.DataFrame], names: Iterable[
         line(axes, drawn[name], name, COLOURS[subset], _DASHES[subset])
 
 
-def accuracy_axes(axes: Axes, classes: int) -> None:
-    """Axes of accuracies of the full network over epochs, from 0 to 1, with the level of chance; to call once drawn."""
+def accuracy_axes(axes: Axes, classes: int, *, log: bool = False) -> None:
+    """Axes of accuracies of the full network over epochs, from 0 to 1, with the level of chance; to call once drawn.
+
+    Args:
+        log: a logarithmic axis of epochs, on which 0 has a place beside 1.
+    """
     axes.axhline(1 / classes, color=COLOURS["muted"], linewidth=1, zorder=1, label="chance")
     axes.set_ylim(0, 1.01)
     axes.margins(x=0)
     axes.xaxis.set_major_locator(MaxNLocator(nbins="auto", steps=[1, 2, 5, 10], integer=True))
     axes.set_xlabel("epoch (full network, at its end; 0: before training)")
+    if log:
+        last = axes.get_xlim()[1]
+        axes.set_xscale("symlog", linthresh=1, linscale=0.5)
+        axes.set_xlim(0, last)
+        axes.set_xticks(ticks := [tick for tick in _EPOCHS if tick <= last], [str(tick) for tick in ticks])
+        axes.minorticks_off()
+        axes.set_xlabel("epoch (full network, at its end; log scale)")
     axes.set_ylabel("accuracy")
 
 

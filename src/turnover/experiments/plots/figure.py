@@ -80,4 +80,3 @@ class Plotted:
     statistics: Mapping[str, Sequence[Statistic]] = field(default_factory=dict)  # by seed; measures that count examples
     examples: int = 0  # that statistics count
     summary: dict[str, Any] = field(default_factory=dict)  # findings but claims that the numbers do not tell
-    notes: list[str] = field(default_factory=list)  # lines under the picture, before those on runs
