@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
@@ -23,6 +24,7 @@ from turnover.errors import RefusedInput, RunFailed
 from turnover.experiments.figures import make as making
 from turnover.experiments.figures.make import FigureJob, make, redraw
 from turnover.experiments.plots.figure import FigureConfig
+from turnover.models.vgg import vgg11
 from turnover.runs.execute import execute
 from turnover.runs.store.run import Run
 from turnover.runs.store.tables import read_metrics, read_scores
@@ -40,9 +42,11 @@ def job(name: str) -> FigureJob:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An outputs folder that the tests of this module share, so that no run is done twice."""
-    return tmp_path_factory.mktemp("smoke")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An outputs folder that the tests of this module share, so that no run is done twice; VGG-11 is narrow there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("turnover.models.vgg11", lambda *sizes, width, **options: vgg11(*sizes, width=8, **options))
+        yield tmp_path_factory.mktemp("smoke")
 
 
 @pytest.fixture
