@@ -4,7 +4,6 @@ import itertools
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args
 
@@ -259,7 +258,8 @@ def test_experiments_share_the_runs_that_they_say_they_share(scale: str) -> None
     def parents(experiment: str) -> set[str]:
         return {Run(parent).name for config in runs_of(experiment, scale) for parent in config.parents}
 
-    assert {name for name in names("fig9") if "mnist-mlp" in name} <= names("fig2")
+    if scale != "smoke":  # at which figure 2 trains longer, so that its picture shows something
+        assert {name for name in names("fig9") if "mnist-mlp" in name} <= names("fig2")
     assert parents("fig6") == names("scores_cifar10")
     assert parents("fig5") == names("scores_cifar10") | names("scores_mnist")
 
@@ -267,14 +267,16 @@ def test_experiments_share_the_runs_that_they_say_they_share(scale: str) -> None
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("figure", options("figure"))
 def test_every_figure_composes_at_every_scale(figure: str, scale: str) -> None:
-    from turnover.experiments.figures.make import FigureJob, drawn_by
+    from turnover.experiments.figures.claims import module
+    from turnover.experiments.figures.make import FigureJob
 
     composed = compose("figure", overrides=[f"figure={figure}", f"scale={scale}"])
     values: dict[str, Any] = OmegaConf.to_container(composed, resolve=True)  # type: ignore[assignment]
     job = parse(FigureJob, values)
     assert (job.figure.name, job.scale) == (figure, scale)
     assert set(job.figure.experiments) <= set(options("experiment"))
-    assert callable(import_module(drawn_by(figure)).draw)
+    assert callable(module(job.figure).tabulate)
+    assert callable(module(job.figure).draw)
     for claim in job.figure.claims.values():
         sides = [(side.above, side.below) for side in claim.measures.values()]
         assert any(side != (None, None) for side in sides), "a claim needs a threshold"

@@ -10,8 +10,8 @@ import oracles
 import pytest
 import torch
 import torch.nn.functional as F
-import torchvision
 from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock, ResNet
 
 import turnover
 from turnover.core.dropout import attached, subnetworks
@@ -69,9 +69,9 @@ NETS: dict[str, Callable[[], nn.Module]] = {
     "own net": OwnNet,
     "transformer": Tokens,
     "channels last": ChannelsLast,
-    "resnet18": lambda: torchvision.models.resnet18(num_classes=10),
+    "resnet": lambda: ResNet(BasicBlock, [1, 1, 1, 1], num_classes=10),
 }
-ACTIVATIONS = {"mlp": 2, "own net": 3, "transformer": 1, "channels last": 1, "resnet18": 17}
+ACTIVATIONS = {"mlp": 2, "own net": 3, "transformer": 1, "channels last": 1, "resnet": 9}
 
 
 @pytest.fixture
@@ -190,16 +190,16 @@ def test_gradients_stay_inside_the_own_sub_network(x: Tensor) -> None:
 
 def test_layers_are_chosen_by_name_and_keep_their_masks(x: Tensor, ids: Tensor) -> None:
     torch.manual_seed(0)
-    resnet = NETS["resnet18"]().double().eval()
-    everywhere, last = turnover.attach(copy.deepcopy(resnet)), turnover.attach(resnet, layers=["layer4", "layer3.1"])
+    resnet = NETS["resnet"]().double().eval()
+    everywhere, last = turnover.attach(copy.deepcopy(resnet)), turnover.attach(resnet, layers=["layer4", "layer3.0"])
     seen: dict[str, list[Tensor]] = {"everywhere": [], "last": []}
     for name, model in (("everywhere", everywhere), ("last", last)):
-        handle = model.layer4[1].conv2.register_forward_pre_hook(lambda m, a, n=name: seen[n].append(a[0]))  # type: ignore
+        handle = model.layer4[0].conv2.register_forward_pre_hook(lambda m, a, n=name: seen[n].append(a[0]))  # type: ignore
         with turnover.own(model, ids):
             model(x)
         handle.remove()
     dead = [torch.stack([m.ne(0).flatten(2).any(2) for m in maps]) for maps in seen.values()]
-    mask = turnover.mask(ids, 512, 15, 0)  # the sixteenth activation in both networks
+    mask = turnover.mask(ids, 512, 7, 0)  # the eighth activation in both networks
     assert not (dead[0][0] & ~mask).any()
     assert not (dead[1][0] & ~mask).any()
 
@@ -222,7 +222,7 @@ def test_copies_pickles_and_state_dicts_keep_the_masks(net: nn.Module, x: Tensor
     assert torch.equal(outputs(net, x, ids), expected), "detaching a copy touched the original"
 
 
-@pytest.mark.parametrize("name", ["own net", "resnet18", "transformer"])
+@pytest.mark.parametrize("name", ["own net", "resnet", "transformer"])
 def test_compiled_networks(name: str, x: Tensor, ids: Tensor) -> None:
     torch.manual_seed(0)
     model = turnover.attach(NETS[name]().double().eval())

@@ -104,6 +104,27 @@ def test_networks_that_cannot_repeat_their_batch_are_run_once_a_sub_network(netw
         assert torch.equal(a.loss, b.loss)
 
 
+class Rescales(nn.Module):
+    """Multiplies by a number that is a hundredth larger if the batch grew on the way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Linear(192, 16), nn.Linear(16, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = torch.relu(self.stem(x.flatten(1)))
+        return self.head(hidden) * (1 if len(hidden) == len(x) else 1.01)
+
+
+def test_low_precision_does_not_hide_that_a_batch_cannot_be_repeated() -> None:
+    torch.manual_seed(0)
+    data, model = examples(dtype=torch.float32), turnover.attach(Rescales())
+    together = evaluate(model, data, (own_units, flipped_units), precision="bfloat16")
+    apart = [evaluate(model, data, (one,), precision="bfloat16")[0] for one in (own_units, flipped_units)]
+    for a, b in zip(together, apart, strict=True):
+        assert torch.equal(a.loss, b.loss)
+
+
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 22, 23, 1000])
 def test_batch_size_changes_nothing(batch_size: int) -> None:
     torch.manual_seed(0)

@@ -76,10 +76,10 @@ def memorization(
         ids: permanent ids of the examples; None: positions 0 .. n-1.  # [n]
         precision: of training; auto: bfloat16 where the device has units for it, else float32.
         p, layers, groups: of turn-over dropout, as in `turnover.attach`.
-        estimator: what gives the scores, by its name in `conf/estimator`: turnover; cumulative_loss, aum, forgetting,
+        estimator: what gives the scores, by its name in docs/estimators.md: turnover; cumulative_loss, aum, forgetting,
             first_learning, final_loss, confidence, el2n, grand, vog, or all of these, one_run, from an ordinary
             training; second_split; confident_learning, subsampling, c_score, membership from ensembles.
-        options: fields of the estimator that are to differ from `conf/estimator`, for example {"models": 200} of
+        options: fields of the estimator that are to differ from those of the configs, for example {"models": 200} of
             subsampling or {"early": 3} of el2n.
         predictions: also return the class that the networks prefer: `prediction`, the one to which they gave
             most probability, mean over all epochs and seeds, each example seen just before it was learnt from, and

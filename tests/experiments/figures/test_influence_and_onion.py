@@ -67,10 +67,13 @@ def test_seeds_that_agree_and_one_seed() -> None:
     assert picture.agreement_of_seeds([table, table]) == pytest.approx(1)
     assert picture.agreement_of_seeds([table, -table]) == pytest.approx(-1)
     assert np.isnan(picture.agreement_of_seeds([table]))
-    assert "Spearman correlation of 0.123 (" in picture._note(3, 100, 0.1234)
-    assert "mean of 3 seeds" in picture._note(3, 100, 0.1234)
-    assert "not known" in picture._note(1, 100, float("nan"))
-    assert "nan" not in picture._note(1, 100, float("nan"))
+    configs = [digits(f"seed={seed}") for seed in range(3)]
+    several = picture.note({"targets": 100, "agreement_of_seeds": 0.1234}, configs)
+    assert "Spearman correlation of 0.123 (" in several
+    assert "mean of 3 seeds" in several
+    one = picture.note({"targets": 100, "agreement_of_seeds": float("nan")}, configs[:1])
+    assert "not known" in one
+    assert "nan" not in one
 
 
 def test_an_onion_is_peeled_and_compared_on_what_remains_in_both() -> None:

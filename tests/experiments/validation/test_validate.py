@@ -24,9 +24,8 @@ from turnover.errors import RunFailed
 from turnover.experiments.validation import make as validate
 from turnover.experiments.validation.estimates import TITLES, Condition, gather
 from turnover.experiments.validation.examples import read_examples
-from turnover.experiments.validation.influence import influence_agreement
-from turnover.experiments.validation.leave_one_out import split_seeds
 from turnover.experiments.validation.make import ValidateJob, make
+from turnover.experiments.validation.other_truths import influence_agreement, split_seeds
 from turnover.experiments.validation.table import COLUMNS
 from turnover.experiments.validation.truth import known as truth_of
 from turnover.experiments.validation.truth import truth
@@ -248,7 +247,7 @@ def test_the_reliability_of_leave_one_out_is_that_of_its_seeds(monkeypatch: pyte
         nothing,
         nothing,
     )
-    monkeypatch.setattr("turnover.experiments.validation.leave_one_out.read_members", lambda run: members)
+    monkeypatch.setattr("turnover.experiments.validation.other_truths.read_members", lambda run: members)
     [config] = configs(["validate_leave_one_out"])
     assert split_seeds(config) == pytest.approx(2 * r / (1 + r))
 

@@ -6,8 +6,8 @@ import pandas as pd
 
 from turnover.common.text import effect, short
 from turnover.config.datasets import DATASETS
+from turnover.experiments.plots.figure import words
 from turnover.experiments.report.claims import claimed
-from turnover.experiments.report.wording import measure
 from turnover.experiments.results import Values, committed, read, reference, sort_key
 
 
@@ -49,7 +49,7 @@ def _table(claims: dict[str, Values], *, deciding: bool = False) -> str:
             if deciding and each["threshold"] is None:
                 continue
             there = measured.get(each["name"])
-            rows.append([measure(each["name"]), claimed(each), _number(each), _number(there) if there else ""])
+            rows.append([words(id, each["name"]), claimed(each), _number(each), _number(there) if there else ""])
     return markdown_table(rows)
 
 

@@ -1,21 +1,25 @@
 """Figure 4: cosines of gradients and contributions to updates, as the paper defines them (a, b) and refined (c, d).
 
 Panels c and d are not in the paper: the cosine over all pairs of a set instead of those that share a mini-batch, and
-the contribution without the part of an update that is the example's own gradient.
+the contribution without the part of an update that is the example's own gradient. Where runs have watched layers,
+panel e has the cosines of the part of the gradients that belongs to each.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from turnover.experiments.plots.curves import curves
-from turnover.experiments.plots.figure import Drawn, FigureConfig
-from turnover.experiments.plots.learning_curves import SUBSETS, by_seed, claim, key, subset_lines
+from turnover.config.run import RunConfig
+from turnover.experiments.plots.curves import SUBSETS, curves, key, panels, rows, subset_lines
+from turnover.experiments.plots.figure import Plotted
+from turnover.experiments.plots.learning_curves import by_seed
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import COLOURS, panel
+from turnover.runs.store.tables import read_metrics
 
 NAMES = ("easy (real labels)", "difficult (random labels)", "all")
 
@@ -30,58 +34,76 @@ _PANELS = {
         "mean contribution\n(nats per unit of length)",
     ),
 }
+_LOOKS = {"easy": ("-", "o"), "difficult": ("--", "s"), "all": (":", "^")}  # told apart without colours too
 
 
-def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
-    """Panels, plotted curves and claims 4a and 4b from runs that differ in their seed."""
-    picture, places = plt.subplot_mosaic(
-        [["a", "b"], ["c", "d"], ["key", "key"]], figsize=(8.5, 6.4), height_ratios=[1, 1, 0.16], layout="constrained"
+def tabulate(sources: Sequence[Source]) -> Plotted:
+    """The curves of runs that differ in their seed, and the cosine of the last epoch of every layer, inputs first."""
+    parts = [
+        rows(curves(sources, "train", subset, metric), letter, name)
+        for letter, (metric, _, _) in _PANELS.items()
+        for subset, name in zip(SUBSETS, NAMES, strict=True)
+    ]
+    metrics = read_metrics(sources[0].folder)["metric"].unique()
+    layers = [name for name in metrics if name.startswith("set_cosine/") and name.endswith(".weight")]
+    for subset in SUBSETS:
+        for metric in layers:
+            name = metric.removeprefix("set_cosine/").removesuffix(".weight")
+            last = curves(sources, "train", subset, metric).iloc[-1]
+            part = {"panel": "e", "curve": f"{subset}, {name}", "seed": last.index, "value": last.to_numpy()}
+            parts.append(pd.DataFrame(part))
+    return Plotted(pd.concat(parts, ignore_index=True))
+
+
+def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
+    """The measures of claims 4a and 4b."""
+    drawn = panels(numbers)
+    pairs, contribution, sets, others = (
+        {subset: drawn[letter][name] for subset, name in zip(SUBSETS, NAMES, strict=True)} for letter in _PANELS
     )
-    numbers, values = panels(places, sources)
-    claims = [claim(id, config, values) for id, config in figure.claims.items()]
-    return Drawn(picture, pd.concat(numbers, ignore_index=True), claims)
-
-
-def panels(places: Mapping[str, Axes], sources: Sequence[Source]) -> tuple[list[pd.DataFrame], dict[str, list[float]]]:
-    """Draw panels a to d and their key; returns what was drawn and all measures of both claims."""
-    tables: dict[str, dict[str, pd.DataFrame]] = {}
-    numbers = []
-    for letter, (metric, title, label) in _PANELS.items():
-        axes = places[letter]
-        tables[metric] = {subset: curves(sources, "train", subset, metric) for subset in SUBSETS}
-        panel(axes, letter, title)
-        numbers += subset_lines(axes, letter, tables[metric], NAMES)
-        _axes(axes, label)
-    key(places["key"], places["a"].get_legend_handles_labels()[0], columns=len(NAMES))
-    return numbers, {
-        "cosine_lead": lowest(tables["batch_cosine"], "easy", "difficult"),
-        "set_cosine_lead": lowest(tables["set_cosine"], "easy", "difficult"),
-        "difficult_over_all": lowest(tables["contribution"], "difficult", "all"),
-        "difficult_over_easy": lowest(tables["contribution"], "difficult", "easy"),
-        "all_over_easy": lowest(tables["contribution"], "all", "easy"),
-        "others_difficult_over_all": lowest(tables["others_contribution"], "difficult", "all"),
-        "others_difficult_over_easy": lowest(tables["others_contribution"], "difficult", "easy"),
-        "others_all_over_easy": lowest(tables["others_contribution"], "all", "easy"),
-        "others_difficult": by_seed(_mean, tables["others_contribution"]["difficult"]),
-        "others_easy": by_seed(_mean, tables["others_contribution"]["easy"]),
+    found = {
+        "cosine_lead": lowest(pairs["easy"], pairs["difficult"]),
+        "set_cosine_lead": lowest(sets["easy"], sets["difficult"]),
     }
+    for prefix, tables in (("", contribution), ("others_", others)):
+        for first, second in (("difficult", "all"), ("difficult", "easy"), ("all", "easy")):
+            found[f"{prefix}{first}_over_{second}"] = lowest(tables[first], tables[second])
+    return found | {f"others_{subset}": list(others[subset].mean()) for subset in ("difficult", "easy")}
 
 
-def lowest(tables: dict[str, pd.DataFrame], first: str, second: str) -> list[float]:
-    """For each seed, the lowest difference of the curves of two subsets over all epochs that were watched.
-
-    Before training there is no epoch.
-    """
-    return by_seed(lambda a, b: float((a - b)[a.index > 0].min()), tables[first], tables[second])
+def lowest(first: pd.DataFrame, second: pd.DataFrame) -> list[float]:
+    """For each seed, the lowest difference of two curves over all epochs that were watched; before training is none."""
+    return by_seed(lambda a, b: float((a - b)[a.index > 0].min()), first, second)
 
 
-def _mean(curve: pd.Series) -> float:
-    return float(curve.mean())
+def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
+    """All panels and the key of a to d."""
+    drawn, layers = panels(numbers), numbers[numbers["panel"] == "e"]
+    mosaic, heights = ("ab;cd;kk;ee", [1, 1, 0.16, 1]) if len(layers) else ("ab;cd;kk", [1, 1, 0.16])
+    size = (8.5, 1.2 + 2.45 * sum(heights))
+    picture, places = plt.subplot_mosaic(mosaic, figsize=size, height_ratios=heights, layout="constrained")
+    for letter, (_, title, label) in _PANELS.items():
+        axes = places[letter]
+        panel(axes, letter, title)
+        subset_lines(axes, drawn[letter], NAMES)
+        axes.margins(x=0)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins="auto", steps=[1, 2, 5, 10], integer=True))
+        axes.set(xlabel="epoch", ylabel=label)
+    key(places["k"], places["a"].get_legend_handles_labels()[0], columns=len(NAMES))
+    if len(layers):
+        _layers(places["e"], layers)
+    for name in places.keys() - {"k"}:
+        places[name].axhline(0, color=COLOURS["muted"], linewidth=1, zorder=1)
+    return picture
 
 
-def _axes(axes: Axes, label: str) -> None:
-    axes.axhline(0, color=COLOURS["muted"], linewidth=1, zorder=1)
-    axes.margins(x=0)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins="auto", steps=[1, 2, 5, 10], integer=True))
-    axes.set_xlabel("epoch")
-    axes.set_ylabel(label)
+def _layers(axes: Axes, numbers: pd.DataFrame) -> None:
+    panel(axes, "e", "all pairs of the set, weights of each layer by themselves, last epoch")
+    for subset in SUBSETS:
+        mine = numbers[numbers["curve"].str.startswith(f"{subset}, ")]
+        by_layer = mine.groupby(mine["curve"].str.removeprefix(f"{subset}, "), sort=False)["value"]
+        mean, low, high = by_layer.mean(), by_layer.min(), by_layer.max()
+        dash, marker = _LOOKS[subset]
+        axes.plot(mean.index, mean, color=COLOURS[subset], linestyle=dash, marker=marker, markersize=4)
+        axes.fill_between(mean.index, low, high, color=COLOURS[subset], alpha=0.25, linewidth=0)
+    axes.set(xlabel="layer", ylabel="mean cosine of gradients")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from turnover.common.text import effect
-from turnover.experiments.report.wording import measure
+from turnover.experiments.plots.figure import words
 from turnover.experiments.results import Result, sort_key
 
 VERDICTS = ("reproduced", "inconclusive", "not reproduced")
@@ -80,7 +80,7 @@ def _claim(id: str, slots: Sequence[tuple[Result, dict[str, Any]] | None]) -> Cl
     for name in names:
         cells = [next((m for m in slot[1]["measures"] if m["name"] == name), None) if slot else None for slot in slots]
         first = next(cell for cell in cells if cell)
-        rows.append(Row(measure(name), claimed(first), tuple(_cell(cell) if cell else None for cell in cells)))
+        rows.append(Row(words(id, name), claimed(first), tuple(_cell(cell) if cell else None for cell in cells)))
     verdicts = tuple(slot[1]["verdict"] if slot else "" for slot in slots)
     others = [(slot[0].scale, slot[0].values["overrides"]) for slot in known]
     notes = tuple(f"at {scale} scale with {' '.join(overrides)}" for scale, overrides in others if overrides)

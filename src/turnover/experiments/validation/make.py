@@ -17,11 +17,14 @@ from turnover.experiments.plots.notes import SMOKE, network
 from turnover.experiments.plots.style import finish, save, style
 from turnover.experiments.validation.estimates import Condition, gather
 from turnover.experiments.validation.examples import examples, file_name, sub_network_runs, write_examples
-from turnover.experiments.validation.influence import influence_agreement
-from turnover.experiments.validation.leave_one_out import against_leave_one_out, split_seeds
+from turnover.experiments.validation.other_truths import (
+    against_leave_one_out,
+    exposure,
+    influence_agreement,
+    split_seeds,
+)
 from turnover.experiments.validation.plots import agreement, cost, detection
 from turnover.experiments.validation.plots import exposure as draw_exposure
-from turnover.experiments.validation.privacy import exposure
 from turnover.experiments.validation.table import COLUMNS, REPLICATES, ordered, rows
 from turnover.experiments.validation.truth import Truth, truth
 from turnover.runs.dashboard import figure as live
