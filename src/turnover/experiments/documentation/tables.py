@@ -17,17 +17,17 @@ def of_figure(name: str, scale: str) -> dict[str, Values]:
 
 
 def verdicts(result: Values) -> str:
-    """The claims of a result with their verdicts, in one line."""
+    """Return the claims of a result with their verdicts, in one line."""
     return ", ".join(f"{id} {claim['verdict']}" for id, claim in result["claims"].items())
 
 
 def by_figure(name: str) -> str:
-    """Every measure of every claim of a figure, laptop and paper scale side by side."""
+    """Return every measure of every claim of a figure, laptop and paper scale side by side."""
     return _table({id: claim for found in of_figure(name, "laptop").values() for id, claim in found["claims"].items()})
 
 
 def every_claim() -> str:
-    """Every claim of every figure and study with the measures that decide it."""
+    """Return every claim of every figure and study with the measures that decide it."""
     known = {id: claim for name in in_order() for id, claim in committed("laptop")[name]["claims"].items()}
     return _table(known, deciding=True)
 
@@ -65,7 +65,7 @@ def _paper_verdict(claim: Values, other: Values | None) -> str:
 
 
 def markdown_table(rows: list[list[Any]]) -> str:
-    """A table, its first row the heading."""
+    """Return a table, its first row the heading."""
     lines = [f"| {' | '.join(map(str, row))} |" for row in rows]
     return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
 
@@ -122,7 +122,7 @@ _SHOWN = (
 
 
 def recommended() -> str:
-    """One run, and the mean of ten, by their agreement with memorization on MNIST; the best one first."""
+    """Return one run, and the mean of ten, by their agreement with memorization on MNIST; the best one first."""
     titles = [DATASETS[name].title for name in VALIDATED]
     rows = [["score", "cost", *titles, "wrong labels found"]]
     table = _main()
@@ -135,7 +135,7 @@ def recommended() -> str:
 
 
 def brief() -> str:
-    """One run of the scores that the README names: cost, agreement with memorization, wrong labels found."""
+    """Return one run of the scores that the README names: cost, agreement with memorization, wrong labels found."""
     rows = [["score", "cost", "agreement with memorization", "wrong labels found"]]
     chosen = [("cumulative_loss", 1), ("aum", 1), ("el2n", 1), ("turnover", 1), ("memorization", 80)]
     for name, networks in chosen:
@@ -159,7 +159,7 @@ def truth() -> str:
 
 
 def of_estimator(name: str) -> str:
-    """Rows of the committed validation for one estimator, 10 % wrong labels, with 95 % intervals."""
+    """Return rows of the committed validation for one estimator, 10 % wrong labels, with 95 % intervals."""
     table = _main()
     mine = table[table["estimator"] == name].sort_values(["networks", "seeds"])
     if mine.empty:
@@ -204,7 +204,7 @@ def _short(value: float) -> str:
 
 
 def index(pictures: str, *, paper_only: bool = False) -> str:
-    """A row for each figure and study that is committed, or the paper's own; `pictures`: the folder of the links."""
+    """Return a row for each committed figure and study, or the paper's own; `pictures`: the folder of the links."""
     rows = [["figure", "command", "laptop scale, 2 cores", "claims at laptop scale", "claims at paper scale"]]
     for name in in_order():
         if paper_only and not name.removeprefix("fig").isdigit():
@@ -221,13 +221,13 @@ def index(pictures: str, *, paper_only: bool = False) -> str:
 
 
 def title(name: str, result: Values) -> str:
-    """Its title, with the paper's number if it has one."""
+    """Return its title, with the paper's number if it has one."""
     number = name.removeprefix("fig")
     return f"{number}: {result['title']}" if number.isdigit() else str(result["title"])
 
 
 def time(name: str) -> str:
-    """How long its runs take on 2 cores, score runs told apart."""
+    """Return how long its runs take on 2 cores, score runs apart."""
     if not committed("laptop")[name]["runs"]:
         return "seconds"
     timed = pd.read_csv(reference("laptop") / "two_cores.csv", index_col="figure")  # before all was made anew on a GPU
