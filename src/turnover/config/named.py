@@ -17,6 +17,13 @@ _OTHERS: dict[str, dict[str, Any]] = {
     "c_score": _SUBSAMPLING | {"models": 40, "fractions": [0.1, 0.3, 0.5, 0.7, 0.9], "score": "inconsistency"},
     "membership": _SUBSAMPLING | {"fractions": [0.5], "score": "membership"},
     "confident_learning": {"name": "confident_learning", "folds": 5},
+    "blocks": {"name": "blocks", "blocks": 44},
+}
+
+# How networks are trained where a call does not say; by batches of 32, blocks are narrow and see half of the examples
+RECIPE: dict[str, Any] = {"batch_size": 256, "momentum": 0.0, "schedule": {"name": "constant"}}
+RECIPES: dict[str, dict[str, Any]] = {
+    "blocks": {"epochs": 20, "lr": 0.03, "batch_size": 32, "momentum": 0.9, "schedule": {"name": "linear"}},
 }
 
 _ALL = ["cumulative_loss", "forgetting", "first_learning", "aum", "final_loss", "confidence", "el2n", "grand", "vog"]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from turnover.common.files import keep, kept
 from turnover.common.seeding import numpy_generator, stream
 from turnover.config.estimators import (
+    BlocksEstimator,
     ConfidentLearningEstimator,
     EnsembleEstimator,
     LeaveOneOutEstimator,
@@ -21,6 +22,7 @@ from turnover.config.run import RunConfig, Training
 from turnover.core.examples import Examples
 from turnover.core.subnetworks import full_logits
 from turnover.data.augmentation import augmented
+from turnover.estimators.blocks import complementary
 from turnover.estimators.one_run_scores import log_odds_against
 from turnover.estimators.subsampling import all_but, left_out, random_parts
 from turnover.estimators.task import Task
@@ -71,6 +73,9 @@ def design(task: Task, config: Training) -> Design:
             included = torch.ones(folds, n, dtype=torch.bool)
             included[order % folds, torch.arange(n)] = False
             numbers = list(range(folds))
+        case BlocksEstimator(blocks=blocks):
+            included = complementary(blocks, n, config.seed)
+            numbers = [*range(0, blocks, 2), *range(1, blocks, 2)]  # of one pair together, whatever number there are
     seeds_of = [stream(config.seed, "member", number) for number in numbers]
     return Design(included, seeds_of, included.double().mean(1))
 
@@ -79,9 +84,10 @@ def design(task: Task, config: Training) -> Design:
 class Outcomes:
     """What every network says of every example, the training examples first, then the test examples, if there are."""
 
-    confidence: Tensor  # float32 [networks, examples], log odds of the label
+    confidence: Tensor  # float32, of blocks float64 [networks, examples], log odds of the label
     right: Tensor  # bool [networks, examples]
-    logits: Tensor | None  # float32 [networks, training examples, classes], if they are asked for
+    logits: Tensor | None = None  # float32 [networks, training examples, classes], of confident learning
+    held_out: Tensor | None = None  # float64 [training examples, classes], mean probabilities by blocks without it
 
 
 def outcomes(
@@ -93,6 +99,7 @@ def outcomes(
 ) -> Outcomes:
     """Train all networks, block after block, and collect what they say; blocks found in `folder` are not done again."""
     together: dict[str, list[Tensor]] = {}
+    held_out: Tensor | None = None
     for block in ensemble.blocks(at_once(task, config)):
         path = folder / f"{block[0]:05d}-{block[-1]:05d}.npz"
         found = kept(path)
@@ -101,10 +108,16 @@ def outcomes(
             keep(path, **found)
         else:
             on_step(_steps(config, ensemble, block))
+        if isinstance(config.estimator, BlocksEstimator):  # added up at once: all logits would take much memory
+            for logits, inside in zip(found.pop("logits").cpu(), ensemble.included[block], strict=True):
+                part = logits.double().softmax(1) * ~inside[:, None]
+                held_out = part if held_out is None else held_out.add_(part)
         for name, value in found.items():
             together.setdefault(name, []).append(value.cpu())
     all_of_them = {name: torch.cat(values) for name, values in together.items()}
-    return Outcomes(all_of_them["confidence"], all_of_them["right"], all_of_them.get("logits"))
+    if held_out is not None:
+        held_out = held_out / (~ensemble.included).sum(0)[:, None]
+    return Outcomes(all_of_them["confidence"], all_of_them["right"], all_of_them.get("logits"), held_out)
 
 
 def at_once(task: Task, config: Training) -> int:
@@ -170,12 +183,14 @@ def _observed(task: Task, config: Training, models: list[nn.Module]) -> dict[str
     # in float32 whatever the training, as all scores
     asked = list(_examples(task))
     rows: dict[str, list[Tensor]] = {"confidence": [], "right": []}
+    of_blocks = isinstance(config.estimator, BlocksEstimator)
     for model in models:
         found = [full_logits(model, examples) for examples in asked]  # [examples, classes] each
         labels = [examples.labels for examples in asked]
-        rows["confidence"].append(torch.cat([-log_odds_against(z, y) for z, y in zip(found, labels, strict=True)]))
+        exact = [z.double() if of_blocks else z for z in found]  # means over spreads are compared
+        rows["confidence"].append(torch.cat([-log_odds_against(z, y) for z, y in zip(exact, labels, strict=True)]))
         rows["right"].append(torch.cat([z.argmax(1) == y for z, y in zip(found, labels, strict=True)]))
-        if isinstance(config.estimator, ConfidentLearningEstimator):
+        if isinstance(config.estimator, ConfidentLearningEstimator | BlocksEstimator):
             rows.setdefault("logits", []).append(found[0])
     return {name: torch.stack(values) for name, values in rows.items()}
 
