@@ -12,7 +12,6 @@ from turnover.estimators.subsampling import random_parts
 
 _PRIOR = 12  # the median variance of all examples counts as much as so many degrees of freedom of an example's own
 _FITTED = 0.9  # accuracy on what blocks were trained on, below which their log odds are not those of trained networks
-_DEAD = 0.05  # of the way from one class for all examples to all right, below which a block has learnt nothing
 
 
 def complementary(blocks: int, examples: int, seed: int) -> Tensor:
@@ -87,25 +86,27 @@ def missing_classes(included: Tensor, labels: Tensor) -> str | None:
     )
 
 
-def unfitted(right: Tensor, included: Tensor, labels: Tensor, lr: float) -> str | None:
-    """A line about blocks that are wrong about what they were trained on, and what to do; None if they are not.
+def unfitted(log_odds: Tensor, right: Tensor, included: Tensor, labels: Tensor, lr: float) -> str | None:
+    """A line about blocks that have not learnt what they were trained on, and what to do; None if all have.
 
     Args:
+        log_odds: of the label, by each block; if it is dead, the same for all examples of a class.  # [blocks, n]
         right: whether each block is right.  # bool [blocks, n]
         included: which examples each is trained on.  # bool [blocks, n]
         labels: class numbers.  # int64 [n]
         lr: learning rate of the first epoch.
     """
-    sizes = included.sum(1)
-    accuracy = (right & included).sum(1) / sizes
-    most = _of_classes(included, labels).amax(1) / sizes
-    dead = int((accuracy <= most + _DEAD * (1 - most)).sum())
-    if not dead and accuracy.mean() >= _FITTED:
-        return None
-    told = f"blocks are right about {accuracy.mean():.0%} of the examples they were trained on, so scores say little"
+    dead = sum(len(row.unique()) <= len(labels.unique()) for row in log_odds)
+    accuracy = float((right & included).sum() / included.sum())
     if dead:
-        return f"{told}; {dead} of {len(included)} give almost all of them one class: take a tenth of lr = {lr:g}"
-    return f"{told}: train for more epochs, or take wider networks"
+        told = f"{dead} of {len(included)} blocks say the same of all examples, so scores say little"
+        return f"{told}: take a tenth of lr = {lr:g}"
+    if accuracy < _FITTED:
+        return (
+            f"blocks are right about {accuracy:.0%} of the examples that they were trained on, so scores say little: "
+            "train for more epochs; if that does not help, take a smaller lr or wider networks"
+        )
+    return None
 
 
 def _of_classes(included: Tensor, labels: Tensor) -> Tensor:

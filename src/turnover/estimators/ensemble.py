@@ -51,7 +51,9 @@ class Ensemble:
         found = outcomes(task, config, networks, folder, on_step)
         n = len(task.train)
         train, test = found.right[:, :n], found.right[:, n:]
-        if of_blocks and (failed := unfitted(train, networks.included, labels, config.optimizer.lr)):
+        if of_blocks and (
+            failed := unfitted(found.confidence[:, :n], train, networks.included, labels, config.optimizer.lr)
+        ):
             log.warning("%s", failed)
         with_it, without = with_and_without(train, networks.included)
         metrics = {"train": {"in_accuracy": float(with_it.nanmean()), "out_accuracy": float(without.nanmean())}}
