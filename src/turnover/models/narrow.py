@@ -32,6 +32,8 @@ def narrower(model: nn.Module, factor: int) -> nn.Module:
     if unknown or len(sized) < 2:
         told = f"a layer of type {unknown[0]}" if unknown else "no hidden layer"
         raise RefusedInput(f"the network has {told}: give a function that makes one with smaller hidden layers instead")
+    if factor < 1:
+        raise RefusedInput(f"factor = {factor}: must be a whole number, 1 or more")
     result = copy.deepcopy(model)
     before = after = 1  # units of the layer below, in the network and in the result
     for name in sized:

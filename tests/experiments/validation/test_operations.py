@@ -1,5 +1,6 @@
 """What runs cost: operations by formulas, and a run of narrow networks that leaves the costs of others alone."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ def config(*overrides: str) -> RunConfig:
 def test_operations_of_linear_layers(hidden: list[int]) -> None:
     found = config(f"model.hidden={str(hidden).replace(' ', '')}")
     sizes = [64, *hidden, 10]
-    forwards = [2 * a * b for a, b in zip(sizes, sizes[1:], strict=False)]
+    forwards = [2 * a * b for a, b in pairwise(sizes)]
     assert of_scoring(found) == sum(forwards)
     # the gradient of every weight, and of the inputs of all layers but the first
     assert of_training(found) == 3 * sum(forwards) - forwards[0]
