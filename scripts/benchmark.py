@@ -38,9 +38,9 @@ from tqdm import tqdm
 
 from turnover.common.device import describe
 from turnover.common.files import outputs_root, replacing, write_json
+from turnover.core.evaluation import evaluate, flipped_units, own_units
 from turnover.core.examples import Examples
 from turnover.core.masks import MaskRule
-from turnover.core.subnetworks import evaluate, flipped, own
 from turnover.gradients.sets import set_gradients
 from turnover.models.cvt import cvt
 from turnover.models.vgg import vgg11
@@ -122,7 +122,7 @@ def comparisons(device: torch.device, folder: Path) -> dict[str, dict[str, Calla
         "an epoch of 12,800 examples": an_epoch(data, folder),
         "scoring against training, 12,800 examples": {
             "training epoch": epochs(True, data),
-            "own + flipped scores": lambda: evaluate(masked, data, (own, flipped)),
+            "own + flipped scores": lambda: evaluate(masked, data, (own_units, flipped_units)),
         },
         "mean cosine of 60,000 gradients": {
             "training epoch": epochs(False, whole),

@@ -19,8 +19,8 @@ from tqdm import tqdm
 
 import turnover
 from turnover.common.files import outputs_root, replacing, write_json
+from turnover.core.evaluation import evaluate, flipped_units, own_units
 from turnover.core.examples import Examples
-from turnover.core.subnetworks import evaluate, flipped, own
 from turnover.models.mlp import mlp
 from turnover.training.loop import train
 
@@ -41,7 +41,7 @@ def trained(examples: int, units: int) -> Callable[[], object]:
 
 def scored(examples: int) -> Callable[[], object]:
     model, given = turnover.attach(mlp(784, [UNITS], 10)), data(examples)
-    return lambda: evaluate(model, given, (own, flipped))
+    return lambda: evaluate(model, given, (own_units, flipped_units))
 
 
 def averaged(seeds: int) -> Callable[[], object]:

@@ -1,6 +1,6 @@
 """Lay out the panels of a project on wandb: python scripts/wandb_workspace.py --entity ME. Prints its address.
 
-Needs a network and `wandb login`; runs come with `logger=wandb_online`, or later with `wandb sync`.
+Needs a network and `wandb login`; runs come with `logger.mode=online`, or later with `wandb sync`.
 """
 
 import argparse
@@ -16,7 +16,7 @@ def main() -> int:
     parser.add_argument("--name", default="turnover", help="of the workspace (turnover)")
     given = parser.parse_args()
 
-    from turnover.runs.dashboard.workspace import save
+    from turnover.runs.dashboard.panels import save
 
     print(save(given.entity, given.project, given.name))
     return 0

@@ -1,11 +1,13 @@
 """A small real run that many tests use: digits, one hidden layer, turn-over dropout, scores."""
 
+from functools import cache
 from typing import Any
 
 from turnover.config.compose import sweep
 from turnover.config.run import RunConfig
 
 
+@cache
 def digits(*overrides: str, entry: str = "score") -> RunConfig:
     """The config of a score run on digits that takes about a second, with these overrides."""
     small = ["dataset=digits", "scale=smoke", "logger=none", "model.hidden=[64]", "device=cpu"]

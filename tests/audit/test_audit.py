@@ -22,13 +22,11 @@ from sklearn.datasets import load_digits
 import turnover
 from turnover.audit.collection import Collection, collect
 from turnover.audit.expected import expectations, nearest, recommended, validated
-from turnover.audit.options import AuditConfig
-from turnover.audit.page import page
-from turnover.audit.suspects import COLUMNS, network, scored, seconds, suspects
-from turnover.audit.work import audit
+from turnover.audit.suspects import COLUMNS, AuditConfig, network, scored, seconds, suspects
+from turnover.audit.work import audit, page
 from turnover.common.device import settle
 from turnover.config.compose import _hydra, plain
-from turnover.config.named import ONE_RUN
+from turnover.config.estimators import SCORES
 from turnover.config.parse import parse
 from turnover.errors import RefusedInput, RunFailed
 
@@ -129,7 +127,7 @@ def test_equal_scores_keep_the_order_of_the_examples() -> None:
     ]
 
 
-@pytest.mark.parametrize("estimator", ["turnover", *ONE_RUN])
+@pytest.mark.parametrize("estimator", ["turnover", *SCORES])
 def test_every_estimator_that_is_offered_works_and_has_been_measured(
     estimator: str, digits: tuple[Path, set[int]], root: Path
 ) -> None:

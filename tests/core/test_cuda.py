@@ -3,16 +3,16 @@
 import pytest
 import torch
 import torch.nn.functional as F
-import torchvision
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.graph import GradientEdge
+from torchvision.models.resnet import BasicBlock, ResNet
 
 import turnover
 from turnover.common.device import autocast
 from turnover.common.seeding import torch_generator
 from turnover.config.options import CvTConfig, MLPConfig, VGG11Config
-from turnover.core import subnetworks as evaluation
+from turnover.core import evaluation
 from turnover.core.examples import Examples
 from turnover.core.masks import Balance, MaskRule
 from turnover.gradients.sets import contributions, set_gradients
@@ -30,8 +30,8 @@ NETWORKS: dict[str, MLPConfig | VGG11Config | CvTConfig] = {
 
 
 def network(name: str) -> nn.Module:
-    if name == "resnet18":
-        return torchvision.models.resnet18(num_classes=10)
+    if name == "resnet":
+        return ResNet(BasicBlock, [1, 1, 1, 1], num_classes=10)
     return build(NETWORKS[name], (3, 32, 32), 10)
 
 
@@ -76,7 +76,7 @@ def test_masks(p: float, balance: Balance, groups: int | None) -> None:
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("name", [*NETWORKS, "resnet18"])
+@pytest.mark.parametrize("name", [*NETWORKS, "resnet"])
 @pytest.mark.usefixtures("_shared")
 def test_step_and_scoring(name: str, precision: str) -> None:
     model = network(name)
@@ -86,14 +86,14 @@ def test_step_and_scoring(name: str, precision: str) -> None:
         x, y, ids = examples.batch(order[:8])
         with turnover.own(model, ids), autocast(CUDA, precision):  # type: ignore[arg-type]
             loss = F.cross_entropy(model(x), y)
-        wanted = (evaluation.own, evaluation.flipped, evaluation.full, evaluation.fresh(0))
+        wanted = (evaluation.own_units, evaluation.flipped_units, evaluation.all_units, evaluation.fresh_units(0))
         outcomes = evaluation.evaluate(model, examples, wanted, batch_size=8, precision=precision)  # type: ignore
     assert loss.device.type == "cuda"
     assert all(one.loss.device.type == one.prediction.device.type == "cuda" for one in outcomes)
     assert all(one.loss.shape == (20,) for one in outcomes)
 
 
-@pytest.mark.parametrize("name", [*NETWORKS, "resnet18"])
+@pytest.mark.parametrize("name", [*NETWORKS, "resnet"])
 @pytest.mark.usefixtures("_shared")
 def test_measuring_groups(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     devices: list[str] = []
@@ -131,7 +131,7 @@ def test_gradients_of_single_examples(name: str, precision: str, monkeypatch: py
     model = network(name)
     with FakeTensorMode():
         model, examples = turnover.attach(on_fake_cuda(model)), images()
-        found = set_gradients(model, examples, evaluation.own, layers=True, batch_size=8, precision=precision)  # type: ignore
+        found = set_gradients(model, examples, evaluation.own_units, layers=True, batch_size=8, precision=precision)  # type: ignore
         results = [found.cosine(), found.contribution(found.mean()), contributions(model, examples, found.mean())]
         observer = Updates(model, {"all": torch.ones(20, dtype=torch.bool, device=CUDA)}, lambda epoch: True)
         x, y, ids = examples.batch(torch.arange(8, device=CUDA))

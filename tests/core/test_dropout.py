@@ -10,12 +10,12 @@ import oracles
 import pytest
 import torch
 import torch.nn.functional as F
-import torchvision
 from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock, ResNet
 
 import turnover
-from turnover.core.branches import Branch
-from turnover.core.dropout import attached, branches
+from turnover.core.dropout import attached, subnetworks
+from turnover.core.masked import Subnetwork
 from turnover.errors import TurnOverError
 from turnover.models.mlp import mlp
 
@@ -69,9 +69,9 @@ NETS: dict[str, Callable[[], nn.Module]] = {
     "own net": OwnNet,
     "transformer": Tokens,
     "channels last": ChannelsLast,
-    "resnet18": lambda: torchvision.models.resnet18(num_classes=10),
+    "resnet": lambda: ResNet(BasicBlock, [1, 1, 1, 1], num_classes=10),
 }
-ACTIVATIONS = {"mlp": 2, "own net": 3, "transformer": 1, "channels last": 1, "resnet18": 17}
+ACTIVATIONS = {"mlp": 2, "own net": 3, "transformer": 1, "channels last": 1, "resnet": 9}
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_one_pass_over_several_branches_equals_separate_passes(net: nn.Module, x
     if net.name == "transformer":
         pytest.skip("a skip connection runs around its first mask; evaluate() then makes separate passes")
     turnover.attach(net)
-    with branches(net, [Branch(ids), Branch(ids, flipped=True), Branch(None)]):
+    with subnetworks(net, [Subnetwork(ids), Subnetwork(ids, flipped=True), Subnetwork(None)]):
         together = net(x).unflatten(0, (3, 6))
     assert torch.allclose(together, outputs(net, x, ids), rtol=1e-10, atol=1e-14)
 
@@ -190,16 +190,16 @@ def test_gradients_stay_inside_the_own_sub_network(x: Tensor) -> None:
 
 def test_layers_are_chosen_by_name_and_keep_their_masks(x: Tensor, ids: Tensor) -> None:
     torch.manual_seed(0)
-    resnet = NETS["resnet18"]().double().eval()
-    everywhere, last = turnover.attach(copy.deepcopy(resnet)), turnover.attach(resnet, layers=["layer4", "layer3.1"])
+    resnet = NETS["resnet"]().double().eval()
+    everywhere, last = turnover.attach(copy.deepcopy(resnet)), turnover.attach(resnet, layers=["layer4", "layer3.0"])
     seen: dict[str, list[Tensor]] = {"everywhere": [], "last": []}
     for name, model in (("everywhere", everywhere), ("last", last)):
-        handle = model.layer4[1].conv2.register_forward_pre_hook(lambda m, a, n=name: seen[n].append(a[0]))  # type: ignore
+        handle = model.layer4[0].conv2.register_forward_pre_hook(lambda m, a, n=name: seen[n].append(a[0]))  # type: ignore
         with turnover.own(model, ids):
             model(x)
         handle.remove()
     dead = [torch.stack([m.ne(0).flatten(2).any(2) for m in maps]) for maps in seen.values()]
-    mask = turnover.mask(ids, 512, 15, 0)  # the sixteenth activation in both networks
+    mask = turnover.mask(ids, 512, 7, 0)  # the eighth activation in both networks
     assert not (dead[0][0] & ~mask).any()
     assert not (dead[1][0] & ~mask).any()
 
@@ -222,7 +222,7 @@ def test_copies_pickles_and_state_dicts_keep_the_masks(net: nn.Module, x: Tensor
     assert torch.equal(outputs(net, x, ids), expected), "detaching a copy touched the original"
 
 
-@pytest.mark.parametrize("name", ["own net", "resnet18", "transformer"])
+@pytest.mark.parametrize("name", ["own net", "resnet", "transformer"])
 def test_compiled_networks(name: str, x: Tensor, ids: Tensor) -> None:
     torch.manual_seed(0)
     model = turnover.attach(NETS[name]().double().eval())

@@ -13,7 +13,7 @@ from gradient_networks import CASES, MASKED, made
 from torch import Tensor, nn
 
 import turnover
-from turnover.core import subnetworks as evaluation
+from turnover.core import evaluation
 from turnover.core.examples import Examples
 from turnover.core.masks import Balance, MaskRule
 from turnover.gradients.per_example import gradients
@@ -109,8 +109,10 @@ def test_scores_of_resnet18() -> None:
 def test_gradients_of_single_examples(name: str) -> None:
     model, some, there, copied = both(name)
     masked = name in MASKED
-    here = gradients(model, some.inputs, some.labels, evaluation.own(some.ids) if masked else None, check=False)
-    on_gpu = gradients(there, copied.inputs, copied.labels, evaluation.own(copied.ids) if masked else None, check=False)
+    here = gradients(model, some.inputs, some.labels, evaluation.own_units(some.ids) if masked else None, check=False)
+    on_gpu = gradients(
+        there, copied.inputs, copied.labels, evaluation.own_units(copied.ids) if masked else None, check=False
+    )
     close(on_gpu.gram(), here.gram())
     close(on_gpu.squared_norms(), here.squared_norms())
     sets = set_gradients(model, some, batch_size=4), set_gradients(there, copied, batch_size=4)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import turnover
-from turnover.core.masked_relu import MaskedReLU
+from turnover.core.masked import MaskedReLU
 
 
 @pytest.mark.parametrize("shape", [(5, 64), (5, 7, 3, 3), (5, 9, 64)])

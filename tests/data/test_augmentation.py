@@ -17,8 +17,8 @@ from torch import Tensor
 import turnover
 from turnover.common.seeding import stream
 from turnover.config.options import CropAugmentation, NoAugmentation
+from turnover.core.evaluation import evaluate, flipped_units, own_units
 from turnover.core.examples import Examples
-from turnover.core.subnetworks import evaluate, flipped, own
 from turnover.data.augmentation import augmented, crop
 from turnover.runs import checkpoint
 from turnover.runs.build import RunTask, build
@@ -159,7 +159,7 @@ def test_augmented_examples_differ_in_their_prepared_images_alone() -> None:
 # --- runs ---
 
 CROP = CropAugmentation(name="crop", pad=2, flip=True)
-AUGMENTED = ("augmentation=crop_flip", "augmentation.pad=2", "dataset.limit=200", "model.hidden=[32]", "batch_size=64")
+AUGMENTED = ("augmentation=crop", "augmentation.flip=true", "dataset.limit=200", "model.hidden=[32]", "batch_size=64")
 
 
 def by_hand(parts: RunTask, seed: int, epochs: int, lr: float) -> None:
@@ -192,7 +192,7 @@ def test_a_run_trains_on_moved_images_and_scores_and_measures_those_that_are_not
     parts.model.load_state_dict(stored)
     plain = parts.dataset.train
     of_images = Examples(parts.dataset.inputs(plain.images), plain.labels, plain.ids)
-    its_own, turned = evaluate(parts.model, of_images, (own, flipped))
+    its_own, turned = evaluate(parts.model, of_images, (own_units, flipped_units))
     table = read_scores(folder)
     np.testing.assert_allclose(table["own_loss"], its_own.loss, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(table["flipped_loss"], turned.loss, rtol=1e-5, atol=1e-6)

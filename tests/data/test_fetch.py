@@ -21,11 +21,10 @@ import numpy as np
 import pytest
 
 from turnover.common.signals import Stopped, stoppable
-from turnover.data import archives, clients
+from turnover.data import archives, sources
 from turnover.data.archives import Files, read_members
-from turnover.data.clients import run_client
 from turnover.data.fetch import data_root, ensure, obtain
-from turnover.data.sources import COLLECTIONS, Collection, Source
+from turnover.data.sources import COLLECTIONS, Collection, Source, run_client
 from turnover.errors import RefusedInput, RunFailed
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -315,8 +314,8 @@ def test_a_client_that_fails_or_hangs(
 ) -> None:
     with pytest.raises(RunFailed, match="ended with code 5: it broke; try this"):
         run_client(["sh", "-c", "echo it broke >&2; exit 5"], tmp_path, "try this")
-    monkeypatch.setattr(clients, "HEARTBEAT", 0.05)
-    monkeypatch.setattr(clients, "CLIENT_LIMIT", 0.2)
+    monkeypatch.setattr(sources, "HEARTBEAT", 0.05)
+    monkeypatch.setattr(sources, "CLIENT_LIMIT", 0.2)
     with pytest.raises(RunFailed, match="sleep did not finish within"):
         run_client(["sleep", "60"], tmp_path, "")
     assert "sleep is still running" in caplog.text

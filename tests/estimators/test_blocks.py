@@ -22,14 +22,14 @@ from turnover.config.compose import sweep
 from turnover.config.named import RECIPE, RECIPES
 from turnover.config.parse import parse
 from turnover.config.run import RunConfig, Training
+from turnover.core.evaluation import full_logits
 from turnover.core.examples import Examples
-from turnover.core.subnetworks import full_logits
 from turnover.errors import RefusedInput
 from turnover.estimators import networks
 from turnover.estimators.blocks import block_estimates, complementary, missing_classes
 from turnover.estimators.ensemble import Ensemble
+from turnover.estimators.estimator import Task
 from turnover.estimators.networks import design, outcomes, train_block
-from turnover.estimators.task import Task
 from turnover.models.conv import conv
 from turnover.models.mlp import mlp
 from turnover.runs.build import build

@@ -24,19 +24,19 @@ from turnover.common.seeding import stream
 from turnover.common.signals import Stopped
 from turnover.config.estimators import ESTIMATES
 from turnover.config.run import RunConfig
-from turnover.core.subnetworks import full_logits
+from turnover.core.evaluation import full_logits
 from turnover.data.augmentation import augmented
 from turnover.errors import RunFailed
 from turnover.estimators import ensemble
 from turnover.estimators import networks as members
-from turnover.estimators.networks import Design, design
+from turnover.estimators.estimator import Design, Outcomes
+from turnover.estimators.networks import design
 from turnover.runs.build import RunTask, build, make_model
 from turnover.runs.execute import execute
 from turnover.runs.store.run import Run
 from turnover.runs.store.tables import SCORE_COLUMNS, read_metrics, read_scores
+from turnover.training.fit import build_optimizer, learning_rate
 from turnover.training.loop import train
-from turnover.training.optim import build as build_optimizer
-from turnover.training.optim import learning_rate
 
 CPU = torch.device("cpu")
 SMALL = (
@@ -238,7 +238,7 @@ def test_of_a_network_that_learns_nothing_by_heart_no_fraction_makes_memorizatio
     ensemble_ = design(build(config, CPU), config)
     n = ensemble_.included.shape[1]
     able = (torch.linspace(0, 1, 40).repeat(5)[:, None] < ensemble_.fraction[:, None]).expand(-1, n)
-    found = members.Outcomes(torch.where(able, 3.0, -3.0), able, None)
+    found = Outcomes(torch.where(able, 3.0, -3.0), able, None)
     columns = ensemble._columns(config, found, ensemble_, torch.zeros(n, dtype=torch.int64))
     assert abs(float(columns["memorization"].mean())) < 0.02
     assert abs(float(columns["memorization_loss"].mean())) < 0.1
@@ -250,7 +250,7 @@ def test_membership_within_fractions() -> None:
     config = small("estimator=c_score", "estimator.models=30", "estimator.fractions=[0.4,0.6]", "dataset.limit=30")
     networks = design(build(config, CPU), config)
     confidence = torch.randn(60, 30, generator=torch.Generator().manual_seed(0)) + networks.included
-    found = members.Outcomes(confidence, confidence > 0, None)
+    found = Outcomes(confidence, confidence > 0, None)
     columns = ensemble._columns(config, found, networks, torch.zeros(30, dtype=torch.int64))
     wanted = []
     for rows in (slice(0, 30), slice(30, 60)):

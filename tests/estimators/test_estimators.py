@@ -13,13 +13,14 @@ from hydra import compose, initialize_config_dir
 
 from turnover.config.compose import resolved, sweep
 from turnover.config.estimators import NoEstimator, TurnoverEstimator, score_of
+from turnover.config.named import ALIASES
 from turnover.config.run import RunConfig, identity
 from turnover.errors import RefusedInput
 from turnover.runs.execute import execute
 from turnover.runs.store.tables import SCORE_COLUMNS, read_scores
 
 ROOT = Path(__file__).resolve().parents[2]
-OPTIONS = sorted(path.stem for path in (ROOT / "conf" / "estimator").glob("*.yaml"))
+OPTIONS = sorted({*ALIASES, *(path.stem for path in (ROOT / "conf" / "estimator").glob("*.yaml"))})
 ORDINARY = [name for name in OPTIONS if name not in ("none", "turnover", "turnover_tuned")]
 SEVERAL = ["blocks", "c_score", "confident_learning", "leave_one_out", "membership", "second_split", "subsampling"]
 SMALL = ("dataset.limit=40", "model.hidden=[8]", "epochs=2")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ from crashes import crashes_that_change_nothing
 from digits import digits
 from torch import Tensor
 
-from turnover.config.estimators import OneRunEstimator, OneRunScore
+from turnover.config.estimators import SCORES, OneRunEstimator
 from turnover.config.run import RunConfig
 from turnover.data.augmentation import augmented
 from turnover.estimators import one_run as watching
@@ -29,7 +29,6 @@ from turnover.runs.store.run import Run
 from turnover.runs.store.tables import SCORE_COLUMNS, read_metrics, read_scores
 from turnover.training.loop import Observer, train
 
-ALL = get_args(OneRunScore)
 ALWAYS = ["split", "label", "true_label", "corrupted", "score"]
 SMALL = (
     *("turnover=off", "dataset.limit=120", "model.hidden=[16]", "batch_size=32", "corruption.count=30"),
@@ -74,7 +73,7 @@ def by_hand(config: RunConfig, early: int) -> dict[str, list[float]]:
     ):
         networks.append(copy.deepcopy(parts.model).double().eval())
     x, labels = parts.dataset.inputs(parts.train.inputs).double(), parts.train.labels.tolist()
-    found: dict[str, list[float]] = {name: [] for name in ALL}
+    found: dict[str, list[float]] = {name: [] for name in SCORES}
     for i, label in enumerate(labels):
         logits = [epoch[i] for epoch in notes.logits]
         right = [each.index(max(each)) == label for each in logits]
@@ -100,8 +99,8 @@ def test_every_column_equals_its_definition(augmentation: str) -> None:
     folder = execute(config)
     table = read_scores(folder)
     expected = by_hand(config, early=2)
-    assert list(table.columns) == [*ALWAYS, *[name for name in SCORE_COLUMNS if name in ALL]]
-    for name in ALL:
+    assert list(table.columns) == [*ALWAYS, *[name for name in SCORE_COLUMNS if name in SCORES]]
+    for name in SCORES:
         np.testing.assert_allclose(table[name], expected[name], rtol=1e-4, atol=1e-5, err_msg=name)
         assert table[name].nunique() > 2, f"{name} tells examples apart"
     assert table["score"].tolist() == table["cumulative_loss"].astype(np.float32).tolist()
@@ -140,18 +139,7 @@ def test_only_what_is_asked_for_is_measured_and_the_first_is_the_score(monkeypat
         assert table["score"].tolist() == table[first].astype(np.float32).tolist()
 
 
-ONE_RUN = sorted(
-    path.stem
-    for path in (Path(__file__).resolve().parents[2] / "conf" / "estimator").glob("*.yaml")
-    if "defaults: [one_run]" in path.read_text(encoding="utf-8")
-)
-
-
-def test_every_score_of_one_run_has_an_option_of_its_own() -> None:
-    assert sorted(ONE_RUN) == sorted(ALL)
-
-
-@pytest.mark.parametrize("name", ONE_RUN)
+@pytest.mark.parametrize("name", SCORES)
 def test_each_of_them_alone(name: str) -> None:
     config = digits(*SMALL, f"estimator={name}", "epochs=3")
     assert isinstance(config.estimator, OneRunEstimator)

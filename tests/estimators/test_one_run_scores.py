@@ -14,16 +14,8 @@ from torch import Tensor
 
 from turnover.errors import RefusedInput
 from turnover.estimators.confident_learning import confident_learning
-from turnover.estimators.one_run_scores import (
-    cumulative_loss,
-    el2n,
-    final_loss,
-    first_learning_epoch,
-    forgetting_events,
-    margin,
-    negative_aum,
-    unconfidence,
-)
+from turnover.estimators.logit_scores import el2n, final_loss, margin, unconfidence
+from turnover.estimators.one_run_scores import cumulative_loss, first_learning_epoch, forgetting_events, negative_aum
 from turnover.estimators.second_split import second_split_forgetting
 
 OF_CORRECTNESS = (forgetting_events, first_learning_epoch, second_split_forgetting)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import turnover
-from turnover.core.subnetworks import flipped, full, own
+from turnover.core.evaluation import all_units, flipped_units, own_units
 from turnover.errors import TurnOverError
 from turnover.gradients import backpack, factors
 from turnover.gradients.capture import Capture
@@ -66,7 +66,7 @@ def test_sub_networks_have_gradients_of_their_own(name: str, kind: str) -> None:
     model, x, y = made(CASES[name], 5)
     turnover.attach(model, seed=3)
     ids = torch.tensor([7, 2**33, 0, 12, 5])
-    choose = {"own": own, "flipped": flipped, "full": full}[kind]
+    choose = {"own": own_units, "flipped": flipped_units, "full": all_units}[kind]
     contexts: dict[str, Callable[[int], AbstractContextManager[None]] | None] = {
         "own": lambda i: turnover.own(model, ids[i : i + 1]),
         "flipped": lambda i: turnover.flipped(model, ids[i : i + 1]),
@@ -354,7 +354,7 @@ def test_backpack_knows_sub_networks() -> None:
     model, x, y = made(CASES["mlp"], 4)
     turnover.attach(model, seed=3)
     ids = torch.arange(4) * 3
-    close(backpack.gradients(model, x, y, own(ids)).gram(), gradients(model, x, y, own(ids)).gram())
+    close(backpack.gradients(model, x, y, own_units(ids)).gram(), gradients(model, x, y, own_units(ids)).gram())
 
 
 @pytest.mark.parametrize("name", ["shared", "words", "cvt"])

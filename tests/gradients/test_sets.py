@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import turnover
+from turnover.core.evaluation import own_units
 from turnover.core.examples import Examples
-from turnover.core.subnetworks import own
 from turnover.errors import RefusedInput
 from turnover.gradients import backpack
 from turnover.gradients.sets import contributions, set_gradients, sum_of_squares
@@ -80,7 +80,7 @@ def test_own_sub_networks_have_cosines_of_their_own() -> None:
     model, some = examples("vgg11", 5)
     turnover.attach(model, seed=1)
     rows = built(model, some, masked=True)
-    found = set_gradients(model, some, own, batch_size=2)
+    found = set_gradients(model, some, own_units, batch_size=2)
     assert float(found.cosine()) == pytest.approx(oracles.mean_cosine(torch.cat(list(rows.values()), dim=1)), abs=1e-10)
 
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 import turnover
 from turnover.common.seeding import torch_generator
+from turnover.core.evaluation import all_units, own_units
 from turnover.core.examples import Examples
-from turnover.core.subnetworks import full, own
 from turnover.gradients import backpack
 from turnover.gradients.per_example import Gradients
 from turnover.gradients.updates import Updates, batch_contributions, cosines
@@ -78,7 +78,7 @@ def test_an_epoch_of_updates(masked: bool, backend: str) -> None:
 
     def again(epoch: int, index: Tensor) -> Gradients:
         x, y, ids = some.batch(index)
-        return backpack.gradients(model, x, y, (own if masked else full)(ids))
+        return backpack.gradients(model, x, y, (own_units if masked else all_units)(ids))
 
     found = go(model, Updates(model, groups(), lambda epoch: epoch != 2, again if backend == "backpack" else None))
     assert found[1] == {}, "not watched"

@@ -9,8 +9,8 @@ import turnover
 from turnover.config.compose import sweep
 from turnover.config.options import ConvConfig
 from turnover.core.dropout import attached
+from turnover.core.evaluation import evaluate, flipped_units, own_units
 from turnover.core.examples import Examples
-from turnover.core.subnetworks import evaluate, flipped, own
 from turnover.models import build
 from turnover.models.conv import conv
 from turnover.runs.execute import execute
@@ -111,7 +111,7 @@ def test_it_trains() -> None:
 
 def test_scores_equal_networks_that_are_really_cut_out() -> None:
     examples, model = data(), turnover.attach(network(), seed=4)
-    its_own, turned = evaluate(model, examples, (own, flipped))
+    its_own, turned = evaluate(model, examples, (own_units, flipped_units))
     assert attached(model).layer == 3
     for i, id in enumerate(examples.ids):
         for found, flip in ((its_own, False), (turned, True)):
@@ -123,7 +123,7 @@ def test_scores_equal_networks_that_are_really_cut_out() -> None:
 
 def test_masks_of_the_last_block_alone() -> None:
     examples, model = data(), turnover.attach(network(), seed=4, layers=["block3"])
-    [found] = evaluate(model, examples, (own,))
+    [found] = evaluate(model, examples, (own_units,))
     for i, id in enumerate(examples.ids):
         everything = [torch.ones(maps, dtype=torch.bool) for maps in MAPS[:2]]
         small = oracles.cut_out_vgg(model, [*everything, masks_of(id, 4)[2]], flipped=False, p=0.5)

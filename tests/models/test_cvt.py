@@ -11,8 +11,8 @@ from torch import Tensor, nn
 import turnover
 from turnover.config.options import CvTConfig
 from turnover.core.dropout import attached
+from turnover.core.evaluation import _can_share, all_units, evaluate, flipped_units, own_units
 from turnover.core.examples import Examples
-from turnover.core.subnetworks import _can_share, evaluate, flipped, full, own
 from turnover.errors import TurnOverError
 from turnover.models import build
 from turnover.models.cvt import cvt
@@ -53,7 +53,9 @@ def factors(id: Tensor, kind: str, p: float) -> list[Tensor]:
 @pytest.mark.parametrize("p", [0.5, 0.3])
 def test_scores_equal_a_forward_pass_written_out_by_hand(p: float) -> None:
     examples, model = data(), turnover.attach(network(), p=p, seed=3)
-    found = dict(zip(("own", "flipped", "full"), evaluate(model, examples, (own, flipped, full)), strict=True))
+    found = dict(
+        zip(("own", "flipped", "full"), evaluate(model, examples, (own_units, flipped_units, all_units)), strict=True)
+    )
     table = turnover.score(model, examples.inputs, examples.labels, examples.ids, batch_size=3)
     with torch.no_grad():
         for i, id in enumerate(examples.ids):
@@ -94,7 +96,7 @@ def test_neither_batch_order_nor_batch_size_changes_a_score() -> None:
 def test_all_sub_networks_share_the_first_convolution() -> None:
     """The first mask lies before every skip connection, so the batch can be repeated there."""
     examples, model = data(), turnover.attach(network(), seed=3)
-    assert _can_share(model, examples.batch(torch.arange(3)), (own, flipped, full))
+    assert _can_share(model, examples.batch(torch.arange(3)), (own_units, flipped_units, all_units))
 
 
 def test_it_has_no_noise_of_its_own() -> None:

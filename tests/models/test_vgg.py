@@ -13,8 +13,8 @@ from torch import Tensor, nn
 import turnover
 from turnover.config.options import VGG11Config
 from turnover.core.dropout import attached
+from turnover.core.evaluation import all_units, evaluate, flipped_units, own_units
 from turnover.core.examples import Examples
-from turnover.core.subnetworks import evaluate, flipped, full, own
 from turnover.errors import RefusedInput
 from turnover.models import build
 from turnover.models.vgg import vgg11
@@ -165,7 +165,7 @@ def test_scores_equal_networks_that_are_really_cut_out(p: float, bias: bool, cha
 def test_larger_images_keep_whole_feature_maps_in_the_last_layer() -> None:
     examples = data(2, side=64)
     model = turnover.attach(network(side=64), seed=2)
-    [found] = evaluate(model, examples, (own,))
+    [found] = evaluate(model, examples, (own_units,))
     for i, id in enumerate(examples.ids):
         small = oracles.cut_out_vgg(model, masks_of(id, 2, 0.5), flipped=False, p=0.5)
         logits = small(examples.inputs[i : i + 1])[0]
@@ -231,7 +231,7 @@ def test_a_shared_pass_keeps_the_memory_layout() -> None:
             lambda module, inputs: seen.append(inputs[0].is_contiguous(memory_format=torch.channels_last))
         )
     images = data().inputs.to(memory_format=torch.channels_last)
-    evaluate(model, Examples(images, data().labels, data().ids), (own, flipped, full), batch_size=6)
+    evaluate(model, Examples(images, data().labels, data().ids), (own_units, flipped_units, all_units), batch_size=6)
     with turnover.own(model, data().ids):  # and while it trains
         model(images)
     assert seen
@@ -241,7 +241,7 @@ def test_a_shared_pass_keeps_the_memory_layout() -> None:
 def test_masks_of_the_last_block_alone() -> None:
     examples = data(3)
     model = turnover.attach(network(), seed=4, layers=["block5"])
-    [found] = evaluate(model, examples, (own,))
+    [found] = evaluate(model, examples, (own_units,))
     for i, id in enumerate(examples.ids):
         everything = [torch.ones(multiple * WIDTH, dtype=torch.bool) for multiple in MULTIPLES[:6]]
         small = oracles.cut_out_vgg(model, [*everything, *masks_of(id, 4, 0.5)[6:]], flipped=False, p=0.5)
@@ -257,7 +257,9 @@ def test_bfloat16_on_a_cpu_keeps_the_masks() -> None:
     examples = data()
     model = turnover.attach(network(channels_last=True).float(), seed=4)
     single = Examples(examples.inputs.float(), examples.labels, examples.ids)
-    exact, rough = (evaluate(model, single, (own, flipped), precision=each) for each in ("float32", "bfloat16"))
+    exact, rough = (
+        evaluate(model, single, (own_units, flipped_units), precision=each) for each in ("float32", "bfloat16")
+    )
     for a, b in zip(exact, rough, strict=True):
         assert np.allclose(a.loss, b.loss, rtol=0.1, atol=0.1)
         assert not torch.equal(a.loss, b.loss)

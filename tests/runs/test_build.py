@@ -16,8 +16,8 @@ from torch import nn
 
 import turnover
 from turnover.config.run import RunConfig
+from turnover.core.evaluation import evaluate
 from turnover.core.examples import Examples
-from turnover.core.subnetworks import evaluate
 from turnover.data.datasets import load
 from turnover.errors import RefusedInput, RunFailed
 from turnover.runs import checkpoint, pipeline

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from turnover.config.run import RunConfig
 from turnover.errors import RunFailed
-from turnover.runs import checkpoint, plan
+from turnover.runs import checkpoint
 from turnover.runs.execute import execute
+from turnover.runs.plan import Sweep
 from turnover.runs.store import checksums, housekeeping
 from turnover.runs.store.run import Run, require
 
@@ -251,10 +252,9 @@ def test_a_disk_that_is_full_at_the_last_step(
         patch.setattr("turnover.runs.store.run.write_text", write)
         with pytest.raises(OSError, match="No space left"):
             execute(configs[0])
-    monkeypatch.setattr("turnover.runs.plan._planned", configs)
     monkeypatch.setattr(logging.getLogger("turnover"), "propagate", True)
     with caplog.at_level("INFO", logger="turnover"):
-        plan.tell_outcome()
+        Sweep(configs).tell_outcome()
     name = Run(configs[0]).name
     assert any(f"not finished: {name}: its last files could not be written" in each for each in caplog.messages)
 

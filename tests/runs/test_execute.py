@@ -212,7 +212,7 @@ def test_a_file_that_fails_half_way_keeps_its_old_content(tmp_path: Path) -> Non
 
 def test_training_examples_never_see_fresh_ids() -> None:
     """Fresh masks start beyond every id of a dataset."""
-    from turnover.core.subnetworks import FRESH
+    from turnover.core.evaluation import FRESH
 
     data = load(digits("dataset.include_test=true").dataset, digits().corruption)
     assert int(data.train.ids.max()) == 1796 < FRESH

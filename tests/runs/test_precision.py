@@ -20,7 +20,8 @@ from turnover.common.signals import Stopped
 from turnover.config.compose import sweep
 from turnover.config.run import RunConfig, identity
 from turnover.errors import RunFailed
-from turnover.experiments.plots.notes import Source, notes
+from turnover.experiments.plots.differences import recorded
+from turnover.experiments.plots.notes import notes
 from turnover.runs import pipeline
 from turnover.runs import timing as estimate
 from turnover.runs.build import RunTask, build
@@ -106,7 +107,7 @@ def test_by_name_it_is_taken_and_told_once_where_it_is_slow(
 
 
 def test_the_settings_leave_it_to_the_machine_and_find_the_runs_made_before() -> None:
-    for setting in ("cifar10_vgg11", "cifar10_3000", "cifar10_3000_turnover", "fashion_cvt"):
+    for setting in ("cifar10_vgg11", "cifar10_3000", "fashion_cvt"):
         for scale, precision in {"smoke": "float32", "laptop": "auto", "paper": "float32"}.items():
             [config] = sweep([f"setting={setting}", f"scale={scale}", "logger=none"])
             assert config.precision == precision
@@ -187,15 +188,21 @@ def test_bfloat16_by_name_is_not_what_auto_made_in_float32(monkeypatch: pytest.M
         require(Run(named), "the same command")
 
 
+def told(configs: list[RunConfig]) -> dict[str, Any]:
+    """The settings that a figure of these runs tells."""
+    return notes(configs, recorded(configs), "paper").settings
+
+
 def test_a_figure_tells_what_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     processor(monkeypatch, *WITHOUT)
     config = digits(*SMALL)
-    assert notes([Source(config, execute(config))], "paper").settings["precision"] == "float32"
+    execute(config)
+    assert told([config])["precision"] == "float32"
     processor(monkeypatch, *WITH)
     other = digits(*SMALL, "seed=1")
-    both = [Source(each, execute(each)) for each in (config, other)]
-    assert notes(both[1:], "paper").settings["precision"] == "bfloat16"
-    assert "precision" not in notes(both, "paper").settings, "they do not share it"
+    execute(other)
+    assert told([other])["precision"] == "bfloat16"
+    assert "precision" not in told([config, other]), "they do not share it"
 
 
 # --- own data ---

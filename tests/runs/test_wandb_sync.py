@@ -240,7 +240,7 @@ def test_a_workspace_that_is_not_taken_says_why_and_what_to_do(server: Server, m
 
 
 def test_without_wandbs_library_a_workspace_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    from turnover.runs.dashboard.workspace import workspace
+    from turnover.runs.dashboard.panels import workspace
 
     monkeypatch.setitem(sys.modules, "wandb_workspaces", None)
     with pytest.raises(RefusedInput, match=r"wandb-workspaces cannot be imported .*: pip install '\.\[wandb\]'"):

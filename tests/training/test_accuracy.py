@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import turnover
+from turnover.core.evaluation import FRESH
 from turnover.core.examples import Examples
-from turnover.core.subnetworks import FRESH
 from turnover.models.mlp import mlp
 from turnover.training.accuracy import Name, measure
 

@@ -212,7 +212,7 @@ class Recorder(Observer):
         self.epochs.append(epoch)
 
     def inside(self) -> str:
-        own = turnover.core.dropout.is_attached(self.model) and attached(self.model).branches
+        own = turnover.core.dropout.is_attached(self.model) and attached(self.model).subnetworks
         return " a sub-network" if own else ""
 
     def update(self, logits: torch.Tensor, labels: torch.Tensor, index: torch.Tensor) -> None:

@@ -2,16 +2,17 @@
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import pandas as pd
+from pydantic import Field, model_validator
 from torch import nn
 
 from turnover.audit.collection import Collection
-from turnover.audit.options import AuditConfig
 from turnover.common.files import replacing
-from turnover.config.estimators import OneRunEstimator, score_of
+from turnover.config.estimators import OneRunEstimator, TurnoverEstimator, score_of
+from turnover.config.options import Group, ModelConfig, OptimizerConfig, Positive
 from turnover.errors import RefusedInput
 from turnover.estimators.memorization import memorization
 from turnover.models import build
@@ -27,6 +28,31 @@ COLUMNS = {
     "probability": "that mean probability",
     "score": "the estimator's; high: wrong label, or rare and difficult",
 }
+
+
+class AuditConfig(Group):
+    """One audit, as `conf/audit.yaml` explains it."""
+
+    data: str
+    output: str | None
+    k: Positive
+    size: Annotated[int, Field(ge=4, le=512)] | None
+    model: ModelConfig
+    # those that train one network for each seed, so that its predictions are known
+    estimator: Annotated[OneRunEstimator | TurnoverEstimator, Field(discriminator="name")]
+    seeds: Positive
+    epochs: Positive
+    batch_size: Positive
+    precision: Literal["auto", "float32", "bfloat16"]
+    optimizer: OptimizerConfig
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
+    scale: Literal["smoke", "laptop", "paper"]
+
+    @model_validator(mode="after")
+    def _all_are_scored_once(self) -> Self:
+        if isinstance(self.estimator, TurnoverEstimator) and (self.estimator.epochs or self.estimator.targets):
+            raise ValueError("estimator.epochs and estimator.targets are for runs of scripts/score.py: leave them out")
+        return self
 
 
 def scored(found: Collection, config: AuditConfig, *, progress: bool = True, **other: Any) -> pd.DataFrame:

@@ -1,13 +1,19 @@
 """An audit from its options to its two files: plan, training, the most suspicious examples as csv and as a page."""
 
+import base64
+import io
 import logging
 from pathlib import Path
+from typing import Any
 
-from turnover.audit.collection import collect
-from turnover.audit.expected import expectations, nearest, validated
-from turnover.audit.options import AuditConfig
-from turnover.audit.page import page
-from turnover.audit.suspects import network, scored, seconds, suspects, write_csv
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from PIL import Image
+
+from turnover.audit.collection import Collection, collect
+from turnover.audit.expected import Expectation, expectations, nearest, validated
+from turnover.audit.suspects import AuditConfig, network, scored, seconds, suspects, write_csv
 from turnover.common.device import describe, resolve, settle
 from turnover.common.files import checkout, outputs_root, write_text
 from turnover.common.text import clock
@@ -16,6 +22,7 @@ from turnover.errors import RefusedInput
 from turnover.runs.store.provenance import commit, now
 
 log = logging.getLogger("turnover")
+_SIDE = 160  # pixels of the largest side of an image on the page; smaller ones are enlarged by the browser
 
 
 def audit(config: AuditConfig) -> Path:
@@ -60,3 +67,55 @@ def audit(config: AuditConfig) -> Path:
     log.info("what to expect: %s", expected.sentence())
     log.info("look at them: open %s", (folder / "gallery.html").resolve())
     return folder
+
+
+def page(
+    found: Collection,
+    table: pd.DataFrame,
+    *,
+    title: str,
+    expected: Expectation,
+    all_expected: list[Expectation],
+    settings: dict[str, Any],
+) -> str:
+    """The html text.
+
+    Args:
+        table: the suspects, index: positions in `found`, columns as in `suspects.COLUMNS`.
+        expected: what stands at the top; `all_expected`: for other shares of wrong labels, in a table.
+        settings: shown at the end, by name.
+    """
+    templates = Environment(loader=PackageLoader("turnover.audit", "."), autoescape=True, undefined=StrictUndefined)
+    pictures = _pictures(found, table.index.to_numpy())
+    rows = [row | {"picture": picture} for row, picture in zip(table.to_dict("records"), pictures, strict=True)]
+    given = sorted(set(table["label"]))
+    datasets = list(all_expected[0].precision)
+    return templates.get_template("page.html.j2").render(
+        title=title,
+        rows=rows,
+        given=given,
+        examples=len(found),
+        expected=expected,
+        all_expected=all_expected,
+        datasets=datasets,
+        settings=settings,
+    )
+
+
+def _pictures(found: Collection, positions: np.ndarray) -> list[str]:
+    """Each image as a data address; empty for examples that are no images."""
+    if not found.images:
+        return [""] * len(positions)
+    values = found.values[positions]
+    if values.dtype != np.uint8:  # floats of any range, the same for all images
+        low, high = float(found.values.min()), float(found.values.max())
+        values = ((values - low) * (255 / (high - low or 1))).astype(np.uint8)
+    return [_picture(pixels) for pixels in values]
+
+
+def _picture(pixels: np.ndarray) -> str:
+    image = Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+    image.thumbnail((_SIDE, _SIDE))
+    file = io.BytesIO()
+    image.save(file, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")

@@ -15,7 +15,7 @@ from turnover.checks.report import Report
 from turnover.checks.watched_pass import BY_HAND, WatchedPass
 from turnover.common.untouched import few, reordered, untouched, with_another_last
 from turnover.core.activations import TurnOverDropout
-from turnover.core.branches import Branch, Masked, unseen
+from turnover.core.masked import Masked, Subnetwork, unseen
 from turnover.errors import TurnOverError
 
 EXAMPLES = 4  # that are looked at
@@ -91,7 +91,7 @@ class _Look:
         """One forward pass, with the own masks of `ids`, or without any."""
         args, kwargs = self.inputs if inputs is None else inputs
         watch = WatchedPass(self.module, self.state, self.statistics, cut)
-        place = self.state.place() | {"branches": [] if ids is None else [Branch(ids)], "running": False}
+        place = self.state.place() | {"subnetworks": [] if ids is None else [Subnetwork(ids)], "running": False}
         self.rewind()
         with ExitStack() as around:
             around.enter_context(self.state.at(place))

@@ -81,13 +81,13 @@ def verify(model: nn.Module, x: Any, ids: Any) -> Report:
 
 def look_once(state: TurnOverDropout, module: nn.Module, args: Any, kwargs: Any) -> None:
     """Hook before the network's forward pass: verify it with such inputs once, and say what a user must know."""
-    if not state.branches or state.verifying or torch.compiler.is_compiling():
+    if not state.subnetworks or state.verifying or torch.compiler.is_compiling():
         return
     tensors = [each for each in (*args, *kwargs.values()) if isinstance(each, Tensor)]
     kind = module.training, *((each.dtype, *each.shape[1:]) for each in tensors)
     if kind in state.verified or sum(one[0] == module.training for one in state.verified) >= _SHAPES:
         return
-    ids = next((branch.ids for branch in state.branches if branch.ids is not None), None)
+    ids = next((subnetwork.ids for subnetwork in state.subnetworks if subnetwork.ids is not None), None)
     if ids is None or not len(ids) or not _can_be_looked_at(module, tensors):
         return
     expected = state.expected

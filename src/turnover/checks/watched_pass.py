@@ -12,8 +12,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from turnover.core.activation_modules import ACTIVATIONS
 from turnover.core.activations import TurnOverDropout
-from turnover.core.branches import Masked, unseen
 from turnover.core.layer_functions import CONVOLUTIONS, LAYERS, NORMS, OTHER_LAYERS, from_the_left
+from turnover.core.masked import Masked, unseen
 
 BY_HAND = (
     "write the whole of it as a module without weights, class Activation(nn.Module): def forward(self, x): return ..., "

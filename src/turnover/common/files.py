@@ -12,6 +12,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock, Timeout
+
+from turnover.errors import RefusedInput
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -100,3 +104,32 @@ def kept(path: Path) -> "dict[str, Tensor] | None":
     except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError, NotImplementedError, OSError) as error:
         log.warning("%s is damaged (%s)", path, error)
         return None
+
+
+@contextmanager
+def locked(path: Path, name: str) -> Iterator[None]:
+    """Only one process works inside; another one waits and says so.
+
+    Args:
+        path: of the lock's file, which stays; its folder is made if need be, again if it is removed meanwhile.
+        name: of what is worked on.
+
+    Raises:
+        RefusedInput: the folder cannot be written to.
+    """
+    lock = FileLock(path)
+    while not lock.is_locked:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RefusedInput(f"cannot write to {path.parent}: {error.strerror}; set TURNOVER_OUTPUTS") from None
+        with suppress(FileNotFoundError):
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                log.info("another process works on %s: waiting for it", name)
+                lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

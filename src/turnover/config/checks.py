@@ -94,7 +94,7 @@ def _subset_sizes(config: RunConfig) -> list[tuple[int, int, str]]:
         case _ if config.parents:
             room = [(size, train // 3, "a third of the training examples")]
             if any(run.dataset.include_test for run in config.parents):
-                of_test = counted(getattr(config.subsets, "size", 0), config.test_size)
+                of_test = counted(config.subsets.size, config.test_size)
                 room.append((of_test, config.test_size // 3, "a third of the test examples"))
             return room
         case _:
@@ -106,7 +106,7 @@ def _contradictions(config: RunConfig) -> list[str]:
     estimator, masked = config.estimator, isinstance(config.turnover, TurnoverConfig)
     if isinstance(estimator, TurnoverEstimator) and not masked:
         wrong.append("estimator=turnover needs turn-over dropout: set turnover=all_layers")
-    if getattr(estimator, "targets", 0) and config.dataset.include_test:
+    if isinstance(estimator, TurnoverEstimator) and estimator.targets and config.dataset.include_test:
         wrong.append("estimator.targets: no test example is left; set dataset.include_test=false")
     if not isinstance(estimator, NoEstimator | TurnoverEstimator) and masked:
         wrong.append(f"estimator.name = {estimator.name!r} scores ordinary networks: set turnover=off")
@@ -116,8 +116,7 @@ def _contradictions(config: RunConfig) -> list[str]:
     wrong += estimator_disagreements(config, config.trained_size)
     if isinstance(config.subsets, LabelSubsets) and not config.corruption.count:
         wrong.append("subsets=labels needs random labels: set corruption=labels")
-    size = getattr(config.subsets, "size", None)
-    if size is not None and not config.subset_size:
+    if (size := config.subsets.size) and not config.subset_size:
         wrong.append(f"subsets.size = {size}: none of {config.train_size} training examples; at least 1 is needed")
     if not isinstance(config.subsets, NoSubsets) and config.dataset.include_test:
         wrong.append("dataset.include_test = true is for score runs: set it to false, or subsets=none")

@@ -6,10 +6,11 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, get_args
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
@@ -19,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from turnover.common.files import checkout
 from turnover.common.text import flatten, suggestion
+from turnover.config.named import ALIASES
 from turnover.config.parse import parse
 from turnover.config.run import RunConfig, run_name
 from turnover.errors import RefusedInput
@@ -29,13 +31,29 @@ def at_scale(values: DictConfig, *, _root_: DictConfig) -> Any:
     return values[_root_.scale]
 
 
+def smoke_or(smoke: Any, larger: Any, *, _root_: DictConfig) -> Any:
+    """`${smoke_or:1,2}`: the first value at scale smoke, the second at laptop and paper."""
+    return smoke if _root_.scale == "smoke" else larger
+
+
 def share_of_epochs(share: float, *, _root_: DictConfig) -> int:
     """`${share_of_epochs:0.5}`: that share of the run's epochs, rounded up."""
     return math.ceil(share * _root_.epochs)
 
 
-OmegaConf.register_new_resolver("at_scale", at_scale, replace=True)
-OmegaConf.register_new_resolver("share_of_epochs", share_of_epochs, replace=True)
+def with_turnover(masked: Any, ordinary: Any, *, _root_: DictConfig) -> Any:
+    """`${with_turnover:1024,512}`: the first value for a run with turn-over dropout, the second for one without."""
+    return masked if _has_masks(_root_.turnover.name, _root_.estimator.name) else ordinary
+
+
+def _has_masks(turnover: str, estimator: str) -> bool:
+    return turnover == "all_layers" or (turnover == "auto" and estimator == "turnover")
+
+
+for _resolver in (at_scale, smoke_or, share_of_epochs, with_turnover):
+    OmegaConf.register_new_resolver(_resolver.__name__, _resolver, replace=True)
+for _name, _alias in ALIASES.items():
+    ConfigStore.instance().store(_name, {"defaults": [_alias.base], **_alias.fields}, group="estimator")
 
 
 def resolved(config: DictConfig, overrides: Sequence[str] = ()) -> RunConfig:
@@ -73,11 +91,11 @@ def _set(config: DictConfig, overrides: Sequence[Override]) -> None:
 
 
 def _settle_masks(values: dict[str, Any]) -> None:
-    """In place of `turnover=auto`, which no run knows, what the estimator needs."""
+    """In place of `turnover=auto`, which no run knows, what the estimator needs; no masks have no options."""
     turnover, estimator = values.get("turnover"), values.get("estimator")
-    if not isinstance(turnover, dict) or not isinstance(estimator, dict) or turnover.get("name") != "auto":
+    if not isinstance(turnover, dict) or not isinstance(estimator, dict) or turnover.get("name") not in ("auto", "off"):
         return
-    if estimator.get("name") == "turnover":
+    if _has_masks(turnover["name"], estimator.get("name", "")):
         values["turnover"] = turnover | {"name": "all_layers"}
         return
     usual = OmegaConf.to_container(OmegaConf.load(checkout() / "conf" / "turnover" / "all_layers.yaml"))
@@ -93,8 +111,15 @@ def _settle_masks(values: dict[str, Any]) -> None:
 
 def plain(config: DictConfig) -> dict[str, Any]:
     """A composed config as plain values, with what follows from scale and epochs filled in."""
+    _refuse_unknown_scale(config)
     values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     return values
+
+
+def _refuse_unknown_scale(config: DictConfig) -> None:
+    scales = get_args(RunConfig.model_fields["scale"].annotation)
+    if config.scale not in scales:
+        raise RefusedInput(f"scale = {config.scale!r}: allowed: {', '.join(scales)}")
 
 
 def _parents(overrides: list[Any], child: dict[str, Any]) -> list[dict[str, Any]]:
@@ -131,6 +156,7 @@ def sweep(overrides: Sequence[str], config_name: str = "train") -> list[RunConfi
         parsed = zip(overrides, parser.parse_overrides(list(overrides)), strict=True)
         fixed = [text for text, each in parsed if not each.is_sweep_override()]
         base = compose(config_name, overrides=fixed, return_hydra_config=True)
+        _refuse_unknown_scale(base)
         params = [f"{key}={value}" for key, value in (base.hydra.sweeper.params or {}).items()]
         batches = BasicSweeper.split_arguments(parser.parse_overrides([*params, *overrides]), max_batch_size=None)
         composed = _Composed(config_name)

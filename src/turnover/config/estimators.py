@@ -3,15 +3,42 @@
 In every score table a high score means that the example is memorized, difficult or wrongly labelled.
 """
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 from pydantic import Field, field_validator
 
 from turnover.config.options import Count, Group, Positive
 
-OneRunScore = Literal[
-    "forgetting", "first_learning", "aum", "cumulative_loss", "final_loss", "confidence", "el2n", "grand", "vog"
-]
+
+class Score(NamedTuple):
+    """A score of one ordinary training run: an option of `estimator` and a column of score tables."""
+
+    column: str  # what its column holds; high: memorized, difficult or wrongly labelled
+    source: str | None = None
+
+
+SCORES = {
+    "forgetting": Score(
+        "times it went from right to wrong between epochs; all epochs if never right", "Toneva et al., 2019"
+    ),
+    "first_learning": Score(
+        "first epoch from which on it is always right; epochs + 1 if it never is", "Maini et al., 2022"
+    ),
+    "aum": Score("minus the mean over epochs of its logit less the largest other one", "Pleiss et al., 2020"),
+    "cumulative_loss": Score("mean loss over epochs, in nats", "Ravikumar et al., 2025"),
+    "final_loss": Score("loss after the last epoch, in nats"),
+    "confidence": Score("one minus the probability of its label after the last epoch"),
+    "el2n": Score("length of softmax(logits) - onehot(label) after an early epoch", "Paul et al., 2021"),
+    "grand": Score("length of the gradient of its loss after an early epoch", "Paul et al., 2021"),
+    "vog": Score(
+        "variance over epochs of the gradient at its pixels, standardised within its class", "Agarwal et al., 2022"
+    ),
+}
+
+if TYPE_CHECKING:
+    OneRunScore = str
+else:
+    OneRunScore = Literal[tuple(SCORES)]
 
 
 class NoEstimator(Group):
@@ -88,18 +115,16 @@ ESTIMATES = {
     "inconsistency": "one minus the C-score: share of networks not trained on it that are wrong",
     "confident_learning": "one minus the label quality of out-of-sample predictions, by cleanlab",
     "second_split": "epochs of the second training since it was forgotten for good; 0: it never was",
-    "forgetting": "times it went from right to wrong between epochs; all epochs if never right",
-    "first_learning": "first epoch from which on it is always right; epochs + 1 if it never is",
-    "aum": "minus the mean over epochs of its logit less the largest other one",
-    "cumulative_loss": "mean loss over epochs, in nats",
-    "final_loss": "loss after the last epoch, in nats",
-    "confidence": "one minus the probability of its label after the last epoch",
-    "el2n": "length of softmax(logits) - onehot(label) after an early epoch",
-    "grand": "length of the gradient of its loss after an early epoch",
-    "vog": "variance over epochs of the gradient at its pixels, standardised within its class",
+    **{name: score.column for name, score in SCORES.items()},
 }
 
 
 def score_of(estimator: Estimator) -> str:
     """A name for what the column `score` of a run with this estimator holds."""
-    return getattr(estimator, "score", None) or getattr(estimator, "scores", [estimator.name])[0]
+    match estimator:
+        case SubsamplingEstimator():
+            return estimator.score
+        case OneRunEstimator():
+            return estimator.scores[0]
+        case _:
+            return estimator.name

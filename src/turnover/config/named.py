@@ -1,35 +1,62 @@
-"""The estimators by the names of `conf/estimator`, for users without configs; a test holds them against those files."""
+"""Estimators by name: those that are another one with other values, and all of them for users without configs."""
 
 import math
-from typing import Any, get_args
+from typing import Any, NamedTuple
 
 from turnover.common.text import suggestion
-from turnover.config.estimators import OneRunScore
+from turnover.config.estimators import SCORES, Score
 from turnover.errors import RefusedInput
 
-_EARLY = 0.1  # share of the epochs after which el2n and grand are measured
 
-_SUBSAMPLING = {"name": "subsampling", "models": 1000, "fractions": [0.7], "score": "memorization"}
+class Alias(NamedTuple):
+    """An option of `estimator` that is another one with some other values."""
 
-_OTHERS: dict[str, dict[str, Any]] = {
-    "turnover": {"name": "turnover", "epochs": [], "targets": 0},
-    "subsampling": _SUBSAMPLING,
-    "c_score": _SUBSAMPLING | {"models": 40, "fractions": [0.1, 0.3, 0.5, 0.7, 0.9], "score": "inconsistency"},
-    "membership": _SUBSAMPLING | {"fractions": [0.5], "score": "membership"},
-    "confident_learning": {"name": "confident_learning", "folds": 5},
-    "blocks": {"name": "blocks", "blocks": 44},
+    base: str  # a file of conf/estimator
+    fields: dict[str, Any]
+    about: str
+
+
+def _of_one_run(name: str, score: Score) -> Alias:
+    text = f"{score.column[0].upper()}{score.column[1:]}"
+    return Alias("one_run", {"scores": [name]}, f"{text} ({score.source})." if score.source else f"{text}.")
+
+
+ALIASES = {name: _of_one_run(name, score) for name, score in SCORES.items()} | {
+    "c_score": Alias(
+        "subsampling",
+        {
+            "models": "${at_scale:{smoke:4,laptop:40,paper:400}}",
+            "fractions": [0.1, 0.3, 0.5, 0.7, 0.9],
+            "score": "inconsistency",
+        },
+        "Jiang et al. (2021): one minus how often networks trained on shares of several sizes are right without it.",
+    ),
+    "membership": Alias(
+        "subsampling",
+        {"fractions": [0.5], "score": "membership"},
+        "Carlini et al. (2022): how well a likelihood ratio tells networks trained on it from the others.",
+    ),
 }
 
-# How networks are trained where a call does not say; by batches of 32, blocks are narrow and see half of the examples
+_ALL = ["cumulative_loss", "forgetting", "first_learning", "aum", "final_loss", "confidence", "el2n", "grand", "vog"]
+# the values of conf/estimator, at laptop scale; a test holds them against its files
+_BASES: dict[str, dict[str, Any]] = {
+    "turnover": {"name": "turnover", "epochs": [], "targets": 0},
+    "subsampling": {"name": "subsampling", "fractions": [0.7], "score": "memorization"},
+    "confident_learning": {"name": "confident_learning", "folds": 5},
+    "second_split": {"name": "second_split"},
+    "one_run": {"name": "one_run", "scores": _ALL},
+    "blocks": {"name": "blocks", "blocks": 44},
+}
+_NETWORKS = {"subsampling": 1000, "membership": 1000, "c_score": 40}  # for each of the fractions
+_EARLY = 0.1  # share of the epochs after which el2n and grand are measured
+# how networks are trained where a call does not say
 RECIPE: dict[str, Any] = {"batch_size": 256, "momentum": 0.0, "schedule": {"name": "constant"}}
 RECIPES: dict[str, dict[str, Any]] = {
     "blocks": {"epochs": 20, "lr": 0.03, "batch_size": 32, "momentum": 0.9, "schedule": {"name": "linear"}},
 }
 
-_ALL = ["cumulative_loss", "forgetting", "first_learning", "aum", "final_loss", "confidence", "el2n", "grand", "vog"]
-
-ONE_RUN: tuple[str, ...] = get_args(OneRunScore)
-NAMES = (*_OTHERS, "second_split", "one_run", *ONE_RUN)
+NAMES = (*_BASES, *ALIASES)
 
 
 def by_name(name: str, epochs: int, options: dict[str, Any]) -> dict[str, Any]:
@@ -50,21 +77,24 @@ def by_name(name: str, epochs: int, options: dict[str, Any]) -> dict[str, Any]:
                 "estimator = 'leave_one_out' scores a few examples, and must know which labels are wrong: "
                 "take subsampling, or a run of scripts/train.py"
             )
-        case "one_run":
-            fields: dict[str, Any] = {"name": "one_run", "scores": _ALL, "early": _early(epochs)}
-        case "second_split":
-            fields = {"name": "second_split", "epochs": epochs}
-        case _ if name in ONE_RUN:
-            fields = {"name": "one_run", "scores": [name], "early": _early(epochs)}
-        case _ if name in _OTHERS:
-            fields = dict(_OTHERS[name])
-        case _:
+        case _ if name not in NAMES:
             raise RefusedInput(f"estimator = {name!r}: {suggestion(str(name), list(NAMES))}")
+    fields = _fields(name, epochs)
     if unknown := sorted(set(options) - (set(fields) - {"name"})):
         known = ", ".join(field for field in fields if field != "name")
         raise RefusedInput(f"options: estimator = {name!r} has no option {unknown[0]!r}; allowed: {known}")
     return fields | options
 
 
-def _early(epochs: Any) -> int:
-    return math.ceil(_EARLY * epochs) if isinstance(epochs, int) else 1  # epochs themselves are refused later
+def _fields(name: str, epochs: Any) -> dict[str, Any]:
+    alias = ALIASES.get(name)
+    fields = _BASES[alias.base] | alias.fields if alias else _BASES[name]
+    match fields["name"]:
+        case "one_run":  # epochs that are no number are refused later
+            return fields | {"early": math.ceil(_EARLY * epochs) if isinstance(epochs, int) else 1}
+        case "second_split":
+            return fields | {"epochs": epochs}
+        case "subsampling":
+            return fields | {"models": _NETWORKS[name]}
+        case _:
+            return fields

@@ -5,7 +5,7 @@ The defaults live in `conf/`, never here: a run's config is complete, and so is 
 
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
@@ -125,6 +125,10 @@ ScheduleConfig = Annotated[
 class TurnoverOff(Group):
     name: Literal["off"]
 
+    groups: ClassVar[None] = None
+    layers: ClassVar[None] = None
+    plain_epochs: ClassVar[int] = 0
+
 
 class TurnoverConfig(Group):
     name: Literal["all_layers"]
@@ -156,6 +160,9 @@ Size = Annotated[int | float, BeforeValidator(_size)]  # a count, or a fraction 
 class NoSubsets(Group):
     name: Literal["none"]
 
+    size: ClassVar[int] = 0
+    train_on: ClassVar[str] = "all"
+
 
 class LabelSubsets(Group):
     name: Literal["labels"]  # easy: a random choice of examples with real labels; difficult: with random ones
@@ -168,6 +175,8 @@ class TableSubsets(Group):
     name: Literal["table"]  # as a table of the user's says
     path: str  # a parquet or csv file with columns id, split ("train" or "test") and subset (any name but "all")
     train_on: str  # all, or the name of a subset
+
+    size: ClassVar[int] = 0  # as many as the file says
 
     @field_validator("path")
     @classmethod

@@ -53,6 +53,11 @@ class Training(Group):
         assert self.precision != "auto"
         return self.precision
 
+    @property
+    def plain_epochs(self) -> int:
+        """Epochs in which the full network trains, before turn-over dropout starts."""
+        return 0
+
 
 class ScoreSubsets(Group):
     name: Literal["scores"]  # easy: the lowest memorization scores; difficult: the highest; random: of the others
@@ -79,6 +84,11 @@ class RunConfig(Training):
     scale: Literal["smoke", "laptop", "paper"]  # seconds, minutes, or the paper's own size: chooses defaults
 
     @property
+    def plain_epochs(self) -> int:
+        """Epochs in which the full network trains, before turn-over dropout starts."""
+        return self.turnover.plain_epochs
+
+    @property
     def train_size(self) -> int:
         """Number of examples of the training split in this run."""
         return self.dataset.limit or FACTS[self.dataset.name].train
@@ -91,12 +101,12 @@ class RunConfig(Training):
     @property
     def subset_size(self) -> int:
         """Number of examples of the easy, and of the difficult, subset of the training split; 0 if there are none."""
-        return counted(getattr(self.subsets, "size", 0), self.train_size)
+        return counted(self.subsets.size, self.train_size)
 
     @property
     def trained_size(self) -> int:
         """Number of examples that are trained on; of a subset that a table names, all that there are."""
-        only, size = getattr(self.subsets, "train_on", "all"), self.subset_size
+        only, size = self.subsets.train_on, self.subset_size
         if only == "all" or not size:
             return self.train_size + (self.test_size if self.dataset.include_test else 0)
         return self.train_size - size if only.startswith("without_") else size

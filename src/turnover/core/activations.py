@@ -15,7 +15,6 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
 from turnover.core.activation_modules import has_values, is_activation, is_one_activation
-from turnover.core.branches import Branch, Masked, masked, unseen
 from turnover.core.layer_functions import (
     CONVOLUTIONS,
     LAYERS,
@@ -26,6 +25,7 @@ from turnover.core.layer_functions import (
     from_the_left,
     unit_dimension,
 )
+from turnover.core.masked import Masked, Subnetwork, masked, unseen
 from turnover.core.masks import MaskRule
 from turnover.errors import TurnOverError
 
@@ -49,7 +49,7 @@ class TurnOverDropout:
         self.weights: frozenset[int] = frozenset()  # ids of the network's parameters, once it was looked at
         self.strayed = False  # whether a layer of it ran in this context, but not in its forward pass
         self.mixing: tuple[str, ...] = ()  # modules that mixed the examples of a batch in training
-        self.branches: list[Branch] = []  # empty: the full network, untouched
+        self.subnetworks: list[Subnetwork] = []  # empty: the full network, untouched
         self.running = False  # inside the network's forward pass
         self.inside = 0  # depth of modules whose activations are masked
         self.within = 0  # depth of modules inside one that is an activation as a whole
@@ -79,16 +79,16 @@ class TurnOverDropout:
 
     def place(self) -> dict[str, Any]:
         """Where the forward pass is: everything that changes during one."""
-        names = "branches running inside within before layer widths by_rows channels_first masked open passes trace"
+        names = "subnetworks running inside within before layer widths by_rows channels_first masked open passes trace"
         return {name: getattr(self, name) for name in names.split()} | {"stale": list(self.stale)}
 
     def enter_network(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         """Hook before the network's forward pass."""
         if self.running:
             raise TurnOverError(f"{self.network} calls itself, and its masks would be those of one call: unroll it")
-        if not (self.branches or self.verifying or torch.compiler.is_compiling()):
+        if not (self.subnetworks or self.verifying or torch.compiler.is_compiling()):
             self.record.plain += module.training and torch.is_grad_enabled()
-        if self.branches:
+        if self.subnetworks:
             self.running, self.inside, self.within, self.layer, self.masked = True, 0, 0, 0, 0
             self.widths, self.channels_first, self.open, self.trace, self.stale = (0, 0), False, False, (), []
             self.by_rows, self.spoiled = False, {}
@@ -97,7 +97,7 @@ class TurnOverDropout:
 
     def leave_network(self, module: nn.Module, inputs: Any, output: Any) -> None:
         """Hook after the network's forward pass: something was masked, and it was not the output."""
-        if not self.branches:
+        if not self.subnetworks:
             return
         self.running, self.stale, self.passes = False, [], self.passes + 1
         if torch.compiler.is_compiling():
@@ -127,7 +127,7 @@ class TurnOverDropout:
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy is outside of any context, wherever it is made."""
-        outside = {"branches": [], "running": False, "verifying": False, "on_masked": None, "compiled": None}
+        outside = {"subnetworks": [], "running": False, "verifying": False, "on_masked": None, "compiled": None}
         return vars(self) | outside | {"stale": [], "spoiled": {}, "weights": frozenset()}
 
     def refuse_stray(self, function: Any, args: Any, kwargs: Any) -> None:
@@ -174,8 +174,8 @@ class TurnOverDropout:
             function in RELU
             and self.inside > 0
             and not self.within
-            and len(self.branches) == 1
-            and self.branches[0].ids is not None
+            and len(self.subnetworks) == 1
+            and self.subnetworks[0].ids is not None
             and not kwargs.get("inplace", args[1:] == (True,))
             and len(args) > 0
             and args[0].dim() > 1
@@ -221,7 +221,7 @@ class TurnOverDropout:
             return output
         before = args[0] if fused else None
         with unseen(output):
-            result = masked(output, self.branches, self.rule, layer, channel, before, self.network)
+            result = masked(output, self.subnetworks, self.rule, layer, channel, before, self.network)
         if args and output is args[0] and not torch.compiler.is_compiling():
             self.stale.append(weakref.ref(output))
             if self.verifying:  # kept, so that no other tensor gets its memory, and views of it are known too

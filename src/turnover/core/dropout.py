@@ -17,12 +17,10 @@ from torch import Tensor, nn
 
 from turnover.core.activation_modules import candidates, has_values
 from turnover.core.activations import Interception, Look, TurnOverDropout
-from turnover.core.attachment import ATTRIBUTE, attached_to
-from turnover.core.branches import Branch
-from turnover.core.compiled import refuse_hidden_activations
+from turnover.core.attachment import ATTRIBUTE, TrainingRecord, attached_to
+from turnover.core.compiled import follow_checkpoints, refuse_hidden_activations
+from turnover.core.masked import Subnetwork
 from turnover.core.masks import Balance, MaskRule, check_ids
-from turnover.core.recomputation import follow_checkpoints
-from turnover.core.training_record import TrainingRecord
 from turnover.errors import TurnOverError
 
 Net = TypeVar("Net", bound=nn.Module)
@@ -95,7 +93,7 @@ def own(model: nn.Module, ids: Tensor | None = None) -> Iterator[None]:
     Raises:
         TurnOverError: ids missing, of wrong length, dtype or sign; contexts nested; no activation was masked.
     """
-    with branches(model, [Branch(check_ids(ids), flipped=False)]):
+    with subnetworks(model, [Subnetwork(check_ids(ids), flipped=False)]):
         yield
 
 
@@ -105,13 +103,13 @@ def flipped(model: nn.Module, ids: Tensor | None = None) -> Iterator[None]:
 
     These are the units that the example never trains. Arguments and errors as in `own`.
     """
-    with branches(model, [Branch(check_ids(ids), flipped=True)]):
+    with subnetworks(model, [Subnetwork(check_ids(ids), flipped=True)]):
         yield
 
 
 @contextmanager
-def branches(model: nn.Module, wanted: list[Branch]) -> Iterator[None]:
-    """Inside, `model(x)` runs several sub-networks of each example in one pass: output [branches * batch, ...].
+def subnetworks(model: nn.Module, wanted: list[Subnetwork]) -> Iterator[None]:
+    """Inside, `model(x)` runs several sub-networks of each example in one pass: output [subnetworks * batch, ...].
 
     The batch is repeated at the first masked activation, so everything below it is computed once.
     """
@@ -119,12 +117,12 @@ def branches(model: nn.Module, wanted: list[Branch]) -> Iterator[None]:
     if state.wrapper != id(model):
         _refuse_several(model)
         state.wrapper = id(model)
-    if state.branches:
-        raise TurnOverError("own, flipped and branches cannot be nested: leave the first context before the second")
+    if state.subnetworks:
+        raise TurnOverError("own and flipped cannot be nested: leave the first context before the second")
     if torch.compiler.is_compiling():
         raise TurnOverError("compile the network, not the function that enters own or flipped")
     follow_checkpoints()
-    state.branches, state.passes, state.strayed = wanted, 0, False
+    state.subnetworks, state.passes, state.strayed = wanted, 0, False
     try:
         with Interception(state):
             yield
@@ -136,7 +134,7 @@ def branches(model: nn.Module, wanted: list[Branch]) -> Iterator[None]:
         if ids is not None and torch.is_grad_enabled() and has_values(ids):
             state.record.note(ids)
     finally:
-        state.branches, state.running, state.compiled, state.stale = [], False, None, []
+        state.subnetworks, state.running, state.compiled, state.stale = [], False, None, []
 
 
 def _refuse_several(model: nn.Module) -> None:

@@ -7,21 +7,28 @@ used (torchvision, npm, apt-get), each as its user has configured it.
 import io
 import json
 import logging
+import shlex
+import shutil
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from turnover.data.archives import Files, gunzip, read, read_members
-from turnover.data.clients import run_client
+from turnover.common.signals import stop_if_asked
+from turnover.data.archives import Files, gunzip, read, read_members, refuse_large
 from turnover.errors import RunFailed
 
 log = logging.getLogger("turnover")
 
 NETWORK_LIMIT = 20.0  # seconds without an answer; a firewall that drops packets would else hold us for minutes
+CLIENT_LIMIT = 1800.0  # seconds for one command
+HEARTBEAT = 5.0  # seconds between two signs of life
+_LOOK = 0.1  # seconds between two looks at a running client
 
 
 @dataclass(frozen=True)
@@ -175,3 +182,36 @@ COLLECTIONS = {  # folders as torchvision names them, where it reads the same fi
     ),
     "cifar10": Collection("cifar10", "CIFAR-10", "cifar-10-batches-bin", _CIFAR10, _CIFAR10_SOURCES),
 }
+
+
+def run_client(command: Sequence[str], folder: Path, hint: str) -> bytes:
+    """Standard output of a package client run in `folder`, with a line every few seconds.
+
+    RunFailed, with `hint`, if the program is not installed, and with the end of its messages if it fails; or if it
+    says more than an archive may have.
+    """
+    if shutil.which(command[0]) is None:
+        raise RunFailed(f"the program {command[0]} is not installed; {hint}")
+    log.info("  running: %s", shlex.join(command))
+    started, told = time.monotonic(), 0
+    with (folder / "stdout").open("wb") as stdout, (folder / "stderr").open("wb") as stderr:
+        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
+        try:
+            while process.poll() is None:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(_LOOK)
+                seconds = time.monotonic() - started
+                if seconds > CLIENT_LIMIT:
+                    raise RunFailed(f"{command[0]} did not finish within {CLIENT_LIMIT:.0f} s")
+                refuse_large(folder / "stdout")
+                stop_if_asked()
+                if seconds // HEARTBEAT > told:
+                    told += 1
+                    log.info("  %s is still running (%.0f s)", command[0], seconds)
+        finally:
+            process.kill()
+            process.wait()
+    if process.returncode:
+        message = " ".join((folder / "stderr").read_text(errors="replace").split())[-400:]
+        raise RunFailed(f"{command[0]} ended with code {process.returncode}: {message}; {hint}")
+    return read(folder / "stdout")

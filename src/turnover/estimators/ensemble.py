@@ -14,11 +14,10 @@ from turnover.config.run import Training
 from turnover.errors import RunFailed
 from turnover.estimators.blocks import block_estimates, missing_classes, unfitted
 from turnover.estimators.confident_learning import confident_learning
-from turnover.estimators.estimator import Estimates
+from turnover.estimators.estimator import Design, Estimates, Outcomes, Task
 from turnover.estimators.membership import log_likelihood_ratios, membership
-from turnover.estimators.networks import Design, Outcomes, design, outcomes
+from turnover.estimators.networks import design, outcomes
 from turnover.estimators.subsampling import inconsistency, memorization, with_and_without
-from turnover.estimators.task import Task
 
 log = logging.getLogger("turnover")
 

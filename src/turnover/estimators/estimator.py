@@ -1,4 +1,4 @@
-"""The interface of an estimator that trains networks of its own, and what it gives.
+"""What an estimator works with, the interface of one that trains networks of its own, and what it gives.
 
 Estimators that watch one ordinary training (`one_run`) or score its network afterwards (`turnover`) need none: the run
 trains that network itself, with a checkpoint after every epoch.
@@ -6,14 +6,56 @@ trains that network itself, with a checkpoint after every epoch.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from turnover.config.run import Training
-from turnover.estimators.networks import Design, Outcomes
-from turnover.estimators.task import Task
+from turnover.core.examples import Examples
+from turnover.training.accuracy import Name
+from turnover.training.loop import steps_per_epoch
+
+
+@dataclass(frozen=True)
+class Task:
+    """Data and networks of a run from a config, or of a user's own, all on one device."""
+
+    train: Examples  # what is trained on and scored
+    wrong: Tensor  # whether a label is known to be wrong; of own data none is  # bool [examples]
+    groups: dict[Name, Examples]  # what is evaluated besides; ("test", "all"), if it is there, by every network
+    model: nn.Module  # with the initial weights of the run's seed
+    make_model: Callable[[int], nn.Module]  # seed -> another one with that seed's initial weights, turn-over off
+
+
+@dataclass(frozen=True)
+class Design:
+    """What the networks of an ensemble are trained on."""
+
+    included: Tensor  # bool [networks, examples], on the CPU
+    seeds: list[int]  # of initial weights and order of examples, one a network
+    fraction: Tensor  # float64 [networks], share of the examples that a network is trained on
+
+    def blocks(self, most: int) -> list[list[int]]:
+        """Networks whose outcomes are kept together: at most so many, trained on equally many examples."""
+        sizes = self.included.sum(1).tolist()
+        runs = (list(run) for _, run in groupby(range(len(sizes)), key=lambda number: sizes[number]))
+        return [run[start : start + most] for run in runs for start in range(0, len(run), most)]
+
+    def steps(self, epochs: int, batch_size: int) -> int:
+        """Steps of all networks together."""
+        return epochs * sum(steps_per_epoch(size, batch_size) for size in self.included.sum(1).tolist())
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What every network says of every example, the training examples first, then the test examples, if there are."""
+
+    confidence: Tensor  # float32, of blocks float64 [networks, examples], log odds of the label
+    right: Tensor  # bool [networks, examples]
+    logits: Tensor | None = None  # float32 [networks, training examples, classes], of confident learning
+    held_out: Tensor | None = None  # float64 [training examples, classes], mean probabilities by blocks without it
 
 
 @dataclass(frozen=True)

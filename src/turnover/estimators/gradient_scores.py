@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from turnover.core.evaluation import evaluation_mode
 from turnover.core.examples import Examples
-from turnover.core.subnetworks import evaluation_mode
 from turnover.errors import RefusedInput
 from turnover.gradients.per_example import gradients
 

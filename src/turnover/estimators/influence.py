@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from turnover.checks.arrays import ids_of
 from turnover.checks.inputs import refuse_unsuited, user_examples
 from turnover.checks.user_network import taken_by
+from turnover.core.attachment import untrained
 from turnover.core.dropout import attached
+from turnover.core.evaluation import evaluate, evaluation_mode, flipped_units, own_units
 from turnover.core.examples import Examples
-from turnover.core.subnetworks import evaluate, evaluation_mode, flipped, own
-from turnover.core.training_record import untrained
 
 log = logging.getLogger("turnover")
 
@@ -54,7 +54,7 @@ def by_pairs(model: nn.Module, others: Examples, ids: Tensor) -> Tensor:
     for pairs in torch.arange(len(others) * len(ids), device=ids.device).split(_PAIRS):
         target, source = pairs // len(ids), pairs % len(ids)
         examples = Examples(others.inputs[target], others.labels[target], ids[source], others.prepare)
-        ours, theirs = evaluate(model, examples, (own, flipped))
+        ours, theirs = evaluate(model, examples, (own_units, flipped_units))
         found.append(theirs.loss - ours.loss)
     return torch.cat(found).view(len(others), len(ids))
 

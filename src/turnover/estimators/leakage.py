@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from turnover.checks.verify import batch_statistics
 from turnover.common.device import Precision
+from turnover.core.evaluation import BATCH, evaluate, own_units
 from turnover.core.examples import Examples
-from turnover.core.subnetworks import BATCH, evaluate, own
 
 Verdict = Literal["none", "partial leakage", "leakage", "flipped at chance", "no difference", "not fitted"]
 
@@ -173,7 +173,7 @@ def swap_probe(
     generator = torch.Generator().manual_seed(0)
     image, bystander = (torch.randperm(len(some), generator=generator).to(some.device) for _ in range(2))
     swapped = Examples(some.inputs[image], some.labels, some.ids, some.prepare)
-    [outcome] = evaluate(model, swapped, (own,), batch_size=batch_size, precision=precision)
+    [outcome] = evaluate(model, swapped, (own_units,), batch_size=batch_size, precision=precision)
     of_image, of_bystander = some.labels[image], some.labels[bystander]
     counted = (of_image != some.labels) & (of_image != of_bystander)
     if not counted.any():

@@ -28,14 +28,13 @@ from turnover.config.parse import parse
 from turnover.config.run import Training
 from turnover.errors import RefusedInput
 from turnover.estimators.average import average
+from turnover.estimators.estimator import Task
 from turnover.estimators.leakage import judge
-from turnover.estimators.one_run import Watch
+from turnover.estimators.one_run import Predictions, Watch
 from turnover.estimators.registry import OF_SEVERAL_NETWORKS, of_several_networks, sizes, steps
 from turnover.estimators.score import score_examples
-from turnover.estimators.task import Task
-from turnover.training.loop import Observer, train
-from turnover.training.optim import build as build_optimizer
-from turnover.training.predictions import Predictions
+from turnover.training.fit import fit
+from turnover.training.loop import Observer
 
 _SEEDS = 10  # networks whose scores are averaged, unless they are asked for
 
@@ -79,12 +78,12 @@ def memorization(
         ids: permanent ids of the examples; None: positions 0 .. n-1.  # [n]
         precision: of training; auto: bfloat16 where the device has units for it, else float32.
         p, layers, groups: of turn-over dropout, as in `turnover.attach`.
-        estimator: what gives the scores, by its name in `conf/estimator`: turnover; cumulative_loss, aum, forgetting,
+        estimator: what gives the scores, by its name in docs/estimators.md: turnover; cumulative_loss, aum, forgetting,
             first_learning, final_loss, confidence, el2n, grand, vog, or all of these, one_run, from an ordinary
             training; second_split; confident_learning, subsampling, c_score, membership from ensembles; blocks, an
             ensemble of narrow networks: let `make_model` make one of about an eighth of the usual width, for example
             by `turnover.models.narrow.narrower`.
-        options: fields of the estimator that are to differ from `conf/estimator`, for example {"models": 200} of
+        options: fields of the estimator that are to differ from those of the configs, for example {"models": 200} of
             subsampling or {"early": 3} of el2n.
         predictions: also tell which class the networks would rather give: `prediction`, the one to which they gave
             most probability, mean over all epochs and seeds, each example seen just before it was learnt from, and
@@ -176,7 +175,8 @@ def _table(task: Task, config: Training, on_step: Callable[[int], object], obser
     """The scores of one seed, by the same functions as those of a run from a config."""
     estimator = config.estimator
     if isinstance(estimator, TurnoverEstimator):
-        _train(task, config, on_step, observers)
+        for _ in fit(config, task.model, task.train, on_step=on_step, observers=observers):
+            pass
         return score_examples(task.model, task.train)  # in float32 whatever the training, as in a run
     several = of_several_networks(config)
     with tempfile.TemporaryDirectory(prefix="turnover-") as name:  # what a run keeps in order to go on
@@ -185,7 +185,8 @@ def _table(task: Task, config: Training, on_step: Callable[[int], object], obser
             columns, score = found.columns, found.score
         else:
             watch = Watch(task, config, Path(name))
-            _train(task, config, on_step, [*observers, watch])
+            for _ in fit(config, task.model, task.train, on_step=on_step, observers=[*observers, watch]):
+                pass
             columns, score = watch.columns(), score_of(estimator)
     values: dict[str, Tensor] = {"score": columns[score], **columns}
     names = [name for name in ("score", *ESTIMATES, "prediction", "probability") if name in values]
@@ -193,23 +194,6 @@ def _table(task: Task, config: Training, on_step: Callable[[int], object], obser
     table = pd.DataFrame({name: column.cpu().numpy() for name, column in wide.items()})
     table["label"] = task.train.labels.cpu().numpy()
     return table.set_index(pd.Index(task.train.ids.cpu().numpy(), name="id"))
-
-
-def _train(task: Task, config: Training, on_step: Callable[[int], object], observers: list[Observer]) -> None:
-    epochs = train(
-        task.model,
-        task.train,
-        build_optimizer(config.optimizer, task.model),
-        lambda epoch: config.optimizer.lr,
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        precision=config.settled,
-        on_step=lambda: on_step(1),
-        observers=observers,
-    )
-    for _ in epochs:
-        pass
 
 
 def _seeds(seeds: int | Sequence[int] | None, usual: int) -> list[int]:

@@ -1,8 +1,6 @@
 """The networks of an ensemble: which examples each is trained on, training them, and what they say of every example."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 import torch
@@ -19,36 +17,15 @@ from turnover.config.estimators import (
 )
 from turnover.config.options import NoAugmentation
 from turnover.config.run import RunConfig, Training
+from turnover.core.evaluation import full_logits
 from turnover.core.examples import Examples
-from turnover.core.subnetworks import full_logits
-from turnover.data.augmentation import augmented
 from turnover.estimators.blocks import complementary
-from turnover.estimators.one_run_scores import log_odds_against
+from turnover.estimators.estimator import Design, Outcomes, Task
+from turnover.estimators.logit_scores import log_odds_against
 from turnover.estimators.subsampling import all_but, left_out, random_parts
-from turnover.estimators.task import Task
-from turnover.training.loop import steps_per_epoch, train
-from turnover.training.optim import build as build_optimizer
-from turnover.training.optim import learning_rate
+from turnover.training.fit import fit, learning_rate
+from turnover.training.loop import steps_per_epoch
 from turnover.training.stack import STACK, stackable, train_stack
-
-
-@dataclass(frozen=True)
-class Design:
-    """What the networks of an ensemble are trained on."""
-
-    included: Tensor  # bool [networks, examples], on the CPU
-    seeds: list[int]  # of initial weights and order of examples, one a network
-    fraction: Tensor  # float64 [networks], share of the examples that a network is trained on
-
-    def blocks(self, most: int) -> list[list[int]]:
-        """Networks whose outcomes are kept together: at most so many, trained on equally many examples."""
-        sizes = self.included.sum(1).tolist()
-        runs = (list(run) for _, run in groupby(range(len(sizes)), key=lambda number: sizes[number]))
-        return [run[start : start + most] for run in runs for start in range(0, len(run), most)]
-
-    def steps(self, epochs: int, batch_size: int) -> int:
-        """Steps of all networks together."""
-        return epochs * sum(steps_per_epoch(size, batch_size) for size in self.included.sum(1).tolist())
 
 
 def design(task: Task, config: Training) -> Design:
@@ -78,16 +55,6 @@ def design(task: Task, config: Training) -> Design:
             numbers = [*range(0, blocks, 2), *range(1, blocks, 2)]  # of one pair together, whatever number there are
     seeds_of = [stream(config.seed, "member", number) for number in numbers]
     return Design(included, seeds_of, included.double().mean(1))
-
-
-@dataclass(frozen=True)
-class Outcomes:
-    """What every network says of every example, the training examples first, then the test examples, if there are."""
-
-    confidence: Tensor  # float32, of blocks float64 [networks, examples], log odds of the label
-    right: Tensor  # bool [networks, examples]
-    logits: Tensor | None = None  # float32 [networks, training examples, classes], of confident learning
-    held_out: Tensor | None = None  # float64 [training examples, classes], mean probabilities by blocks without it
 
 
 def outcomes(
@@ -143,17 +110,13 @@ def train_block(
     seeds = [ensemble.seeds[number] for number in block]
     models = [task.make_model(seed) for seed in seeds]
     included = torch.stack([ensemble.included[number].nonzero()[:, 0] for number in block]).to(device)
-
-    def rate(epoch: int) -> float:
-        return learning_rate(config.schedule, config.optimizer.lr, epoch, config.epochs)
-
     if _stacked(config, models[0]):
         train_stack(
             models,
             task.train,
             included,
             seeds,
-            rate,
+            lambda epoch: learning_rate(config.schedule, config.optimizer.lr, epoch, config.epochs),
             epochs=config.epochs,
             batch_size=config.batch_size,
             momentum=config.optimizer.momentum,
@@ -162,19 +125,7 @@ def train_block(
         )
         return models
     for model, seed, positions in zip(models, seeds, included, strict=True):
-        examples = augmented(task.train.select(positions), config.augmentation)
-        optimizer = build_optimizer(config.optimizer, model)
-        for _ in train(
-            model,
-            examples,
-            optimizer,
-            rate,
-            epochs=config.epochs,
-            batch_size=config.batch_size,
-            seed=seed,
-            precision=config.settled,
-            on_step=lambda: on_step(1),
-        ):
+        for _ in fit(config, model, task.train.select(positions), seed=seed, on_step=on_step):
             pass
     return models
 

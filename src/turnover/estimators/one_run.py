@@ -14,19 +14,12 @@ from torch import Tensor
 from turnover.common.files import keep, kept
 from turnover.config.estimators import OneRunEstimator
 from turnover.config.run import Training
-from turnover.core.subnetworks import full_logits
+from turnover.core.evaluation import full_logits
+from turnover.core.examples import Examples
+from turnover.estimators.estimator import Task
 from turnover.estimators.gradient_scores import GradientVariance, grand
-from turnover.estimators.one_run_scores import (
-    cumulative_loss,
-    el2n,
-    final_loss,
-    first_learning_epoch,
-    forgetting_events,
-    margin,
-    negative_aum,
-    unconfidence,
-)
-from turnover.estimators.task import Task
+from turnover.estimators.logit_scores import el2n, margin
+from turnover.estimators.one_run_scores import SCORES, Seen
 from turnover.training.loop import Epoch, Observer
 
 
@@ -91,24 +84,41 @@ class Watch(Observer):
         losses, margins, correct = (
             torch.stack([file[name] for file in files]) for name in ("losses", "margins", "correct")
         )  # [epochs, examples] each
-        early = files[self.estimator.early - 1]
-        labels = self.task.train.labels
-        logits = full_logits(self.task.model, self.task.train)
-        columns: dict[str, Tensor] = {
-            "forgetting": forgetting_events(correct),
-            "first_learning": first_learning_epoch(correct),
-            "aum": negative_aum(margins),
-            "cumulative_loss": cumulative_loss(losses),
-            "final_loss": final_loss(logits, labels),
-            "confidence": unconfidence(logits, labels),
-        }
-        columns |= {name: early[name] for name in ("el2n", "grand") if name in early}
+        train, early = self.task.train, files[self.estimator.early - 1]
+        seen = Seen(losses, margins, correct, full_logits(self.task.model, train), train.labels)
+        columns: dict[str, Tensor] = {name: early[name] for name in ("el2n", "grand") if name in early}
         if self._variance is not None:
-            columns["vog"] = self._variance.score(labels)
-        return {name: columns[name] for name in self.estimator.scores}
+            columns["vog"] = self._variance.score(train.labels)
+        return {name: SCORES[name](seen) if name in SCORES else columns[name] for name in self.estimator.scores}
 
     def _path(self, epoch: int) -> Path:
         return self.folder / f"epoch-{epoch:05d}.npz"
 
     def _variances(self, epoch: int) -> Path:
         return self.folder / f"variances-{epoch:05d}.npz"
+
+
+class Predictions(Observer):
+    """Observes every update, of one or more trainings, and adds up the probabilities given to each example.
+
+    They are those of the pass that trains, from before the update. So a wrong label shows as long as it is not learnt
+    by heart: the mean over epochs still names the other class when the last epoch no longer does.
+    """
+
+    def __init__(self, examples: Examples) -> None:
+        self._examples = examples
+        self._sums: Tensor | None = None  # float32 [n, classes]; made when the first logits tell how many there are
+        self._counts = torch.zeros(len(examples), device=examples.device)
+
+    def update(self, logits: Tensor, labels: Tensor, index: Tensor) -> None:
+        """Add the probabilities of a mini-batch."""
+        if self._sums is None:
+            self._sums = torch.zeros(len(self._examples), logits.shape[1], device=logits.device)
+        self._sums[index] += logits.detach().float().softmax(1)  # no example comes twice in a batch
+        self._counts[index] += 1
+
+    def most_probable(self) -> tuple[Tensor, Tensor]:
+        """The class with the highest mean probability of each example, and that mean.  # int64 [n], float32 [n]"""
+        assert self._sums is not None, "asked before any update"
+        probability, prediction = (self._sums / self._counts[:, None]).max(1)
+        return prediction, probability

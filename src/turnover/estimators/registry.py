@@ -2,9 +2,8 @@
 
 from turnover.config.run import Training
 from turnover.estimators.ensemble import Ensemble
-from turnover.estimators.estimator import Estimator
+from turnover.estimators.estimator import Estimator, Task
 from turnover.estimators.second_split import SecondSplit
-from turnover.estimators.task import Task
 from turnover.training.loop import steps_per_epoch
 
 # those that train networks of their own; the others score the one network of the run

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from turnover.checks.inputs import refuse_unsuited, user_examples
 from turnover.checks.user_network import taken_by
 from turnover.common.device import Precision
+from turnover.core.attachment import untrained
+from turnover.core.evaluation import BATCH, evaluate, flipped_units, own_units
 from turnover.core.examples import Examples
-from turnover.core.subnetworks import BATCH, evaluate, flipped, own
-from turnover.core.training_record import untrained
 from turnover.errors import RunFailed
 from turnover.estimators.leakage import judge
 
@@ -57,7 +57,9 @@ def score_examples(
     model: nn.Module, examples: Examples, *, batch_size: int = BATCH, precision: Precision = "float32"
 ) -> pd.DataFrame:
     """The table of `score`, without the verdict, for examples that are on the model's device already."""
-    own_part, flipped_part = evaluate(model, examples, (own, flipped), batch_size=batch_size, precision=precision)
+    own_part, flipped_part = evaluate(
+        model, examples, (own_units, flipped_units), batch_size=batch_size, precision=precision
+    )
     columns: dict[str, Tensor] = {
         "score": flipped_part.loss - own_part.loss,
         "own_loss": own_part.loss,

@@ -13,14 +13,11 @@ from turnover.common.files import keep, kept
 from turnover.common.seeding import numpy_generator, stream
 from turnover.config.estimators import SecondSplitEstimator
 from turnover.config.run import Training
-from turnover.core.subnetworks import evaluate
-from turnover.data.augmentation import augmented
-from turnover.estimators.estimator import Estimates
+from turnover.core.evaluation import evaluate
+from turnover.estimators.estimator import Estimates, Task
 from turnover.estimators.one_run_scores import correctness, last_epoch
-from turnover.estimators.task import Task
-from turnover.training.loop import steps_per_epoch, train
-from turnover.training.optim import build as build_optimizer
-from turnover.training.optim import learning_rate
+from turnover.training.fit import build_optimizer, fit
+from turnover.training.loop import steps_per_epoch
 
 
 def second_split_forgetting(correct: Tensor) -> Tensor:
@@ -105,17 +102,8 @@ def _forgotten(
     of_first = task.train.select(first.to(device))
     correct = []
     for place, (half, epochs) in enumerate(((first, config.epochs), (second, config.estimator.epochs))):
-        for epoch in train(
-            model,
-            augmented(task.train.select(half.to(device)), config.augmentation),
-            optimizer,
-            lambda epoch, epochs=epochs: learning_rate(config.schedule, config.optimizer.lr, epoch, epochs),  # type: ignore[misc]
-            epochs=epochs,
-            batch_size=config.batch_size,
-            seed=stream(config.seed, "half", number, place),
-            precision=config.settled,
-            on_step=lambda: on_step(1),
-        ):
+        seed, examples = stream(config.seed, "half", number, place), task.train.select(half.to(device))
+        for epoch in fit(config, model, examples, seed=seed, epochs=epochs, optimizer=optimizer, on_step=on_step):
             if place == 1 or epoch.number == epochs:
                 [outcome] = evaluate(model, of_first)
                 correct.append(outcome.prediction == of_first.labels)

@@ -1,24 +1,62 @@
-"""Finished figures and studies as the json files beside their pictures tell them: where they lie, and what they say."""
+"""Results of finished figures, studies, validations and benchmarks: those made here, else the committed ones."""
 
 import json
+import re
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from turnover.common.files import checkout
+import pandas as pd
+
+from turnover.common.files import checkout, outputs_root
 from turnover.errors import RunFailed
 
 Values = dict[str, Any]  # the json that stands beside a picture
 
 SCALES = ("laptop", "paper")  # whose results are committed
+_NUMBER = re.compile(r"fig(\d+)")  # of a whole name: fig4_vgg is none of the paper's figures
+
+
+@dataclass(frozen=True)
+class Result:
+    """A figure or a study: its picture and its json."""
+
+    name: str  # of its files, without ending
+    scale: str
+    picture: Path
+    values: Values
+    local: bool  # made here, not committed
+
+    @property
+    def base(self) -> str:
+        """The figure's name without overrides."""
+        return self.name.partition("-")[0]
+
+    @property
+    def paper_figure(self) -> str:
+        """The number of the paper's figure that it reproduces; empty for a study of our own."""
+        found = _NUMBER.fullmatch(self.base)
+        return found[1] if found else ""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Every estimator against ground truth."""
+
+    folder: Path
+    table: pd.DataFrame
+    values: Values
+    local: bool
 
 
 def reference(scale: str) -> Path:
-    """The folder of the committed pictures, tables and results of a scale."""
+    """Return the folder of the committed pictures, tables and results of a scale."""
     return checkout() / "outputs" / "reference" / scale
 
 
 def read(path: Path) -> Values:
-    """What a json file says.
+    """Return the values of a json file.
 
     Raises:
         RunFailed: it is damaged.
@@ -31,6 +69,54 @@ def read(path: Path) -> Values:
 
 
 def figures(folder: Path) -> dict[str, Values]:
-    """Every figure or study of a folder by the name of its files, as fig2 or fig5-setting=cifar10_vgg11."""
+    """Return every figure or study of a folder by the name of its files, as fig2 or fig5-setting=cifar10_vgg11."""
     found = {path.stem: read(path) for path in sorted(folder.glob("*.json"))}
     return {name: values for name, values in found.items() if "claims" in values}  # the others are of something else
+
+
+def committed(scale: str) -> dict[str, Values]:
+    """Return every committed figure or study of a scale by the name of its files."""
+    return _figures_once(reference(scale))
+
+
+_figures_once = cache(figures)  # committed files do not change while a page is made
+
+
+def results(scale: str) -> list[Result]:
+    """Return all figures, in the order of the paper, and then all studies; at one scale.
+
+    Raises:
+        RunFailed: there is none, neither made here nor committed.
+    """
+    found: dict[str, Result] = {}
+    for folder, local in ((reference(scale), False), (outputs_root() / "figures" / scale, True)):
+        for name, values in figures(folder).items():
+            picture = folder / f"{name}.png"
+            if picture.exists():
+                found[name] = Result(name, scale, picture, values, local)
+    if not found:
+        raise RunFailed(f"there is no figure at {scale} scale: make one with: make fig2 SCALE={scale}")
+    return sorted(found.values(), key=lambda each: sort_key(each.base))
+
+
+def sort_key(name: str) -> tuple[bool, int, str]:
+    """Return a key that sorts names of figures: the paper's by their numbers, then studies."""
+    digits = name.removeprefix("fig").partition("_")[0]
+    return not digits.isdigit(), int(digits) if digits.isdigit() else 0, name
+
+
+def validation(scale: str) -> Validation | None:
+    """Return the validation at this scale, if there is one."""
+    for folder, local in ((outputs_root() / "validate" / scale, True), (reference(scale) / "validate", False)):
+        if (folder / "validate.json").exists():
+            return Validation(folder, pd.read_csv(folder / "table.csv"), read(folder / "validate.json"), local)
+    return None
+
+
+def benchmark(scale: str) -> tuple[pd.DataFrame, Values] | None:
+    """Return measured speeds and their machine; they have no scale but stand with the laptop's results."""
+    for machine in (outputs_root() / "bench" / "machine.json", reference(scale) / "bench_machine.json"):
+        table = machine.with_name("bench.csv")
+        if machine.exists() and table.exists():
+            return pd.read_csv(table), read(machine)
+    return None

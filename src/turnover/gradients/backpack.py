@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from turnover.common.device import Precision, autocast
-from turnover.core.branches import Branch
+from turnover.core.masked import Subnetwork
 from turnover.errors import TurnOverError
 from turnover.gradients.factors import Factor, Rows
 from turnover.gradients.per_example import Gradients, inside
@@ -21,7 +21,7 @@ def gradients(
     model: nn.Module,
     x: Tensor,
     y: Tensor,
-    branch: Branch | None = None,
+    subnetwork: Subnetwork | None = None,
     *,
     precision: Precision = "float32",
     check: bool = True,
@@ -47,7 +47,7 @@ def gradients(
         try:
             extend(twin)
             extend(criterion)
-            with torch.enable_grad(), autocast(x.device, precision), inside(twin, branch):
+            with torch.enable_grad(), autocast(x.device, precision), inside(twin, subnetwork):
                 logits = twin(x)
                 loss = criterion(logits.double(), y)
             with backpack(extensions.BatchGrad()):

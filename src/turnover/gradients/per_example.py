@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from turnover.checks.inputs import user_batch
 from turnover.checks.user_network import refuse_untrainable, taken_by
 from turnover.common.device import Precision, autocast
-from turnover.core.branches import Branch
-from turnover.core.dropout import branches
+from turnover.core.dropout import subnetworks
+from turnover.core.masked import Subnetwork
 from turnover.errors import RefusedInput, TurnOverError
 from turnover.gradients.capture import Capture
 from turnover.gradients.compound import merge
@@ -70,7 +70,7 @@ class Backend(Protocol):
         model: nn.Module,
         x: Tensor,
         y: Tensor,
-        branch: Branch | None = None,
+        subnetwork: Subnetwork | None = None,
         *,
         precision: Precision = "float32",
         check: bool = True,
@@ -84,7 +84,7 @@ def gradients(
     model: nn.Module,
     x: Any,
     y: Any,
-    branch: Branch | None = None,
+    subnetwork: Subnetwork | None = None,
     *,
     precision: Precision = "float32",
     check: bool = True,
@@ -100,7 +100,7 @@ def gradients(
         model: whose output is logits, with the batch as first dimension.
         x: inputs, ready for the network: a tensor or array.  # [batch, ...]
         y: class numbers from 0.  # [batch]
-        branch: run each example through this sub-network; None or `full`: the full network.
+        subnetwork: run each example through this sub-network; None or `all_units`: the full network.
         check: compare a random weighting of all gradients with plain autograd, at the cost of a backward pass;
             parameters that fail are found one example at a time.
         loose: names of parameters to be found so from the start; those that fail the check are added.
@@ -112,18 +112,18 @@ def gradients(
     refuse_untrainable(model)
     device, dtype = taken_by(model)
     x, y = user_batch(x, y, device=device, dtype=dtype)
-    with Capture(model, len(x)) as seen, inside(model, branch), autocast(x.device, precision):
+    with Capture(model, len(x)) as seen, inside(model, subnetwork), autocast(x.device, precision):
         logits = model(x)  # [batch, classes]
     _refuse_unsuited(logits, y)
     if check and not model.training:
         with autocast(x.device, precision):
-            _refuse_mixing(model, x, branch, logits)
+            _refuse_mixing(model, x, subnetwork, logits)
     return finish(model, seen, logits, y, check=check, loose=loose)
 
 
-def inside(model: nn.Module, branch: Branch | None) -> AbstractContextManager[None]:
-    """A context in which `model` runs each example through this sub-network; None or `full`: the full network."""
-    return nullcontext() if branch is None or branch.ids is None else branches(model, [branch])
+def inside(model: nn.Module, subnetwork: Subnetwork | None) -> AbstractContextManager[None]:
+    """A context in which `model` runs each example through this sub-network; None or `all_units`: the full network."""
+    return nullcontext() if subnetwork is None or subnetwork.ids is None else subnetworks(model, [subnetwork])
 
 
 def finish(
@@ -236,9 +236,9 @@ def _refuse_unsuited(logits: Tensor, y: Tensor) -> None:
 
 
 @torch.no_grad()
-def _refuse_mixing(model: nn.Module, x: Tensor, branch: Branch | None, logits: Tensor) -> None:
+def _refuse_mixing(model: nn.Module, x: Tensor, subnetwork: Subnetwork | None, logits: Tensor) -> None:
     """The last example alone must give what it gives in the batch."""
-    last = None if branch is None or branch.ids is None else Branch(branch.ids[-1:], branch.flipped)
+    last = None if subnetwork is None or subnetwork.ids is None else Subnetwork(subnetwork.ids[-1:], subnetwork.flipped)
     with inside(model, last):
         alone = model(x[-1:])[0]
     low = logits.dtype.itemsize < 4

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from turnover.common.device import Precision
+from turnover.core.evaluation import Units, all_units, evaluation_mode
 from turnover.core.examples import Examples
-from turnover.core.subnetworks import Subnetwork, evaluation_mode, full
 from turnover.errors import RefusedInput
 from turnover.gradients.per_example import Backend, Gradients, gradients
 
@@ -71,7 +71,7 @@ def sum_of_squares(tensors: dict[str, Tensor]) -> Tensor:
 def set_gradients(
     model: nn.Module,
     examples: Examples,
-    subnetwork: Subnetwork = full,
+    subnetwork: Units = all_units,
     *,
     layers: bool = False,
     batch_size: int = BATCH,
@@ -81,7 +81,7 @@ def set_gradients(
     """One pass over a set: everything of which mean cosine, mean gradient and mean contribution are made.
 
     Args:
-        subnetwork: of each example, `full` or `own` for instance.
+        subnetwork: of each example, `all_units` or `own_units` for instance.
         layers: also the sums for every parameter by itself.
 
     Raises:
@@ -119,7 +119,7 @@ def contributions(
     model: nn.Module,
     examples: Examples,
     update: dict[str, Tensor],
-    subnetwork: Subnetwork = full,
+    subnetwork: Units = all_units,
     *,
     batch_size: int = BATCH,
     precision: Precision = "float32",
@@ -135,7 +135,7 @@ def contributions(
 def _batches(
     model: nn.Module,
     examples: Examples,
-    subnetwork: Subnetwork,
+    subnetwork: Units,
     batch_size: int,
     precision: Precision,
     backend: Backend,

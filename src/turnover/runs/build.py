@@ -16,11 +16,11 @@ from turnover.config.run import RunConfig, ScoreSubsets
 from turnover.core.examples import Examples
 from turnover.data.datasets import Dataset, Split, balanced_subset, load
 from turnover.errors import RefusedInput
-from turnover.estimators.task import Task
+from turnover.estimators.estimator import Task
 from turnover.models import build as build_model
 from turnover.runs.subsets import choose
 from turnover.training.accuracy import Name
-from turnover.training.optim import build as build_optimizer
+from turnover.training.fit import build_optimizer
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def build(config: RunConfig, device: torch.device) -> RunTask:
             groups[split, subset] = whole[split].select(_positions(whole[split], ids.to_numpy()))
         if isinstance(config.subsets, LabelSubsets):
             groups["train", "control"] = _relabelled(config, groups["train", "difficult"])
-        only = config.subsets.train_on  # type: ignore[union-attr]
+        only = config.subsets.train_on
         if isinstance(config.subsets, ScoreSubsets) and only.startswith("without_"):
             left_out = _named(groups, only.removeprefix("without_")).ids
             train = train.select((~torch.isin(train.ids, left_out)).nonzero()[:, 0])

@@ -10,10 +10,11 @@ import re
 import select
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from traceback import walk_tb
 from typing import Any, NoReturn
 
+import turnover.config.compose  # noqa: F401 (with it come the resolvers and the aliases of conf/)
 from turnover.common.files import outputs_root
 from turnover.common.text import suggestion
 from turnover.config.parse import fields
@@ -22,6 +23,7 @@ from turnover.errors import RefusedInput, RunFailed, TurnOverError
 _UNREAD = 141  # what a shell reports of a command that a closed pipe has ended
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
+at_end = ExitStack()  # what is told when the entry point ends, however it ends
 _known: Callable[[], list[str]] = fields  # the dotted fields of the entry point that runs
 
 
@@ -36,11 +38,8 @@ def enter(main: Callable[[], Any], known: Callable[[], list[str]] = fields) -> N
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as they are
     set_up_logging()
     try:
-        try:
+        with at_end:
             main()
-        finally:
-            if plan := sys.modules.get("turnover.runs.plan"):  # imported by Hydra, if it got so far
-                plan.tell_outcome()
     except KeyboardInterrupt as error:
         leave(error)
     except Exception as error:

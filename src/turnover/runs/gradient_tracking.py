@@ -6,7 +6,7 @@ from torch import Tensor
 from turnover.config.options import GradientTracking
 from turnover.config.run import RunConfig
 from turnover.core.dropout import is_attached
-from turnover.core.subnetworks import full, own
+from turnover.core.evaluation import all_units, own_units
 from turnover.gradients import backpack
 from turnover.gradients.per_example import Backend, Gradients, gradients
 from turnover.gradients.sets import set_gradients
@@ -32,8 +32,8 @@ def updates(task: RunTask, config: RunConfig) -> Updates | None:
 
     def again(epoch: int, index: Tensor) -> Gradients:
         x, y, ids = task.train.batch(index)
-        masked = is_attached(task.model) and epoch > getattr(config.turnover, "plain_epochs", 0)
-        subnetwork = own if masked else full
+        masked = is_attached(task.model) and epoch > config.plain_epochs
+        subnetwork = own_units if masked else all_units
         with torch.random.fork_rng():  # what the network draws itself is not taken from the update
             return backpack.gradients(task.model, x, y, subnetwork(ids), precision=config.settled)
 
@@ -52,7 +52,7 @@ def sets(task: RunTask, config: RunConfig) -> dict[Name, dict[str, float]]:
         name: set_gradients(
             task.model,
             examples,
-            own if is_attached(task.model) else full,
+            own_units if is_attached(task.model) else all_units,
             layers=tracking.layers,
             backend=_BACKENDS[tracking.backend],
         )

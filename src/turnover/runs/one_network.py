@@ -13,13 +13,8 @@ import torch
 from tqdm.auto import tqdm
 
 from turnover.common import signals
-from turnover.config.estimators import (
-    OneRunEstimator,
-    TurnoverEstimator,
-    score_of,
-)
+from turnover.config.estimators import OneRunEstimator, TurnoverEstimator, score_of
 from turnover.config.run import RunConfig, title
-from turnover.data.augmentation import augmented
 from turnover.data.datasets import balanced_subset
 from turnover.estimators.influence import influence
 from turnover.estimators.one_run import Watch
@@ -31,16 +26,16 @@ from turnover.runs.dashboard.wandb import Dashboard, Tracker
 from turnover.runs.score_tables import from_columns, stored
 from turnover.runs.store import checksums
 from turnover.runs.store.run import SCRATCH, Run, cannot_go_on
-from turnover.runs.store.tables import write_influences, write_scores
+from turnover.runs.store.tables import Metric, write_influences, write_scores
 from turnover.training.accuracy import measure
-from turnover.training.loop import Epoch, Partial, StoppedInEpoch, steps_per_epoch, train
-from turnover.training.optim import learning_rate
+from turnover.training.fit import fit
+from turnover.training.loop import Epoch, Partial, StoppedInEpoch, steps_per_epoch
 
 log = logging.getLogger("turnover")
 
 
-def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, record: dict[str, Any]) -> Tracker:
-    """Train the network of the run, epoch by epoch with a checkpoint after each, and score the examples if asked to."""
+def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, record: dict[str, Any]) -> list[Metric]:
+    """Train the network of the run, with a checkpoint after each epoch, score the examples if asked to; its metrics."""
     folder, estimator = run.folder, config.estimator
     restored = checkpoint.load(folder / "checkpoint.pt", task.model, task.optimizer)
     first = restored.epoch + 1 if restored else 1
@@ -74,18 +69,13 @@ def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, rec
         if restored and partial:
             for observer, state in zip(observers, restored.observers, strict=True):
                 observer.load_state_dict(state)
-        for epoch in train(
+        for epoch in fit(
+            config,
             task.model,
-            augmented(task.train, config.augmentation),
-            task.optimizer,
-            lambda epoch: learning_rate(config.schedule, config.optimizer.lr, epoch, config.epochs),
-            epochs=config.epochs,
-            batch_size=config.batch_size,
-            seed=config.seed,
+            task.train,
+            optimizer=task.optimizer,
             first_epoch=first,
             partial=partial,
-            plain_epochs=getattr(config.turnover, "plain_epochs", 0),
-            precision=config.settled,
             on_step=bar.update,
             observers=observers,
             stop=signals.asked,
@@ -115,7 +105,7 @@ def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, rec
             columns = watch.columns()
         table = from_columns(task, config, columns, score_of(estimator))
         write_scores(folder / "scores.parquet", table)
-    return tracker
+    return tracker.rows
 
 
 def track(task: RunTask, config: RunConfig, tracker: Tracker, epoch: int) -> None:

@@ -1,29 +1,34 @@
 """The work of a run: data, network and turn-over dropout from the config; then train, track, score, write tables."""
 
 import logging
-from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 import torch
-from tqdm.auto import tqdm
 
 from turnover.checks.inputs import refuse_unsuited
 from turnover.common import signals
 from turnover.common.device import describe, peak_memory, settle
-from turnover.config.estimators import (
-    TurnoverEstimator,
-)
+from turnover.config.estimators import TurnoverEstimator
 from turnover.config.run import RunConfig, title
+from turnover.estimators.estimator import Estimates
 from turnover.estimators.leakage import judge
-from turnover.estimators.registry import of_several_networks, sizes, steps
+from turnover.estimators.registry import OF_SEVERAL_NETWORKS, of_several_networks, sizes
 from turnover.runs.build import RunTask, build
 from turnover.runs.dashboard.summary import opened, show
-from turnover.runs.dashboard.wandb import Tracker
+from turnover.runs.dashboard.wandb import Dashboard, Tracker
 from turnover.runs.one_network import one_network, progress
-from turnover.runs.several_networks import several_networks
-from turnover.runs.store.run import Run, refuse_other_precision
-from turnover.runs.store.tables import read_scores, write_metrics, write_subsets
+from turnover.runs.score_tables import from_columns
+from turnover.runs.store.run import SCRATCH, Run, refuse_other_precision
+from turnover.runs.store.tables import (
+    Members,
+    Metric,
+    read_scores,
+    write_members,
+    write_metrics,
+    write_scores,
+    write_subsets,
+)
 
 log = logging.getLogger("turnover")
 
@@ -52,28 +57,13 @@ def work(run: Run, config: RunConfig, device: torch.device, record: dict[str, An
     if task.subsets is not None:
         write_subsets(folder / "subsets.parquet", task.subsets)
     with opened(run) as live:
-        tracker = Tracker(live, [])
-        estimator = of_several_networks(config)
-        if estimator is not None:
-            with progress(steps(task, config), 0, title(config)) as bar:
-                several_networks(task, config, run, estimator, tracker, _stopping(bar), record)
-        else:
-            tracker = one_network(task, config, run, live, record)
-        write_metrics(folder / "metrics.parquet", tracker.rows)
+        train = one_network if of_several_networks(config) is None else several_networks
+        rows = train(task, config, run, live, record)
+        write_metrics(folder / "metrics.parquet", rows)
         if isinstance(config.estimator, TurnoverEstimator):
             record["leakage"] = verdict(task, read_scores(folder))
-        show(live, run, tracker.rows, record.get("leakage"))
+        show(live, run, rows, record.get("leakage"))
     record["peak_memory"] = peak_memory(device)
-
-
-def _stopping(bar: "tqdm[Any]") -> Callable[[int], None]:
-    """Moves the bar; stops if that is asked for, where only networks that are not finished are lost."""
-
-    def on_step(steps: int) -> None:
-        bar.update(steps)
-        signals.stop_if_asked()
-
-    return on_step
 
 
 def verdict(task: RunTask, table: pd.DataFrame) -> dict[str, Any]:
@@ -81,3 +71,47 @@ def verdict(task: RunTask, table: pd.DataFrame) -> dict[str, Any]:
     found = judge(task.model, task.train, table)
     log.log(logging.DEBUG if found.verdict == "none" else logging.WARNING, found.message())
     return found.as_dict()
+
+
+def several_networks(
+    task: RunTask, config: RunConfig, run: Run, live: Dashboard, record: dict[str, Any]
+) -> list[Metric]:
+    """Train the networks, going on after the last one that is finished, and write the run's tables; its metrics.
+
+    Raises:
+        RunFailed: some examples would have no score; raised before any network is trained.
+    """
+    estimator, tracker = OF_SEVERAL_NETWORKS[config.estimator.name], Tracker(live, [])
+    with progress(estimator.steps(task, config), 0, title(config)) as bar:
+
+        def on_step(steps: int) -> None:
+            bar.update(steps)
+            signals.stop_if_asked()  # only networks that are not finished are lost
+
+        found = estimator.scores(task, config, run.folder / SCRATCH, on_step)
+    for split, values in found.metrics.items():
+        tracker.log(config.epochs, split, values)
+    table = from_columns(task, config, found.columns, found.score)
+    if found.scored is not None:
+        table = table[found.scored.cpu().numpy()]
+    if found.outcomes is not None:
+        write_members(run.folder, _members(task, found))
+        record["networks"] = len(found.outcomes[0].seeds)
+    write_scores(run.folder / "scores.parquet", table)
+    record["examples_trained"] = found.examples_trained
+    return tracker.rows
+
+
+def _members(task: RunTask, found: Estimates) -> Members:
+    assert found.outcomes is not None
+    (networks, outcomes), test, n = found.outcomes, task.groups.get(("test", "all")), len(task.train)
+    return Members(
+        ids=task.train.ids.cpu().numpy(),
+        test_ids=(test.ids if test is not None else task.train.ids[:0]).cpu().numpy(),
+        included=networks.included,
+        fraction=networks.fraction,
+        confidence=outcomes.confidence[:, :n].float(),
+        right=outcomes.right[:, :n],
+        test_confidence=outcomes.confidence[:, n:].float(),
+        test_right=outcomes.right[:, n:],
+    )

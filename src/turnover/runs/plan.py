@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from turnover.common.text import clock
 from turnover.config.compose import sweep, varied
 from turnover.config.run import RunConfig
-from turnover.runs.cli import leave
+from turnover.runs.cli import at_end, leave
 from turnover.runs.store.run import Run
 
 log = logging.getLogger("turnover")
@@ -24,37 +24,53 @@ log = logging.getLogger("turnover")
 
 _WAIT = 5.0  # seconds between looks at runs that other processes do
 
-_planned: list[RunConfig] = []  # of the sweep that this process starts
-_cached: set[str] = set()  # names of those that were finished before
-_watching: list[threading.Thread] = []  # for runs that are done in other processes
-_over = threading.Event()  # the sweep has ended
 
+class Sweep:
+    """The runs of a sweep, watched if other processes do them; in the end it says what became of every run."""
 
-def tell_outcome() -> None:
-    """Say what became of every run of a sweep: done, cached, failed and why, or not made."""
-    _over.set()
-    for thread in _watching:
-        thread.join()  # its bar is closed before the table
-    if len(_planned) < 2:
-        return
-    found: dict[str, list[str]] = {"done": [], "cached": [], "failed": [], "not finished": []}
-    for config in _planned:
-        run = Run(config)
-        if run.finished:
-            found["cached" if run.name in _cached else "done"].append(run.name)
-            continue
-        manifest = run.manifest
-        status = manifest.get("status", "never started")
-        if status == "finished":  # the disk was full before DONE, and then for another message too
-            status = "its last files could not be written"
-        told = f"{run.name}: {manifest['message']}" if manifest.get("message") else f"{run.name}: {status}"
-        where = f"\n      log: {run.folder / 'log.txt'}" if manifest else ""
-        found["failed" if status == "failed" else "not finished"].append(told + where)
-    numbers = ", ".join(f"{len(names)} {state}" for state, names in found.items() if names)
-    log.info("%d runs: %s", len(_planned), numbers)
-    for state in ("failed", "not finished"):
-        for about in found[state]:
-            log.info("  %s: %s", state, about)
+    def __init__(self, runs: Sequence[RunConfig]) -> None:
+        self.runs = runs
+        self.cached = {Run(config).name for config in runs if Run(config).finished}  # before it began
+        self._over = threading.Event()
+        self._watch: threading.Thread | None = None
+
+    def watch(self, runs: Sequence[RunConfig]) -> None:
+        """Show a progress bar of runs that other processes do."""
+        self._watch = threading.Thread(target=self._show, args=(runs,), daemon=True)
+        self._watch.start()
+
+    def _show(self, runs: Sequence[RunConfig]) -> None:
+        interval = 0.2 if sys.stderr.isatty() else 30.0
+        with tqdm(total=len(runs), desc="runs", unit="run", mininterval=interval) as bar:
+            while bar.n < len(runs) and not self._over.wait(_WAIT):
+                bar.update(sum(Run(config).finished for config in runs) - bar.n)
+            bar.update(sum(Run(config).finished for config in runs) - bar.n)
+
+    def tell_outcome(self) -> None:
+        """Say what became of every run: done, cached, failed and why, or not made."""
+        self._over.set()
+        if self._watch is not None:
+            self._watch.join()  # its bar is closed before the table
+        if len(self.runs) < 2:
+            return
+        found: dict[str, list[str]] = {"done": [], "cached": [], "failed": [], "not finished": []}
+        for config in self.runs:
+            run = Run(config)
+            if run.finished:
+                found["cached" if run.name in self.cached else "done"].append(run.name)
+                continue
+            manifest = run.manifest
+            status = manifest.get("status", "never started")
+            if status == "finished":  # the disk was full before DONE, and then for another message too
+                status = "its last files could not be written"
+            told = f"{run.name}: {manifest['message']}" if manifest.get("message") else f"{run.name}: {status}"
+            where = f"\n      log: {run.folder / 'log.txt'}" if manifest else ""
+            found["failed" if status == "failed" else "not finished"].append(told + where)
+        numbers = ", ".join(f"{len(names)} {state}" for state, names in found.items() if names)
+        log.info("%d runs: %s", len(self.runs), numbers)
+        for state in ("failed", "not finished"):
+            for about in found[state]:
+                log.info("  %s: %s", state, about)
 
 
 class AnnouncePlan(Callback):
@@ -66,11 +82,10 @@ class AnnouncePlan(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         try:
-            runs = sweep(list(config.hydra.overrides.task), config.hydra.job.config_name)
-            _cached.update(Run(each).name for each in runs if Run(each).finished)
-            _planned.extend(runs)
+            planned = Sweep(sweep(list(config.hydra.overrides.task), config.hydra.job.config_name))
+            at_end.callback(planned.tell_outcome)
             here = "basic" in str(config.hydra.launcher.get("_target_", "")).lower()
-            to_do = announce(runs, here=here)
+            to_do = announce(planned.runs, here=here)
         except Exception as error:
             leave(error)  # Hydra itself would turn it into a warning and go on
         self.started = time.monotonic()
@@ -79,8 +94,7 @@ class AnnouncePlan(Callback):
         elif to_do:
             if "submitit" in config.hydra.launcher._target_:
                 log.info("logs of the jobs: %s", Path(config.hydra.sweep.dir) / ".submitit")
-            _watching.append(threading.Thread(target=_watch, args=(to_do,), daemon=True))
-            _watching[-1].start()
+            planned.watch(to_do)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         left = sum(not Run(each).finished for each in self.to_do)
@@ -88,15 +102,6 @@ class AnnouncePlan(Callback):
         if done and left:
             elapsed = time.monotonic() - self.started
             log.info("%d of %d runs done, about %s to go", done, len(self.to_do), clock(elapsed / done * left))
-
-
-def _watch(runs: Sequence[RunConfig]) -> None:
-    """A progress bar of runs that other processes do."""
-    interval = 0.2 if sys.stderr.isatty() else 30.0
-    with tqdm(total=len(runs), desc="runs", unit="run", mininterval=interval) as bar:
-        while bar.n < len(runs) and not _over.wait(_WAIT):
-            bar.update(sum(Run(config).finished for config in runs) - bar.n)
-        bar.update(sum(Run(config).finished for config in runs) - bar.n)
 
 
 def announce(configs: Sequence[RunConfig], *, here: bool = True) -> list[RunConfig]:

@@ -7,17 +7,19 @@ import torch
 
 from turnover.common.device import resolve
 from turnover.config.estimators import EnsembleEstimator, TurnoverEstimator
-from turnover.config.options import GradientTracking, NoSubsets
+from turnover.config.options import ConstantSchedule, GradientTracking, NoSubsets, TurnoverOff
 from turnover.config.run import RunConfig
 from turnover.core.examples import Examples
-from turnover.estimators.networks import Design, at_once, design, train_block
+from turnover.estimators.estimator import Design
+from turnover.estimators.networks import at_once, design, train_block
 from turnover.estimators.registry import steps
 from turnover.runs.build import RunTask, build
 from turnover.runs.gradient_tracking import sets
 from turnover.runs.pipeline import settled
 from turnover.runs.store.run import Run
 from turnover.training.accuracy import measure
-from turnover.training.loop import steps_per_epoch, train
+from turnover.training.fit import fit
+from turnover.training.loop import steps_per_epoch
 
 _STEPS = 4  # timed ones, after as many that warm up
 
@@ -36,16 +38,10 @@ def seconds(config: RunConfig) -> float:
     few = task.train.select(torch.arange(min(len(task.train), _STEPS * config.batch_size), device=device))
     clock = time.perf_counter
     ticks = []
-    for _ in train(
-        task.model,
-        few,
-        task.optimizer,
-        lambda epoch: 1e-6,  # a rate at which no loss overflows
-        epochs=2,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        precision=config.settled,
-    ):
+    slow = config.optimizer.model_copy(update={"lr": 1e-6})  # a rate at which no loss overflows
+    # masked from the first epoch on, if turn-over dropout is attached
+    changes = {"optimizer": slow, "schedule": ConstantSchedule(name="constant"), "turnover": TurnoverOff(name="off")}
+    for _ in fit(config.model_copy(update=changes), task.model, few, epochs=2):
         ticks.append(clock())
     step = (ticks[1] - ticks[0]) / steps_per_epoch(len(few), config.batch_size)
     start = clock()

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from turnover.common.device import Precision
 from turnover.core.dropout import attached, is_attached
+from turnover.core.evaluation import BATCH, Units, all_units, evaluate, flipped_units, fresh_units, own_units
 from turnover.core.examples import Examples
-from turnover.core.subnetworks import BATCH, Subnetwork, evaluate, flipped, fresh, full, own
 
 Name = tuple[str, str]  # of a group: split ("train" or "test") and subset ("all", "easy", "difficult")
 
@@ -30,14 +30,14 @@ def measure(
     masked = is_attached(model)
     results: dict[Name, dict[str, Tensor]] = {}
     for (split, subset), examples in groups.items():
-        wanted: dict[str, list[Subnetwork]] = {"full": [full]}
+        wanted: dict[str, list[Units]] = {"full": [all_units]}
         if masked and split == "train":
-            wanted = {"own": [own], "flipped": [flipped], "full": [full]}
+            wanted = {"own": [own_units], "flipped": [flipped_units], "full": [all_units]}
         elif masked and attached(model).rule.groups is None:  # shared masks are all trained, none is fresh
-            wanted = {"full": [full], "fresh": [fresh(k) for k in range(fresh_masks)]}
+            wanted = {"full": [all_units], "fresh": [fresh_units(k) for k in range(fresh_masks)]}
         results[split, subset] = _means(model, examples, wanted, precision, batch_size)
         if masked and (split, subset) == ("train", "all"):
-            probe: dict[str, list[Subnetwork]] = {"constant": [own]}
+            probe: dict[str, list[Units]] = {"constant": [own_units]}
             results[split, subset] |= _means(model, examples.on_constant_inputs(), probe, precision, batch_size)
     return {group: {name: float(value) for name, value in values.items()} for group, values in results.items()}
 
@@ -45,7 +45,7 @@ def measure(
 def _means(
     model: nn.Module,
     examples: Examples,
-    wanted: Mapping[str, list[Subnetwork]],
+    wanted: Mapping[str, list[Units]],
     precision: Precision,
     batch_size: int,
 ) -> dict[str, Tensor]:

@@ -1,30 +1,28 @@
 """Numbers of learning curves against slow versions, and what figures 3, 5, 6 and 10 make of known curves."""
 
 from collections.abc import Callable, Iterator
-from importlib import import_module
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import curve_oracles as oracles
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnover.common.files import checkout
 from turnover.config.compose import sweep
 from turnover.config.run import RunConfig
 from turnover.errors import RefusedInput
-from turnover.experiments.figures.make import drawn_by
+from turnover.experiments.figures import claims as figures
 from turnover.experiments.plots import learning_curves as dynamics
 from turnover.experiments.plots.curves import curves
-from turnover.experiments.plots.figure import ClaimConfig, Drawn, FigureConfig, Threshold
+from turnover.experiments.plots.figure import ClaimConfig, FigureConfig, MeasureConfig, Plotted, configured
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import style
 from turnover.runs.store.run import Run
 from turnover.runs.store.tables import Metric, write_metrics, write_subsets
+from turnover.stats.claims import Claim
 
 Key = tuple[str, str]  # split and subset
 Curve = dict[int, float]
@@ -142,25 +140,50 @@ def test_later_made_by_hand() -> None:
 # --- claims ---
 
 
-def test_a_claim_holds_every_measure_against_its_own_side() -> None:
-    sides = {"high": Threshold(above=0.5), "low": Threshold(below=0.5), "told": Threshold()}
-    config = ClaimConfig(text="a claim", measures=sides)
-    made = dynamics.claim("x", config, {"low": [0.1, 0.2], "high": [0.7, 0.70001], "told": [0.5, 0.5], "unused": [9.0]})
+def claim_of(monkeypatch: pytest.MonkeyPatch, sides: dict[str, MeasureConfig], **values: list[float]) -> Claim:
+    """The claim 1 of figure 1 with these measures, of which a module gives these values."""
+    figure = configured("fig1").model_copy(update={"claims": {"1": ClaimConfig(text="a claim", measures=sides)}})
+    monkeypatch.setattr(figures.module(figure), "measures", lambda numbers: values, raising=False)
+    [made] = figures.claims(figure, Plotted(pd.DataFrame()), ["mnist"])
+    return made
+
+
+def test_a_claim_holds_every_measure_against_its_own_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    sides = {"high": side(above=0.5), "low": side(below=0.5), "told": side()}
+    made = claim_of(monkeypatch, sides, low=[0.1, 0.2], high=[0.7, 0.70001], told=[0.5, 0.5], unused=[9.0])
     assert [(each.name, each.by_seed, each.verdict) for each in made.measures] == [
         ("high", (0.7, 0.70001), "reproduced"),
         ("low", (0.1, 0.2), "inconclusive"),
         ("told", (0.5, 0.5), None),
     ]
-    assert (made.id, made.text, made.verdict) == ("x", "a claim", "inconclusive")
+    assert (made.id, made.text, made.verdict) == ("1", "a claim", "inconclusive")
 
 
-def test_a_condition_that_does_not_hold_leaves_a_claim_open() -> None:
-    sides = {"claimed": Threshold(above=0.5), "needed": Threshold(above=0.9, condition=True)}
-    config = ClaimConfig(text="a claim", measures=sides)
-    for claimed in ([0.7, 0.70001], [0.1, 0.10001]):
-        assert dynamics.claim("x", config, {"claimed": claimed, "needed": [0.5, 0.5]}).verdict == "inconclusive"
-    assert dynamics.claim("x", config, {"claimed": [0.7, 0.7], "needed": [1.0, 1.0]}).verdict == "reproduced"
-    assert dynamics.claim("x", config, {"claimed": [0.1, 0.1], "needed": [1.0, 1.0]}).verdict == "not reproduced"
+def test_a_condition_that_does_not_hold_leaves_a_claim_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    sides = {"claimed": side(above=0.5), "needed": side(above=0.9, condition=True)}
+    verdicts = {
+        (claimed, needed): claim_of(monkeypatch, sides, claimed=[claimed] * 2, needed=[needed] * 2).verdict
+        for claimed in (0.1, 0.7)
+        for needed in (0.5, 1.0)
+    }
+    assert verdicts == {
+        (0.1, 0.5): "inconclusive",
+        (0.7, 0.5): "inconclusive",
+        (0.1, 1.0): "not reproduced",
+        (0.7, 1.0): "reproduced",
+    }
+
+
+def test_claims_that_share_a_measures_name_are_told_apart_by_their_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert figures.of_claim({"1a x": [1.0], "x": [2.0]}, "1a", "x") == [1.0]
+    assert figures.of_claim({"1a x": [1.0], "x": [2.0]}, "1b", "x") == [2.0]
+    assert figures.of_claim({"1a x": [1.0]}, "1b", "x") is None
+    with pytest.raises(AssertionError, match="fig1 does not measure x of claim 1"):
+        claim_of(monkeypatch, {"x": side()}, y=[1.0])
+
+
+def side(**sides: Any) -> MeasureConfig:
+    return MeasureConfig(words="a measure", **sides)
 
 
 def test_seeds_are_paired_by_their_number() -> None:
@@ -179,14 +202,19 @@ SPLITS = {
 }
 
 
+def decided(figure: FigureConfig, sources: list[Source]) -> tuple[pd.DataFrame, list[Claim]]:
+    """The plotted numbers of a figure, and its claims."""
+    plotted = figures.module(figure).tabulate(sources)
+    return plotted.numbers, figures.claims(figure, plotted, {source.config.dataset.name for source in sources})
+
+
 class Known:
     """A figure drawn from runs with made-up accuracies, and those accuracies."""
 
     def __init__(self, name: str) -> None:
         generator = np.random.default_rng(0)
         self.sources, self.curves = [], []
-        text = (checkout() / "conf" / "figure" / f"{name}.yaml").read_text(encoding="utf-8")
-        self.figure = FigureConfig.model_validate(yaml.safe_load(text))
+        self.figure = configured(name)
         for config in [
             one for each in self.figure.experiments for one in sweep([f"+experiment={each}", "scale=smoke"])
         ]:
@@ -205,13 +233,13 @@ class Known:
             write_subsets(folder / "subsets.parquet", chosen.assign(split="train", label=0, score=0.0))
             self.sources.append(Source(config, folder))
             self.curves.append(made)
+        self.numbers, self.claims = decided(self.figure, self.sources)
         with style():
-            module = import_module(drawn_by(name))
-            self.drawn: Drawn = module.draw(self.figure, self.sources)
+            self.picture = figures.module(self.figure).draw(self.numbers, [source.config for source in self.sources])
 
     def measured(self, claim: str) -> dict[str, tuple[float, ...]]:
         """The values by seed of each measure of a claim."""
-        [found] = [each for each in self.drawn.claims if each.id == claim]
+        [found] = [each for each in self.claims if each.id == claim]
         return {each.name: each.by_seed for each in found.measures}
 
     def expect(self, number: Callable[[dict[Key, Curve]], T], where: Where = lambda config: True) -> list[T]:
@@ -223,7 +251,7 @@ class Known:
 
     def panel(self, letter: str, curve: str) -> list[Curve]:
         """What was plotted, a curve a seed."""
-        rows = self.drawn.numbers.query("panel == @letter and curve == @curve")
+        rows = self.numbers.query("panel == @letter and curve == @curve")
         return [dict(zip(part["epoch"], part["value"], strict=True)) for _, part in rows.groupby("seed")]
 
 
@@ -233,7 +261,7 @@ def known(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         patch.setenv("TURNOVER_OUTPUTS", str(tmp_path_factory.mktemp(request.param)))
         made = Known(request.param)
     yield made
-    plt.close(made.drawn.picture)
+    plt.close(made.picture)
 
 
 def curve(split: str, subset: str) -> Callable[[dict[Key, Curve]], Curve]:
@@ -314,11 +342,9 @@ def test_fig5_of_known_curves(known: Known) -> None:
 @figure5
 def test_fig5_of_one_data_set_says_so_in_its_claims(known: Known) -> None:
     alone = [source for source in known.sources if source.config.dataset.name == "cifar10"]
-    with style():
-        drawn = import_module("turnover.experiments.figures.fig5").draw(known.figure, alone)
-    plt.close(drawn.picture)
-    whole = {claim.id: claim for claim in known.drawn.claims}
-    for claim in drawn.claims:
+    _, claims = decided(known.figure, alone)
+    whole = {claim.id: claim for claim in known.claims}
+    for claim in claims:
         assert claim.text == f"{whole[claim.id].text} (CIFAR-10 alone)"
         assert claim.measures == tuple(each for each in whole[claim.id].measures if each.name.endswith("cifar10"))
         assert 0 < len(claim.measures) < len(whole[claim.id].measures)
@@ -341,7 +367,7 @@ def test_fig6_of_known_curves(known: Known) -> None:
                 assert found[f"{trained}_to_{subset}"] == tuple(known.expect(last("train", subset), on(trained)))
         assert found[f"{trained}_to_test"] == tuple(known.expect(last("test", "all"), on(trained)))
     assert found["random_to_easy"] == tuple(known.expect(last("train", "easy"), on("random")))
-    titles = [axes.get_title(loc="left") for axes in known.drawn.picture.axes if axes.axison]
+    titles = [axes.get_title(loc="left") for axes in known.picture.axes if axes.axison]
     assert titles == ["(a) trained on 2 easy", "(b) trained on 3 difficult", "(c) trained on 1 random"]
     assert known.panel("a", "easy (trained on)") == known.expect(curve("train", "easy"), on("easy"))
     assert known.panel("a", "difficult (never seen)") == known.expect(curve("train", "difficult"), on("easy"))
@@ -375,10 +401,10 @@ def test_fig10_of_known_curves(known: Known) -> None:
 
 @pytest.mark.parametrize("known", list(SPLITS), indirect=True)
 def test_accuracies_are_drawn_from_0_to_1_over_all_epochs(known: Known) -> None:
-    labels = " ".join(axes.get_xlabel() + axes.get_ylabel() for axes in known.drawn.picture.axes)
+    labels = " ".join(axes.get_xlabel() + axes.get_ylabel() for axes in known.picture.axes)
     assert "full network" in labels
     assert "accuracy" in labels
-    for axes in (each for each in known.drawn.picture.axes if each.axison):
+    for axes in (each for each in known.picture.axes if each.axison):
         assert axes.get_ylim() == pytest.approx((0, 1), abs=0.02)
         assert axes.get_xlim() == (0, known.sources[0].config.epochs)
         [chance] = [line for line in axes.get_lines() if line.get_label() == "chance"]

@@ -67,10 +67,13 @@ def test_seeds_that_agree_and_one_seed() -> None:
     assert picture.agreement_of_seeds([table, table]) == pytest.approx(1)
     assert picture.agreement_of_seeds([table, -table]) == pytest.approx(-1)
     assert np.isnan(picture.agreement_of_seeds([table]))
-    assert "Spearman correlation of 0.123 (" in picture._note(3, 100, 0.1234)
-    assert "mean of 3 seeds" in picture._note(3, 100, 0.1234)
-    assert "not known" in picture._note(1, 100, float("nan"))
-    assert "nan" not in picture._note(1, 100, float("nan"))
+    configs = [digits(f"seed={seed}") for seed in range(3)]
+    several = picture.note({"targets": 100, "agreement_of_seeds": 0.1234}, configs)
+    assert "Spearman correlation of 0.123 (" in several
+    assert "mean of 3 seeds" in several
+    one = picture.note({"targets": 100, "agreement_of_seeds": float("nan")}, configs[:1])
+    assert "not known" in one
+    assert "nan" not in one
 
 
 def test_an_onion_is_peeled_and_compared_on_what_remains_in_both() -> None:
@@ -80,7 +83,7 @@ def test_an_onion_is_peeled_and_compared_on_what_remains_in_both() -> None:
     table = read_scores(Run(configs[0].parents[0]).folder)
     sources = [Source(config, Run(config).folder) for config in configs]
     numbers, more_exposed = onion._of_seed(0, sources, table["score"])
-    members = {config.subsets.train_on: kept(Run(config).folder) for config in configs}  # type: ignore[union-attr]
+    members = {config.subsets.train_on: kept(Run(config).folder) for config in configs}
     removed = {side: set(table.index) - set(each["ids"].tolist()) for side, each in members.items()}
     assert removed["without_difficult"] == set(ranked(table).index[-20:])
     assert len(removed["without_random"]) == 20

@@ -22,7 +22,7 @@ from wandb_records import (
 
 from turnover.experiments.figures import fig1
 from turnover.experiments.figures.make import FigureJob, make
-from turnover.experiments.plots.figure import Drawn, FigureConfig
+from turnover.experiments.plots.figure import FigureConfig, Plotted
 from turnover.experiments.plots.notes import Notes, Source
 from turnover.runs.execute import execute
 from turnover.stats.claims import Claim, decide, measure_seeds
@@ -44,10 +44,12 @@ def job(*overrides: str) -> FigureJob:
 def drawn(sources: list[Source], claims: list[Claim]) -> Path:
     """Figure 1, as if it were drawn from these runs and had these claims."""
     with pytest.MonkeyPatch.context() as patch:
-        real = fig1.draw(FIGURE, [])
+        real = fig1.draw(fig1.tabulate([]).numbers, [])
         patch.setattr("turnover.experiments.figures.make._sources", lambda _: sources)
         patch.setattr("turnover.experiments.figures.make.notes", lambda *_: Notes([]))  # of an experiment
-        patch.setattr(fig1, "draw", lambda *_: Drawn(real.picture, NUMBERS, claims))
+        patch.setattr(fig1, "tabulate", lambda _: Plotted(NUMBERS))
+        patch.setattr(fig1, "draw", lambda *_: real)
+        patch.setattr("turnover.experiments.figures.claims.claims", lambda *_: claims)
         return make(job("seed=0"))
 
 

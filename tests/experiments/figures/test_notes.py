@@ -1,33 +1,41 @@
 """What stands under a figure: where its runs are not as the paper's."""
 
-from pathlib import Path
-
 import pytest
 
 from turnover.config.compose import sweep
-from turnover.experiments.plots.notes import Source, notes
+from turnover.experiments.plots.notes import notes
 
 
 def lines(experiment: str, scale: str, *overrides: str) -> list[str]:
     """Under a figure of an experiment; no run is made."""
     configs = sweep([f"+experiment={experiment}", f"scale={scale}", "logger=none", *overrides])
-    return notes([Source(config, Path()) for config in configs], scale, overrides).lines
+    return notes(configs, {}, scale, overrides).lines
 
 
 @pytest.mark.parametrize("experiment", ["fig3", "fig4", "fig10"])
 def test_runs_as_in_the_paper_say_no_more(experiment: str) -> None:
-    assert lines(experiment, "paper")[-1] == "paper scale."
+    assert lines(experiment, "paper")[-1] == "Paper scale."
 
 
 def test_score_runs_with_other_masks_than_the_papers_say_so() -> None:
-    told = "turnover.layers ['block5'] (paper: all)"
     own = lines("scores_cifar10", "paper")[-1]
-    assert own.startswith("paper scale, not as in the paper: ")
-    assert told in own
-    assert "epochs 60 (paper: 200); schedule.name constant (paper: multistep)" in own.replace(f"; {told}", "")
-    assert f"score runs' {told}" in lines("fig5", "paper", "setting=cifar10_vgg11")[-1]
-    assert not any("not as in the paper" in line for line in lines("scores_cifar10", "laptop"))
-    assert told not in lines("scores_cifar10_paper", "paper")[-1]
+    assert own.startswith("Paper scale, not as in the paper: ")
+    assert "masked layers block5 instead of all" in own
+    assert "epochs 60 instead of 200" in own
+    assert "schedule constant instead of multistep" in own
+    assert "score runs' " in lines("fig5", "paper", "setting=cifar10_vgg11")[-1]
+    assert (
+        "instead"
+        not in " ".join(lines("scores_cifar10", "paper", "turnover.layers=null")).partition("masked layers")[2]
+    )
+
+
+def test_what_is_reduced_is_told_in_words_and_a_field_once() -> None:
+    told = lines("fig10", "laptop")[-1]
+    assert told.startswith("Laptop scale, smaller than the paper's: ")
+    assert "training examples 1,500 instead of all" in told
+    assert "random labels 300, 600, 900, 1,200, 1,500 instead of 10,000, 20,000, 30,000, 40,000, 50,000" in told
+    assert "lower rates after epochs 15 and 23 instead of 100 and 150" in told
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,6 @@ from turnover.experiments.figures import early_stopping, leakage
 from turnover.experiments.figures.early_stopping import REST, SEEDS, TO_LAST, correlations, spearman
 from turnover.experiments.figures.fig9 import kept, rank, settled
 from turnover.experiments.figures.leakage import BASE, RULE, between_seeds, changes, choose
-from turnover.experiments.plots.figure import FigureConfig
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import style
 from turnover.runs.store.run import Run
@@ -131,7 +130,7 @@ def test_the_summary_names_the_first_epoch_that_is_enough_in_the_mean_over_seeds
     rows += [(TO_LAST, 7, "0", 0.9), (TO_LAST, 7, "1", 0.9), (TO_LAST, 9, "0", 1.0), (TO_LAST, 9, "1", 1.0)]
     rows += [(SEEDS, 1, "0, 1", 0.9), (SEEDS, 9, "0, 1", 0.5)]
     table = pd.DataFrame(rows, columns=["kind", "epoch", "seeds", "spearman"])
-    assert early_stopping.summary(table) == {
+    assert early_stopping.enough(table) == {
         "epoch_0.8": 1,
         "epoch_0.9": 7,
         "last_epoch": 9,
@@ -165,10 +164,6 @@ def value(split: str, metric: str, epoch: int) -> float:
     return 0.1 * names.index(metric) + (0.05 if split == "test" else 0.0) + 0.01 * epoch
 
 
-def study(name: str) -> FigureConfig:
-    return FigureConfig.model_validate({"name": name, "title": "a title", "experiments": [], "claims": {}})
-
-
 def test_scores_by_epoch_has_a_column_for_each(tmp_path: Path) -> None:
     scores = random_scores(0).rename(index=lambda id: id + 5)
     source = invented(tmp_path / "run", digits(), scores)
@@ -185,19 +180,18 @@ def test_early_stopping_tells_settings_apart_and_counts_a_run_once(tmp_path: Pat
         for number, config in enumerate((clean, noisy))
         for seed in range(3)
     ]
-    drawn = early_stopping.draw(
-        study("early_stopping"), [*sources, *(Source(each.config, each.folder) for each in sources[:3])]
-    )
+    plotted = early_stopping.tabulate([*sources, *(Source(each.config, each.folder) for each in sources[:3])])
+    summary = early_stopping.summary(plotted.numbers, {})
     names = ["digits, MLP 64-64-10", "digits, MLP 64-64-10, 100 random labels"]
-    assert list(drawn.numbers.columns) == ["setting", "kind", "epoch", "seeds", "spearman"]
-    assert list(drawn.summary) == names
+    assert list(plotted.numbers.columns) == ["setting", "kind", "epoch", "seeds", "spearman"]
+    assert list(summary) == names
     for number, name in enumerate(names):
-        found = drawn.numbers[drawn.numbers["setting"] == name]
+        found = plotted.numbers[plotted.numbers["setting"] == name]
         scores = {seed: random_scores(10 * number + seed) for seed in range(3)}
         assert len(found) == 3 * (3 + 3 + 3)
         assert found["spearman"].tolist() == pytest.approx(correlations(scores)["spearman"].tolist(), abs=1e-9)
         pairs = [spearmanr(scores[a][10], scores[b][10])[0] for a, b in combinations(range(3), 2)]
-        assert drawn.summary[name]["between_seeds"] == pytest.approx(np.mean(pairs), abs=1e-4)
+        assert summary[name]["between_seeds"] == pytest.approx(np.mean(pairs), abs=1e-4)
 
 
 def test_two_runs_of_one_setting_and_seed_are_refused(tmp_path: Path) -> None:
@@ -205,7 +199,7 @@ def test_two_runs_of_one_setting_and_seed_are_refused(tmp_path: Path) -> None:
     other = config.model_copy(update={"batch_size": 7})
     sources = [invented(tmp_path / name, each, random_scores(0)) for name, each in (("a", config), ("b", other))]
     with pytest.raises(RefusedInput, match="a and b: two runs of digits, MLP 64-64-10, seed 0"):
-        early_stopping.draw(study("early_stopping"), sources)
+        early_stopping.tabulate(sources)
 
 
 # --- leakage: variants and the chosen one ---
@@ -284,10 +278,10 @@ def test_the_table_of_variants_holds_last_epochs_and_means_over_seeds(tmp_path: 
             }
             judged |= {"bystander_accuracy": 0.05, "verdict": ["partial leakage", "none"][seed]}
             write_json(Run(run).folder / "manifest.json", {"leakage": judged, "seconds": 10 * (seed + 1)})
-    with style():
-        drawn = leakage.draw(study("leakage"), sources)
-    assert drawn.summary["rule"] == RULE
-    base, shared = drawn.summary["variants"]
+    plotted = leakage.tabulate(sources)
+    summary = leakage.summary(plotted.numbers, plotted.summary)
+    assert summary["rule"] == RULE
+    base, shared = summary["variants"]
     assert (base["verdicts"], shared["verdicts"]) == (["none", "partial leakage"], ["partial leakage"])
     assert base["swapped image: label of a bystander"] == 0.05
     assert (base["variant"], base["seeds"], base["examples"], base["seconds"]) == (BASE, 2, 1500, 15)
@@ -310,9 +304,11 @@ def test_the_table_of_variants_holds_last_epochs_and_means_over_seeds(tmp_path: 
     assert "fresh masks, test" not in shared, "every one of four masks was trained"
     between = spearmanr(random_scores(0)[10], random_scores(1)[10])[0]
     assert base["spearman_between_seeds"] == pytest.approx(between, abs=1e-4)
-    assert drawn.summary["chosen"] == BASE
-    points = drawn.numbers.set_index(["panel", "curve", "seed", "epoch"])["value"]
+    assert summary["chosen"] == BASE
+    points = plotted.numbers.set_index(["panel", "curve", "seed", "epoch"])["value"]
     assert len(points) == 6 * 2 * 3 + 5 * 3
     assert points[BASE, "own, constant image", 1, 2] == pytest.approx(value("train", "constant_accuracy", 2) + 0.2)
-    shown = [axes for axes in drawn.picture.axes if axes.axison]
-    assert [axes.get_title(loc="left") for axes in shown] == [BASE, "4 shared masks"]
+    with style():
+        picture = leakage.draw(plotted.numbers, [source.config for source in sources])
+    shown = [axes for axes in picture.axes if axes.axison]
+    assert [axes.get_title(loc="left") for axes in shown] == [f"(a) {BASE}", "(b) 4 shared masks"]

@@ -19,37 +19,17 @@ from sklearn.datasets import load_digits
 from turnover.common.files import checkout
 from turnover.common.text import effect
 from turnover.errors import RunFailed
+from turnover.experiments import results
 from turnover.experiments.documentation.tables import every_claim
-from turnover.experiments.report import results, sections, sets
+from turnover.experiments.plots.figure import words
+from turnover.experiments.report import sections, sets
 from turnover.experiments.report.claims import claims, tally
 from turnover.experiments.report.make import ReportJob, make
-from turnover.experiments.report.pictures import COLUMNS, figure, sheets
-from turnover.experiments.report.wording import MEASURES, measure
+from turnover.experiments.report.packing import COLUMNS, figure, sheets
 from turnover.runs.execute import execute
 from turnover.runs.store.tables import read_scores, scores_by_epoch
 
 REFERENCE = checkout() / "outputs" / "reference"
-
-
-@pytest.mark.parametrize("scale", ["laptop", "paper"])
-def test_every_committed_measure_has_words(scale: str) -> None:
-    for path in (REFERENCE / scale).glob("*.json"):
-        for claim in json.loads(path.read_text()).get("claims", {}).values():
-            for each in claim["measures"]:
-                assert len(measure(each["name"])) > 8
-    with pytest.raises(KeyError, match="unheard_of"):
-        measure("unheard_of")
-
-
-def test_every_measure_of_every_figure_has_words() -> None:
-    names = set()
-    for path in (checkout() / "conf" / "figure").glob("*.yaml"):
-        names |= set(re.findall(r"^      (\w+): \{", path.read_text(), flags=re.MULTILINE))
-    assert len(names) > 40
-    for name in names:
-        measure(name)
-    stems = {re.sub(r"_(fashion_mnist|mnist|cifar10)$", "", name) for name in names}
-    assert stems == set(MEASURES), "words of measures that no figure has"
 
 
 def test_every_claim_stands_once_with_its_verdicts_and_numbers() -> None:
@@ -69,7 +49,7 @@ def test_every_claim_stands_once_with_its_verdicts_and_numbers() -> None:
                 continue
             told = {each.words: each.cells[place] for each in row.rows}
             for one in known[row.id]["measures"]:
-                cell = told[measure(one["name"])]
+                cell = told[words(row.id, one["name"])]
                 assert cell is not None
                 places = len(cell.text.split()[0].partition(".")[2])
                 expected = [one["effect"], *(one["interval"] or [])]

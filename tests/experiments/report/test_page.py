@@ -203,7 +203,7 @@ def test_hovering_over_the_scatter_shows_an_example(looked: Looked) -> None:
 
 
 def test_the_correlation_is_that_of_the_tables(looked: Looked) -> None:
-    from turnover.experiments.report import results
+    from turnover.experiments import results
 
     validated = results.validation("laptop")
     assert validated is not None

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from readings import REFERENCE
 
+from turnover.experiments.figures import fig2, fig3
+from turnover.experiments.reproduction.check import validation
 from turnover.experiments.reproduction.committed import figure, near
-from turnover.experiments.reproduction.recomputed import bounds, measures
-from turnover.experiments.reproduction.validated import validation
 from turnover.experiments.results import SCALES
 
 FIGURES = [
@@ -190,12 +190,13 @@ def test_what_a_histogram_leaves_open_holds_the_truth() -> None:
         ]
     )
     # of 12 pairs 3 x 2 are in order for sure; 1 x 2 and 3 x 1 share a bin; the median of 7 is the fourth score
-    assert bounds("fig2", table) == {"auroc": [(6 / 12, 11 / 12)], "median_distance": [(0.5, 1.5)]}
+    assert fig2.bounds(table) == {"auroc": [(6 / 12, 11 / 12)], "median_distance": [(0.5, 1.5)]}
 
 
-def test_figures_whose_tables_tell_nothing_are_left_alone() -> None:
-    assert measures("fig7", pd.DataFrame(), ["agreement"]) == {}
-    assert bounds("fig7", pd.DataFrame()) == {}
+def test_a_changed_measure_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    of_fig3 = fig3.measures
+    monkeypatch.setattr(fig3, "measures", lambda numbers: of_fig3(numbers) | {"fall": [0.1, 0.2, 0.3]})
+    assert [each.partition(":")[0] for each in figure(REFERENCE / "laptop" / "fig3.json").wrong] == ["3c, fall"]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 from turnover.common.files import write_json
 from turnover.errors import RunFailed
 from turnover.experiments.plots.figure import NAMES
-from turnover.experiments.reproduction import record, work
+from turnover.experiments.reproduction import work
 from turnover.experiments.reproduction.plan import Planned, Step
 from turnover.runs import scripts
 from turnover.runs.scripts import call
@@ -158,7 +158,7 @@ def test_a_script_that_fails_ends_all_and_what_is_done_is_recorded(
         work.reproduce("smoke", "basic")
     assert ended.value.code == 3
     assert REPORT.last not in called
-    steps = record.read("smoke")["steps"]
+    steps = work.read("smoke")["steps"]
     assert list(steps) == ["fig1", "influence"]
     assert "ended" in steps["fig1"]
     assert "ended" not in steps["influence"]
@@ -166,12 +166,12 @@ def test_a_script_that_fails_ends_all_and_what_is_done_is_recorded(
 
 def test_the_record_adds_up_over_starts(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 1000, 10))  # every look at the clock is ten seconds later
-    monkeypatch.setattr("turnover.experiments.reproduction.record.time.monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("turnover.experiments.reproduction.work.time.monotonic", lambda: float(next(clock)))
     planned = Planned(FIG1, {}, 0, 0.0)
-    with pytest.raises(KeyboardInterrupt), record.recorded("laptop", planned):
+    with pytest.raises(KeyboardInterrupt), work.recorded("laptop", planned):
         raise KeyboardInterrupt
-    assert record.read("laptop")["steps"] == {"fig1": {"seconds": 10.0, "runs_made": 0}}
-    with record.recorded("laptop", planned):
+    assert work.read("laptop")["steps"] == {"fig1": {"seconds": 10.0, "runs_made": 0}}
+    with work.recorded("laptop", planned):
         pass
     told: dict[str, Any] = json.loads((outputs / "reproduction" / "laptop.json").read_text())
     assert (told["scale"], told["seconds"]) == ("laptop", 20.0)
@@ -183,12 +183,12 @@ def test_the_record_adds_up_over_starts(outputs: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"steps": 3}'])
 def test_a_damaged_record_begins_anew(text: str, outputs: Path) -> None:
-    path = record.path("laptop")
+    path = work.path("laptop")
     path.parent.mkdir(parents=True)
     path.write_text(text)
-    with record.recorded("laptop", Planned(FIG1, {}, 0, 0.0)):
+    with work.recorded("laptop", Planned(FIG1, {}, 0, 0.0)):
         pass
-    assert list(record.read("laptop")["steps"]) == ["fig1"]
+    assert list(work.read("laptop")["steps"]) == ["fig1"]
 
 
 # --- what is kept ---
@@ -208,7 +208,7 @@ def made(outputs: Path) -> set[str]:
 
 def test_all_that_is_small_is_kept(outputs: Path, tmp_path: Path) -> None:
     expected = made(outputs)
-    folder = record.keep("laptop", tmp_path / "kept")
+    folder = work.keep("laptop", tmp_path / "kept")
     found = {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
     assert set(found.values()) == expected
     assert found["fig2.csv"] == "figures/laptop/fig2.csv"
@@ -221,7 +221,7 @@ def test_nothing_is_kept_if_something_is_missing(outputs: Path, tmp_path: Path) 
     made(outputs)
     (outputs / "figures" / "laptop" / "onion.json").unlink()
     with pytest.raises(RunFailed, match=r"onion\.json: not there; make reproduce SCALE=laptop makes it"):
-        record.keep("laptop", tmp_path / "kept")
+        work.keep("laptop", tmp_path / "kept")
     assert not (tmp_path / "kept").exists()
 
 

@@ -33,7 +33,7 @@ def cells(message: str) -> list[str]:
 
 
 def test_the_plan_counts_a_run_that_figures_share_once(told: pytest.LogCaptureFixture) -> None:
-    planned = announce([FIG2, FIG9, BENCH], "smoke", "basic")
+    planned = announce([FIG2, FIG9, BENCH], "laptop", "basic")
     first, second, bench, last = told.messages[2:]
     assert cells(first) == ["fig2", "6", "0", "0", "6", "6", "min"]
     assert cells(second) == ["fig9", "6", "0", "3", "3", "3", "min"], "its runs of MNIST are those of figure 2"

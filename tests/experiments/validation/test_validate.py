@@ -24,16 +24,14 @@ from turnover.errors import RunFailed
 from turnover.experiments.validation import make as validate
 from turnover.experiments.validation.estimates import TITLES, Condition, gather
 from turnover.experiments.validation.examples import read_examples
-from turnover.experiments.validation.influence import influence_agreement
-from turnover.experiments.validation.leave_one_out import split_seeds
 from turnover.experiments.validation.make import ValidateJob, make
+from turnover.experiments.validation.other_truths import influence_agreement, split_seeds
 from turnover.experiments.validation.table import COLUMNS
 from turnover.experiments.validation.truth import known as truth_of
 from turnover.experiments.validation.truth import truth
 from turnover.runs.execute import execute
-from turnover.runs.store.members import Members
 from turnover.runs.store.run import Run
-from turnover.runs.store.tables import read_influences, read_scores
+from turnover.runs.store.tables import Members, read_influences, read_scores
 
 PICTURES = ("agreement", "detection", "cost", "exposure")
 
@@ -46,6 +44,11 @@ def job(logger: NoLogger | WandbLogger = NONE) -> ValidateJob:
 
 def configs(names: list[str]) -> list[RunConfig]:
     return [config for name in names for config in sweep([f"+experiment={name}", "scale=smoke", "logger=none"])]
+
+
+def masked_runs() -> list[RunConfig]:
+    """Those of turn-over dropout among the runs whose scores are validated."""
+    return [config for config in configs(["validate_scores"]) if config.estimator.name == "turnover"]
 
 
 def everything() -> list[RunConfig]:
@@ -94,7 +97,7 @@ def test_every_estimator_has_its_rows(table: pd.DataFrame) -> None:
 
 def test_a_row_is_what_its_runs_say(folder: Path, table: pd.DataFrame) -> None:
     """Turn-over dropout at 10 %: one run and the mean of two, from the score tables themselves."""
-    runs = configs(["validate_scores_turnover"])
+    runs = masked_runs()
     tables = [read_scores(Run(config).folder) for config in runs]
     real = read_scores(Run(configs(["validate_truth"])[0]).folder)["memorization"].astype(np.float32)
     wrong = (tables[0]["label"] != tables[0]["true_label"]).to_numpy()
@@ -110,7 +113,7 @@ def test_a_row_is_what_its_runs_say(folder: Path, table: pd.DataFrame) -> None:
 
 def test_every_example_is_kept_with_its_scores(folder: Path) -> None:
     examples = read_examples(folder / "examples_mnist.parquet")
-    tables = [read_scores(Run(config).folder) for config in configs(["validate_scores_turnover"])]
+    tables = [read_scores(Run(config).folder) for config in masked_runs()]
     mean = np.mean([each["score"].to_numpy(dtype=float) for each in tables], axis=0)
     np.testing.assert_allclose(examples["turnover"], mean, rtol=1e-5, atol=1e-6)
     real = read_scores(Run(configs(["validate_truth"])[0]).folder)
@@ -202,7 +205,7 @@ def test_leave_one_out_is_held_against_every_estimator(folder: Path, table: pd.D
     assert set(found["estimator"]) == {*TITLES, "truth"}
     assert set(found["examples"]) == {len(exact)} == {4}
     assert set(found["wrong"]) == {2}
-    runs = configs(["validate_scores_turnover"])
+    runs = masked_runs()
     mean = np.mean([read_scores(Run(each).folder)["score"].reindex(exact.index) for each in runs], axis=0)
     mine = found[(found["estimator"] == "turnover") & (found["seeds"] == 2)].iloc[0]
     assert mine["pearson"] == pytest.approx(np.corrcoef(mean, exact["memorization"])[0, 1], abs=1e-4)
@@ -244,13 +247,13 @@ def test_the_reliability_of_leave_one_out_is_that_of_its_seeds(monkeypatch: pyte
         nothing,
         nothing,
     )
-    monkeypatch.setattr("turnover.experiments.validation.leave_one_out.read_members", lambda run: members)
+    monkeypatch.setattr("turnover.experiments.validation.other_truths.read_members", lambda run: members)
     [config] = configs(["validate_leave_one_out"])
     assert split_seeds(config) == pytest.approx(2 * r / (1 + r))
 
 
 def test_the_forms_of_turn_over_scores(folder: Path) -> None:
-    config = configs(["validate_scores_turnover"])[0]
+    config = masked_runs()[0]
     assert isinstance(config.estimator, TurnoverEstimator)
     scores = read_scores(Run(config).folder)
     found = {each.name: each.scores for each in gather([config])[Condition.of(config)]}

@@ -6,20 +6,8 @@ from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-from turnover.common.files import checkout
 from turnover.experiments.documentation.pages import filled
 from turnover.experiments.results import SCALES, reference
-
-_OPTIONAL = {"Scale": "scale.md"}  # shown once they are written
-
-
-def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Add the pages that may not be there to the navigation."""
-    config.nav = [*(config.nav or [])]
-    for title, name in _OPTIONAL.items():
-        if (checkout() / "docs" / name).is_file() and {title: name} not in config.nav:
-            config.nav.append({title: name})
-    return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

@@ -6,7 +6,6 @@ import io
 import tokenize
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 from typing import Any, get_args
 
 from hydra import compose, initialize_config_dir
@@ -14,6 +13,7 @@ from omegaconf import OmegaConf
 from pydantic import BaseModel
 
 from turnover.common.files import checkout
+from turnover.config.named import ALIASES
 from turnover.config.options import Group
 from turnover.config.run import NOT_SCIENCE, RunConfig
 from turnover.experiments.documentation.tables import markdown_table
@@ -127,16 +127,18 @@ def _groups(annotation: Any) -> Iterator[type[Group]]:
 def _option(group: str, member: type[Group], *, alone: bool) -> Iterator[str]:
     """Title, meaning, files and fields of one class of a group; a group of one class has its title already."""
     tags = get_args(member.model_fields["name"].annotation) if "name" in member.model_fields else ()
-    paths = sorted((checkout() / "conf" / group).glob("*.yaml"))
+    names = _names(group)
     if not alone:
-        paths = [path for path in paths if _values("train", (_choice(group, path),), "smoke")[group]["name"] in tags]
-        yield "### " + (" · ".join(f"`{group}={path.stem}`" for path in paths) or member.__name__)
+        names = [name for name in names if _values("train", (_choice(group, name),), "smoke")[group]["name"] in tags]
+        yield "### " + (" · ".join(f"`{group}={name}`" for name in names) or member.__name__)
     if said := meanings(member).get("name"):
         yield f"{said[0].upper()}{said[1:]}" + ("" if said.endswith("?") else ".")
-    main = next((path for path in paths if path.stem in tags or path.stem == group), None)
+    main = next((name for name in names if name in tags or name == group), None)
     if alone:
-        yield "\n".join(f"- `{group}={path.stem}`: {_settings(group, path)}" for path in paths)
-    elif others := [f"- `{group}={path.stem}`: {_says(path)}" for path in paths if path != main and _says(path)]:
+        yield "\n".join(f"- `{group}={name}`: {_settings(group, name)}" for name in names)
+    elif others := [
+        f"- `{group}={name}`: {about}" for name in names if name != main and (about := _about(group, name))
+    ]:
         yield "\n".join(others)
     defaults = {}
     if main and not alone:
@@ -144,21 +146,29 @@ def _option(group: str, member: type[Group], *, alone: bool) -> Iterator[str]:
     yield _table(member, [name for name in member.model_fields if name != "name"], defaults)
 
 
-def _choice(group: str, path: Path) -> str:
-    return f"{group}='{path.stem}'"  # `off` without quotes would be a truth value
+def _names(group: str) -> list[str]:
+    """The options of a config group: its files, and of estimators the aliases."""
+    aliases = ALIASES if group == "estimator" else {}
+    return sorted({*aliases, *(path.stem for path in (checkout() / "conf" / group).glob("*.yaml"))})
 
 
-def _settings(group: str, path: Path) -> str:
-    """What one file of a group that has a single class sets."""
-    of_scales = {scale: values[group] for scale, values in _at_scales("train", (_choice(group, path),)).items()}
+def _choice(group: str, name: str) -> str:
+    return f"{group}='{name}'"  # `off` without quotes would be a truth value
+
+
+def _settings(group: str, name: str) -> str:
+    """What one option of a group that has a single class sets."""
+    of_scales = {scale: values[group] for scale, values in _at_scales("train", (_choice(group, name),)).items()}
     told = [f"{name} {_default(name, of_scales)}" for name in of_scales["smoke"] if name != "name"]
     return "; ".join(told)
 
 
-def _says(path: Path) -> str:
-    """The comment at the top of a config file."""
+def _about(group: str, name: str) -> str:
+    """What an option is: an alias says it, or the comment at the top of its file."""
+    if group == "estimator" and name in ALIASES:
+        return ALIASES[name].about
     said = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in (checkout() / "conf" / group / f"{name}.yaml").read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):
             break
         said += [line.lstrip("# ")] if "@package" not in line else []

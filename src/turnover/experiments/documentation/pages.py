@@ -1,15 +1,12 @@
 """What stands in the documentation in place of <!-- turnover: WHAT ARGUMENT -->: made when it is built, never typed."""
 
+import ast
 import re
 from collections.abc import Callable
 
-import pandas as pd
-
+from turnover.common.files import checkout
 from turnover.errors import RunFailed
 from turnover.experiments.documentation import options, tables
-from turnover.experiments.documentation.reference import of_figure
-from turnover.experiments.documentation.source import source
-from turnover.experiments.results import reference
 from turnover.runs.dashboard.panels import SECTIONS, described
 from turnover.runs.store.tables import METRICS, SCORE_COLUMNS
 
@@ -18,7 +15,7 @@ _MARK = re.compile(r"<!-- turnover: (\w+) ?(.*?) -->")
 
 def figure(name: str) -> str:
     """Title, picture, command, time and claims of a committed figure or study."""
-    laptop, paper = (of_figure(name, scale) for scale in ("laptop", "paper"))
+    laptop, paper = (tables.of_figure(name, scale) for scale in ("laptop", "paper"))
     parts = []
     for scale, found in (("laptop", laptop), ("paper", paper)):
         for stem, result in found.items():
@@ -26,6 +23,9 @@ def figure(name: str) -> str:
             said = result["title"] + (f"; {scale} scale, {_seeds(result['seeds'])}" if result["seeds"] else "")
             parts.append(f"![{said}](pictures/{scale}/{stem}.png)")
             parts.append(f"*{said}.*" + (f" Reduced: {reduced}." if reduced else ""))
+            if numbers := tables.curves(scale, stem):
+                words = f"Numbers of the curves, {scale} scale"
+                parts.append(f'<details markdown="1"><summary>{words}</summary>\n\n{numbers}\n\n</details>')
     parts.append(f"`make {name}`" + (f": {tables.time(name)} on 2 cores at laptop scale." if laptop else ""))
     if any(result["claims"] for result in laptop.values()):
         parts.append(tables.by_figure(name))
@@ -53,17 +53,28 @@ def panels() -> str:
     return tables.markdown_table([["section", "panel", "shows"], *rows])
 
 
-def scaling() -> str:
-    """How time and memory grow, as scripts/scaling.py measured it."""
-    rows = [["what", "against", "size: seconds", "exponent", "memory at the largest"]]
-    table = pd.read_csv(reference("laptop") / "scaling.csv")
-    for (curve, against), found in table.groupby(["curve", "against"], sort=False):
-        points = ", ".join(
-            f"{size:,}: {seconds:.2g}" for size, seconds in zip(found["size"], found["seconds"], strict=True)
-        )
-        last = found.iloc[-1]
-        rows.append([str(curve), str(against), points, f"{last['exponent']:.2f}", f"{last['peak_mb']:.0f} MB"])
-    return tables.markdown_table(rows)
+def source(place: str) -> str:
+    """Return the code of a function or method, named as turnover/core/masks.py:MaskRule.keep, without its docstring.
+
+    Raises:
+        RunFailed: there is no such function; the page that names it must be changed.
+    """
+    path, _, name = place.partition(":")
+    text = (checkout() / "src" / path).read_text(encoding="utf-8")
+    node: ast.AST = ast.parse(text)
+    for part in name.split("."):
+        inner = [child for child in ast.iter_child_nodes(node) if getattr(child, "name", None) == part]
+        if not inner:
+            raise RunFailed(f"src/{path} has no {name}: the documentation shows its code")
+        node = inner[0]
+    assert isinstance(node, ast.FunctionDef)
+    lines = text.splitlines()[node.lineno - 1 : node.end_lineno]
+    first = node.body[0]
+    if ast.get_docstring(node) and len(node.body) > 1:
+        del lines[first.lineno - node.lineno : (first.end_lineno or 0) - node.lineno + 1]
+    indent = node.col_offset
+    code = "\n".join(line[indent:] for line in lines).replace("\n\n", "\n")
+    return f'```python title="src/{path}"\n{code}\n```'
 
 
 MAKERS: dict[str, Callable[[str], str]] = {
@@ -77,7 +88,8 @@ MAKERS: dict[str, Callable[[str], str]] = {
     "columns": lambda _: columns(),
     "metrics": lambda _: metrics(),
     "panels": lambda _: panels(),
-    "scaling": lambda _: scaling(),
+    "table": tables.table,
+    "truth": lambda _: tables.truth(),
 }
 
 

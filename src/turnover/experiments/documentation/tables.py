@@ -4,12 +4,16 @@ from typing import Any
 
 import pandas as pd
 
-from turnover.common.text import effect
+from turnover.common.text import effect, short
 from turnover.config.datasets import FACTS
-from turnover.experiments.documentation.reference import of_figure, results, two_cores, validation
+from turnover.experiments.plots.figure import words
 from turnover.experiments.report.claims import claimed
-from turnover.experiments.report.wording import measure
-from turnover.experiments.results import Values
+from turnover.experiments.results import Values, committed, read, reference, sort_key
+
+
+def of_figure(name: str, scale: str) -> dict[str, Values]:
+    """Return the results of a figure by the names of their files: with other values there is one for each."""
+    return {stem: found for stem, found in committed(scale).items() if stem == name or stem.startswith(f"{name}-")}
 
 
 def verdicts(result: Values) -> str:
@@ -24,22 +28,17 @@ def by_figure(name: str) -> str:
 
 def every_claim() -> str:
     """Every claim of every figure and study with the measures that decide it."""
-    known = {id: claim for name in in_order() for id, claim in results()[name]["claims"].items()}
+    known = {id: claim for name in in_order() for id, claim in committed("laptop")[name]["claims"].items()}
     return _table(known, deciding=True)
 
 
 def in_order() -> list[str]:
-    """The committed figures by their numbers, then the studies."""
-
-    def place(name: str) -> tuple[int, str]:
-        digits = name.removeprefix("fig").partition("_")[0]
-        return (int(digits) if digits.isdigit() else 100, name)
-
-    return sorted(results(), key=place)
+    """Return the committed figures by their numbers, then the studies."""
+    return sorted(committed("laptop"), key=sort_key)
 
 
 def _table(claims: dict[str, Values], *, deciding: bool = False) -> str:
-    at_paper = {id: claim for found in results("paper").values() for id, claim in found["claims"].items()}
+    at_paper = {id: claim for found in committed("paper").values() for id, claim in found["claims"].items()}
     rows = [["claim, and what decides it" if deciding else "claim and measure", "claimed", "laptop scale"]]
     rows[0] += ["paper scale"]
     for id, claim in claims.items():
@@ -50,7 +49,7 @@ def _table(claims: dict[str, Values], *, deciding: bool = False) -> str:
             if deciding and each["threshold"] is None:
                 continue
             there = measured.get(each["name"])
-            rows.append([measure(each["name"]), claimed(each), _number(each), _number(there) if there else ""])
+            rows.append([words(id, each["name"]), claimed(each), _number(each), _number(there) if there else ""])
     return markdown_table(rows)
 
 
@@ -69,6 +68,48 @@ def markdown_table(rows: list[list[Any]]) -> str:
     """A table, its first row the heading."""
     lines = [f"| {' | '.join(map(str, row))} |" for row in rows]
     return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
+
+
+def table(argument: str) -> str:
+    """Return a committed csv, or the summary of a figure's json.
+
+    Args:
+        argument: its path below outputs/reference (and of a summary the part), then the columns to show, separated by
+            semicolons; none: all of them.
+    """
+    place, _, columns = argument.partition(" ")
+    path, _, part = place.partition(":")
+    file = reference(path.partition("/")[0]) / path.partition("/")[2]
+    frame = _summary(read(file)["summary"], part) if file.suffix == ".json" else pd.read_csv(file)
+    chosen = [name.strip() for name in columns.split(";")] if columns else list(frame)
+    heading = [str(name).replace("_", " ") for name in chosen]
+    return markdown_table([heading, *([_cell(value) for value in row] for row in frame[chosen].to_numpy(object))])
+
+
+def _summary(values: Values, part: str) -> pd.DataFrame:
+    found = values[part] if part else values
+    if isinstance(found, list):
+        return pd.DataFrame(found)
+    return pd.DataFrame.from_dict(found, orient="index").reset_index(names="of")
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return " / ".join(map(str, value))
+    return f"{value:,}" if isinstance(value, int) else short(value)
+
+
+def curves(scale: str, name: str) -> str:
+    """Return the mean over seeds of every plotted curve in five of its epochs; empty if no curves are plotted."""
+    plotted = pd.read_csv(reference(scale) / f"{name}.csv")
+    if not {"panel", "curve", "seed", "epoch", "value"} <= set(plotted):
+        return ""
+    rows = [["panel", "curve", "epoch: mean over seeds"]]
+    for (panel, curve), found in plotted.dropna(subset="epoch").groupby(["panel", "curve"], sort=False):
+        mean = found.groupby("epoch")["value"].mean()
+        shown = mean.iloc[sorted({round(share * (len(mean) - 1)) for share in (0, 0.25, 0.5, 0.75, 1)})]
+        rows.append([str(panel), str(curve), ", ".join(f"{epoch:g}: {short(value)}" for epoch, value in shown.items())])
+    return markdown_table(rows)
 
 
 DATASETS = ("mnist", "fashion_mnist", "cifar10")
@@ -104,6 +145,19 @@ def brief() -> str:
     return markdown_table(rows)
 
 
+MEASURED = ("spearman", "pearson", "pearson_loss", "auroc", "precision")
+
+
+def truth() -> str:
+    """Return how reliable the ground truth is, and the highest correlation that its noise and its ties allow."""
+    found = read(reference("laptop") / "validate" / "validate.json")["truth"]
+    rows = [["data set", "networks", "reliability", "highest Spearman correlation of a score"]]
+    for dataset, about in found.items():
+        limits = [short(about[kind]["spearman/probability/all"]) for kind in ("reliability", "ceiling")]
+        rows.append([FACTS[dataset].title, str(about["networks"]), *limits])
+    return markdown_table(rows)
+
+
 def of_estimator(name: str) -> str:
     """Rows of the committed validation for one estimator, 10 % wrong labels, with 95 % intervals."""
     table = _main()
@@ -112,18 +166,18 @@ def of_estimator(name: str) -> str:
         return "Not part of the validation."
     ensemble = mine["networks"].max() > 1
     rows = [["data set", *(["networks"] if ensemble else []), "runs averaged", "Spearman with memorization"]]
-    rows[0] += ["wrong labels: AUROC", "found", "cost"]
+    rows[0] += ["Pearson", "Pearson, losses", "wrong labels: AUROC", "found", "cost"]
     for dataset in DATASETS:
         for _, row in mine[mine["dataset"] == dataset].iterrows():
             counts = [str(row[name]) for name in (["networks", "seeds"] if ensemble else ["seeds"])]
-            measured = [_interval(row, measure) for measure in ("spearman", "auroc", "precision")]
+            measured = [_interval(row, measure) for measure in MEASURED]
             rows.append([FACTS[dataset].title, *counts, *measured, f"{row['cost']:.1f}"])
     return markdown_table(rows)
 
 
 def _main() -> pd.DataFrame:
     """Of all conditions: 10 % wrong labels of any other class, no augmentation."""
-    table = validation()
+    table = pd.read_csv(reference("laptop") / "validate" / "table.csv")
     chosen = (table["noise"] == "symmetric") & (table["wrong"] == 300) & (table["augmentation"] == "none")
     return table[chosen]
 
@@ -155,7 +209,7 @@ def index(pictures: str, *, paper_only: bool = False) -> str:
     for name in in_order():
         if paper_only and not name.removeprefix("fig").isdigit():
             continue
-        result = results()[name]
+        result = committed("laptop")[name]
         paper = [
             f"[{verdicts(there) or 'picture'}]({pictures}/paper/{stem.replace('=', '%3D')}.png)"
             + (f" ({', '.join(there['overrides'])})" if there["overrides"] else "")
@@ -174,9 +228,10 @@ def title(name: str, result: Values) -> str:
 
 def time(name: str) -> str:
     """How long its runs take on 2 cores, score runs told apart."""
-    if not results()[name]["runs"]:
+    if not committed("laptop")[name]["runs"]:
         return "seconds"
-    if name not in two_cores().index:
+    timed = pd.read_csv(reference("laptop") / "two_cores.csv", index_col="figure")  # before all was made anew on a GPU
+    if name not in timed.index:
         return "not timed"
-    own, scores = two_cores().loc[name, ["minutes", "score_minutes"]]
+    own, scores = timed.loc[name, ["minutes", "score_minutes"]]
     return f"{own:.0f} min" + (f" + {scores:.0f} min of score runs" if scores else "")

@@ -6,11 +6,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from turnover.config.options import TurnoverConfig
 from turnover.config.run import RunConfig
-from turnover.experiments.plots.figure import Drawn, FigureConfig
+from turnover.experiments.plots.figure import Plotted
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import COLOURS, panel
 from turnover.experiments.validation.estimates import turnover_forms
@@ -27,8 +28,8 @@ _MEASURES = {
 }
 
 
-def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
-    """Two panels, a row for each variant; one run, and the mean score of all seeds."""
+def tabulate(sources: Sequence[Source]) -> Plotted:
+    """Rows for each variant: one run, and the mean score of all seeds."""
     scored = [source for source in sources if isinstance(source.config.turnover, TurnoverConfig)]
     dataset = scored[0].config.dataset.name
     [known] = [s.config for s in sources if s not in scored and s.config.dataset.name == dataset]
@@ -38,22 +39,31 @@ def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
     for source in scored:
         for name, scores in _variants(source, base).items():
             variants.setdefault(name, []).append(scores)
-    rows = [row for name, runs in variants.items() for row in _rows(name, runs, real)]
-    table = pd.DataFrame(rows)
-    order = table[table["seeds"] > 1].groupby("variant")["spearman"].max().sort_values()
+    return Plotted(pd.DataFrame([row for name, runs in variants.items() for row in _rows(name, runs, real)]))
+
+
+def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
+    """Two panels, a row for each variant."""
+    order = numbers[numbers["seeds"] > 1].groupby("variant")["spearman"].max().sort_values()
     picture, panels = plt.subplots(1, 2, figsize=(9, 1.2 + 0.3 * len(order)), layout="constrained", sharey=True)
     for axes, letter, (name, (title, words)) in zip(panels, "ab", _MEASURES.items(), strict=True):
         panel(axes, letter, title)
         axes.set_xlabel(words)
         axes.xaxis.set_major_locator(MaxNLocator(5))
-        _dots(axes, table, name, {variant: place for place, variant in enumerate(order.index)})
+        _dots(axes, numbers, name, {variant: place for place, variant in enumerate(order.index)})
     panels[0].set_yticks(range(len(order)), order.index)
     for label in panels[0].get_yticklabels():
         label.set_fontweight("bold" if label.get_text() == _BASE else "normal")
     panels[0].plot([], [], "o", color=COLOURS["own"], fillstyle="none", label="one run (95 % interval)")
     panels[0].plot([], [], "o", color=COLOURS["own"], label="mean score of all seeds")
     panels[0].legend(fontsize=7, loc="upper left")
-    return Drawn(picture, table)
+    return picture
+
+
+def drawn(configs: Sequence[RunConfig]) -> list[RunConfig]:
+    """The runs of the data set that variants are of; there is ground truth of others too."""
+    dataset = next(config.dataset.name for config in configs if isinstance(config.turnover, TurnoverConfig))
+    return [config for config in configs if config.dataset.name == dataset]
 
 
 def _same(one: RunConfig, other: RunConfig) -> bool:

@@ -5,26 +5,29 @@ Both may stop as soon as the AUROC for wrong labels reaches .98: the run after a
 """
 
 from collections.abc import Sequence
+from string import ascii_lowercase
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch.nn.functional as F
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from turnover.config.estimators import SubsamplingEstimator
+from turnover.config.run import RunConfig
 from turnover.errors import RefusedInput
 from turnover.estimators.subsampling import memorization, with_and_without
-from turnover.experiments.plots.figure import Drawn, FigureConfig
+from turnover.experiments.plots.figure import Plotted
 from turnover.experiments.plots.notes import Source
-from turnover.experiments.plots.style import COLOURS
+from turnover.experiments.plots.style import COLOURS, panel
 from turnover.experiments.validation.estimates import parameters
-from turnover.runs.store.members import Members, read_members
-from turnover.runs.store.tables import read_scores, scores_by_epoch
-from turnover.stats.claims import decide, measure_seeds
+from turnover.runs.store.tables import Members, read_members, read_scores, scores_by_epoch
 from turnover.stats.measures import auroc
 
 AIM = 0.98  # of the AUROC
+_COLUMNS = 3
 ONE_RUN, _RIGHT, _LOSS = "one turn-over run", "ensemble", "ensemble, by losses"
 _LINES = {
     ONE_RUN: (COLOURS["own"], "o", "-"),
@@ -33,58 +36,50 @@ _LINES = {
 }
 
 
-def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
-    """AUROC for wrong labels against trained examples, of each seed's run and ensembles; when each reaches the aim.
+def tabulate(sources: Sequence[Source]) -> Plotted:
+    """AUROC for wrong labels against trained examples, of each seed's run and ensembles.
 
     Raises:
         RefusedInput: a seed has a run but no ensemble, or the reverse.
     """
     numbers = pd.concat([rows(source) for source in sources], ignore_index=True)
-    cheapest = costs(numbers)
-    picture, (axes, key) = plt.subplots(2, 1, figsize=(7, 4.8), height_ratios=[1, 0.22], layout="constrained")
-    for method in _LINES:
-        part = numbers[numbers["method"] == method]
-        if method == ONE_RUN:
-            _line(axes, part, method, method, 1.0)
-            continue
-        lengths = sorted({int(each) for each in part["epochs"]})
-        for place, epochs in enumerate(lengths, 1):
-            told = f"{', '.join(map(str, lengths))} epochs (the more, the darker)"
-            label = f"{method}; networks of {told}" if epochs == lengths[-1] else None
-            _line(axes, part[part["epochs"] == epochs], label, method, 0.2 + 0.8 * place / len(lengths))
-    axes.axhline(AIM, color=COLOURS["all"], linewidth=0.6, linestyle=(0, (1, 3)))
-    axes.set_xscale("log")
-    axes.set_xlabel("examples trained on, each epoch of each network counted (log scale)")
-    axes.set_ylabel("AUROC for wrong labels")
-    title = "mean and range over seeds"
-    handles, labels = axes.get_legend_handles_labels()
-    key.axis("off")
-    key.legend(handles, labels, title=title, title_fontsize=8, fontsize=8, alignment="left", loc="center")
-    config = figure.claims["cost"]
     larger = _larger(sources)
-    ratios = savings(numbers)
-    ratios["saving_arithmetic"] = [each / larger for each in ratios["saving"]]
-    measures = [measure_seeds(name, ratios[name], **side.model_dump()) for name, side in config.measures.items()]
-    reached = {method: {str(seed): _count(each) for seed, each in by.items()} for method, by in cheapest.items()}
-    summary = {"aim": AIM, "trained_until": reached, "larger": larger}
-    return Drawn(picture, numbers, [decide("cost", config.text, measures)], summary)
+    values = {"saving_arithmetic": [saving / larger for saving in measures(numbers)["saving"]]}
+    return Plotted(numbers, values, summary={"larger": larger})
 
 
-def _line(axes: Axes, table: pd.DataFrame, label: str | None, method: str, shade: float) -> None:
+def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
+    """A panel for each length of the ensembles' trainings, beside the same turn-over run, and their key."""
+    ensembles = numbers[numbers["method"] != ONE_RUN]
+    lengths = sorted(ensembles["epochs"].unique())
+    lines = -(-(len(lengths) + 1) // _COLUMNS)  # one place for the key
+    picture, grid = plt.subplots(
+        lines, _COLUMNS, figsize=(8.5, 0.6 + 2.3 * lines), layout="constrained", sharex=True, sharey=True, squeeze=False
+    )
+    for number, (axes, epochs) in enumerate(zip(grid.flat, lengths, strict=False)):
+        panel(axes, ascii_lowercase[number], f"networks of {epochs} epochs")
+        for method in _LINES:
+            part = numbers[numbers["method"] == method]
+            _line(axes, part if method == ONE_RUN else part[part["epochs"] == epochs], method)
+        axes.axhline(AIM, color=COLOURS["all"], linewidth=0.6, linestyle=(0, (1, 3)), label=f"aim: {AIM:g}")
+        axes.set_xscale("log")
+        axes.tick_params(labelbottom=number + _COLUMNS >= len(lengths))
+    for axes in grid.flat[len(lengths) :]:
+        axes.axis("off")
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    title = "mean and range over seeds"
+    grid.flat[len(lengths)].legend(handles, labels, title=title, title_fontsize=8, fontsize=8, loc="center")
+    picture.supxlabel("examples trained on, each epoch of each network counted (log scale)", fontsize=9)
+    picture.supylabel("AUROC for wrong labels", fontsize=9)
+    return picture
+
+
+def _line(axes: Axes, table: pd.DataFrame, method: str) -> None:
     colour, marker, style = _LINES[method]
     over = table.groupby("trained")["auroc"].agg(["mean", "min", "max"])
-    axes.plot(
-        over.index,
-        over["mean"],
-        color=colour,
-        alpha=shade,
-        linestyle=style,
-        marker=marker,
-        markersize=3,
-        markevery=max(1, len(over) // 12),
-        label=label,
-    )
-    axes.fill_between(over.index, over["min"], over["max"], color=colour, alpha=0.15 * shade, linewidth=0)
+    every = max(1, len(over) // 12)
+    axes.plot(over.index, over["mean"], style, color=colour, marker=marker, markersize=3, markevery=every, label=method)
+    axes.fill_between(over.index, over["min"], over["max"], color=colour, alpha=0.15, linewidth=0)
 
 
 def costs(numbers: pd.DataFrame) -> pd.DataFrame:
@@ -97,8 +92,14 @@ def costs(numbers: pd.DataFrame) -> pd.DataFrame:
     return table.fillna(np.inf)
 
 
-def savings(numbers: pd.DataFrame) -> dict[str, list[float]]:
-    """How many times the examples of the turn-over run an ensemble needs, for each seed: by the name of the measure.
+def summary(numbers: pd.DataFrame, rest: dict[str, Any]) -> dict[str, Any]:
+    """When each method reaches the aim."""
+    reached = {method: {str(seed): _count(each) for seed, each in by.items()} for method, by in costs(numbers).items()}
+    return rest | {"aim": AIM, "trained_until": reached}
+
+
+def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
+    """How many times the examples of the turn-over run an ensemble needs; how large networks are is in no table.
 
     An ensemble too small to reach the aim needs more than it had; a run that does not reach it saves nothing.
     """

@@ -15,10 +15,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
+from turnover.config.run import RunConfig
 from turnover.errors import RefusedInput
-from turnover.experiments.plots.figure import Drawn, FigureConfig
+from turnover.experiments.plots.figure import Plotted
 from turnover.experiments.plots.notes import Source, pair
 from turnover.experiments.plots.style import COLOURS, panel
 from turnover.runs.store.tables import scores_by_epoch
@@ -30,8 +32,8 @@ _LOOKS = (("-", "o"), ("--", "s"), ("-.", "^"), (":", "D"))  # told apart withou
 _LIGHTEST = 0.88  # of viridis; beyond it a line can hardly be seen on white
 
 
-def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
-    """Both panels, every correlation and, for each setting, which epochs are enough.
+def tabulate(sources: Sequence[Source]) -> Plotted:
+    """Every correlation.
 
     Raises:
         RefusedInput: two runs with the same seed have the same data, network and number of random labels.
@@ -46,8 +48,12 @@ def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
     for name, runs in by_setting.items():
         scores = {seed: scores_by_epoch(source.folder) for seed, source in runs.items()}
         tables.append(correlations(scores).assign(setting=name))
-    numbers = pd.concat(tables, ignore_index=True)[["setting", "kind", "epoch", "seeds", "spearman"]]
+    return Plotted(pd.concat(tables, ignore_index=True)[["setting", "kind", "epoch", "seeds", "spearman"]])
 
+
+def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
+    """Both panels and their key."""
+    settings = numbers["setting"].unique()
     picture, places = plt.subplot_mosaic(
         [["a", "b"], ["key", "key"]], figsize=(8.5, 5.2), height_ratios=[1, 0.3], layout="constrained"
     )
@@ -56,8 +62,8 @@ def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
     right.tick_params(labelleft=False)
     panel(left, "a", "with the scores after the last epoch")
     panel(right, "b", "with the scores of other seeds, same epoch")
-    colours = [to_hex(colour) for colour in mpl.colormaps["viridis"](np.linspace(0, _LIGHTEST, len(by_setting)))]
-    for name, colour, look in zip(by_setting, colours, _LOOKS * len(by_setting), strict=False):
+    colours = [to_hex(colour) for colour in mpl.colormaps["viridis"](np.linspace(0, _LIGHTEST, len(settings)))]
+    for name, colour, look in zip(settings, colours, _LOOKS * len(settings), strict=False):
         found = numbers[numbers["setting"] == name]
         _line(left, found[found["kind"] == TO_LAST], colour, look, name)
         _line(right, found[found["kind"] == SEEDS], colour, look)
@@ -79,8 +85,12 @@ def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
     title = "line and band: mean and range over seeds (a), over pairs of seeds (b)"
     handles, labels = left.get_legend_handles_labels()
     key.legend(handles, labels, title=title, title_fontsize=8, fontsize=8, loc="center", ncols=2)
-    findings = {name: summary(numbers[numbers["setting"] == name]) for name in by_setting}
-    return Drawn(picture, numbers, summary=findings)
+    return picture
+
+
+def summary(numbers: pd.DataFrame, rest: dict[str, Any]) -> dict[str, Any]:
+    """For each setting, which epochs are enough."""
+    return rest | {str(name): enough(part) for name, part in numbers.groupby("setting", sort=False)}
 
 
 def setting(source: Source) -> str:
@@ -132,7 +142,7 @@ def _splits(seeds: list[int]) -> list[tuple[list[int], list[int]]]:
     return [(some, rest) for some, rest in both if len(some) < len(rest) or seeds[0] in some]
 
 
-def summary(table: pd.DataFrame) -> dict[str, Any]:
+def enough(table: pd.DataFrame) -> dict[str, Any]:
     """What a setting's correlations, each a mean over seeds or over pairs of seeds, say about cheaper scores.
 
     epoch_0.8 and epoch_0.9 are the first scored epochs whose correlation with the last scores is at least that.

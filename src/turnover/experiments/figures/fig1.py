@@ -8,9 +8,11 @@ import pandas as pd
 import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
 
+from turnover.config.run import RunConfig
 from turnover.core.masks import mask
-from turnover.experiments.plots.figure import Drawn, FigureConfig
+from turnover.experiments.plots.figure import Plotted
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import COLOURS, panel
 
@@ -19,27 +21,33 @@ _EXAMPLE = 7
 _SHOWN = 16  # examples and units of the mask matrix
 
 
-def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
-    """Two schematic sub-networks of example 7 and the mask matrix of the first examples."""
-    picture, axes = plt.subplots(1, 3, figsize=(8.5, 3.7), layout="constrained", width_ratios=[1, 1, 0.9])
+def tabulate(sources: Sequence[Source]) -> Plotted:
+    """The masks of the first examples, which no run is needed for."""
     ids = torch.arange(_SHOWN)
     own = [mask(ids, units, layer, seed=0).numpy() for layer, units in enumerate(_HIDDEN)]  # [examples, units] a layer
-    parts = [layer[_EXAMPLE] for layer in own]
-    panel(axes[0], "a", f"own sub-network of example {_EXAMPLE}")
-    _network(axes[0], parts, COLOURS["own"], "trained by the example; loss(own)")
-    panel(axes[1], "b", f"flipped sub-network of example {_EXAMPLE}")
-    _network(axes[1], [~part for part in parts], COLOURS["flipped"], "never trained by it; loss(flipped)")
-    panel(axes[2], "c", "masks of 16 examples")
-    _matrix(axes[2], mask(ids, _SHOWN, 0, seed=0).numpy())
-    score = "memorization score  =  loss(flipped) - loss(own)"
-    axes[0].text(3.75, -6.4, score, ha="center", va="top", fontsize=10, in_layout=False)
     rows = [
         {"example": int(example), "layer": layer, "unit": unit, "own": bool(bits[example, unit])}
         for layer, bits in enumerate(own)
         for example in ids
         for unit in range(bits.shape[1])
     ]
-    return Drawn(picture, pd.DataFrame(rows))
+    return Plotted(pd.DataFrame(rows))
+
+
+def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
+    """Two schematic sub-networks of example 7 and the mask matrix of the first examples."""
+    picture, axes = plt.subplots(1, 3, figsize=(8.5, 3.7), layout="constrained", width_ratios=[1, 1, 0.9])
+    mine = numbers[numbers["example"] == _EXAMPLE]
+    parts = [layer["own"].to_numpy() for _, layer in mine.groupby("layer")]
+    panel(axes[0], "a", f"own sub-network of example {_EXAMPLE}")
+    _network(axes[0], parts, COLOURS["own"], "trained by the example; loss(own)")
+    panel(axes[1], "b", f"flipped sub-network of example {_EXAMPLE}")
+    _network(axes[1], [~part for part in parts], COLOURS["flipped"], "never trained by it; loss(flipped)")
+    panel(axes[2], "c", "masks of 16 examples")
+    _matrix(axes[2], mask(torch.arange(_SHOWN), _SHOWN, 0, seed=0).numpy())
+    score = "memorization score  =  loss(flipped) - loss(own)"
+    axes[0].text(3.75, -6.4, score, ha="center", va="top", fontsize=10, in_layout=False)
+    return picture
 
 
 def _network(axes: Axes, active: list[np.ndarray], colour: str, text: str) -> None:

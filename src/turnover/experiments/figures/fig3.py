@@ -5,87 +5,81 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from turnover.config.datasets import FACTS
-from turnover.experiments.plots.curves import curves, line
-from turnover.experiments.plots.figure import Drawn, FigureConfig
+from turnover.config.run import RunConfig
+from turnover.experiments.plots.curves import METRIC, accuracy_axes, curves, key, line, panels, rows, subset_lines
+from turnover.experiments.plots.figure import Plotted
 from turnover.experiments.plots.learning_curves import (
-    METRIC,
-    SUBSETS,
-    accuracy_axes,
     by_seed,
-    claim,
     early_gain,
     epochs_ahead,
     falls,
     gain_over,
     highest,
-    key,
     peak_epoch,
-    subset_lines,
 )
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import COLOURS, panel
 
-_NAMES = ("easy (real labels)", "difficult (random labels)", "all")
+_EASY, _DIFFICULT = "easy (real labels)", "difficult (random labels)"
+_CONTROL = "difficult, other labels (never trained)"  # the difficult images with labels never trained on
+_TEST = "all test examples"
+_TRAIN = {"easy": _EASY, "difficult": _DIFFICULT, "all": "all", "control": _CONTROL}
 
 
-def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
-    """Panels, plotted curves and claims 3a to 3c from runs that differ in their seed."""
-    classes = FACTS[sources[0].config.dataset.name].classes
-    train = {subset: curves(sources, "train", subset, METRIC) for subset in SUBSETS}
-    test = curves(sources, "test", "all", METRIC)
-    control = curves(sources, "train", "control", METRIC)  # the difficult images with labels never trained on
-    peaks = {"peak_epoch": by_seed(peak_epoch, test), "peak_accuracy": [float(value) for value in test.max()]}
+def tabulate(sources: Sequence[Source]) -> Plotted:
+    """The curves of runs that differ in their seed."""
+    parts = [rows(curves(sources, "train", subset, METRIC), "a", name) for subset, name in _TRAIN.items()]
+    parts.append(rows(curves(sources, "test", "all", METRIC), "b", _TEST))
+    return Plotted(pd.concat(parts, ignore_index=True))
 
+
+def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
+    """The measures of claims 3a to 3c."""
+    drawn = panels(numbers)
+    train, test = drawn["a"], drawn["b"][_TEST]
+    return {
+        "epochs_ahead": by_seed(epochs_ahead, train[_EASY], train[_DIFFICULT]),
+        "easy_highest": by_seed(highest, train[_EASY]),
+        "early_gain": by_seed(early_gain, train[_DIFFICULT]),
+        "over_control": by_seed(gain_over, train[_DIFFICULT], train[_CONTROL]),
+        "fall": falls(test),
+        "peak_epoch": by_seed(peak_epoch, test),
+        "peak_accuracy": by_seed(highest, test),
+    }
+
+
+def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
+    """Both panels and their key."""
+    classes = FACTS[configs[0].dataset.name].classes
+    drawn, peaks = panels(numbers), measures(numbers)
     picture, places = plt.subplot_mosaic(
         [["a", "b"], ["key", "key"]], figsize=(8.5, 4.6), height_ratios=[1, 0.2], layout="constrained"
     )
     left, right = places["a"], places["b"]
     panel(left, "a", "training accuracy")
-    numbers = subset_lines(left, "a", train, _NAMES)
-    name = "difficult, other labels (never trained)"
-    numbers.append(line(left, control, panel="a", name=name, colour=COLOURS["random"], style="-."))
+    subset_lines(left, drawn["a"], list(_TRAIN.values())[:3])
+    line(left, drawn["a"][_CONTROL], _CONTROL, COLOURS["random"], "-.")
     accuracy_axes(left, classes)
     key(places["key"], left.get_legend_handles_labels()[0], columns=3)
     panel(right, "b", "test accuracy")
-    numbers.append(_test(right, test, peaks))
+    _test(right, drawn["b"][_TEST], peaks["peak_epoch"], peaks["peak_accuracy"])
     accuracy_axes(right, classes)
-
-    claims = [
-        claim(
-            "3a",
-            figure.claims["3a"],
-            {
-                "epochs_ahead": by_seed(epochs_ahead, train["easy"], train["difficult"]),
-                "easy_highest": by_seed(highest, train["easy"]),
-            },
-        ),
-        claim(
-            "3b",
-            figure.claims["3b"],
-            {
-                "early_gain": by_seed(early_gain, train["difficult"]),
-                "over_control": by_seed(gain_over, train["difficult"], control),
-            },
-        ),
-        claim("3c", figure.claims["3c"], {"fall": falls(test), **peaks}),
-    ]
-    return Drawn(picture, pd.concat(numbers, ignore_index=True), claims)
+    return picture
 
 
-def _test(axes: Axes, test: pd.DataFrame, peaks: dict[str, list[float]]) -> pd.DataFrame:
+def _test(axes: Axes, test: pd.DataFrame, epochs: Sequence[float], heights: Sequence[float]) -> None:
     """The test accuracy, and an inset that enlarges it from the first seed's peak down."""
-    drawn = line(axes, test, panel="b", name="all test examples", colour=COLOURS["all"])
+    line(axes, test, _TEST, COLOURS["all"])
     floor = 0.22 if test.iloc[-1].mean() > 0.75 else 0.52  # where no curve is
     zoom = axes.inset_axes((0.4, floor, 0.58, 0.4))
-    line(zoom, test, panel="b", name="", colour=COLOURS["all"])
-    epochs, heights = peaks["peak_epoch"], peaks["peak_accuracy"]
+    line(zoom, test, "", COLOURS["all"])
     zoom.scatter(epochs, heights, s=16, color=COLOURS["difficult"], zorder=3, clip_on=False)
-    highest, lowest = max(heights), float(test[test.index >= min(epochs)].to_numpy().min())
-    height = max(highest - lowest, 0.02)
-    zoom.set_ylim(highest - 1.3 * height, highest + 0.1 * height)
+    top, lowest = max(heights), float(test[test.index >= min(epochs)].to_numpy().min())
+    height = max(top - lowest, 0.02)
+    zoom.set_ylim(top - 1.3 * height, top + 0.1 * height)
     zoom.set_xlim(0, test.index[-1])
     zoom.tick_params(labelsize=7)
     zoom.set_title("enlarged; dots: the peak of each seed", fontsize=8, loc="left")
-    return drawn

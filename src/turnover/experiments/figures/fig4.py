@@ -9,11 +9,13 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from turnover.experiments.plots.curves import curves
-from turnover.experiments.plots.figure import Drawn, FigureConfig
-from turnover.experiments.plots.learning_curves import SUBSETS, by_seed, claim, key, subset_lines
+from turnover.config.run import RunConfig
+from turnover.experiments.plots.curves import SUBSETS, curves, key, panels, rows, subset_lines
+from turnover.experiments.plots.figure import Plotted
+from turnover.experiments.plots.learning_curves import by_seed
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import COLOURS, panel
 
@@ -32,56 +34,56 @@ _PANELS = {
 }
 
 
-def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
-    """Panels, plotted curves and claims 4a and 4b from runs that differ in their seed."""
+def tabulate(sources: Sequence[Source]) -> Plotted:
+    """The curves of runs that differ in their seed."""
+    parts = [
+        rows(curves(sources, "train", subset, metric), letter, name)
+        for letter, (metric, _, _) in _PANELS.items()
+        for subset, name in zip(SUBSETS, NAMES, strict=True)
+    ]
+    return Plotted(pd.concat(parts, ignore_index=True))
+
+
+def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
+    """The measures of claims 4a and 4b."""
+    drawn = panels(numbers)
+    pairs, contribution, sets, others = (
+        {subset: drawn[letter][name] for subset, name in zip(SUBSETS, NAMES, strict=True)} for letter in _PANELS
+    )
+    found = {
+        "cosine_lead": lowest(pairs["easy"], pairs["difficult"]),
+        "set_cosine_lead": lowest(sets["easy"], sets["difficult"]),
+    }
+    for prefix, tables in (("", contribution), ("others_", others)):
+        for first, second in (("difficult", "all"), ("difficult", "easy"), ("all", "easy")):
+            found[f"{prefix}{first}_over_{second}"] = lowest(tables[first], tables[second])
+    return found | {f"others_{subset}": list(others[subset].mean()) for subset in ("difficult", "easy")}
+
+
+def lowest(first: pd.DataFrame, second: pd.DataFrame) -> list[float]:
+    """For each seed, the lowest difference of two curves over all epochs that were watched; before training is none."""
+    return by_seed(lambda a, b: float((a - b)[a.index > 0].min()), first, second)
+
+
+def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
+    """Panels a to d and their key."""
     picture, places = plt.subplot_mosaic(
         [["a", "b"], ["c", "d"], ["key", "key"]], figsize=(8.5, 6.4), height_ratios=[1, 1, 0.16], layout="constrained"
     )
-    numbers, values = panels(places, sources)
-    claims = [claim(id, config, values) for id, config in figure.claims.items()]
-    return Drawn(picture, pd.concat(numbers, ignore_index=True), claims)
+    fill(places, numbers)
+    return picture
 
 
-def panels(places: Mapping[str, Axes], sources: Sequence[Source]) -> tuple[list[pd.DataFrame], dict[str, list[float]]]:
-    """Draw panels a to d and their key; returns what was drawn and all measures of both claims."""
-    tables: dict[str, dict[str, pd.DataFrame]] = {}
-    numbers = []
-    for letter, (metric, title, label) in _PANELS.items():
+def fill(places: Mapping[str, Axes], numbers: pd.DataFrame) -> None:
+    """Draw panels a to d and their key on these axes."""
+    drawn = panels(numbers)
+    for letter, (_, title, label) in _PANELS.items():
         axes = places[letter]
-        tables[metric] = {subset: curves(sources, "train", subset, metric) for subset in SUBSETS}
         panel(axes, letter, title)
-        numbers += subset_lines(axes, letter, tables[metric], NAMES)
-        _axes(axes, label)
+        subset_lines(axes, drawn[letter], NAMES)
+        axes.axhline(0, color=COLOURS["muted"], linewidth=1, zorder=1)
+        axes.margins(x=0)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins="auto", steps=[1, 2, 5, 10], integer=True))
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(label)
     key(places["key"], places["a"].get_legend_handles_labels()[0], columns=len(NAMES))
-    return numbers, {
-        "cosine_lead": lowest(tables["batch_cosine"], "easy", "difficult"),
-        "set_cosine_lead": lowest(tables["set_cosine"], "easy", "difficult"),
-        "difficult_over_all": lowest(tables["contribution"], "difficult", "all"),
-        "difficult_over_easy": lowest(tables["contribution"], "difficult", "easy"),
-        "all_over_easy": lowest(tables["contribution"], "all", "easy"),
-        "others_difficult_over_all": lowest(tables["others_contribution"], "difficult", "all"),
-        "others_difficult_over_easy": lowest(tables["others_contribution"], "difficult", "easy"),
-        "others_all_over_easy": lowest(tables["others_contribution"], "all", "easy"),
-        "others_difficult": by_seed(_mean, tables["others_contribution"]["difficult"]),
-        "others_easy": by_seed(_mean, tables["others_contribution"]["easy"]),
-    }
-
-
-def lowest(tables: dict[str, pd.DataFrame], first: str, second: str) -> list[float]:
-    """For each seed, the lowest difference of the curves of two subsets over all epochs that were watched.
-
-    Before training there is no epoch.
-    """
-    return by_seed(lambda a, b: float((a - b)[a.index > 0].min()), tables[first], tables[second])
-
-
-def _mean(curve: pd.Series) -> float:
-    return float(curve.mean())
-
-
-def _axes(axes: Axes, label: str) -> None:
-    axes.axhline(0, color=COLOURS["muted"], linewidth=1, zorder=1)
-    axes.margins(x=0)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins="auto", steps=[1, 2, 5, 10], integer=True))
-    axes.set_xlabel("epoch")
-    axes.set_ylabel(label)

@@ -4,54 +4,69 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.figure import Figure
 
 from turnover.config.datasets import FACTS
-from turnover.experiments.plots.curves import curves
-from turnover.experiments.plots.figure import Drawn, FigureConfig
-from turnover.experiments.plots.learning_curves import (
+from turnover.config.run import RunConfig
+from turnover.experiments.plots.curves import (
     METRIC,
     SUBSETS,
-    about,
     accuracy_axes,
-    by_seed,
-    claim,
-    faster,
-    final_gap,
-    lead,
+    curves,
     legend,
+    of_datasets,
+    panels,
+    rows,
     subset_lines,
-    together,
 )
+from turnover.experiments.plots.figure import Plotted
+from turnover.experiments.plots.learning_curves import by_seed, faster, final_gap, lead, together
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import panel
 
-_SPLITS = ("train", "test")
+# letter: data set, split, and the claim about it
+_PANELS = {
+    "a": ("mnist", "train", "5a"),
+    "b": ("mnist", "test", "5b"),
+    "c": ("cifar10", "train", "5a"),
+    "d": ("cifar10", "test", "5b"),
+}
 
 
-def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
-    """Panels, plotted curves and claims 5a to 5c from runs of each data set with the same seeds."""
-    names = list(dict.fromkeys(source.config.dataset.name for source in sources))
-    picture, grid = plt.subplots(
-        len(names), 2, figsize=(8.5, 1.6 + 2.8 * len(names)), layout="constrained", squeeze=False
-    )
-    numbers = []
-    speed: dict[str, dict[str, list[float]]] = {split: {} for split in _SPLITS}
-    gaps: dict[str, list[float]] = {}
-    for row, name in enumerate(names):
-        alike = [source for source in sources if source.config.dataset.name == name]
-        for column, split in enumerate(_SPLITS):
-            tables = {subset: curves(alike, split, subset, METRIC) for subset in SUBSETS}
-            axes, letter = grid[row, column], "abcd"[2 * row + column]
-            panel(axes, letter, f"{FACTS[name].title}, {split}")
-            numbers += subset_lines(axes, letter, tables)
-            accuracy_axes(axes, FACTS[name].classes)
-            for word, number in {"faster": faster, "together": together, "lead": lead}.items():
-                speed[split][f"{word}_{name}"] = by_seed(number, tables["easy"], tables["difficult"])
-        gaps[f"final_gap_{name}"] = by_seed(final_gap, tables["easy"], tables["difficult"])  # of test, the last drawn
-    legend(grid[0, 0])
-
-    claims = [
-        claim(id, about(names, figure.claims[id]), values)
-        for id, values in {"5a": speed["train"], "5b": speed["test"], "5c": gaps}.items()
+def tabulate(sources: Sequence[Source]) -> Plotted:
+    """The curves of runs of each data set with the same seeds."""
+    runs = of_datasets(sources, ("mnist", "cifar10"))
+    parts = [
+        rows(curves(runs[name], split, subset, METRIC), letter, subset)
+        for letter, (name, split, _) in _PANELS.items()
+        if name in runs
+        for subset in SUBSETS
     ]
-    return Drawn(picture, pd.concat(numbers, ignore_index=True), claims)
+    return Plotted(pd.concat(parts, ignore_index=True))
+
+
+def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
+    """The measures of claims 5a to 5c."""
+    found: dict[str, list[float]] = {}
+    for letter, drawn in panels(numbers).items():
+        name, split, claim = _PANELS[letter]
+        easy, difficult = drawn["easy"], drawn["difficult"]
+        for word, number in {"faster": faster, "together": together, "lead": lead}.items():
+            found[f"{claim} {word}_{name}"] = by_seed(number, easy, difficult)
+        if split == "test":
+            found[f"final_gap_{name}"] = by_seed(final_gap, easy, difficult)
+    return found
+
+
+def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
+    """A row of panels for each data set."""
+    drawn = panels(numbers)
+    lines = len(drawn) // 2
+    picture, grid = plt.subplots(lines, 2, figsize=(8.5, 1.6 + 2.8 * lines), layout="constrained", squeeze=False)
+    for axes, (letter, tables) in zip(grid.flat, drawn.items(), strict=True):
+        name, split, _ = _PANELS[letter]
+        panel(axes, letter, f"{FACTS[name].title}, {split}")
+        subset_lines(axes, tables)
+        accuracy_axes(axes, FACTS[name].classes, log=True)
+    legend(grid[-1, 0])
+    return picture

@@ -7,52 +7,73 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from turnover.config.datasets import FACTS
+from turnover.config.run import RunConfig
 from turnover.data.subsets import NAMES
-from turnover.experiments.plots.curves import curves, line
-from turnover.experiments.plots.figure import Drawn, FigureConfig
-from turnover.experiments.plots.learning_curves import METRIC, accuracy_axes, by_seed, claim, final, final_gap, key
+from turnover.experiments.plots.curves import METRIC, accuracy_axes, curves, key, line, panels, rows
+from turnover.experiments.plots.figure import Plotted
+from turnover.experiments.plots.learning_curves import by_seed, final, final_gap
 from turnover.experiments.plots.notes import Source, trained_on
 from turnover.experiments.plots.style import COLOURS, panel
 
-_SHOWN = ("easy", "difficult")
+_PANELS = dict(zip("abc", NAMES, strict=True))  # by what is trained on
+_TEST = "all test examples"
 
 
-def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
-    """Panels, plotted curves and claim 6 from runs trained on each subset, with the same seeds."""
+def _curve(subset: str, trained: str) -> str:
+    return f"{subset} ({'trained on' if subset == trained else 'never seen'})"
+
+
+def _shown(trained: str) -> list[str]:
+    return [subset for subset in NAMES if subset in ("easy", "difficult", trained)]
+
+
+def tabulate(sources: Sequence[Source]) -> Plotted:
+    """The curves of runs trained on each subset, with the same seeds."""
+    parts = []
+    for letter, trained in _PANELS.items():
+        runs = [source for source in sources if getattr(source.config.subsets, "train_on", None) == trained]
+        parts += [
+            rows(curves(runs, "train", subset, METRIC), letter, _curve(subset, trained)) for subset in _shown(trained)
+        ]
+        parts.append(rows(curves(runs, "test", "all", METRIC), letter, _TEST))
+    return Plotted(pd.concat(parts, ignore_index=True))
+
+
+def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
+    """The measures of claim 6."""
+    drawn = panels(numbers)
+    found: dict[str, list[float]] = {}
+    for letter, trained in _PANELS.items():
+        for subset in _shown(trained):
+            found[f"{trained}_to_{subset}"] = by_seed(final, drawn[letter][_curve(subset, trained)])
+        found[f"{trained}_to_test"] = by_seed(final, drawn[letter][_TEST])
+    to_easy, to_difficult = drawn["b"][_curve("easy", "difficult")], drawn["a"][_curve("difficult", "easy")]
+    return found | {"transfer": by_seed(final_gap, to_easy, to_difficult)}
+
+
+def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
+    """A panel for each subset, and their key."""
     picture, places = plt.subplot_mosaic(
         [["a", "b", "c"], ["key"] * 3], figsize=(8.5, 4.5), height_ratios=[1, 0.14], layout="constrained"
     )
-    numbers = []
-    values: dict[str, list[float]] = {}
-    reached: dict[tuple[str, str], pd.DataFrame] = {}  # accuracy by what was trained on, and on what it is measured
-    for letter, trained in zip("abc", NAMES, strict=True):
-        axes = places[letter]
-        runs = [source for source in sources if getattr(source.config.subsets, "train_on", None) == trained]
-        config = runs[0].config
+    for letter, drawn in panels(numbers).items():
+        axes, trained = places[letter], _PANELS[letter]
+        config = next(each for each in configs if each.subsets.train_on == trained)
         panel(axes, letter, f"trained on {trained_on(config):,} {trained}")
-        for subset in NAMES:
-            table = reached[trained, subset] = curves(runs, "train", subset, METRIC)
-            values[f"{trained}_to_{subset}"] = by_seed(final, table)
-            if subset in _SHOWN or subset == trained:
-                seen = subset == trained
-                name = f"{subset} ({'trained on' if seen else 'never seen'})"
-                numbers.append(
-                    line(axes, table, panel=letter, name=name, colour=COLOURS[subset], style="-" if seen else "--")
-                )
-        test = curves(runs, "test", "all", METRIC)
-        values[f"{trained}_to_test"] = by_seed(final, test)
-        numbers.append(line(axes, test, panel=letter, name="all test examples", colour=COLOURS["all"], style=":"))
-        accuracy_axes(axes, FACTS[config.dataset.name].classes)
-        axes.set_xlabel("epoch")
+        for subset in _shown(trained):
+            name = _curve(subset, trained)
+            line(axes, drawn[name], name, COLOURS[subset], "-" if subset == trained else "--")
+        line(axes, drawn[_TEST], _TEST, COLOURS["all"], ":")
+        accuracy_axes(axes, FACTS[config.dataset.name].classes, log=True)
+        axes.set_xlabel("epoch (log scale)")
         axes.set_ylabel("accuracy of the full network" if letter == "a" else "")
         axes.tick_params(labelleft=letter == "a")
     key(places["key"], _looks(), columns=7)
-    values["transfer"] = by_seed(final_gap, reached["difficult", "easy"], reached["easy", "difficult"])
-    claims = [claim("6", figure.claims["6"], values)]
-    return Drawn(picture, pd.concat(numbers, ignore_index=True), claims)
+    return picture
 
 
 def _looks() -> list[Line2D]:
@@ -62,7 +83,7 @@ def _looks() -> list[Line2D]:
     handles += [
         Line2D([], [], color="#666666", linestyle="-", label="trained on"),
         Line2D([], [], color="#666666", linestyle="--", label="never seen"),
-        Line2D([], [], color=COLOURS["all"], linestyle=":", label="all test examples"),
+        Line2D([], [], color=COLOURS["all"], linestyle=":", label=_TEST),
         Line2D([], [], color=COLOURS["muted"], linewidth=1, label="chance"),
     ]
     return handles

@@ -5,53 +5,71 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from turnover.config.datasets import FACTS
-from turnover.experiments.plots.curves import KINDS, curves, line
-from turnover.experiments.plots.figure import Drawn, FigureConfig
-from turnover.experiments.plots.learning_curves import about, accuracy_axes, claim, key
+from turnover.config.run import RunConfig
+from turnover.experiments.plots.curves import KINDS, accuracy_axes, curves, key, line, of_datasets, panels, rows
+from turnover.experiments.plots.figure import Plotted
+from turnover.experiments.plots.learning_curves import by_seed
 from turnover.experiments.plots.notes import Source, pair
 from turnover.experiments.plots.style import COLOURS, panel
 from turnover.runs.store.tables import scores_by_epoch
 
+_PANELS = {"a": "mnist", "b": "fashion_mnist"}
 _SHOWN = ("own, train", "flipped, train", "fresh masks, test", "full network, test")
 
 
-def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
-    """Panels, plotted curves and claim 9 from score runs of each data set with the same seeds."""
-    names = list(dict.fromkeys(source.config.dataset.name for source in sources))
-    letters = "abcd"[: len(names)]
-    picture, places = plt.subplot_mosaic(
-        [[*letters], ["key"] * len(letters)], figsize=(8.5, 4.2), height_ratios=[1, 0.14], layout="constrained"
-    )
-    numbers = []
-    measures: dict[str, list[float]] = {}
-    for letter, name in zip(letters, names, strict=True):
-        axes = places[letter]
-        alike = [source for source in sources if source.config.dataset.name == name]
-        panel(axes, letter, pair(alike[0].config))
+def tabulate(sources: Sequence[Source]) -> Plotted:
+    """The curves of score runs of each data set with the same seeds, and how their scores rank."""
+    parts, letters = [], {name: letter for letter, name in _PANELS.items()}
+    scores: dict[str, dict[int, pd.DataFrame]] = {}
+    for name, alike in of_datasets(sources, letters).items():
         for kind in _SHOWN:
-            split, metric, colour, dash = KINDS[kind]
+            split, metric, _, _ = KINDS[kind]
             table = curves(alike, split, "all", metric)
-            if table.empty:  # shared masks: none is fresh
-                continue
-            numbers.append(line(axes, table, panel=letter, name=kind, colour=colour, style=dash))
+            if not table.empty:  # shared masks: none is fresh
+                parts.append(rows(table, letters[name], kind))
+        scores[name] = {source.config.seed: scores_by_epoch(source.folder) for source in alike}
+    numbers = pd.concat(parts, ignore_index=True)
+    values: dict[str, list[float]] = {}
+    for name, by in scores.items():
+        epochs = dict(zip(sorted(by), map(int, measures(numbers)[f"settled_{name}"]), strict=True))
+        values[f"rank_{name}"] = [rank(by[seed], epoch) for seed, epoch in epochs.items()]
+        values[f"kept_{name}"] = [kept(by, seed, epoch) for seed, epoch in epochs.items()]
+    return Plotted(numbers, values)
+
+
+def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
+    """When sub-networks settle; how scores rank then is in no table."""
+    return {
+        f"settled_{_PANELS[letter]}": by_seed(settled, drawn["own, train"], drawn["flipped, train"])
+        for letter, drawn in panels(numbers).items()
+    }
+
+
+def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
+    """A panel for each data set, and their key."""
+    drawn, settled_by_seed = panels(numbers), measures(numbers)
+    picture, places = plt.subplot_mosaic(
+        [[*drawn], ["key"] * len(drawn)], figsize=(8.5, 4.2), height_ratios=[1, 0.14], layout="constrained"
+    )
+    for letter, tables in drawn.items():
+        axes, name = places[letter], _PANELS[letter]
+        panel(axes, letter, pair(next(config for config in configs if config.dataset.name == name)))
+        for kind, table in tables.items():
+            split, _, colour, dash = KINDS[kind]
+            line(axes, table, kind, colour, dash)
             if split == "test":
                 axes.lines[-1].set_linewidth(0.9)
-        accuracy_axes(axes, FACTS[name].classes)
-        axes.set(xlabel="epoch", ylabel="accuracy" if letter == "a" else "")
-        own, flipped = (curves(alike, "train", "all", f"{kind}_accuracy") for kind in ("own", "flipped"))
-        scores = {source.config.seed: scores_by_epoch(source.folder) for source in alike}
-        epochs = {seed: settled(own[seed], flipped[seed]) for seed in scores}
-        mean = float(np.mean(list(epochs.values())))
+        accuracy_axes(axes, FACTS[name].classes, log=True)
+        axes.set(xlabel="epoch (log scale)", ylabel="accuracy" if axes is places[next(iter(drawn))] else "")
+        mean = float(np.mean(settled_by_seed[f"settled_{name}"]))
         axes.axvline(mean, color=COLOURS["all"], linewidth=0.8, linestyle=":", label="settled (mean)")
-        measures[f"settled_{name}"] = [float(epoch) for epoch in epochs.values()]
-        measures[f"rank_{name}"] = [rank(scores[seed], epoch) for seed, epoch in epochs.items()]
-        measures[f"kept_{name}"] = [kept(scores, seed, epoch) for seed, epoch in epochs.items()]
-    key(places["key"], places["a"].get_legend_handles_labels()[0], columns=6, spacing=1.2)
-    claims = [claim("9", about(names, figure.claims["9"]), measures)]
-    return Drawn(picture, pd.concat(numbers, ignore_index=True), claims)
+    first = places[next(iter(drawn))]
+    key(places["key"], first.get_legend_handles_labels()[0], columns=6, spacing=1.2)
+    return picture
 
 
 def settled(own: pd.Series, flipped: pd.Series, within: float = 0.02) -> int:

@@ -4,24 +4,24 @@ Chosen by the mean score over the seeds, among the training examples of each cla
 What the claim counts is predicted by one seed, on examples that the other seeds find easy or difficult.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from turnover.config.datasets import FACTS
 from turnover.config.run import RunConfig
 from turnover.data.datasets import load
 from turnover.data.subsets import ranked
 from turnover.estimators.average import average
-from turnover.experiments.plots.figure import ClaimConfig, Drawn, FigureConfig
+from turnover.experiments.plots.figure import Plotted
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import COLOURS, panel
 from turnover.runs.store.tables import read_scores
-from turnover.stats.claims import Claim, decide, measure
 from turnover.stats.measures import Statistic
 
 Order = Callable[[pd.DataFrame], pd.DataFrame]  # sorts a score table from the easiest example to the most difficult
@@ -30,29 +30,47 @@ ROWS = 5  # images of a class in a panel
 
 _PANELS = {"a": "lowest", "b": "highest"}
 _KEY = (
-    "over each image: mean score in nats; label, own, flipped prediction of most seeds (?: none); boxed: wrong\n"
-    "scores below 0 count as 0, and equal scores go by flipped loss"
+    "over an image: mean score in nats, if it is not 0.00; in a box: what the own (green)\n"
+    "or the flipped sub-network (pink) of most seeds predicts, if it is not the label (?: nothing)"
 )
+_WRONG = {"own_prediction": COLOURS["own"], "flipped_prediction": COLOURS["flipped"]}
 _GAP, _LINE = 0.42, 0.25  # between two columns, and a line of text, in widths of an image
-_STEP = 1 + 2 * _LINE + 0.13  # from one row of images to the next
 
 
-def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
-    """Both panels, what is shown in them, and the figure's only claim, from score runs that differ in their seeds."""
+def tabulate(sources: Sequence[Source]) -> Plotted:
+    """What both panels show, and the claim, which counts single examples, from score runs that differ in their seeds.
+
+    A single seed has no others, so it says itself what is easy.
+    """
     tables = [_training(read_scores(source.folder)) for source in sources]
-    config = sources[0].config
-    shown = extremes(votes(tables))
-    images = _images(config, shown["id"])
+    by = [average([other for other in tables if other is not table] or [table]) for table in tables]
+    both = list(zip(tables, by, strict=True))
+    statistics = {
+        "agreement": [agreement(*each, easiest=True) for each in both],
+        "agreement_literal": [agreement(*each, easiest=True, order=literal) for each in both],
+        "agreement_difficult": [agreement(*each, easiest=False) for each in both],
+        "agreement_all": [agreement_all(table) for table in tables],
+    }
+    return Plotted(extremes(votes(tables)), statistics=statistics, examples=len(tables[0]))
 
-    facts = FACTS[config.dataset.name]
-    picture, grid = plt.subplots(2, 1, figsize=(8.5, 11.3), layout="constrained")
+
+def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
+    """Both panels, with images from the data set."""
+    images = _images(configs[0], numbers["id"])
+    names = FACTS[configs[0].dataset.name].class_names
+    parts = {letter: numbers[numbers["panel"] == letter] for letter in _PANELS}
+    texts = {letter: [_texts(each, names) for each in part.to_dict("records")] for letter, part in parts.items()}
+    steps = {letter: 1.13 + _LINE * max(map(len, each)) for letter, each in texts.items()}
+    heights = [2.6 * _LINE + (part["row"].max() + 1) * steps[letter] for letter, part in parts.items()]
+    width = (numbers["column"].max() + 1) * (1 + _GAP)
+    picture, grid = plt.subplots(
+        2, 1, figsize=(8.5, 8.2 / width * sum(heights) + 1.9), height_ratios=heights, layout="constrained"
+    )
     for axes, (letter, side) in zip(grid, _PANELS.items(), strict=True):
         panel(axes, letter, f"{side} scores")
-        _draw(axes, shown[shown["panel"] == letter], images, facts.class_names)
+        _draw(axes, parts[letter], images, texts[letter], steps[letter], names)
     grid[0].set_title(_KEY, loc="right", fontsize=7.5)
-
-    [(id, claim)] = figure.claims.items()
-    return Drawn(picture, shown, [_agree(id, claim, tables)])
+    return picture
 
 
 def votes(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -123,19 +141,6 @@ def agreement_all(table: pd.DataFrame) -> Statistic:
     return lambda counts: float(counts @ right / counts.sum())
 
 
-def _agree(id: str, config: ClaimConfig, tables: Sequence[pd.DataFrame]) -> Claim:
-    """The claim; a single seed has no others, so it says itself what is easy."""
-    by = [average([other for other in tables if other is not table] or [table]) for table in tables]
-    kinds = {
-        "agreement": [agreement(*each, easiest=True) for each in zip(tables, by, strict=True)],
-        "agreement_literal": [agreement(*each, easiest=True, order=literal) for each in zip(tables, by, strict=True)],
-        "agreement_difficult": [agreement(*each, easiest=False) for each in zip(tables, by, strict=True)],
-        "agreement_all": [agreement_all(table) for table in tables],
-    }
-    sides = config.measures.items()
-    return decide(id, config.text, [measure(name, kinds[name], len(tables[0]), **s.model_dump()) for name, s in sides])
-
-
 def _training(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["split"] == "train"]
 
@@ -152,27 +157,36 @@ def _images(config: RunConfig, ids: pd.Series) -> dict[int, np.ndarray]:
     return {id: train.images[where[id]].permute(1, 2, 0).numpy() for id in ids}
 
 
-def _draw(axes: Axes, shown: pd.DataFrame, images: dict[int, np.ndarray], names: Sequence[str]) -> None:
-    """Images of width 1 on one pair of axes, each with its texts above it, and the classes above all."""
+def _texts(row: dict[Hashable, Any], names: Sequence[str]) -> list[tuple[str, str | None]]:
+    """The lines over an image, each with the colour of its box: its score, and what predictions are wrong."""
+    score = f"{row['score']:z.2f}"
+    lines: list[tuple[str, str | None]] = [] if score == "0.00" else [(score, None)]
+    wrong = {colour: row[kind] for kind, colour in _WRONG.items() if row[kind] != row["label"]}
+    return lines + [(names[predicted] if predicted >= 0 else "?", colour) for colour, predicted in wrong.items()]
+
+
+def _draw(
+    axes: Axes,
+    shown: pd.DataFrame,
+    images: dict[int, np.ndarray],
+    texts: Sequence[Sequence[tuple[str, str | None]]],
+    step: float,
+    names: Sequence[str],
+) -> None:
+    """Images of width 1 on one pair of axes, `step` from one row to the next, and the classes above all."""
     brightest = max(int(image.max()) for image in images.values())
-    for each in shown.to_dict("records"):
-        left, top = each["column"] * (1 + _GAP), -each["row"] * _STEP
-        extent = (left, left + 1, top - 1, top)
-        axes.imshow(images[each["id"]], cmap="gray", vmin=0, vmax=brightest, extent=extent)
-        middle = left + 0.5
-        axes.text(middle, top + 1.5 * _LINE, f"{each['score']:z.2f}", ha="center", va="center", fontsize=7)
-        for place, kind in zip((-0.46, 0, 0.46), ("label", "own_prediction", "flipped_prediction"), strict=True):
-            look: dict[str, Any] = {}
-            if each[kind] != each["label"]:
-                box = {"facecolor": COLOURS["difficult"], "edgecolor": "none", "pad": 1}
-                look = {"color": "white", "weight": "bold", "bbox": box}
-            where = (middle + place, top + 0.5 * _LINE)
-            text = names[each[kind]][:3] if each[kind] >= 0 else "?"
-            axes.text(*where, text, ha="center", va="center", fontsize=7, **look)
+    for each, lines in zip(shown.to_dict("records"), texts, strict=True):
+        left, top = each["column"] * (1 + _GAP), -each["row"] * step
+        axes.imshow(images[each["id"]], cmap="gray", vmin=0, vmax=brightest, extent=(left, left + 1, top - 1, top))
+        for place, (text, colour) in enumerate(lines[::-1]):
+            box = {"facecolor": colour, "edgecolor": "none", "pad": 1} if colour else None
+            look: dict[str, Any] = {"color": "white", "weight": "bold", "bbox": box} if colour else {}
+            axes.text(left + 0.5, top + (place + 0.5) * _LINE, text, ha="center", va="center", fontsize=7, **look)
+    above = step - 1 + 0.5 * _LINE
     for column, label in dict(zip(shown["column"], shown["label"], strict=True)).items():
         middle = column * (1 + _GAP) + 0.5
-        axes.text(middle, 3 * _LINE, names[label], ha="center", va="center", fontsize=8, weight="bold")
+        axes.text(middle, above, names[label], ha="center", va="center", fontsize=8, weight="bold")
     columns, rows = shown["column"].max() + 1, shown["row"].max() + 1
-    axes.set(xlim=(-_GAP / 2, columns * (1 + _GAP) - _GAP / 2), ylim=(-(rows - 1) * _STEP - 1.05, 3.6 * _LINE))
+    axes.set(xlim=(-_GAP / 2, columns * (1 + _GAP) - _GAP / 2), ylim=(-(rows - 1) * step - 1.05, above + _LINE))
     axes.set_aspect("equal")
     axes.axis("off")

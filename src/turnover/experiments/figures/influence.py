@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import combinations
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,8 +12,9 @@ from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from turnover.config.datasets import FACTS
+from turnover.config.run import RunConfig
 from turnover.data.datasets import Split, load
-from turnover.experiments.plots.figure import Drawn, FigureConfig
+from turnover.experiments.plots.figure import Plotted
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import COLOURS
 from turnover.runs.store.tables import read_influences
@@ -21,19 +23,20 @@ _TARGETS, _SHOWN = 6, 6  # test images, and training images on either side of ea
 _SIDES = {"helpful": ("highest influence", "easy"), "harmful": ("lowest influence", "difficult")}
 
 
-def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
-    """A row for each test image; influences are means over the runs, which differ in their seeds."""
+def tabulate(sources: Sequence[Source]) -> Plotted:
+    """What is shown; influences are means over the runs, which differ in their seeds."""
     runs = [read_influences(source.folder) for source in sources]
     mean = sum(runs[1:], runs[0]) / len(runs)
     config = sources[0].config
-    dataset = load(config.dataset, config.corruption)
-    targets = chosen(mean, dataset.test)
+    targets = chosen(mean, load(config.dataset, config.corruption).test)
     shown = pd.concat([extremes(mean[target], target) for target in targets], ignore_index=True)
-    names = FACTS[config.dataset.name].class_names
-    agreement = agreement_of_seeds(runs)
-    picture = _draw(shown, dataset.train, dataset.test, names)
-    notes = [_note(len(runs), mean.shape[1], agreement)]
-    return Drawn(picture, shown, summary={"agreement_of_seeds": agreement, "targets": mean.shape[1]}, notes=notes)
+    return Plotted(shown, summary={"agreement_of_seeds": agreement_of_seeds(runs), "targets": mean.shape[1]})
+
+
+def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
+    """A row for each test image, with images from the data set."""
+    dataset = load(configs[0].dataset, configs[0].corruption)
+    return _draw(numbers, dataset.train, dataset.test, FACTS[configs[0].dataset.name].class_names)
 
 
 def chosen(mean: pd.DataFrame, test: Split, count: int = _TARGETS) -> list[int]:
@@ -60,15 +63,16 @@ def agreement_of_seeds(runs: Sequence[pd.DataFrame]) -> float:
     return float(np.mean(found)) if found else float("nan")
 
 
-def _note(seeds: int, targets: int, agreement: float) -> str:
+def note(summary: dict[str, Any], configs: Sequence[RunConfig]) -> str:
+    """What stands above a training image, and how much of it is noise."""
     over, agree = "", "one seed, so how much of it is noise is not known"
-    if seeds > 1:
-        over = f", mean of {seeds} seeds"
+    if len(configs) > 1:
+        over, agreement = f", mean of {len(configs)} seeds", summary["agreement_of_seeds"]
         agree = f"two seeds agree with a Spearman correlation of {agreement:.3f} (1 without noise)"
     return (
         "Above a training image: its label, and by how much the test image's loss is lower in the training image's own "
         f"sub-network than in its flipped one (equation 5), in nats{over}; {agree}. "
-        f"Shown: the test images, of {targets} looked at, with the widest range."
+        f"Shown: the test images, of {summary['targets']} looked at, with the widest range."
     )
 
 

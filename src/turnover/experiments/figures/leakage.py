@@ -8,19 +8,20 @@ Spearman correlation of the scores of two seeds decides.
 
 from collections import Counter
 from collections.abc import Sequence
+from string import ascii_lowercase
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from turnover.config.compose import varied
 from turnover.config.datasets import FACTS
 from turnover.config.run import RunConfig
 from turnover.experiments.figures.early_stopping import spearman
-from turnover.experiments.plots.curves import BAND, KINDS, curves, line
-from turnover.experiments.plots.figure import Drawn, FigureConfig
-from turnover.experiments.plots.learning_curves import accuracy_axes
+from turnover.experiments.plots.curves import BAND, KINDS, accuracy_axes, curves, line, panels, rows
+from turnover.experiments.plots.figure import Plotted
 from turnover.experiments.plots.notes import Source
 from turnover.runs.store.run import Run
 from turnover.runs.store.tables import scores_by_epoch
@@ -42,24 +43,35 @@ _JUDGED = {
 _COLUMNS = 4
 
 
-def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
-    """A panel for each variant, all curves, a table of the variants and the chosen one."""
+def tabulate(sources: Sequence[Source]) -> Plotted:
+    """All curves, and what is known of each variant besides."""
     variants: dict[str, list[Source]] = {}
     for source, name in zip(sources, changes([source.config for source in sources]), strict=True):
         variants.setdefault(name, []).append(source)
-    rows = -(-(len(variants) + 1) // _COLUMNS)  # one place for the legend
+    parts = [
+        rows(curves(runs, split, "all", metric), name, kind)
+        for name, runs in variants.items()
+        for kind, (split, metric, _, _) in _kinds(runs).items()
+    ]
+    about = {"variants": [_about(name, runs) for name, runs in variants.items()], "rule": RULE}
+    return Plotted(pd.concat(parts, ignore_index=True), summary=about)
+
+
+def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
+    """A panel for each variant, and their key."""
+    variants = panels(numbers)
+    lines = -(-(len(variants) + 1) // _COLUMNS)  # one place for the legend
     picture, grid = plt.subplots(
-        rows, _COLUMNS, figsize=(8.5, 2.1 * rows + 0.3), layout="constrained", sharex=True, sharey=True, squeeze=False
+        lines, _COLUMNS, figsize=(8.5, 2.1 * lines + 0.3), layout="constrained", sharex=True, sharey=True, squeeze=False
     )
-    numbers = []
-    for axes, (name, runs) in zip(grid.flat, variants.items(), strict=False):
-        axes.set_title(name, fontsize=8.5)
-        for kind, (split, metric, colour, dash) in _kinds(runs).items():
-            table = curves(runs, split, "all", metric)
-            numbers.append(line(axes, table, panel=name, name=kind, colour=colour, style=dash))
-        accuracy_axes(axes, FACTS[runs[0].config.dataset.name].classes)
+    for letter, axes, (name, drawn) in zip(ascii_lowercase, grid.flat, variants.items(), strict=False):
+        axes.set_title(f"({letter}) {name}", fontsize=8.5)
+        for kind, table in drawn.items():
+            _, _, colour, dash = KINDS[kind]
+            line(axes, table, kind, colour, dash)
+        accuracy_axes(axes, FACTS[configs[0].dataset.name].classes)
     _share(grid, len(variants))
-    return Drawn(picture, pd.concat(numbers, ignore_index=True), summary=summary(variants))
+    return picture
 
 
 def changes(configs: Sequence[RunConfig]) -> list[str]:
@@ -95,26 +107,31 @@ def _said(name: str, value: Any, config: RunConfig) -> str:
     return f"{name} = {value}"
 
 
-def summary(variants: dict[str, list[Source]]) -> dict[str, Any]:
-    """A row for each variant, values of the last epoch and means over seeds; the rule, and which variant it chooses."""
-    table = []
-    for name, runs in variants.items():
-        row: dict[str, Any] = {"variant": name, "examples": runs[0].config.train_size, "seeds": len(runs)}
-        for kind, (split, metric, _, _) in _kinds(runs).items():
-            row[kind] = round(float(curves(runs, split, "all", metric).iloc[-1].mean()), 4)
-        found = [Run(run.config).manifest["leakage"] for run in runs]
-        for words, key in _JUDGED.items():
-            row[words] = round(float(np.mean([each[key] for each in found])), 4)
-        row["verdicts"] = sorted({each["verdict"] for each in found})
-        row["spearman_between_seeds"] = between_seeds([scores_by_epoch(run.folder).iloc[:, -1] for run in runs])
-        row["seconds"] = round(float(np.mean([Run(run.config).manifest.get("seconds", 0.0) for run in runs])), 1)
-        table.append(row)
-    return {"variants": table, "rule": RULE} | choose(table)
+def _about(name: str, runs: Sequence[Source]) -> dict[str, Any]:
+    """What is known of a variant besides its curves, means over seeds."""
+    row: dict[str, Any] = {"variant": name, "examples": runs[0].config.train_size, "seeds": len(runs)}
+    found = [Run(run.config).manifest["leakage"] for run in runs]
+    for words, key in _JUDGED.items():
+        row[words] = round(float(np.mean([each[key] for each in found])), 4)
+    row["verdicts"] = sorted({each["verdict"] for each in found})
+    row["spearman_between_seeds"] = between_seeds([scores_by_epoch(run.folder).iloc[:, -1] for run in runs])
+    row["seconds"] = round(float(np.mean([Run(run.config).manifest.get("seconds", 0.0) for run in runs])), 1)
+    return row
+
+
+def summary(numbers: pd.DataFrame, rest: dict[str, Any]) -> dict[str, Any]:
+    """A row for each variant with the last values of its curves, means over seeds; and which one the rule chooses."""
+    drawn = panels(numbers)
+    table = [
+        row | {kind: round(float(one.iloc[-1].mean()), 4) for kind, one in drawn[row["variant"]].items()}
+        for row in rest["variants"]
+    ]
+    return rest | {"variants": table} | choose(table)
 
 
 def _kinds(runs: Sequence[Source]) -> dict[str, tuple[str, str, str, str]]:
     # where examples share masks, the mask of a new id is one that was trained
-    shared = getattr(runs[0].config.turnover, "groups", None) is not None
+    shared = runs[0].config.turnover.groups is not None
     return {kind: what for kind, what in KINDS.items() if not (shared and kind == "fresh masks, test")}
 
 

@@ -2,21 +2,27 @@
 
 import json
 import logging
+import shutil
+import tempfile
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import pandas as pd
 from pydantic import Field
 
-from turnover.common.files import outputs_root, remove_leftovers, replacing, write_json
-from turnover.common.locks import locked
+from turnover.common.files import locked, outputs_root, remove_leftovers, replacing, write_json
 from turnover.common.text import effect
 from turnover.config.compose import sweep, varied
 from turnover.config.options import Group, NoLogger, WandbLogger
-from turnover.experiments.plots.figure import Drawn, FigureConfig
-from turnover.experiments.plots.notes import SMOKE, Source, notes
+from turnover.config.run import RunConfig
+from turnover.errors import RunFailed
+from turnover.experiments.figures import claims as figures
+from turnover.experiments.plots.differences import Recorded, recorded
+from turnover.experiments.plots.figure import FigureConfig, Plotted, configured
+from turnover.experiments.plots.notes import SMOKE, Notes, Source, notes
 from turnover.experiments.plots.style import finish, save, style
+from turnover.experiments.results import read
 from turnover.runs.dashboard import figure as live
 from turnover.runs.scripts import make_runs
 from turnover.runs.store import checksums
@@ -25,8 +31,6 @@ from turnover.runs.store.run import Run, require
 from turnover.stats.claims import Claim
 
 log = logging.getLogger("turnover")
-
-_DRAWN_BY = {"fig4_rate": "fig4", "fig7": "gallery", "fig8": "gallery"}  # the others by the module of their name
 
 
 class FigureJob(Group):
@@ -37,11 +41,6 @@ class FigureJob(Group):
     overrides: list[str]  # of the experiment's runs; empty: as the experiment says
     launcher: str | None = None  # of the runs that are missing, as hydra/launcher; null: none is made
     logger: Annotated[NoLogger | WandbLogger, Field(discriminator="name")]  # as of a run
-
-
-def drawn_by(name: str) -> str:
-    """The module whose `draw` draws a figure."""
-    return f"turnover.experiments.figures.{_DRAWN_BY.get(name, name)}"
 
 
 def make(job: FigureJob) -> Path:
@@ -76,41 +75,39 @@ def make(job: FigureJob) -> Path:
 
 def _draw(job: FigureJob, sources: list[Source], inputs: dict[str, Any], paths: dict[str, Path]) -> None:
     figure, scale = job.figure, job.scale
-    under = notes(sources, scale, job.overrides)
-    with style():
-        drawn: Drawn = import_module(f"turnover.experiments.figures.{_DRAWN_BY.get(figure.name, figure.name)}").draw(
-            figure, sources
-        )
-        finish(drawn.picture, _title(figure), [*drawn.notes, *under.lines])
-        save(drawn.picture, paths["png"].with_suffix(""))
+    configs = [source.config for source in sources]
+    plotted: Plotted = figures.module(figure).tabulate(sources)
+    claims = figures.claims(figure, plotted, list(dict.fromkeys(config.dataset.name for config in configs)))
+    summary = figures.summary(figure, plotted.numbers, plotted.summary)
+    under = _picture(job, plotted.numbers, summary, configs, recorded(configs), paths["png"])
     with replacing(paths["csv"]) as temporary:
-        drawn.numbers.to_csv(temporary, index=False)
+        plotted.numbers.to_csv(temporary, index=False)
     manifests = {source.folder.name: Run(source.config).manifest for source in sources}
     parents = {Run(parent).name: Run(parent).manifest for source in sources for parent in source.config.parents}
-    recorded = ("seconds", "commit", "versions", "machine", "device", "threads", "precision", "leakage", "peak_memory")
-    varying = varied([source.config for source in sources])
+    kept = ("seconds", "commit", "versions", "machine", "device", "threads", "precision", "leakage", "peak_memory")
+    varying = varied(configs)
     result = {
         "title": figure.title,
         "scale": scale,
         "overrides": job.overrides,
         "inputs": inputs,
-        "seeds": sorted({source.config.seed for source in sources}),
+        "seeds": sorted({config.seed for config in configs}),
         "settings": under.settings,
         "reduced": under.reduced,
-        "summary": drawn.summary,
-        "claims": {claim.id: claim.as_dict() for claim in drawn.claims},
+        "summary": summary,
+        "claims": {claim.id: claim.as_dict() for claim in claims},
         "runs": {
-            name: varying[number] | {key: manifest.get(key) for key in recorded}
+            name: varying[number] | {key: manifest.get(key) for key in kept}
             for number, (name, manifest) in enumerate(manifests.items())
         },
-        "score_runs": {name: {key: each.get(key) for key in recorded} for name, each in parents.items()},
+        "score_runs": {name: {key: each.get(key) for key in kept} for name, each in parents.items()},
         "training_seconds": round(sum(each.get("seconds", 0.0) for each in manifests.values()), 1),  # without those
         "made": now(),
         "files": _checksums(paths),
         **provenance(),
     }
     write_json(paths["json"], result)  # last: it tells that the others are complete, and which they are
-    _tell(job, drawn.claims)
+    _tell(job, claims)
     live.show(
         job.logger,
         job.model_dump(mode="json"),
@@ -118,22 +115,71 @@ def _draw(job: FigureJob, sources: list[Source], inputs: dict[str, Any], paths: 
         group=figure.name,
         scale=scale,
         pictures={_title(figure): paths["png"]},
-        numbers=drawn.numbers,
+        numbers=plotted.numbers,
         files=paths.values(),
-        runs=[source.config for source in sources],
-        claims=drawn.claims,
+        runs=configs,
+        claims=claims,
     )
+
+
+def _picture(
+    job: FigureJob,
+    numbers: pd.DataFrame,
+    summary: dict[str, Any],
+    configs: Sequence[RunConfig],
+    recorded: Recorded,
+    png: Path,
+) -> Notes:
+    """Write the picture of these plotted numbers; returns what stands under it."""
+    module = figures.module(job.figure)
+    drawn = module.drawn(configs) if hasattr(module, "drawn") else configs
+    under = notes(drawn, recorded, job.scale, job.overrides)
+    first = [module.note(summary, configs)] if hasattr(module, "note") else []
+    with style():
+        picture = module.draw(numbers, configs)
+        finish(picture, _title(job.figure), [*first, *under.lines])
+        save(picture, png.with_suffix(""))
+    return under
+
+
+def redraw(path: Path) -> None:
+    """Draw a figure again from its csv and what its json tells of its runs, which need not be here.
+
+    Args:
+        path: of its json; the checksum of the picture is changed there, and nothing else.
+
+    Raises:
+        RunFailed: its runs are not those that conf/ names.
+    """
+    result, figure = read(path), configured(path.stem.partition("-")[0])
+    job = FigureJob(figure=figure, scale=result["scale"], overrides=result["overrides"], logger=NoLogger(name="none"))
+    configs = _configs(figure, job.scale, job.overrides)
+    if result["inputs"]["runs"] != [Run(config).name for config in configs]:
+        raise RunFailed(f"{path}: drawn from other runs than those of conf/, so its settings are not known")
+    with tempfile.TemporaryDirectory() as folder:
+        png = Path(folder) / path.with_suffix(".png").name
+        numbers = pd.read_csv(path.with_suffix(".csv"))
+        _picture(job, numbers, result["summary"], configs, result["runs"] | result["score_runs"], png)
+        for kind in ("png", "pdf"):
+            drawn, beside = png.with_suffix(f".{kind}"), path.with_suffix(f".{kind}")
+            result["files"][kind] = checksums.sha256(drawn)
+            if beside.is_file():
+                with replacing(beside) as temporary:
+                    shutil.copyfile(drawn, temporary)
+    write_json(path, result)
 
 
 def _sources(job: FigureJob) -> list[Source]:
     with_overrides = f' OVERRIDES="{" ".join(job.overrides)}"' if job.overrides else ""
     door = f"make it with: make {job.figure.name} SCALE={job.scale}{with_overrides}"
-    configs = [
-        config
-        for name in job.figure.experiments
-        for config in sweep([f"+experiment={name}", f"scale={job.scale}", *job.overrides])
-    ]
+    configs = _configs(job.figure, job.scale, job.overrides)
     return [Source(config, require(Run(config), door)) for config in configs]
+
+
+def _configs(figure: FigureConfig, scale: str, overrides: Sequence[str]) -> list[RunConfig]:
+    return [
+        config for name in figure.experiments for config in sweep([f"+experiment={name}", f"scale={scale}", *overrides])
+    ]
 
 
 def _title(figure: FigureConfig) -> str:

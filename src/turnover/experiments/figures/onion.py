@@ -10,15 +10,15 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
+from turnover.config.run import RunConfig
 from turnover.estimators.membership import log_likelihood_ratios, membership, share_above, threshold
-from turnover.experiments.plots.figure import Drawn, FigureConfig
+from turnover.experiments.plots.figure import Plotted
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import COLOURS, panel
-from turnover.runs.store.members import read_members
 from turnover.runs.store.run import Run
-from turnover.runs.store.tables import read_scores
-from turnover.stats.claims import decide, measure_seeds
+from turnover.runs.store.tables import read_members, read_scores
 
 _RATE = 0.01  # of false positives
 _SIDES = {
@@ -31,13 +31,17 @@ _SHOWN = {
 }
 
 
-def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
+def tabulate(sources: Sequence[Source]) -> Plotted:
     """Exposure by tenth, of the examples that remain in both, ranked by their exposure when all were there."""
     [parent] = sources[0].config.parents
     before = read_scores(Run(parent).folder)["score"]
     seeds = sorted({source.config.seed for source in sources})
     tables, shares = zip(*[_of_seed(seed, sources, before) for seed in seeds], strict=True)
-    numbers = pd.concat(tables, ignore_index=True)
+    return Plotted(pd.concat(tables, ignore_index=True), {"more_exposed": list(shares)})
+
+
+def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
+    """Mean exposure, and the share that an attacker finds, by tenth."""
     picture, panels = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
     for axes, letter, (value, (title, unit)) in zip(panels, "ab", _SHOWN.items(), strict=True):
         panel(axes, letter, title)
@@ -45,10 +49,7 @@ def draw(figure: FigureConfig, sources: Sequence[Source]) -> Drawn:
         axes.set_xlabel("tenth of the rest, by exposure when all were there")
         axes.set_ylabel(unit)
     panels[0].legend(title="mean and range over seeds", title_fontsize=7, fontsize=8, alignment="left")
-    config = figure.claims["onion"]
-    values = gains(numbers) | {"more_exposed": list(shares)}
-    measures = [measure_seeds(name, values[name], **side.model_dump()) for name, side in config.measures.items()]
-    return Drawn(picture, numbers, [decide("onion", config.text, measures)])
+    return picture
 
 
 def _of_seed(seed: int, sources: Sequence[Source], before: pd.Series) -> tuple[pd.DataFrame, float]:
@@ -58,9 +59,7 @@ def _of_seed(seed: int, sources: Sequence[Source], before: pd.Series) -> tuple[p
     examples that remain in both alone: those that were not left out would set one for themselves.
     """
     members = {
-        source.config.subsets.train_on: read_members(source.folder)  # type: ignore[union-attr]
-        for source in sources
-        if source.config.seed == seed
+        source.config.subsets.train_on: read_members(source.folder) for source in sources if source.config.seed == seed
     }
     first, second = (each.ids for each in members.values())
     both = np.intersect1d(first, second)
@@ -94,8 +93,8 @@ def _by_tenth(axes: Axes, numbers: pd.DataFrame, value: str) -> None:
     axes.set_xticks(range(1, 11))
 
 
-def gains(numbers: pd.DataFrame) -> dict[str, list[float]]:
-    """What the two sides differ by, for each seed: by the name of the measure."""
+def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
+    """What the two sides differ by; the share of more exposed examples is in no table."""
     wide = numbers.pivot(index=["seed", "tenth"], columns="side", values=["exposure", "found"])
 
     def gain(value: str, tenth: int) -> list[float]:

@@ -1,14 +1,19 @@
-"""Learning curves of several seeds: one line, the mean, in a band from the lowest to the highest seed."""
+"""Learning curves of several seeds: as plotted numbers, and as lines, the mean, in a band from lowest to highest."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from turnover.errors import RefusedInput
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import COLOURS
 from turnover.runs.store.tables import read_metrics
+
+METRIC = "full_accuracy"  # of the full network, at the end of an epoch, in evaluation mode
+SUBSETS = ("easy", "difficult", "all")
 
 # split, metric, colour and dashes of what is measured of sub-networks
 KINDS = {
@@ -20,7 +25,9 @@ KINDS = {
     "own, constant image": ("train", "constant_accuracy", COLOURS["constant"], ":"),
 }
 
+_EPOCHS = (0, 1, 2, 5, 10, 20, 50, 100, 200)  # that a logarithmic axis names
 BAND = "mean and range over seeds"  # title of a legend
+_DASHES = {"easy": "-", "difficult": "--", "all": ":"}  # told apart without colours too
 
 
 def curves(sources: Sequence[Source], split: str, subset: str, metric: str) -> pd.DataFrame:
@@ -35,9 +42,76 @@ def curves(sources: Sequence[Source], split: str, subset: str, metric: str) -> p
     return pd.DataFrame(columns).sort_index()
 
 
-def line(axes: Axes, table: pd.DataFrame, *, panel: str, name: str, colour: str, style: str = "-") -> pd.DataFrame:
-    """Draw `curves` and return what was drawn: panel, curve, seed, epoch, value."""
-    axes.plot(table.index, table.mean(axis=1), color=colour, linestyle=style, label=name)
-    axes.fill_between(table.index, table.min(axis=1), table.max(axis=1), color=colour, alpha=0.25, linewidth=0)
+def of_datasets(sources: Sequence[Source], names: Iterable[str]) -> dict[str, list[Source]]:
+    """The runs of each of these data sets, in this order.
+
+    Raises:
+        RefusedInput: there are runs of others.
+    """
+    found = {name: [source for source in sources if source.config.dataset.name == name] for name in names}
+    for source in sources:
+        if source.config.dataset.name not in found:
+            raise RefusedInput(f"dataset = {source.config.dataset.name}: this figure is of {' and '.join(found)}")
+    return {name: alike for name, alike in found.items() if alike}
+
+
+def rows(table: pd.DataFrame, panel: str, name: str) -> pd.DataFrame:
+    """What `curves` gives as plotted numbers: panel, curve, seed, epoch, value."""
     long = table.rename_axis(index="epoch").reset_index().melt("epoch", var_name="seed")
     return long.assign(panel=panel, curve=name)[["panel", "curve", "seed", "epoch", "value"]]
+
+
+def panels(numbers: pd.DataFrame) -> dict[str, dict[str, pd.DataFrame]]:
+    """The curves of plotted numbers by panel and name, each as `curves` gives it."""
+    found: dict[str, dict[str, pd.DataFrame]] = {}
+    for (panel, name), part in numbers.groupby(["panel", "curve"], sort=False):
+        found.setdefault(str(panel), {})[str(name)] = part.pivot(index="epoch", columns="seed", values="value")
+    return found
+
+
+def line(axes: Axes, table: pd.DataFrame, name: str, colour: str, style: str = "-") -> None:
+    """Draw what `curves` gives."""
+    axes.plot(table.index, table.mean(axis=1), color=colour, linestyle=style, label=name)
+    axes.fill_between(table.index, table.min(axis=1), table.max(axis=1), color=colour, alpha=0.25, linewidth=0)
+
+
+def subset_lines(axes: Axes, drawn: Mapping[str, pd.DataFrame], names: Iterable[str] = SUBSETS) -> None:
+    """A line for the easy, the difficult and all examples, of these names."""
+    for subset, name in zip(SUBSETS, names, strict=True):
+        line(axes, drawn[name], name, COLOURS[subset], _DASHES[subset])
+
+
+def accuracy_axes(axes: Axes, classes: int, *, log: bool = False) -> None:
+    """Axes of accuracies of the full network over epochs, from 0 to 1, with the level of chance; to call once drawn.
+
+    Args:
+        log: a logarithmic axis of epochs, on which 0 has a place beside 1.
+    """
+    axes.axhline(1 / classes, color=COLOURS["muted"], linewidth=1, zorder=1, label="chance")
+    axes.set_ylim(0, 1.01)
+    axes.margins(x=0)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins="auto", steps=[1, 2, 5, 10], integer=True))
+    axes.set_xlabel("epoch (full network, at its end; 0: before training)")
+    if log:
+        last = axes.get_xlim()[1]
+        axes.set_xscale("symlog", linthresh=1, linscale=0.5)
+        axes.set_xlim(0, last)
+        axes.set_xticks(ticks := [tick for tick in _EPOCHS if tick <= last], [str(tick) for tick in ticks])
+        axes.minorticks_off()
+        axes.set_xlabel("epoch (full network, at its end; log scale)")
+    axes.set_ylabel("accuracy")
+
+
+def legend(axes: Axes, title: str = BAND, columns: int = 1) -> None:
+    """The legend, where it hides least, and paler than what it does hide."""
+    axes.legend(
+        title=title, title_fontsize=7, fontsize=8, ncols=columns, frameon=True, framealpha=0.8, edgecolor="none"
+    )
+
+
+def key(axes: Axes, handles: Sequence[Artist], columns: int, spacing: float = 2.0) -> None:
+    """The legend of several panels, on axes of its own that show nothing else."""
+    axes.axis("off")
+    axes.legend(
+        handles=handles, title=BAND, title_fontsize=7, fontsize=8, loc="center", ncols=columns, columnspacing=spacing
+    )

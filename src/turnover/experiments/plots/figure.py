@@ -1,22 +1,27 @@
-"""What a figure is: its config, the claims that it decides, and what its module returns."""
+"""What a figure is: its config, the claims that it decides, and what its module makes of its runs."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal, Self, get_args
 
 import pandas as pd
-from matplotlib.figure import Figure
+import yaml
 from pydantic import model_validator
 
+from turnover.common.files import checkout
 from turnover.config.options import Group
-from turnover.stats.claims import Claim
+from turnover.config.parse import parse
+from turnover.stats.measures import Statistic
 
 
-class Threshold(Group):
-    """On which side of which number a measure must lie; neither: it is reported only.
+class MeasureConfig(Group):
+    """A measure in words, and on which side of which number it must lie; neither: it is reported only.
 
     A condition is no part of the claim: where it does not hold, the claim cannot be decided.
     """
 
+    words: str
     above: float | None = None
     below: float | None = None
     condition: bool = False
@@ -27,13 +32,17 @@ class Threshold(Group):
             raise ValueError(f"above {self.above:g} and below {self.below:g}: give one of them")
         return self
 
+    @property
+    def sides(self) -> dict[str, Any]:
+        """All but the words, as arguments of `claims.measure`."""
+        return self.model_dump(exclude={"words"})
+
 
 class ClaimConfig(Group):
     text: str
-    measures: dict[str, Threshold]
+    measures: dict[str, MeasureConfig]
 
 
-# every figure has a module of its name with a function `draw`
 _Numbered = Literal[
     "fig1", "fig2", "fig3", "fig4", "fig4_rate", "fig4_vgg", "fig5", "fig6", "fig7", "fig8", "fig9", "fig10"
 ]
@@ -44,16 +53,30 @@ NAMES: tuple[str, ...] = (*get_args(_Numbered), *get_args(_Study))
 class FigureConfig(Group):
     name: Literal[_Numbered, _Study]
     title: str
+    drawn_by: Literal["fig4", "gallery"] | None = None  # a module of `figures`; null: the one of its name
     experiments: list[str]  # whose runs it draws
     claims: dict[str, ClaimConfig]
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """What a figure's own module returns."""
+@cache
+def configured(name: str) -> FigureConfig:
+    """The config of a figure, from conf/figure."""
+    text = (checkout() / "conf" / "figure" / f"{name}.yaml").read_text(encoding="utf-8")
+    return parse(FigureConfig, yaml.safe_load(text))
 
-    picture: Figure
+
+def words(claim: str, measure: str) -> str:
+    """A measure of a claim in words."""
+    [config] = [figure.claims[claim] for figure in map(configured, NAMES) if claim in figure.claims]
+    return config.measures[measure].words
+
+
+@dataclass(frozen=True)
+class Plotted:
+    """What a figure's module makes of its runs."""
+
     numbers: pd.DataFrame  # what is plotted, one row a point or bar
-    claims: list[Claim] = field(default_factory=list)
-    summary: dict[str, Any] = field(default_factory=dict)  # single findings that are no claims
-    notes: list[str] = field(default_factory=list)  # lines under the picture, before those on runs
+    values: dict[str, list[float]] = field(default_factory=dict)  # by seed; measures that the numbers do not tell
+    statistics: Mapping[str, Sequence[Statistic]] = field(default_factory=dict)  # by seed; measures that count examples
+    examples: int = 0  # that statistics count
+    summary: dict[str, Any] = field(default_factory=dict)  # findings but claims that the numbers do not tell

@@ -1,28 +1,14 @@
-"""What learning curves say: the numbers of a curve that claims are made of, and the axes that curves share.
+"""The numbers of a learning curve that claims are made of.
 
 A curve is a Series of accuracies, index: whole epochs trained, rising from 0 (before training) to the last; not every
 epoch need be tracked. A table is what `curves.curves` returns, one curve a seed.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 from scipy.stats import spearmanr
-
-from turnover.config.datasets import FACTS
-from turnover.experiments.plots.curves import BAND, line
-from turnover.experiments.plots.figure import ClaimConfig
-from turnover.experiments.plots.style import COLOURS
-from turnover.stats.claims import Claim, decide, measure_seeds
-
-METRIC = "full_accuracy"  # of the full network, at the end of an epoch, in evaluation mode
-SUBSETS = ("easy", "difficult", "all")
-
-_DASHES = {"easy": "-", "difficult": "--", "all": ":"}  # told apart without colours too
 
 
 def reached(curve: pd.Series, level: float) -> int:
@@ -128,62 +114,3 @@ def highest(curve: pd.Series) -> float:
 def by_seed(number: Callable[..., float], *tables: pd.DataFrame) -> list[float]:
     """A number of the curves of each seed, which all tables have in common."""
     return [number(*(table[seed] for table in tables)) for seed in tables[0].columns]
-
-
-def claim(id: str, config: ClaimConfig, values: Mapping[str, list[float]]) -> Claim:
-    """A claim about curves, from the value of each of its measures for each seed."""
-    sides = config.measures.items()
-    measures = [measure_seeds(name, values[name], **side.model_dump()) for name, side in sides]
-    return decide(id, config.text, measures)
-
-
-def about(names: Sequence[str], config: ClaimConfig) -> ClaimConfig:
-    """The claim about the data sets that are drawn, and saying so if they are not all that it is about.
-
-    Args:
-        config: its measures end with the names of data sets.
-    """
-    measures = {measure: side for measure, side in config.measures.items() if _data_set(measure) in names}
-    if len(measures) == len(config.measures):
-        return config
-    alone = " and ".join(FACTS[name].title for name in names)
-    return config.model_copy(update={"text": f"{config.text} ({alone} alone)", "measures": measures})
-
-
-def _data_set(measure: str) -> str:
-    return max((name for name in FACTS if measure.endswith(f"_{name}")), key=len)  # one name ends with another
-
-
-def accuracy_axes(axes: Axes, classes: int) -> None:
-    """Axes of accuracies of the full network over epochs, from 0 to 1, with the level of chance; to call once drawn."""
-    axes.axhline(1 / classes, color=COLOURS["muted"], linewidth=1, zorder=1, label="chance")
-    axes.set_ylim(0, 1.01)
-    axes.margins(x=0)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins="auto", steps=[1, 2, 5, 10], integer=True))
-    axes.set_xlabel("epoch (full network, at its end; 0: before training)")
-    axes.set_ylabel("accuracy")
-
-
-def legend(axes: Axes, title: str = BAND, columns: int = 1) -> None:
-    """The legend, where it hides least, and paler than what it does hide."""
-    axes.legend(
-        title=title, title_fontsize=7, fontsize=8, ncols=columns, frameon=True, framealpha=0.8, edgecolor="none"
-    )
-
-
-def key(axes: Axes, handles: Sequence[Artist], columns: int, spacing: float = 2.0) -> None:
-    """The legend of several panels, on axes of its own that show nothing else."""
-    axes.axis("off")
-    axes.legend(
-        handles=handles, title=BAND, title_fontsize=7, fontsize=8, loc="center", ncols=columns, columnspacing=spacing
-    )
-
-
-def subset_lines(
-    axes: Axes, letter: str, tables: Mapping[str, pd.DataFrame], names: Iterable[str] = SUBSETS
-) -> list[pd.DataFrame]:
-    """A line for the easy, the difficult and all examples, under these names in the legend; returns what was drawn."""
-    return [
-        line(axes, tables[subset], panel=letter, name=name, colour=COLOURS[subset], style=_DASHES[subset])
-        for subset, name in zip(SUBSETS, names, strict=True)
-    ]

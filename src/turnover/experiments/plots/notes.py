@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from turnover.common.text import flatten
-from turnover.config.compose import sweep, varied
+from turnover.config.compose import varied
 from turnover.config.datasets import FACTS
+from turnover.config.estimators import score_of
 from turnover.config.options import (
     ConvConfig,
     CvTConfig,
@@ -19,15 +19,11 @@ from turnover.config.options import (
     VGG11Config,
 )
 from turnover.config.run import RunConfig, ScoreSubsets
-from turnover.errors import RefusedInput
+from turnover.experiments.plots.differences import Recorded, by_fields, fields, in_words, reduced, unlike_paper
 from turnover.runs.store.run import Run
 from turnover.runs.store.tables import read_subsets
 
-_NO_REDUCTION = ("subsets.runs", "estimator.epochs")  # told of the score runs themselves; costs no accuracy
-_PAPER: dict[str, dict[str, Any]] = {  # appendix A and section 3.1, of what an experiment here may do in another way
-    "mnist": {"epochs": 200, "schedule.name": "constant", "turnover.layers": None},
-    "cifar10": {"epochs": 200, "schedule.name": "multistep", "turnover.layers": None},
-}
+_SCHEDULES = {"constant": "constant", "multistep": "falling in steps", "cosine": "falling as a cosine"}
 SMOKE = "Smoke scale proves that all works; its numbers and verdicts mean nothing."
 
 
@@ -48,23 +44,22 @@ class Notes:
     reduced: list[str] = field(default_factory=list)  # what differs from the paper's setting
 
 
-def notes(sources: Sequence[Source], scale: str, overrides: Sequence[str] = ()) -> Notes:
+def notes(configs: Sequence[RunConfig], recorded: Recorded, scale: str, overrides: Sequence[str] = ()) -> Notes:
     """What stands under a figure of these runs, made with these overrides of their experiment."""
-    if not sources:
+    if not configs:
         return Notes(["Masks of seed 0, p = 0.5; nothing is trained, so every scale shows the same."])
-    configs = [source.config for source in sources]
-    lines = list(dict.fromkeys(line for config in configs for line in _setting(config, configs)))
-    lines += dict.fromkeys(line for config in configs for line in [_subsets(config)] if line)
-    reduced = [] if scale == "paper" else _reduced(configs, overrides)
+    lines = list(dict.fromkeys(line for config in configs for line in _setting(config, configs, recorded)))
+    lines += dict.fromkeys(line for config in configs for line in [_subsets(config, recorded)] if line)
     lines += [f"Not as the experiment says: {', '.join(overrides)}."] if overrides else []
-    unlike = _unlike_paper(configs) if scale == "paper" else []
-    told = {"; reduced: ": reduced, ", not as in the paper: ": unlike}
-    lines.append(f"{scale} scale" + "".join(f"{word}{'; '.join(found)}" for word, found in told.items() if found) + ".")
+    several = len(set(map(pair, configs))) > 1
+    found = unlike_paper(configs) if scale == "paper" else reduced(configs, overrides, recorded, several)
+    paper, than = ("paper", "not as in the paper") if scale == "paper" else ("paper scale", "smaller than the paper's")
+    lines.append(f"{scale.capitalize()} scale" + (f", {than}: {in_words(found)}." if found else "."))
     if scale == "smoke":
         lines.append(SMOKE)
-    first, *others = map(_fields, configs)
+    first, *others = (fields(config, recorded) for config in configs)
     same = {name: value for name, value in first.items() if all(repr(each.get(name)) == repr(value) for each in others)}
-    return Notes(lines, same, reduced + unlike)
+    return Notes(lines, same, by_fields(found, paper))
 
 
 def network(config: RunConfig) -> str:
@@ -88,32 +83,28 @@ def pair(config: RunConfig) -> str:
 
 
 def trained_on(config: RunConfig) -> int:
-    """Number of examples that the network of a finished run trained on."""
-    only = getattr(config.subsets, "train_on", "all")
-    if only == "all":
+    """Number of examples that the network of a run trained on; where a table names them, of a finished one."""
+    if not isinstance(config.subsets, TableSubsets) or config.subsets.train_on == "all":
         return config.trained_size
-    left_out = isinstance(config.subsets, ScoreSubsets) and only.startswith("without_")
     table = read_subsets(Run(config).folder)
-    subset = only.removeprefix("without_") if left_out else only
-    named = int(((table["split"] == "train") & (table["subset"] == subset)).sum())
-    return config.train_size - named if left_out else named
+    return int(((table["split"] == "train") & (table["subset"] == config.subsets.train_on)).sum())
 
 
-def _setting(config: RunConfig, among: Sequence[RunConfig]) -> list[str]:
+def _setting(config: RunConfig, among: Sequence[RunConfig], recorded: Recorded) -> list[str]:
     alike = [other for other in among if pair(other) == pair(config)]
     seeds = ", ".join(str(seed) for seed in sorted({other.seed for other in alike}))
     sizes = " or ".join(f"{size:,}" for size in sorted({trained_on(other) for other in alike}))
     rates = ", ".join(f"{rate:g}" for rate in sorted({other.optimizer.lr for other in alike}))
-    schedules = ", ".join(dict.fromkeys(other.schedule.name for other in alike))
+    schedules = " or ".join(dict.fromkeys(_SCHEDULES[other.schedule.name] for other in alike))
     epochs = ", ".join(str(number) for number in sorted({other.epochs for other in alike}))
     included = " (test examples among them)" if config.dataset.include_test else ""
     lines = [
         f"{FACTS[config.dataset.name].title}, {sizes} training examples{included}{_wrong_labels(alike)}; "
-        f"{network(config)}; SGD lr {rates} {schedules}, momentum {config.optimizer.momentum:g}, "
-        f"batch {config.batch_size}, {epochs} epochs; seed{'s' if ',' in seeds else ''} {seeds}."
+        f"{network(config)}; {epochs} epochs of SGD in batches of {config.batch_size}, learning rate {rates} "
+        f"({schedules}), momentum {config.optimizer.momentum:g}; seed{'s' if ',' in seeds else ''} {seeds}."
     ]
     if isinstance(config.turnover, TurnoverConfig) and set(varied(alike)[0]) <= {"seed"}:
-        lines.append(f"{pair(config)}: {masks(config)}; {_judged(alike)}.")
+        lines.append(f"{pair(config)}: {masks(config)}; {_judged(alike, recorded)}.")
     return lines
 
 
@@ -127,9 +118,9 @@ def _wrong_labels(runs: Sequence[RunConfig]) -> str:
     return f", {first.corruption.count:,} of {first.train_size:,} labels {kind}"
 
 
-def _judged(runs: Sequence[RunConfig]) -> str:
+def _judged(runs: Sequence[RunConfig], recorded: Recorded) -> str:
     """What sub-networks reach in score runs, a mean over them, and every verdict on leakage but that of none."""
-    found = [Run(run).manifest.get("leakage") or {} for run in runs]
+    found = [recorded.get(Run(run).name, {}).get("leakage") or {} for run in runs]
     own, flipped = (
         sum(each.get(f"{kind}_accuracy", float("nan")) for each in found) / len(found) for kind in ("own", "flipped")
     )
@@ -137,7 +128,7 @@ def _judged(runs: Sequence[RunConfig]) -> str:
     return f"own accuracy {own:.2f}, flipped {flipped:.2f}" + (f"; {leaks}" if leaks else "")
 
 
-def _subsets(config: RunConfig) -> str:
+def _subsets(config: RunConfig, recorded: Recorded) -> str:
     """Which examples are easy and difficult here, and what is known of the runs that say so."""
     name, size = FACTS[config.dataset.name].title, f"{config.subset_size:,}"
     match config.subsets:
@@ -154,9 +145,9 @@ def _subsets(config: RunConfig) -> str:
         case ScoreSubsets(runs=runs):
             first = runs[0]
             classes = ", as many of every class" if config.subsets.balanced else ""
-            how = f"{masks(first)}, {first.epochs} epochs; {_judged(runs)}"
+            how = f"{masks(first)}, {first.epochs} epochs; {_judged(runs, recorded)}"
             if not isinstance(first.turnover, TurnoverConfig):
-                how = f"{getattr(first.estimator, 'score', first.estimator.name)}, {first.epochs} epochs"
+                how = f"{score_of(first.estimator)}, {first.epochs} epochs"
             whose = f"the mean of {len(runs)} score runs" if len(runs) > 1 else "of one score run"
             return f"{name}: easy and difficult are the {size} lowest and highest scores{classes}, {whose} ({how})."
 
@@ -167,76 +158,7 @@ def masks(config: RunConfig) -> str:
     if not isinstance(turnover, TurnoverConfig):
         return "no turn-over dropout"
     where = "all hidden layers" if turnover.layers is None else " and ".join(turnover.layers)
-    words = [f"turn-over dropout in {where}", f"p {turnover.p:g}"]
+    words = [f"turn-over dropout in {where}", f"p = {turnover.p:g}"]
     words += [f"{turnover.groups} shared masks"] if turnover.groups else []
     words += [f"after {turnover.plain_epochs} plain epochs"] if turnover.plain_epochs else []
     return ", ".join(words)
-
-
-def _reduced(configs: Sequence[RunConfig], overrides: Sequence[str]) -> list[str]:
-    """Every field in which the runs, or the score runs behind them, differ from the paper's scale."""
-    found: dict[str, None] = {}  # a set that keeps its order
-    several = len({pair(config) for config in configs}) > 1
-    for experiment in dict.fromkeys(config.experiment for config in configs):
-        ours = [config for config in configs if config.experiment == experiment]
-        try:
-            theirs = sweep([f"+experiment={experiment}", "scale=paper", *overrides])
-        except RefusedInput:  # with these overrides there is no such run at the paper's scale
-            continue
-        for here, there in _pairs(ours, theirs):
-            prefix = f"{FACTS[here.dataset.name].title} " if several else ""
-            found |= dict.fromkeys(prefix + text for text in _differences(here, there))
-            for our_parent, their_parent in zip(here.parents, there.parents, strict=True):
-                found |= dict.fromkeys(
-                    f"{prefix}score runs' {text}"
-                    for text in _differences(our_parent, their_parent)
-                    if text not in _differences(here, there)
-                )
-    return list(found)
-
-
-def _pairs(ours: Sequence[RunConfig], theirs: Sequence[RunConfig]) -> list[tuple[RunConfig, RunConfig]]:
-    """Each run with the one that stands for it at the paper's scale; a smaller sweep leaves some of those out."""
-    if len(ours) == len(theirs):
-        return list(zip(ours, theirs, strict=True))
-    pairs = []
-    for here, special in zip(ours, varied(ours), strict=True):
-        alike = (there for there in theirs if special.items() <= flatten(there.science()).items())
-        pairs += [(here, there) for there in [next(alike, None)] if there is not None]
-    return pairs
-
-
-def _unlike_paper(configs: Sequence[RunConfig]) -> list[str]:
-    """Where the runs, or the score runs behind them, are not as the paper's are at any scale."""
-    found: dict[str, None] = {}
-    runs = [("", config) for config in configs]
-    runs += [("score runs' ", parent) for config in configs for parent in config.parents]
-    for prefix, config in runs:
-        ours = flatten(config.science())
-        found |= dict.fromkeys(
-            f"{prefix}{name} {_said(ours[name])} (paper: {_said(theirs)})"
-            for name, theirs in _PAPER.get(config.dataset.name, {}).items()
-            if name in ours and ours[name] != theirs
-        )
-    return list(found)
-
-
-def _fields(config: RunConfig) -> dict[str, Any]:
-    """Every field by its dotted name, with what `precision=auto` was in the run, if it is finished."""
-    fields = flatten(config.science())
-    if config.precision == "auto":
-        fields["precision"] = Run(config).manifest.get("precision", fields["precision"])
-    return fields
-
-
-def _differences(ours: RunConfig, theirs: RunConfig) -> list[str]:
-    here, there = _fields(ours), _fields(theirs)
-    return [
-        f"{name} {_said(here[name])} (paper scale: {_said(there.get(name))})"
-        for name in here
-        if here[name] != there.get(name) and name not in _NO_REDUCTION
-    ]
-
-
-def _said(value: Any) -> str:
-    return "all" if value is None else str(value)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from turnover.common.text import effect
-from turnover.experiments.report.results import Result
-from turnover.experiments.report.wording import measure
+from turnover.experiments.plots.figure import words
+from turnover.experiments.results import Result, sort_key
 
 VERDICTS = ("reproduced", "inconclusive", "not reproduced")
 
@@ -56,14 +56,13 @@ class ClaimRow:
 def claims(of_scales: Sequence[Sequence[Result]]) -> list[ClaimRow]:
     """Every claim once, in the order of the figures; figures drawn with overrides only where there is no plain one."""
     found: dict[str, list[tuple[Result, dict[str, Any]] | None]] = {}
-    order: dict[str, tuple[bool, int, str]] = {}
+    order: dict[str, tuple[bool, int, str, str]] = {}
     for place, every in enumerate(of_scales):
         for result in sorted(every, key=lambda each: each.name != each.base):
             for id, claim in result.values["claims"].items():
                 slots = found.setdefault(id, [None] * len(of_scales))
                 slots[place] = slots[place] or (result, claim)
-                number = result.paper_figure
-                order.setdefault(id, (not number, int(number or 0), f"{result.base} {id}"))
+                order.setdefault(id, (*sort_key(result.base), id))
     return [_claim(id, found[id]) for id in sorted(found, key=lambda id: order[id])]
 
 
@@ -81,7 +80,7 @@ def _claim(id: str, slots: Sequence[tuple[Result, dict[str, Any]] | None]) -> Cl
     for name in names:
         cells = [next((m for m in slot[1]["measures"] if m["name"] == name), None) if slot else None for slot in slots]
         first = next(cell for cell in cells if cell)
-        rows.append(Row(measure(name), claimed(first), tuple(_cell(cell) if cell else None for cell in cells)))
+        rows.append(Row(words(id, name), claimed(first), tuple(_cell(cell) if cell else None for cell in cells)))
     verdicts = tuple(slot[1]["verdict"] if slot else "" for slot in slots)
     others = [(slot[0].scale, slot[0].values["overrides"]) for slot in known]
     notes = tuple(f"at {scale} scale with {' '.join(overrides)}" for scale, overrides in others if overrides)

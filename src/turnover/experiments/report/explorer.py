@@ -10,8 +10,7 @@ import yaml
 from turnover.common.files import checkout
 from turnover.config.datasets import FACTS
 from turnover.data.fetch import at_hand
-from turnover.experiments.report.packing import FLOOR, STEPS, Packer
-from turnover.experiments.report.pictures import COLUMNS, sheets
+from turnover.experiments.report.packing import COLUMNS, FLOOR, STEPS, Packer, sheets
 from turnover.experiments.report.sets import LABELS, ExampleSet, documentation
 
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
@@ -11,13 +12,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from turnover.common.files import outputs_root, write_text
 from turnover.common.text import size
 from turnover.config.options import Group
-from turnover.experiments.report import results, sections, sets
-from turnover.experiments.report.claims import VERDICTS, claims, tally
+from turnover.experiments import results
+from turnover.experiments.report import sections, sets
+from turnover.experiments.report.claims import claims, tally
 from turnover.experiments.report.explorer import explorer
-from turnover.experiments.report.pictures import figure
+from turnover.experiments.report.packing import figure, small
+from turnover.experiments.results import Result, Validation
 from turnover.runs.store.provenance import now, provenance
 
-SCRIPTS = ("data.js", "explorer.js", "detail.js", "scatter.js")
+SCRIPTS = ("search.js", "data.js", "explorer.js", "detail.js", "scatter.js")
 
 
 def render(**content: Any) -> str:
@@ -50,6 +53,9 @@ PICTURES = {  # of the validation: what they show
 }
 
 
+FIRST = ("fig2", "fig3")  # figures that the first screen shows small, besides the validation
+
+
 class ReportJob(Group):
     """conf/report.yaml, typed."""
 
@@ -63,7 +69,7 @@ def make(job: ReportJob) -> Path:
     Raises:
         RunFailed: there is no figure at this scale.
     """
-    scales = results.shown_scales(job.scale)
+    scales = ("laptop", "paper") if job.scale == "laptop" else (job.scale,)  # the paper's own stand beside laptop scale
     by_scale = [results.results(scale) for scale in scales]
     every = [result for found in by_scale for result in found]
     validated = results.validation(job.scale)
@@ -76,7 +82,7 @@ def make(job: ReportJob) -> Path:
         scales=scales,
         claims=rows,
         tallies=[tally([row for row in rows if row.paper_figure], place) for place in range(len(scales))],
-        verdicts=VERDICTS,
+        thumbnails=thumbnails(every, validated),
         figures={name: [sections.shown(each) for each in group] for name, group in sections.grouped(every).items()},
         explorer=explorer(found, missing, job.scale),
         leakage=sections.shown(leakage) if leakage else None,
@@ -99,3 +105,15 @@ def make(job: ReportJob) -> Path:
     write_text(path, content)
     log.info("%d figures, %d sets of examples, %s", len(every), len(found), size(path.stat().st_size))
     return path
+
+
+def thumbnails(every: Sequence[Result], validated: Validation | None) -> list[dict[str, str]]:
+    """Return small pictures, what each shows and where it leads to: at most three, of one scale."""
+    shown = {each.base: each for each in every if each.base in FIRST and each.scale == every[0].scale}
+    found = [
+        {"to": name, "words": each.values["title"], "picture": small(each.picture)} for name, each in shown.items()
+    ]
+    if validated:
+        words, path = PICTURES["agreement"], validated.folder / "agreement.png"
+        found.append({"to": "validation", "words": words, "picture": small(path)})
+    return found

@@ -9,8 +9,8 @@ import pandas as pd
 
 from turnover.common.text import clock, short
 from turnover.config.datasets import FACTS
-from turnover.experiments.report.pictures import figure
-from turnover.experiments.report.results import Result, Validation
+from turnover.experiments.report.packing import figure
+from turnover.experiments.results import Result, Validation
 from turnover.experiments.validation.estimates import TITLES
 
 STUDIES = {"leakage": "leakage"}  # results that stand in a section of their own

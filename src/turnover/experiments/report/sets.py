@@ -15,7 +15,7 @@ from turnover.config.estimators import ESTIMATES, NoEstimator, TurnoverEstimator
 from turnover.config.run import RunConfig
 from turnover.estimators.average import average
 from turnover.experiments.plots.notes import network, pair
-from turnover.experiments.report.results import Validation
+from turnover.experiments.results import Validation
 from turnover.experiments.validation.examples import file_name, read_examples, title
 from turnover.runs.store.run import Run, require
 from turnover.runs.store.tables import SCORE_COLUMNS, read_scores

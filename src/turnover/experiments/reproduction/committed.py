@@ -12,14 +12,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 from scipy.stats import t as student_t
 
-from turnover.common.files import checkout
 from turnover.config.compose import sweep
-from turnover.config.parse import parse
-from turnover.experiments.plots.figure import FigureConfig
-from turnover.experiments.reproduction import recomputed
+from turnover.experiments.figures import claims as figures
+from turnover.experiments.figures import fig2
+from turnover.experiments.plots.figure import FigureConfig, configured
 from turnover.experiments.results import read
 from turnover.runs.store import checksums
 from turnover.runs.store.run import Run
@@ -44,11 +42,10 @@ def figure(path: Path) -> Verdict:
     beside = [path.with_suffix(f".{kind}") for kind in ("csv", "png")]
     if missing := [each.name for each in beside if not each.is_file()]:
         return Verdict(path.name, "nothing", [f"{name}: not there" for name in missing])
-    result, name = read(path), path.stem.partition("-")[0]
-    config = parse(FigureConfig, yaml.safe_load((checkout() / "conf" / "figure" / f"{name}.yaml").read_text("utf-8")))
+    result, config = read(path), configured(path.stem.partition("-")[0])
     wrong = [*_configured(result, config), *_checksums(path, result), *_claims(result, config)]
     try:
-        found = list(_numbers(name, pd.read_csv(beside[0]), result))
+        found = list(_numbers(config, pd.read_csv(beside[0]), result))
     except (LookupError, ValueError) as error:  # a row or a column that must be there is not
         found = [(f"{beside[0].name}: no table of such a figure ({type(error).__name__}: {error})", False)]
     wrong += [text for text, right in found if not right]
@@ -98,8 +95,8 @@ def _claims(result: dict[str, Any], config: FigureConfig) -> Iterator[str]:
             if told["name"] not in known.measures:
                 yield f"{id}, {told['name']}: no measure of conf/"
                 continue
-            sides = known.measures[told["name"]].model_dump()
             variance = _variance(told) if config.name in _OF_EXAMPLES else 0.0
+            sides = known.measures[told["name"]].sides
             again = measure_seeds(told["name"], told["by_seed"], **sides, variance=variance)
             measures.append(again)
             yield from (f"{id}, {told['name']}: {text}" for text in _differing(told, again))
@@ -130,21 +127,20 @@ def _differing(told: dict[str, Any], again: Measured) -> Iterator[str]:
         yield f"verdict {told['verdict']!r}, its interval and threshold say {again.verdict!r}"
 
 
-def _numbers(name: str, table: pd.DataFrame, result: dict[str, Any]) -> Iterator[tuple[str, bool]]:
-    """What could be computed again from the table, and whether it is what the json says."""
-    every = [(id, each) for id, claim in result["claims"].items() for each in claim["measures"]]
-    found = recomputed.measures(name, table, [each["name"] for _, each in every])
-    limits = recomputed.bounds(name, table)
-    for id, each in every:
-        values, measure = each["by_seed"], each["name"]
-        again = found.get(f"{id} {measure}", found.get(measure))
-        if again is not None:
-            same = len(again) == len(values) and all(map(near, again, values))
-            yield f"{id}, {measure}: by seed {values}, the table says {again}", same
-        if measure in limits:
-            inside = all(low <= value <= high for (low, high), value in zip(limits[measure], values, strict=True))
-            yield f"{id}, {measure}: by seed {values}, the table allows {limits[measure]}", inside
-    for part, value in recomputed.summary(name, table, result["summary"]).items():
+def _numbers(config: FigureConfig, table: pd.DataFrame, result: dict[str, Any]) -> Iterator[tuple[str, bool]]:
+    """What the plotted numbers tell, and whether it is what the json says."""
+    values = figures.measures(config, table)
+    limits = fig2.bounds(table) if config.name == "fig2" else {}
+    for id, claim in result["claims"].items():
+        for measure in claim["measures"]:
+            name, by_seed = measure["name"], measure["by_seed"]
+            again = figures.of_claim(values, id, name)
+            if again is not None:
+                yield f"{id}, {name}: by seed {by_seed}, the table says {again}", near(by_seed, again)
+            if name in limits:
+                inside = all(low <= value <= high for (low, high), value in zip(limits[name], by_seed, strict=True))
+                yield f"{id}, {name}: by seed {by_seed}, the table allows {limits[name]}", inside
+    for part, value in figures.summary(config, table, result["summary"]).items():
         yield f"summary, {part}: the table says {value}", near(result["summary"].get(part), value)
 
 

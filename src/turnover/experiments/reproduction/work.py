@@ -1,18 +1,29 @@
-"""`make reproduce`: all steps, one after another; a step whose runs are finished only draws, and that once."""
+"""`make reproduce`: all steps, one after another, each recorded with its time; what comes of them is kept.
+
+A step whose runs are finished only draws, and that once.
+"""
 
 import json
 import logging
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from turnover.common.files import outputs_root
-from turnover.common.locks import locked
+from turnover.common.files import checkout, locked, outputs_root, replacing, write_json
 from turnover.common.text import clock
+from turnover.errors import RunFailed
+from turnover.experiments.plots.figure import NAMES
 from turnover.experiments.reproduction.plan import Planned, Scale, announce, left_seconds, steps
-from turnover.experiments.reproduction.record import KEPT, keep, path, read, recorded
 from turnover.runs.scripts import call
-from turnover.runs.store.provenance import commit
+from turnover.runs.store.provenance import commit, now, provenance
+from turnover.runs.store.run import Run
 
 log = logging.getLogger("turnover")
+
+KEPT = ("laptop", "paper")  # at smoke scale numbers and verdicts mean nothing
 
 
 def reproduce(scale: Scale, launcher: str) -> Path:
@@ -57,3 +68,87 @@ def _measured() -> bool:
         return False
     told = measured.get("commit") if isinstance(measured, dict) else None
     return bool(told) and told == commit() and not told.endswith("-dirty") and about.with_name("bench.csv").is_file()
+
+
+def path(scale: Scale) -> Path:
+    """Where the record of a scale lies; without it the times are counted anew."""
+    return outputs_root() / "reproduction" / f"{scale}.json"
+
+
+def read(scale: Scale) -> dict[str, Any]:
+    """What is recorded so far; nothing if there is no record, or a damaged one."""
+    try:
+        found = json.loads(path(scale).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found if isinstance(found, dict) and isinstance(found.get("steps"), dict) else {}
+
+
+@contextmanager
+def recorded(scale: Scale, planned: Planned) -> Iterator[None]:
+    """Adds the time that the block takes to the record of a step, however it ends, and all else if it ends well."""
+    started, name = time.monotonic(), planned.step.name
+    missing = [run for run in map(Run, planned.every.values()) if not run.finished]
+    done = False
+    try:
+        yield
+        done = True
+    finally:
+        steps = read(scale).get("steps", {})
+        before = steps.get(name, {})
+        made = sum(run.finished for run in missing)
+        steps[name] = before | {
+            "seconds": round(before.get("seconds", 0.0) + time.monotonic() - started, 1),
+            "runs_made": before.get("runs_made", 0) + made,
+        }
+        if done:
+            steps[name] |= _about(planned)
+        total = round(sum(each["seconds"] for each in steps.values()), 1)
+        write_json(path(scale), {"scale": scale, "seconds": total, "steps": steps})
+
+
+def _about(planned: Planned) -> dict[str, Any]:
+    runs = planned.every
+    manifests = [Run(config).manifest for config in runs.values()]
+    return {
+        "runs": len(runs),
+        "seeds": sorted({config.seed for config in runs.values()}),
+        "training_seconds": round(sum(each.get("seconds", 0.0) for each in manifests), 1),
+        "ended": now(),
+        **provenance(),
+    }
+
+
+def keep(scale: Scale, folder: Path | None = None) -> Path:
+    """Copy the results of a scale to its folder in outputs/reference; files there that have no new version stay.
+
+    Args:
+        folder: another place.
+
+    Raises:
+        RunFailed: a result is missing; then nothing is copied.
+    """
+    folder = folder or checkout() / "outputs" / "reference" / scale
+    pairs = list(_pairs(scale))
+    if missing := [str(source) for source, _ in pairs if not source.is_file()]:
+        raise RunFailed(f"{', '.join(missing)}: not there; make reproduce SCALE={scale} makes it")
+    for source, name in pairs:
+        with replacing(folder / name) as temporary:
+            shutil.copyfile(source, temporary)
+    return folder
+
+
+def _pairs(scale: Scale) -> Iterator[tuple[Path, str]]:
+    """What is kept, and its name there."""
+    root = outputs_root()
+    for name in NAMES:
+        for kind in ("png", "csv", "json"):  # the json last: it vouches for the others
+            yield root / "figures" / scale / f"{name}.{kind}", f"{name}.{kind}"
+    validated = root / "validate" / scale
+    yield validated / "validate.json", "validate/validate.json"
+    for each in sorted(validated.glob("*")):
+        if each.suffix in (".png", ".csv", ".parquet"):
+            yield each, f"validate/{each.name}"
+    yield root / "bench" / "bench.csv", "bench.csv"
+    yield root / "bench" / "machine.json", "bench_machine.json"
+    yield path(scale), "reproduction.json"

@@ -13,9 +13,8 @@ from turnover.config.run import RunConfig
 from turnover.estimators.subsampling import memorization
 from turnover.experiments.validation.operations import of_scoring, of_training
 from turnover.models import build as build_model
-from turnover.runs.store.members import Members, read_members
 from turnover.runs.store.run import Run
-from turnover.runs.store.tables import read_scores
+from turnover.runs.store.tables import Members, read_members, read_scores
 
 TITLES = {
     "turnover": "turn-over dropout: flipped - own loss",

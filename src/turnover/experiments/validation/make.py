@@ -17,11 +17,14 @@ from turnover.experiments.plots.notes import SMOKE, network
 from turnover.experiments.plots.style import finish, save, style
 from turnover.experiments.validation.estimates import Condition, gather
 from turnover.experiments.validation.examples import examples, file_name, sub_network_runs, write_examples
-from turnover.experiments.validation.influence import influence_agreement
-from turnover.experiments.validation.leave_one_out import against_leave_one_out, split_seeds
+from turnover.experiments.validation.other_truths import (
+    against_leave_one_out,
+    exposure,
+    influence_agreement,
+    split_seeds,
+)
 from turnover.experiments.validation.plots import agreement, cost, detection
 from turnover.experiments.validation.plots import exposure as draw_exposure
-from turnover.experiments.validation.privacy import exposure
 from turnover.experiments.validation.table import COLUMNS, REPLICATES, ordered, rows
 from turnover.experiments.validation.truth import Truth, truth
 from turnover.runs.dashboard import figure as live
@@ -167,5 +170,5 @@ def _lines(
 
 def _with_turnover(config: RunConfig, among: Sequence[RunConfig]) -> str:
     masked = [each for each in among if each.dataset.name == config.dataset.name and each.turnover.name != "off"]
-    layers = getattr(masked[0].turnover, "layers", None) if masked else None
+    layers = masked[0].turnover.layers if masked else None
     return (network(masked[0]) if masked else "none") + (f", masks in {', '.join(layers)}" if layers else "")

@@ -11,7 +11,7 @@ from matplotlib.ticker import PercentFormatter
 from turnover.config.datasets import FACTS
 from turnover.experiments.plots.style import COLOURS, panel
 from turnover.experiments.validation.estimates import TITLES
-from turnover.experiments.validation.privacy import RATES
+from turnover.experiments.validation.other_truths import RATES
 from turnover.experiments.validation.truth import Truth
 
 

@@ -10,9 +10,8 @@ from torch import Tensor
 
 from turnover.config.run import RunConfig
 from turnover.estimators.subsampling import memorization, with_and_without
-from turnover.runs.store.members import read_members
 from turnover.runs.store.run import Run
-from turnover.runs.store.tables import read_scores
+from turnover.runs.store.tables import read_members, read_scores
 from turnover.stats.agreement import Correlation, ceiling, pearson, reliability, spearman, tie_bound
 
 CORRELATIONS: Mapping[str, Correlation] = {"spearman": spearman, "pearson": pearson}

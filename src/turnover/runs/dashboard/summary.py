@@ -9,6 +9,7 @@ import pandas as pd
 
 from turnover.config.estimators import NoEstimator
 from turnover.config.options import WandbLogger
+from turnover.config.run import identity, title
 from turnover.runs.dashboard.wandb import Dashboard, Files, dashboard
 from turnover.runs.store.run import Run
 from turnover.runs.store.tables import Metric
@@ -31,6 +32,7 @@ def opened(run: Run) -> AbstractContextManager[Dashboard]:
         config.logger,
         folder=run.folder,
         name=run.name,
+        title=f"{title(config)} ({identity(config)})",
         job=run.name.split("-")[0],
         group=config.experiment,
         tags=[tag for tag in tags if tag],

@@ -1,6 +1,6 @@
 """A wandb run beside the tables, or nothing: trouble with wandb is told once and never ends the work it shows.
 
-Nothing here needs a network unless `logger=wandb_online`: an offline run lies in a folder until `wandb sync` sends it.
+Nothing here needs a network unless `logger.mode=online`: an offline run lies in a folder until `wandb sync` sends it.
 """
 
 import hashlib
@@ -149,15 +149,17 @@ def dashboard(
     *,
     folder: Path,
     name: str,
+    title: str | None = None,
     job: str,
     group: str | None,
     tags: list[str],
     config: dict[str, Any],
     axis: str | None = None,
 ) -> Iterator[Dashboard]:
-    """A wandb run in `folder`/wandb for the length of the block; offline unless `logger=wandb_online`.
+    """A wandb run in `folder`/wandb for the length of the block; offline unless `logger.mode=online`.
 
     Args:
+        title: what a person tells it from its neighbours by; None: its name.
         axis: what is logged with every metric and is its x-axis.
     """
     if isinstance(logger, NoLogger):
@@ -165,7 +167,7 @@ def dashboard(
         return
     # copies of what it sends would go to the home folder
     with _environment(WANDB_ERROR_REPORTING="false", WANDB_DATA_DIR=str(folder.resolve() / "wandb")):
-        board = Dashboard(_start(logger, folder, name, job, group, tags, config))
+        board = Dashboard(_start(logger, folder, name, title or name, job, group, tags, config))
         if axis is not None:
             board.attempt(lambda run: run.define_metric(axis))
             board.attempt(lambda run: run.define_metric("*", step_metric=axis))
@@ -178,7 +180,14 @@ def dashboard(
 
 
 def _start(
-    logger: WandbLogger, folder: Path, name: str, job: str, group: str | None, tags: list[str], config: dict[str, Any]
+    logger: WandbLogger,
+    folder: Path,
+    name: str,
+    title: str,
+    job: str,
+    group: str | None,
+    tags: list[str],
+    config: dict[str, Any],
 ) -> Any:
     try:
         import wandb
@@ -191,7 +200,7 @@ def _start(
             mode=mode,
             dir=str(folder),
             id=identifier(name),
-            name=name,
+            name=title,
             group=group,
             job_type=job,
             tags=tags,

@@ -14,8 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from turnover.common.files import outputs_root, remove_leftovers, write_json, write_text
-from turnover.common.locks import locked
+from turnover.common.files import locked, outputs_root, remove_leftovers, write_json, write_text
 from turnover.config.run import STAGE_VERSION, RunConfig, identity, run_name
 from turnover.errors import RefusedInput, RunFailed
 from turnover.runs.store import checksums

@@ -6,8 +6,17 @@ import torch
 from torch import Tensor, nn
 
 import turnover
+from turnover.core.evaluation import (
+    FRESH,
+    _can_share,
+    all_units,
+    evaluate,
+    flipped_units,
+    fresh_units,
+    full_logits,
+    own_units,
+)
 from turnover.core.examples import Examples
-from turnover.core.subnetworks import FRESH, _can_share, evaluate, flipped, fresh, full, full_logits, own
 from turnover.errors import RefusedInput, TurnOverError
 from turnover.models.mlp import mlp
 
@@ -47,7 +56,9 @@ def test_every_number_equals_a_cut_out_network_run_on_one_example() -> None:
     torch.manual_seed(0)
     data, hidden, p = examples(), (30, 20), 0.5
     model = turnover.attach(mlp(192, hidden, 5).double(), seed=3)
-    own_part, flipped_part, full_part, fresh_part = evaluate(model, data, (own, flipped, full, fresh(0)), batch_size=7)
+    own_part, flipped_part, full_part, fresh_part = evaluate(
+        model, data, (own_units, flipped_units, all_units, fresh_units(0)), batch_size=7
+    )
     for i in range(len(data)):
         x, label = data.inputs[i : i + 1], int(data.labels[i])
         for part, id, turned in (
@@ -77,8 +88,8 @@ class Mixes(nn.Module):
 def test_a_network_that_mixes_its_batch_is_refused_before_it_is_scored() -> None:
     model = turnover.attach(Mixes().double())
     with pytest.raises(TurnOverError, match="head of Mixes mixes the examples of a batch"):
-        evaluate(model, examples(), (own, flipped, full))
-    assert len(evaluate(model, examples(), (full,))) == 1, "nothing is masked, so nothing can go wrong"
+        evaluate(model, examples(), (own_units, flipped_units, all_units))
+    assert len(evaluate(model, examples(), (all_units,))) == 1, "nothing is masked, so nothing can go wrong"
 
 
 @pytest.mark.parametrize("network", [Skip, Remembers])
@@ -86,9 +97,30 @@ def test_networks_that_cannot_repeat_their_batch_are_run_once_a_sub_network(netw
     torch.manual_seed(0)
     data = examples()
     model = turnover.attach(network().double())
-    assert not _can_share(model, data.batch(torch.arange(3)), (own, flipped))
-    together = evaluate(model, data, (own, flipped), batch_size=23)
-    apart = [evaluate(model, data, (one,), batch_size=23)[0] for one in (own, flipped)]
+    assert not _can_share(model, data.batch(torch.arange(3)), (own_units, flipped_units))
+    together = evaluate(model, data, (own_units, flipped_units), batch_size=23)
+    apart = [evaluate(model, data, (one,), batch_size=23)[0] for one in (own_units, flipped_units)]
+    for a, b in zip(together, apart, strict=True):
+        assert torch.equal(a.loss, b.loss)
+
+
+class Rescales(nn.Module):
+    """Multiplies by a number that is a hundredth larger if the batch grew on the way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Linear(192, 16), nn.Linear(16, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = torch.relu(self.stem(x.flatten(1)))
+        return self.head(hidden) * (1 if len(hidden) == len(x) else 1.01)
+
+
+def test_low_precision_does_not_hide_that_a_batch_cannot_be_repeated() -> None:
+    torch.manual_seed(0)
+    data, model = examples(dtype=torch.float32), turnover.attach(Rescales())
+    together = evaluate(model, data, (own, flipped), precision="bfloat16")
+    apart = [evaluate(model, data, (one,), precision="bfloat16")[0] for one in (own, flipped)]
     for a, b in zip(together, apart, strict=True):
         assert torch.equal(a.loss, b.loss)
 
@@ -97,8 +129,8 @@ def test_networks_that_cannot_repeat_their_batch_are_run_once_a_sub_network(netw
 def test_batch_size_changes_nothing(batch_size: int) -> None:
     torch.manual_seed(0)
     model = turnover.attach(mlp(192, [16], 5).double())
-    expected = evaluate(model, examples(), (own, flipped, full))
-    found = evaluate(model, examples(), (own, flipped, full), batch_size=batch_size)
+    expected = evaluate(model, examples(), (own_units, flipped_units, all_units))
+    found = evaluate(model, examples(), (own_units, flipped_units, all_units), batch_size=batch_size)
     for a, b in zip(found, expected, strict=True):
         assert torch.allclose(a.loss, b.loss, rtol=1e-12)
         assert torch.equal(a.prediction, b.prediction)
@@ -109,7 +141,7 @@ def test_the_pass_below_the_first_mask_is_shared() -> None:
     seen: list[int] = []
     for layer in (model[1], model[3]):
         layer.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
-    evaluate(model, examples(20), (own, flipped, full), batch_size=20)
+    evaluate(model, examples(20), (own_units, flipped_units, all_units), batch_size=20)
     assert seen[-2:] == [20, 60]
 
 
@@ -120,7 +152,7 @@ def test_modes_and_gradients_are_left_as_they_were() -> None:
     model.train()
     model[2].eval()
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    outcome = evaluate(model, examples(dtype=torch.float32), (own,))[0]
+    outcome = evaluate(model, examples(dtype=torch.float32), (own_units,))[0]
     assert [module.training for module in model] == [True, True, False, True, True]
     assert not outcome.loss.requires_grad
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
@@ -130,7 +162,7 @@ def test_bfloat16_gives_float32_losses_close_to_the_exact_ones() -> None:
     torch.manual_seed(0)
     model = turnover.attach(mlp(192, [64], 5))
     data = examples(dtype=torch.float32)
-    exact, rough = (evaluate(model, data, (own, flipped), precision=p) for p in ("float32", "bfloat16"))
+    exact, rough = (evaluate(model, data, (own_units, flipped_units), precision=p) for p in ("float32", "bfloat16"))
     for a, b in zip(exact, rough, strict=True):
         assert b.loss.dtype == torch.float32
         assert torch.allclose(a.loss, b.loss, atol=0.03)

@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from turnover.core.masked_relu import MaskedReLU
 from turnover.core.masks import MaskRule
 from turnover.errors import TurnOverError
 
 
 @dataclass(frozen=True)
-class Branch:
+class Subnetwork:
     """One sub-network an example: its own or flipped one, or with `ids=None` the full network."""
 
     ids: Tensor | None  # [batch]
@@ -31,17 +31,23 @@ class Masked:
 
 
 def masked(
-    x: Tensor, branches: Sequence[Branch], rule: MaskRule, layer: int, channel: int, before: Tensor | None, network: str
+    x: Tensor,
+    subnetworks: Sequence[Subnetwork],
+    rule: MaskRule,
+    layer: int,
+    channel: int,
+    before: Tensor | None,
+    network: str,
 ) -> Tensor:
-    """x times the multipliers of each branch.  # [batch or branches * batch, ...] -> [branches * batch, ...]
+    """x times the multipliers of each subnetwork.  # [batch or subnetworks * batch, ...] -> [subnetworks * batch, ...]
 
     Args:
         channel: the dimension of the units.
         before: what x is the ReLU of, if the gradient is to go straight there.
         network: its name, for errors.
     """
-    count = len(branches)
-    batch = next((len(branch.ids) for branch in branches if branch.ids is not None), len(x))
+    count = len(subnetworks)
+    batch = next((len(subnetwork.ids) for subnetwork in subnetworks if subnetwork.ids is not None), len(x))
     if len(x) not in (batch, count * batch):
         raise TurnOverError(
             f"ids have length {batch}, but the batch in the network has {len(x)} examples: an activation of "
@@ -50,30 +56,35 @@ def masked(
         )
     shape = [batch] + [1] * (x.dim() - 1)
     shape[channel] = units = x.shape[channel]
-    parts = x.split(batch) if len(x) > batch else [x] * count  # the input of each branch, [batch, ...]
+    parts = x.split(batch) if len(x) > batch else [x] * count  # the input of each subnetwork, [batch, ...]
 
-    def factor(branch: Branch, out: Tensor | None = None) -> Tensor:
-        if branch.ids is None:
+    def factor(subnetwork: Subnetwork, out: Tensor | None = None) -> Tensor:
+        if subnetwork.ids is None:
             return x.new_ones(()) if out is None else out.fill_(1)
-        ids = branch.ids.to(x.device)
+        ids = subnetwork.ids.to(x.device)
         return rule.multiplier(
-            ids, units, layer, flipped=branch.flipped, dtype=x.dtype.to_real() if x.is_complex() else x.dtype, out=out
+            ids,
+            units,
+            layer,
+            flipped=subnetwork.flipped,
+            dtype=x.dtype.to_real() if x.is_complex() else x.dtype,
+            out=out,
         )
 
     if before is not None:
-        scale = torch.tensor(rule.scale(units, flipped=branches[0].flipped), dtype=x.dtype).item()
-        return MaskedReLU.apply(before, x, factor(branches[0]).reshape(shape), scale)
+        scale = torch.tensor(rule.scale(units, flipped=subnetworks[0].flipped), dtype=x.dtype).item()
+        return MaskedReLU.apply(before, x, factor(subnetworks[0]).reshape(shape), scale)
     if count == 1 or torch.is_grad_enabled():
         products = [
             part * factor(one).reshape(shape if one.ids is not None else ())
-            for part, one in zip(parts, branches, strict=True)
+            for part, one in zip(parts, subnetworks, strict=True)
         ]
         return torch.cat(products) if count > 1 else products[0]
     layout = torch.contiguous_format
     if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
         layout = torch.channels_last
     output = torch.empty((count * batch, *x.shape[1:]), dtype=x.dtype, device=x.device, memory_format=layout)
-    for part, place, one in zip(parts, output.split(batch), branches, strict=True):
+    for part, place, one in zip(parts, output.split(batch), subnetworks, strict=True):
         if x.dim() == 2 and not x.is_complex():  # made where it is used: fresh memory costs as much as the arithmetic
             factor(one, out=place).mul_(part)
         else:
@@ -85,3 +96,26 @@ def unseen(x: Tensor) -> AbstractContextManager[None]:
     """Inside, function calls are shown to no TorchFunctionMode: a mask takes fifty, each slower to show than to do."""
     plain = type(x) is Tensor and not torch.compiler.is_compiling()
     return torch._C.DisableTorchFunction() if plain else nullcontext()
+
+
+class MaskedReLU(torch.autograd.Function):
+    """relu(x) * multiplier as one operation of autograd, made in the memory of one of the two.
+
+    Two operations would keep the ReLU's output and the multipliers for the backward pass, beside the masked
+    activations, which the next layer keeps anyway. Those alone tell which units pass a gradient: where they are not 0.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, relu: Tensor, multiplier: Tensor, scale: float) -> Tensor:
+        """Args: x, relu(x), the multipliers, of its shape or to be broadcast to it, and their value on kept units."""
+        place, other = (multiplier, relu) if multiplier.shape == relu.shape else (relu, multiplier)
+        masked = place.mul_(other).detach()  # a tensor of its own: an input may not be returned, nor a view of one
+        ctx.save_for_backward(masked)
+        ctx.scale = scale
+        return masked
+
+    @staticmethod
+    def backward(ctx: Any, error: Tensor) -> tuple[Tensor, None, None, None]:
+        (masked,) = ctx.saved_tensors
+        # the gradient of an ELU with alpha = 0 that knows its output: scale * error where that is above 0, else 0
+        return torch.ops.aten.elu_backward(error, 0, ctx.scale, 0, True, masked), None, None, None

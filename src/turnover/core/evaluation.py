@@ -10,34 +10,34 @@ from torch import Tensor, nn
 
 from turnover.common.device import Precision, autocast
 from turnover.common.matmul import fast_products
-from turnover.core.branches import Branch
-from turnover.core.dropout import branches, is_attached
+from turnover.core.dropout import is_attached, subnetworks
 from turnover.core.examples import Examples
+from turnover.core.masked import Subnetwork
 
-Subnetwork = Callable[[Tensor], Branch]  # ids of a batch -> the sub-network each example is run through
+Units = Callable[[Tensor], Subnetwork]  # ids of a batch -> the sub-network each example is run through
 
 BATCH = 512  # examples of one pass; on a CPU larger ones fall out of its caches
 FRESH = 1 << 40  # ids from here on are never trained: masks made of them are fresh
 
 
-def own(ids: Tensor) -> Branch:
+def own_units(ids: Tensor) -> Subnetwork:
     """The units that the example trains."""
-    return Branch(ids, flipped=False)
+    return Subnetwork(ids, flipped=False)
 
 
-def flipped(ids: Tensor) -> Branch:
+def flipped_units(ids: Tensor) -> Subnetwork:
     """The units that the example never trains."""
-    return Branch(ids, flipped=True)
+    return Subnetwork(ids, flipped=True)
 
 
-def full(ids: Tensor) -> Branch:
+def all_units(ids: Tensor) -> Subnetwork:
     """All units, no mask and no scale."""
-    return Branch(None)
+    return Subnetwork(None)
 
 
-def fresh(number: int) -> Subnetwork:
+def fresh_units(number: int) -> Units:
     """The own sub-network of an id that no example has; a different one for each example and each `number`."""
-    return lambda ids: Branch(ids + FRESH * (number + 1), flipped=False)
+    return lambda ids: Subnetwork(ids + FRESH * (number + 1), flipped=False)
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Outcome:
 def evaluate(
     model: nn.Module,
     examples: Examples,
-    subnetworks: Sequence[Subnetwork] = (full,),
+    subnetworks: Sequence[Units] = (all_units,),
     *,
     batch_size: int = BATCH,
     precision: Precision = "float32",
@@ -82,7 +82,7 @@ def evaluate(
 
 def full_logits(model: nn.Module, examples: Examples, *, batch_size: int = BATCH) -> Tensor:
     """Logits of the full network for every example, in evaluation mode.  # [n, classes]"""
-    found = passes(model, examples, (full,), batch_size=batch_size, precision="float32")
+    found = passes(model, examples, (all_units,), batch_size=batch_size, precision="float32")
     return torch.cat([logits for _, (logits,) in found])
 
 
@@ -90,7 +90,7 @@ def full_logits(model: nn.Module, examples: Examples, *, batch_size: int = BATCH
 def passes(
     model: nn.Module,
     examples: Examples,
-    subnetworks: Sequence[Subnetwork],
+    subnetworks: Sequence[Units],
     *,
     batch_size: int,
     precision: Precision,
@@ -100,8 +100,8 @@ def passes(
     All sub-networks share one pass: activations below the first mask are computed once. Results stay on the device.
 
     Args:
-        model: with turn-over dropout attached, unless only `full` is asked for.
-        subnetworks: any of `own`, `flipped`, `full`, `fresh(k)`.
+        model: with turn-over dropout attached, unless only `all_units` is asked for.
+        subnetworks: any of `own_units`, `flipped_units`, `all_units`, `fresh_units(k)`.
 
     Yields:
         Labels  # int64 [batch], and for each of `subnetworks` logits of at least 32 bits  # [batch, classes].
@@ -115,24 +115,24 @@ def passes(
             yield y, [logits.float() if logits.dtype.itemsize < 4 else logits for logits in found]
 
 
-def _separate(model: nn.Module, x: Tensor, wanted: list[Branch]) -> list[Tensor]:
+def _separate(model: nn.Module, x: Tensor, wanted: list[Subnetwork]) -> list[Tensor]:
     logits = []
-    for branch in wanted:
-        if branch.ids is None:
+    for subnetwork in wanted:
+        if subnetwork.ids is None:
             logits.append(model(x))
         else:
-            with branches(model, [branch]):
+            with subnetworks(model, [subnetwork]):
                 logits.append(model(x))
     return logits
 
 
-def _shared(model: nn.Module, x: Tensor, wanted: list[Branch]) -> list[Tensor]:
-    with branches(model, wanted):
-        logits: Tensor = model(x)  # [branches * batch, classes]
+def _shared(model: nn.Module, x: Tensor, wanted: list[Subnetwork]) -> list[Tensor]:
+    with subnetworks(model, wanted):
+        logits: Tensor = model(x)  # [subnetworks * batch, classes]
     return list(logits.unflatten(0, (len(wanted), len(x))).unbind())
 
 
-def _can_share(model: nn.Module, batch: tuple[Tensor, ...], subnetworks: Sequence[Subnetwork]) -> bool:
+def _can_share(model: nn.Module, batch: tuple[Tensor, ...], subnetworks: Sequence[Units]) -> bool:
     """Whether one pass with a repeated batch gives what separate passes give, found by trying on a few examples.
 
     A network may do with its batch dimension what it likes, for example remember the batch size of its input; such
