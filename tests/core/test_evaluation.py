@@ -119,8 +119,8 @@ class Rescales(nn.Module):
 def test_low_precision_does_not_hide_that_a_batch_cannot_be_repeated() -> None:
     torch.manual_seed(0)
     data, model = examples(dtype=torch.float32), turnover.attach(Rescales())
-    together = evaluate(model, data, (own, flipped), precision="bfloat16")
-    apart = [evaluate(model, data, (one,), precision="bfloat16")[0] for one in (own, flipped)]
+    together = evaluate(model, data, (own_units, flipped_units), precision="bfloat16")
+    apart = [evaluate(model, data, (one,), precision="bfloat16")[0] for one in (own_units, flipped_units)]
     for a, b in zip(together, apart, strict=True):
         assert torch.equal(a.loss, b.loss)
 

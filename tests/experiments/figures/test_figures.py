@@ -148,12 +148,12 @@ def test_fig2_says_what_was_reduced(smoke: Path) -> None:
     draw("fig2")
     result = json.loads((smoke / "fig2.json").read_text())
     assert set(result["reduced"]) == {
-        "epochs 15 (paper scale: 200)",
-        "batch_size 64 (paper scale: 256)",
+        "epochs 20 (paper scale: 200)",
+        "batch_size 128 (paper scale: 256)",
         "dataset.limit 1500 (paper scale: all)",
         "dataset.test_limit 1000 (paper scale: all)",
         "model.hidden [1024] (paper scale: [4096])",
-        "optimizer.lr 0.1 (paper scale: 0.06)",
+        "optimizer.lr 0.05 (paper scale: 0.06)",
         "optimizer.momentum 0.9 (paper scale: 0.0)",
         "corruption.count 500 (paper scale: 20000)",
     }

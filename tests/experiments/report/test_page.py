@@ -1,4 +1,4 @@
-"""The page in a real browser: every section, a search, a sort, a hover, the keyboard, a phone; no error, no request."""
+"""The page in a real browser: sections, searches, a sort, a hover, the keyboard, a phone; no error, no request."""
 
 import shutil
 from collections.abc import Iterator
@@ -11,9 +11,11 @@ import pytest
 from digits import digits
 from sklearn.datasets import load_digits
 
+from turnover.experiments import results
 from turnover.experiments.report import sets
 from turnover.experiments.report.make import ReportJob, make
 from turnover.experiments.report.sets import ExampleSet
+from turnover.experiments.results import SCALES, committed
 from turnover.runs.execute import execute
 from turnover.runs.store.tables import read_scores
 
@@ -22,7 +24,7 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH: apt-get install chromium")
 
-SECTIONS = ("claims", "figures", "explorer", "scatter", "leakage", "validation", "cost", "provenance")
+SECTIONS = ("overview", "figures", "studies", "explorer", "scatter", "leakage", "validation", "cost", "provenance")
 LARGE = 60_000
 RUNS = [digits(f"seed={seed}", "corruption=labels", "corruption.count=200", "estimator.epochs=[1]") for seed in (0, 1)]
 
@@ -111,10 +113,14 @@ def test_every_section_is_there_with_its_content(looked: Looked) -> None:
     assert page.locator("nav a").evaluate_all("links => links.map(link => link.hash.slice(1))") == list(SECTIONS)
     for section in SECTIONS:
         assert page.locator(f"#{section} h2").is_visible()
-    assert page.locator(".claim").count() == 23
-    assert "reproduced" in looked.text("#claim-2b")
-    assert "the paper's figure 2" in looked.text("#claim-2b")
+    page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+    known = {id for scale in SCALES for values in committed(scale).values() for id in values["claims"]}
+    assert set(page.locator(".claim").evaluate_all("all => all.map(each => each.id)")) == {
+        f"claim-{id}" for id in known
+    }
+    assert "reproduced" in looked.text("#fig2 #claim-2b")
     assert page.locator("#fig3 .at-scale").count() == 2, "laptop and paper scale"
+    assert page.locator("#studies #onion").count() == 1
     assert "epochs 20 (paper scale: 200)" in looked.text("#fig7")
     broken = "images => images.filter(image => !image.complete || !image.naturalWidth).length"
     looked.until("[...document.images].every(image => image.complete)")
@@ -130,6 +136,36 @@ def test_every_section_is_there_with_its_content(looked: Looked) -> None:
     assert len(ids) == len(set(ids))
     inside = page.locator("a[href^='#']").evaluate_all("links => links.map(link => link.hash.slice(1))")
     assert set(inside) <= set(ids)
+
+
+def test_the_first_screen_holds_verdicts_pictures_and_the_way_to_the_examples(browser: Any, made: Path) -> None:
+    found = Looked(browser, made, viewport={"width": 1280, "height": 800})
+    page = found.page
+    for wanted in (".verdicts tbody tr:last-child", ".thumbnails a:nth-child(3) img", ".door"):
+        box = page.locator(wanted).bounding_box()
+        assert box["y"] + box["height"] <= 800, wanted
+    assert page.locator(".verdicts tbody tr").count() == 10
+    page.click(".door")
+    found.until("document.querySelector('#explorer').getBoundingClientRect().top < 200")
+    found.context.close()
+
+
+def test_a_search_leads_to_a_claim_and_opens_what_is_folded(looked: Looked) -> None:
+    page = looked.page
+    assert page.locator("#claim-3c").is_hidden()
+    page.fill("#find", "accuracy peaks")
+    assert looked.text("#hits").startswith("3c")
+    page.keyboard.press("Enter")
+    assert page.locator("#claim-3c").is_visible()
+    assert page.locator("#hits").is_hidden()
+    page.fill("#find", "Validation")
+    assert looked.text("#hits a").startswith("Validation")
+    page.fill("#find", "no such words")
+    assert looked.text("#hits") == "nothing found"
+    page.keyboard.press("Escape")
+    assert page.locator("#hits").is_hidden()
+    page.click(".verdicts a[href='#claim-10c']")
+    assert page.locator("#claim-10c").is_visible()
 
 
 def mean_of_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
@@ -203,8 +239,6 @@ def test_hovering_over_the_scatter_shows_an_example(looked: Looked) -> None:
 
 
 def test_the_correlation_is_that_of_the_tables(looked: Looked) -> None:
-    from turnover.experiments import results
-
     validated = results.validation("laptop")
     assert validated is not None
     page = looked.page

@@ -1,10 +1,11 @@
 """Figure 4: cosines of gradients and contributions to updates, as the paper defines them (a, b) and refined (c, d).
 
 Panels c and d are not in the paper: the cosine over all pairs of a set instead of those that share a mini-batch, and
-the contribution without the part of an update that is the example's own gradient.
+the contribution without the part of an update that is the example's own gradient. Where runs have watched layers,
+panel e has the cosines of the part of the gradients that belongs to each.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -18,6 +19,7 @@ from turnover.experiments.plots.figure import Plotted
 from turnover.experiments.plots.learning_curves import by_seed
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import COLOURS, panel
+from turnover.runs.store.tables import read_metrics
 
 NAMES = ("easy (real labels)", "difficult (random labels)", "all")
 
@@ -32,15 +34,24 @@ _PANELS = {
         "mean contribution\n(nats per unit of length)",
     ),
 }
+_LOOKS = {"easy": ("-", "o"), "difficult": ("--", "s"), "all": (":", "^")}  # told apart without colours too
 
 
 def tabulate(sources: Sequence[Source]) -> Plotted:
-    """The curves of runs that differ in their seed."""
+    """The curves of runs that differ in their seed, and the cosine of the last epoch of every layer, inputs first."""
     parts = [
         rows(curves(sources, "train", subset, metric), letter, name)
         for letter, (metric, _, _) in _PANELS.items()
         for subset, name in zip(SUBSETS, NAMES, strict=True)
     ]
+    metrics = read_metrics(sources[0].folder)["metric"].unique()
+    layers = [name for name in metrics if name.startswith("set_cosine/") and name.endswith(".weight")]
+    for subset in SUBSETS:
+        for metric in layers:
+            name = metric.removeprefix("set_cosine/").removesuffix(".weight")
+            last = curves(sources, "train", subset, metric).iloc[-1]
+            part = {"panel": "e", "curve": f"{subset}, {name}", "seed": last.index, "value": last.to_numpy()}
+            parts.append(pd.DataFrame(part))
     return Plotted(pd.concat(parts, ignore_index=True))
 
 
@@ -66,24 +77,33 @@ def lowest(first: pd.DataFrame, second: pd.DataFrame) -> list[float]:
 
 
 def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
-    """Panels a to d and their key."""
-    picture, places = plt.subplot_mosaic(
-        [["a", "b"], ["c", "d"], ["key", "key"]], figsize=(8.5, 6.4), height_ratios=[1, 1, 0.16], layout="constrained"
-    )
-    fill(places, numbers)
-    return picture
-
-
-def fill(places: Mapping[str, Axes], numbers: pd.DataFrame) -> None:
-    """Draw panels a to d and their key on these axes."""
-    drawn = panels(numbers)
+    """All panels and the key of a to d."""
+    drawn, layers = panels(numbers), numbers[numbers["panel"] == "e"]
+    mosaic, heights = ("ab;cd;kk;ee", [1, 1, 0.16, 1]) if len(layers) else ("ab;cd;kk", [1, 1, 0.16])
+    size = (8.5, 1.2 + 2.45 * sum(heights))
+    picture, places = plt.subplot_mosaic(mosaic, figsize=size, height_ratios=heights, layout="constrained")
     for letter, (_, title, label) in _PANELS.items():
         axes = places[letter]
         panel(axes, letter, title)
         subset_lines(axes, drawn[letter], NAMES)
-        axes.axhline(0, color=COLOURS["muted"], linewidth=1, zorder=1)
         axes.margins(x=0)
         axes.xaxis.set_major_locator(MaxNLocator(nbins="auto", steps=[1, 2, 5, 10], integer=True))
-        axes.set_xlabel("epoch")
-        axes.set_ylabel(label)
-    key(places["key"], places["a"].get_legend_handles_labels()[0], columns=len(NAMES))
+        axes.set(xlabel="epoch", ylabel=label)
+    key(places["k"], places["a"].get_legend_handles_labels()[0], columns=len(NAMES))
+    if len(layers):
+        _layers(places["e"], layers)
+    for name in places.keys() - {"k"}:
+        places[name].axhline(0, color=COLOURS["muted"], linewidth=1, zorder=1)
+    return picture
+
+
+def _layers(axes: Axes, numbers: pd.DataFrame) -> None:
+    panel(axes, "e", "all pairs of the set, weights of each layer by themselves, last epoch")
+    for subset in SUBSETS:
+        mine = numbers[numbers["curve"].str.startswith(f"{subset}, ")]
+        by_layer = mine.groupby(mine["curve"].str.removeprefix(f"{subset}, "), sort=False)["value"]
+        mean, low, high = by_layer.mean(), by_layer.min(), by_layer.max()
+        dash, marker = _LOOKS[subset]
+        axes.plot(mean.index, mean, color=COLOURS[subset], linestyle=dash, marker=marker, markersize=4)
+        axes.fill_between(mean.index, low, high, color=COLOURS[subset], alpha=0.25, linewidth=0)
+    axes.set(xlabel="layer", ylabel="mean cosine of gradients")
