@@ -1,6 +1,7 @@
 """What ensembles say of examples, one network and one example at a time in plain Python, from the definitions."""
 
 import math
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -142,3 +143,42 @@ def kept(run: Path) -> dict[str, np.ndarray]:
     """What members.npz of a run holds, as it is."""
     with np.load(run / "members.npz", allow_pickle=False) as file:
         return {name: file[name] for name in file.files}
+
+
+def blocks(log_odds: Table, included: Membership) -> dict[str, list[float]]:
+    """t, probabilities and the jackknife's error of every example, from blocks of which k and k + half are a pair."""
+    pairs = len(log_odds) // 2
+
+    def sizes(left_out: int | None) -> tuple[list[float], list[float]]:
+        """Means over spreads of the blocks with each example, and of those without."""
+        rows = [row for row in range(2 * pairs) if row % pairs != left_out]
+        parts = [split([log_odds[row][i] for row in rows], [included[row][i] for row in rows]) for i in range(n)]
+        return tuple(over_spread([part[side] for part in parts]) for side in (0, 1))  # type: ignore[return-value]
+
+    def over_spread(kind: list[list[float]]) -> list[float]:
+        typical = statistics.median(statistics.variance(values) for values in kind)
+        found = []
+        for values in kind:
+            freedom = len(values) - 1
+            variance = (freedom * statistics.variance(values) + 12 * typical) / (freedom + 12)
+            found.append(mean(values) / math.sqrt(variance))
+        return found
+
+    def probabilities(left_out: int | None) -> tuple[list[float], list[float]]:
+        with_it, without = sizes(left_out)
+        return [float(norm.cdf(each)) for each in with_it], [float(norm.cdf(each)) for each in without]
+
+    n = len(log_odds[0])
+    in_probability, out_probability = probabilities(None)
+    again = [[a - b for a, b in zip(*probabilities(pair), strict=True)] for pair in range(pairs)]
+    errors = []
+    for values in columns(again):
+        middle = mean(values)
+        errors.append(math.sqrt((pairs - 1) / pairs * math.fsum((value - middle) ** 2 for value in values)))
+    return {
+        "blocks": [-each for each in sizes(None)[1]],
+        "memorization": [a - b for a, b in zip(in_probability, out_probability, strict=True)],
+        "memorization_se": errors,
+        "out_probability": out_probability,
+        "in_probability": in_probability,
+    }

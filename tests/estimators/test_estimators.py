@@ -22,7 +22,7 @@ from turnover.runs.store.tables import SCORE_COLUMNS, read_scores
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = sorted({*ALIASES, *(path.stem for path in (ROOT / "conf" / "estimator").glob("*.yaml"))})
 ORDINARY = [name for name in OPTIONS if name not in ("none", "turnover", "turnover_tuned")]
-SEVERAL = ["c_score", "confident_learning", "leave_one_out", "membership", "second_split", "subsampling"]
+SEVERAL = ["blocks", "c_score", "confident_learning", "leave_one_out", "membership", "second_split", "subsampling"]
 SMALL = ("dataset.limit=40", "model.hidden=[8]", "epochs=2")
 DIFFICULT = ("subsets=labels", "subsets.size=10", "subsets.train_on=difficult", "corruption.count=30")
 

@@ -87,7 +87,12 @@ class ConfidentLearningEstimator(Group):
     folds: Annotated[int, Field(ge=2)]  # so many networks, each trained on all folds but one
 
 
-EnsembleEstimator = SubsamplingEstimator | LeaveOneOutEstimator | ConfidentLearningEstimator
+class BlocksEstimator(Group):
+    name: Literal["blocks"]  # many narrow networks in pairs, each trained on a random half of the examples or the rest
+    blocks: Annotated[int, Field(ge=6, multiple_of=2)]  # networks
+
+
+EnsembleEstimator = SubsamplingEstimator | LeaveOneOutEstimator | ConfidentLearningEstimator | BlocksEstimator
 Estimator = Annotated[
     NoEstimator | TurnoverEstimator | OneRunEstimator | SecondSplitEstimator | EnsembleEstimator,
     Field(discriminator="name"),
@@ -96,7 +101,12 @@ Estimator = Annotated[
 
 # What estimators besides turn-over dropout write; high: memorized, difficult or wrongly labelled
 ESTIMATES = {
-    "memorization": "share of networks right about it, trained on it minus not trained on it; mean over fractions",
+    "blocks": "minus the mean log odds of its label over their shrunken spread, by blocks not trained on it",
+    "memorization": "share of networks right about it, trained on it minus not trained on it; mean over fractions; "
+    "of blocks: in_probability - out_probability",
+    "memorization_se": "standard error of memorization, by a jackknife over pairs of blocks",
+    "out_probability": "probability that a block not trained on it is right, if log odds are normal",
+    "in_probability": "the same of a block trained on it",
     "memorization_loss": "mean loss of networks not trained on it minus that of others, in nats; mean over fractions",
     "out_accuracy": "share of the networks not trained on it that are right about it",
     "in_loss": "mean loss of networks trained on it, in nats",

@@ -46,9 +46,15 @@ _BASES: dict[str, dict[str, Any]] = {
     "confident_learning": {"name": "confident_learning", "folds": 5},
     "second_split": {"name": "second_split"},
     "one_run": {"name": "one_run", "scores": _ALL},
+    "blocks": {"name": "blocks", "blocks": 44},
 }
 _NETWORKS = {"subsampling": 1000, "membership": 1000, "c_score": 40}  # for each of the fractions
 _EARLY = 0.1  # share of the epochs after which el2n and grand are measured
+# how networks are trained where a call does not say
+RECIPE: dict[str, Any] = {"batch_size": 256, "momentum": 0.0, "schedule": {"name": "constant"}}
+RECIPES: dict[str, dict[str, Any]] = {
+    "blocks": {"epochs": 20, "lr": 0.03, "batch_size": 32, "momentum": 0.9, "schedule": {"name": "linear"}},
+}
 
 NAMES = (*_BASES, *ALIASES)
 

@@ -113,7 +113,13 @@ class CosineSchedule(Group):
     name: Literal["cosine"]
 
 
-ScheduleConfig = Annotated[ConstantSchedule | MultistepSchedule | CosineSchedule, Field(discriminator="name")]
+class LinearSchedule(Group):
+    name: Literal["linear"]
+
+
+ScheduleConfig = Annotated[
+    ConstantSchedule | MultistepSchedule | CosineSchedule | LinearSchedule, Field(discriminator="name")
+]
 
 
 class TurnoverOff(Group):

@@ -28,7 +28,7 @@ def average(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
             raise ValueError("score tables hold different examples, so they cannot be averaged")
         if is_float_dtype(first[name]):
             result[name] = column.mean(axis=1)
-        elif name.endswith("_prediction"):
+        elif name.endswith("prediction"):
             result[name] = _most_frequent(column.to_numpy())
         elif not column.eq(first[name], axis=0).all(axis=None):
             raise ValueError(f"score tables disagree about column {name!r}, so they cannot be averaged")

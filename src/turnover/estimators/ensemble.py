@@ -1,5 +1,6 @@
 """Scores from the outcomes of many networks, each trained on a part of the examples."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,20 +9,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from turnover.config.estimators import LeaveOneOutEstimator, SubsamplingEstimator, score_of
+from turnover.config.estimators import BlocksEstimator, LeaveOneOutEstimator, SubsamplingEstimator, score_of
 from turnover.config.run import Training
 from turnover.errors import RunFailed
+from turnover.estimators.blocks import block_estimates, missing_classes, unfitted
 from turnover.estimators.confident_learning import confident_learning
 from turnover.estimators.estimator import Design, Estimates, Outcomes, Task
 from turnover.estimators.membership import log_likelihood_ratios, membership
 from turnover.estimators.networks import design, outcomes
 from turnover.estimators.subsampling import inconsistency, memorization, with_and_without
 
+log = logging.getLogger("turnover")
+
 _TO_FIT = 3  # networks trained on an example, and as many that are not, for its two densities
 
 
 class Ensemble:
-    """Subsampling, leave-one-out and cross-validation: many networks, each trained on a part of the examples."""
+    """Subsampling, blocks, leave-one-out, cross-validation: many networks, each trained on a part of the examples."""
 
     def sizes(self, task: Task, config: Training) -> list[int]:
         """Return the numbers of examples that its networks are trained on."""
@@ -37,19 +41,26 @@ class Ensemble:
         Raises:
             RunFailed: some examples would have no score; raised before any network is trained.
         """
-        networks, estimator = design(task, config), config.estimator
+        networks, estimator, labels = design(task, config), config.estimator, task.train.labels.cpu()
         if isinstance(estimator, SubsamplingEstimator):
             _refuse_unscored(networks, estimator.score)
+        of_blocks = isinstance(estimator, BlocksEstimator)
+        if of_blocks and (rare := missing_classes(networks.included, labels)):
+            log.warning("%s", rare)
         found = outcomes(task, config, networks, folder, on_step)
         n = len(task.train)
         train, test = found.right[:, :n], found.right[:, n:]
+        if of_blocks and (
+            failed := unfitted(found.confidence[:, :n], train, networks.included, labels, config.optimizer.lr)
+        ):
+            log.warning("%s", failed)
         with_it, without = with_and_without(train, networks.included)
         metrics = {"train": {"in_accuracy": float(with_it.nanmean()), "out_accuracy": float(without.nanmean())}}
         if test.numel():
             metrics["test"] = {"full_accuracy": float(test.double().mean())}
         leave_one_out = isinstance(estimator, LeaveOneOutEstimator)
         return Estimates(
-            columns=_columns(config, found, networks, task.train.labels.cpu()),
+            columns=_columns(config, found, networks, labels),
             score="memorization" if leave_one_out else score_of(estimator),
             metrics=metrics,
             examples_trained=int(networks.included.sum()) * config.epochs,
@@ -113,6 +124,9 @@ def _columns(config: Training, found: Outcomes, ensemble: Design, labels: Tensor
         out = torch.where(~included[:, :, None], found.logits, 0.0).sum(0)  # every example is out once  # [n, classes]
         judged = confident_learning(out.double().softmax(1).numpy(), labels.numpy())
         return {"confident_learning": torch.from_numpy(np.asarray(judged))}
+    if found.held_out is not None:
+        probability, prediction = found.held_out.max(1)
+        return {**block_estimates(confidence, included), "prediction": prediction, "probability": probability}
     losses = F.softplus(-confidence.double())
     loss_with, loss_without = with_and_without(losses, included)
     columns = {

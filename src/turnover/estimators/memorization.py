@@ -23,7 +23,7 @@ from turnover.config.estimators import (
     TurnoverEstimator,
     score_of,
 )
-from turnover.config.named import by_name
+from turnover.config.named import RECIPE, RECIPES, by_name
 from turnover.config.parse import parse
 from turnover.config.run import Training
 from turnover.errors import RefusedInput
@@ -44,9 +44,9 @@ def memorization(
     make_model: Callable[[], nn.Module],
     x: Any,
     y: Any,
-    epochs: int,
-    lr: float,
-    batch_size: int = 256,
+    epochs: int | None = None,
+    lr: float | None = None,
+    batch_size: int | None = None,
     seeds: int | Sequence[int] | None = None,
     device: str = "auto",
     *,
@@ -54,7 +54,7 @@ def memorization(
     p: float = 0.5,
     layers: list[str] | None = None,
     groups: int | None = None,
-    momentum: float = 0.0,
+    momentum: float | None = None,
     weight_decay: float = 0.0,
     precision: Precision | Literal["auto"] = "float32",
     progress: bool = True,
@@ -72,13 +72,17 @@ def memorization(
         make_model: makes a new network; called with PyTorch's generator seeded.
         x: inputs, ready for the network: a tensor or array.  # [n, ...]
         y: class numbers from 0.  # [n]
+        epochs, lr, batch_size, momentum: None is 256 and 0 for the last two. `estimator="blocks"` alone has its own:
+            20 epochs, lr .03, batches of 32, momentum .9; with it the rate falls linearly to 0.
         seeds: how many, or which; None: 10, and 1 if each seed trains an ensemble.
         ids: permanent ids of the examples; None: positions 0 .. n-1.  # [n]
         precision: of training; auto: bfloat16 where the device has units for it, else float32.
         p, layers, groups: of turn-over dropout, as in `turnover.attach`.
         estimator: what gives the scores, by its name in docs/estimators.md: turnover; cumulative_loss, aum, forgetting,
             first_learning, final_loss, confidence, el2n, grand, vog, or all of these, one_run, from an ordinary
-            training; second_split; confident_learning, subsampling, c_score, membership from ensembles.
+            training; second_split; confident_learning, subsampling, c_score, membership from ensembles; blocks, an
+            ensemble of narrow networks: let `make_model` make one of about an eighth of the usual width, for example
+            by `turnover.models.narrow.narrower`.
         options: fields of the estimator that are to differ from those of the configs, for example {"models": 200} of
             subsampling or {"early": 3} of el2n.
         predictions: also return the class that the networks prefer: `prediction`, the one to which they gave
@@ -88,7 +92,8 @@ def memorization(
     Returns:
         A row for every example, index "id": score, label, and what the score is made of. Of turn-over dropout: score,
         own_loss, flipped_loss (means over seeds), own_prediction, flipped_prediction (most frequent), label. Of the
-        others: score, the estimates by their names in `turnover.config.estimators.ESTIMATES`, label.
+        others: score, the estimates by their names in `turnover.config.estimators.ESTIMATES`, of blocks also
+        `prediction` and `probability` by those that were not trained on the example, label.
         `attrs["seeds"]` holds the seeds, `attrs["estimator"]` the name of the score, with `precision="auto"`
         `attrs["precision"]` what it was, and with turn-over dropout `attrs["leakage"]` the verdict with own and flipped
         accuracy of the seed whose masks leak most.
@@ -98,14 +103,19 @@ def memorization(
         TurnOverError: turn-over dropout cannot be attached to such a network.
         RunFailed: a loss became NaN or infinite.
     """
-    scoring = by_name(estimator, _whole(epochs), dict(options or {}))
+    usual = RECIPE | RECIPES.get(estimator, {})
+    given = {"epochs": _whole(epochs), "lr": lr, "batch_size": _whole(batch_size), "momentum": momentum}
+    recipe: dict[str, Any] = {field: usual.get(field) if value is None else value for field, value in given.items()}
+    scoring = by_name(estimator, recipe["epochs"], dict(options or {}))
     name = scoring["name"]
+    if missing := [field for field, value in recipe.items() if value is None]:
+        raise RefusedInput(f"{' and '.join(missing)} must be given: only estimator='blocks' has its own")
     if name != "turnover" and (p, layers, groups) != (0.5, None, None):
         raise RefusedInput(f"p, layers and groups belong to estimator='turnover', and estimator = {estimator!r}")
     several = name in OF_SEVERAL_NETWORKS
     if predictions and several:
         raise RefusedInput(f"predictions = True: estimator = {estimator!r} trains several networks, whose are not kept")
-    seed_list = _seeds(seeds, 1 if name in ("subsampling", "confident_learning") else _SEEDS)
+    seed_list = _seeds(seeds, 1 if name in ("subsampling", "confident_learning", "blocks") else _SEEDS)
     where = resolve(device)
     probe = new_network(make_model, 0)
     examples = user_examples(x, y, ids, device=where, dtype=taken_by(probe)[1])
@@ -117,12 +127,17 @@ def memorization(
             Training,
             {
                 "seed": seed,
-                "epochs": _whole(epochs),
-                "batch_size": _whole(batch_size),
+                "epochs": recipe["epochs"],
+                "batch_size": recipe["batch_size"],
                 "precision": in_precision,
                 "augmentation": {"name": "none"},
-                "optimizer": {"name": "sgd", "lr": lr, "momentum": momentum, "weight_decay": weight_decay},
-                "schedule": {"name": "constant"},
+                "optimizer": {
+                    "name": "sgd",
+                    "lr": recipe["lr"],
+                    "momentum": recipe["momentum"],
+                    "weight_decay": weight_decay,
+                },
+                "schedule": usual["schedule"],
                 "estimator": scoring,
             },
         )
@@ -174,8 +189,9 @@ def _table(task: Task, config: Training, on_step: Callable[[int], object], obser
                 pass
             columns, score = watch.columns(), score_of(estimator)
     values: dict[str, Tensor] = {"score": columns[score], **columns}
-    names = [name for name in ("score", *ESTIMATES) if name in values]
-    table = pd.DataFrame({name: values[name].double().cpu().numpy() for name in names})
+    names = [name for name in ("score", *ESTIMATES, "prediction", "probability") if name in values]
+    wide = {name: values[name].double() if values[name].is_floating_point() else values[name] for name in names}
+    table = pd.DataFrame({name: column.cpu().numpy() for name, column in wide.items()})
     table["label"] = task.train.labels.cpu().numpy()
     return table.set_index(pd.Index(task.train.ids.cpu().numpy(), name="id"))
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from turnover.common.files import keep, kept
 from turnover.common.seeding import numpy_generator, stream
 from turnover.config.estimators import (
+    BlocksEstimator,
     ConfidentLearningEstimator,
     EnsembleEstimator,
     LeaveOneOutEstimator,
@@ -18,6 +19,7 @@ from turnover.config.options import NoAugmentation
 from turnover.config.run import RunConfig, Training
 from turnover.core.evaluation import full_logits
 from turnover.core.examples import Examples
+from turnover.estimators.blocks import complementary
 from turnover.estimators.estimator import Design, Outcomes, Task
 from turnover.estimators.logit_scores import log_odds_against
 from turnover.estimators.subsampling import all_but, left_out, random_parts
@@ -48,6 +50,9 @@ def design(task: Task, config: Training) -> Design:
             included = torch.ones(folds, n, dtype=torch.bool)
             included[order % folds, torch.arange(n)] = False
             numbers = list(range(folds))
+        case BlocksEstimator(blocks=blocks):
+            included = complementary(blocks, n, config.seed)
+            numbers = [*range(0, blocks, 2), *range(1, blocks, 2)]  # of one pair together, whatever number there are
     seeds_of = [stream(config.seed, "member", number) for number in numbers]
     return Design(included, seeds_of, included.double().mean(1))
 
@@ -61,6 +66,7 @@ def outcomes(
 ) -> Outcomes:
     """Train all networks, block after block, and return their outcomes; blocks kept in `folder` are not done again."""
     together: dict[str, list[Tensor]] = {}
+    held_out: Tensor | None = None
     for block in ensemble.blocks(at_once(task, config)):
         path = folder / f"{block[0]:05d}-{block[-1]:05d}.npz"
         found = kept(path)
@@ -69,10 +75,16 @@ def outcomes(
             keep(path, **found)
         else:
             on_step(_steps(config, ensemble, block))
+        if isinstance(config.estimator, BlocksEstimator):  # added up at once: all logits would take much memory
+            for logits, inside in zip(found.pop("logits").cpu(), ensemble.included[block], strict=True):
+                part = logits.double().softmax(1) * ~inside[:, None]
+                held_out = part if held_out is None else held_out.add_(part)
         for name, value in found.items():
             together.setdefault(name, []).append(value.cpu())
     all_of_them = {name: torch.cat(values) for name, values in together.items()}
-    return Outcomes(all_of_them["confidence"], all_of_them["right"], all_of_them.get("logits"))
+    if held_out is not None:
+        held_out = held_out / (~ensemble.included).sum(0)[:, None]
+    return Outcomes(all_of_them["confidence"], all_of_them["right"], all_of_them.get("logits"), held_out)
 
 
 def at_once(task: Task, config: Training) -> int:
@@ -122,12 +134,14 @@ def _observed(task: Task, config: Training, models: list[nn.Module]) -> dict[str
     # in float32 whatever the training, as all scores
     asked = list(_examples(task))
     rows: dict[str, list[Tensor]] = {"confidence": [], "right": []}
+    of_blocks = isinstance(config.estimator, BlocksEstimator)
     for model in models:
         found = [full_logits(model, examples) for examples in asked]  # [examples, classes] each
         labels = [examples.labels for examples in asked]
-        rows["confidence"].append(torch.cat([-log_odds_against(z, y) for z, y in zip(found, labels, strict=True)]))
+        exact = [z.double() if of_blocks else z for z in found]  # means over spreads are compared
+        rows["confidence"].append(torch.cat([-log_odds_against(z, y) for z, y in zip(exact, labels, strict=True)]))
         rows["right"].append(torch.cat([z.argmax(1) == y for z, y in zip(found, labels, strict=True)]))
-        if isinstance(config.estimator, ConfidentLearningEstimator):
+        if isinstance(config.estimator, ConfidentLearningEstimator | BlocksEstimator):
             rows.setdefault("logits", []).append(found[0])
     return {name: torch.stack(values) for name, values in rows.items()}
 

@@ -11,6 +11,7 @@ OF_SEVERAL_NETWORKS: dict[str, Estimator] = {
     "subsampling": Ensemble(),
     "leave_one_out": Ensemble(),
     "confident_learning": Ensemble(),
+    "blocks": Ensemble(),
     "second_split": SecondSplit(),
 }
 

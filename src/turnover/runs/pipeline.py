@@ -110,8 +110,8 @@ def _members(task: RunTask, estimates: Estimates) -> Members:
         test_ids=(test.ids if test is not None else task.train.ids[:0]).cpu().numpy(),
         included=networks.included,
         fraction=networks.fraction,
-        confidence=outcomes.confidence[:, :n],
+        confidence=outcomes.confidence[:, :n].float(),
         right=outcomes.right[:, :n],
-        test_confidence=outcomes.confidence[:, n:],
+        test_confidence=outcomes.confidence[:, n:].float(),
         test_right=outcomes.right[:, n:],
     )

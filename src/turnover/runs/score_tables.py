@@ -18,7 +18,8 @@ def from_columns(task: RunTask, config: RunConfig, columns: dict[str, Tensor], s
         score: the name of the one that is the score.
     """
     index = pd.Index(task.train.ids.cpu().numpy(), name="id")
-    table = pd.DataFrame({name: column.double().cpu().numpy() for name, column in columns.items()}, index=index)
+    wide = {name: column.double() if column.is_floating_point() else column for name, column in columns.items()}
+    table = pd.DataFrame({name: column.cpu().numpy() for name, column in wide.items()}, index=index)
     table["score"] = table[score]
     table["label"] = task.train.labels.cpu().numpy()
     return stored(table, task, config, config.epochs)

@@ -6,7 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import nn
 
-from turnover.config.options import ConstantSchedule, CosineSchedule, MultistepSchedule, OptimizerConfig
+from turnover.config.options import (
+    ConstantSchedule,
+    CosineSchedule,
+    LinearSchedule,
+    MultistepSchedule,
+    OptimizerConfig,
+)
 from turnover.config.run import Training
 from turnover.core.examples import Examples
 from turnover.data.augmentation import augmented
@@ -61,12 +67,16 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Op
 
 
 def learning_rate(
-    schedule: ConstantSchedule | MultistepSchedule | CosineSchedule, lr: float, epoch: int, epochs: int
+    schedule: ConstantSchedule | MultistepSchedule | CosineSchedule | LinearSchedule,
+    lr: float,
+    epoch: int,
+    epochs: int,
 ) -> float:
     """The rate of `epoch`, counted from 1, in a run of `epochs`.
 
     constant: lr. multistep: lr gammaᵏ, with k the number of milestones that lie before this epoch.
     cosine: lr (1 + cos(π (epoch - 1) / epochs)) / 2 (Loshchilov and Hutter, 2017, without restarts).
+    linear: lr (1 - (epoch - 1) / epochs).
     """
     match schedule:
         case ConstantSchedule():
@@ -75,3 +85,5 @@ def learning_rate(
             return lr * gamma ** sum(milestone < epoch for milestone in milestones)
         case CosineSchedule():
             return lr * (1 + math.cos(math.pi * (epoch - 1) / epochs)) / 2
+        case LinearSchedule():
+            return lr * (1 - (epoch - 1) / epochs)

@@ -8,9 +8,10 @@ import pandas as pd
 import torch
 
 from turnover.config.datasets import DATASETS
-from turnover.config.estimators import OneRunEstimator, SubsamplingEstimator, TurnoverEstimator
+from turnover.config.estimators import BlocksEstimator, OneRunEstimator, SubsamplingEstimator, TurnoverEstimator
 from turnover.config.run import RunConfig
 from turnover.estimators.subsampling import memorization
+from turnover.experiments.validation.operations import of_scoring, of_training
 from turnover.models import build as build_model
 from turnover.runs.store.run import Run
 from turnover.runs.store.tables import Members, read_members, read_scores
@@ -66,13 +67,13 @@ class Estimate:
     scores: pd.Series  # index "id"; high: memorized or wrong; those without a score have the median
     scored: int  # examples that have one
     wrong: pd.Series  # bool, index "id"
-    cost: float  # arithmetic of training, in trainings of the ordinary network on all examples
+    cost: float  # arithmetic of training, of blocks of scoring too, in ordinary trainings on all examples
     seconds: float  # of the run, which may give other scores too
     memory: float  # peak resident memory of the process, in MB; of all that it did
 
 
 def estimates(config: RunConfig, larger: float) -> Iterator[Estimate]:
-    """Every estimate that a finished run gives; its network is so much larger than the ordinary one."""
+    """Every estimate that a finished run gives; to train its network takes so many ordinary trainings."""
     run = Run(config)
     table = read_scores(run.folder)
     manifest = run.manifest
@@ -113,6 +114,9 @@ def estimates(config: RunConfig, larger: float) -> Iterator[Estimate]:
                     yield estimate(name, table[name])
         case SubsamplingEstimator():
             yield estimate("inconsistency", table["inconsistency"])
+        case BlocksEstimator():  # each says something of all examples once, which its few epochs do not hide
+            scoring = networks * config.train_size * of_scoring(config) / (trained * of_training(config))
+            yield estimate("blocks", table["score"], passes=1 + scoring)
         case _:
             yield estimate(config.estimator.name, table["score"])
 
@@ -134,16 +138,23 @@ def by_networks(members: Members, chosen: slice) -> pd.Series:
 
 def gather(configs: Sequence[RunConfig]) -> dict[Condition, list[Estimate]]:
     """All estimates by the condition under which they were made."""
-    sizes = {Run(config).name: parameters(config) for config in configs}
-    ordinary: dict[str, int] = {}  # parameters of each data set's network without turn-over dropout, the smallest
-    for config in configs:
-        size = sizes[Run(config).name]
-        ordinary[config.dataset.name] = min(size, ordinary.get(config.dataset.name, size))
+    ordinary = {name: _ordinary([each for each in configs if each.dataset.name == name]) for name in DATASETS}
     found: dict[Condition, list[Estimate]] = {}
-    for name, config in {Run(config).name: config for config in configs}.items():
-        larger = sizes[name] / ordinary[config.dataset.name]
+    for config in {Run(config).name: config for config in configs}.values():
+        larger = _operations(config) / ordinary[config.dataset.name]
         found.setdefault(Condition.of(config), []).extend(estimates(config, larger))
     return found
+
+
+def _ordinary(configs: Sequence[RunConfig]) -> int:
+    """Operations of the training of one ordinary network; of the smallest, if no run scores one."""
+    of_one = [config for config in configs if isinstance(config.estimator, OneRunEstimator)]
+    return min(map(_operations, of_one or configs), default=0)
+
+
+def _operations(config: RunConfig) -> int:
+    """Operations of a training of the run's network, for each example."""
+    return config.epochs * of_training(config)
 
 
 def parameters(config: RunConfig) -> int:

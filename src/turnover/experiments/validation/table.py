@@ -38,7 +38,8 @@ COLUMNS = {
     "by the ground truth: how difficult it is, memorized or not",
     "auroc": "how often a wrong label scores higher than a right one",
     "precision": "share of wrong labels among as many highest scores as there are wrong labels",
-    "cost": "arithmetic of training until the score is known, in trainings of the ordinary network on all examples",
+    "cost": "arithmetic of training until the score is known, of blocks of scoring too, in trainings of the ordinary "
+    "network on all examples",
     "seconds": "wall-clock seconds of the runs, which may give other scores too, perhaps many at a time",
     "memory": "peak resident memory of the process, in MB",
 }  # a measure's 95 % interval stands in <measure>_low and <measure>_high

@@ -69,6 +69,8 @@ SCORE_COLUMNS = {
     "own_prediction": (pa.int64(), "class predicted by the own sub-network"),
     "flipped_prediction": (pa.int64(), "class predicted by the flipped sub-network"),
     **{name: (pa.float64(), text) for name, text in ESTIMATES.items()},
+    "prediction": (pa.int64(), "class to which networks not trained on it give most probability, mean over them"),
+    "probability": (pa.float64(), "that mean probability"),
 }
 
 SUBSET_COLUMNS = {
