@@ -42,8 +42,8 @@ from turnover.core.evaluation import evaluate, flipped_units, own_units
 from turnover.core.examples import Examples
 from turnover.core.masks import MaskRule
 from turnover.gradients.sets import set_gradients
+from turnover.models.conv import vgg11
 from turnover.models.cvt import cvt
-from turnover.models.vgg import vgg11
 from turnover.runs.store.provenance import now, provenance
 from turnover.training.stack import STACK
 

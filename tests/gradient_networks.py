@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from turnover.models.conv import vgg11
 from turnover.models.cvt import cvt
 from turnover.models.mlp import mlp
-from turnover.models.vgg import vgg11
 
 
 @dataclass(frozen=True)

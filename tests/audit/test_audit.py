@@ -21,8 +21,18 @@ from sklearn.datasets import load_digits
 
 import turnover
 from turnover.audit.collection import Collection, collect
-from turnover.audit.expected import expectations, nearest, recommended, validated
-from turnover.audit.suspects import COLUMNS, AuditConfig, network, scored, seconds, suspects
+from turnover.audit.suspects import (
+    COLUMNS,
+    AuditConfig,
+    expectations,
+    nearest,
+    network,
+    recommended,
+    scored,
+    seconds,
+    suspects,
+    validated,
+)
 from turnover.audit.work import audit, page
 from turnover.common.device import settle
 from turnover.config.compose import _hydra, plain

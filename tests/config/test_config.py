@@ -19,7 +19,7 @@ from turnover.config import estimators as schema_of_estimators
 from turnover.config import options as schema_of_options
 from turnover.config import run as schema
 from turnover.config.compose import resolved, sweep
-from turnover.config.named import ALIASES
+from turnover.config.estimators import ALIASES
 from turnover.config.options import DatasetConfig, Group, TurnoverOff
 from turnover.config.parse import fields, parse
 from turnover.config.run import LATER, NOT_SCIENCE, RunConfig, ScoreSubsets, Training, identity, run_name

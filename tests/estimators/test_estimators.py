@@ -12,8 +12,7 @@ from digits import digits
 from hydra import compose, initialize_config_dir
 
 from turnover.config.compose import resolved, sweep
-from turnover.config.estimators import NoEstimator, TurnoverEstimator, score_of
-from turnover.config.named import ALIASES
+from turnover.config.estimators import ALIASES, NoEstimator, TurnoverEstimator, score_of
 from turnover.config.run import RunConfig, identity
 from turnover.errors import RefusedInput
 from turnover.runs.execute import execute

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import turnover
 from turnover.common.seeding import seeded, torch_generator
-from turnover.config.named import ALIASES, NAMES, by_name
+from turnover.config.estimators import ALIASES, NAMES, by_name
 from turnover.config.run import RunConfig
 from turnover.core.evaluation import full_logits
 from turnover.core.examples import Examples

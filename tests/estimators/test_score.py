@@ -10,7 +10,7 @@ import torchvision
 
 import turnover
 from turnover.errors import RunFailed
-from turnover.estimators.average import average
+from turnover.estimators.score import average
 from turnover.models.mlp import mlp
 
 COLUMNS = ["score", "own_loss", "flipped_loss", "own_prediction", "flipped_prediction", "label"]

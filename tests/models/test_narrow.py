@@ -7,10 +7,9 @@ import torch
 from torch import nn
 
 from turnover.errors import RefusedInput
-from turnover.models.conv import conv
+from turnover.models.conv import conv, vgg11
 from turnover.models.mlp import mlp
 from turnover.models.narrow import narrower
-from turnover.models.vgg import vgg11
 
 
 @pytest.mark.parametrize(

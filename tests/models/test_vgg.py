@@ -17,7 +17,7 @@ from turnover.core.evaluation import all_units, evaluate, flipped_units, own_uni
 from turnover.core.examples import Examples
 from turnover.errors import RefusedInput
 from turnover.models import build
-from turnover.models.vgg import vgg11
+from turnover.models.conv import vgg11
 
 MULTIPLES = (1, 2, 4, 4, 8, 8, 8, 8)  # feature maps of each convolution, in multiples of the width
 WIDTH = 8

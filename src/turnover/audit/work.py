@@ -12,8 +12,18 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from turnover.audit.collection import Collection, collect
-from turnover.audit.expected import Expectation, expectations, nearest, validated
-from turnover.audit.suspects import AuditConfig, network, scored, seconds, suspects, write_csv
+from turnover.audit.suspects import (
+    AuditConfig,
+    Expectation,
+    expectations,
+    nearest,
+    network,
+    scored,
+    seconds,
+    suspects,
+    validated,
+    write_csv,
+)
 from turnover.common.device import describe, resolve, settle
 from turnover.common.files import checkout, outputs_root, write_text
 from turnover.common.text import clock

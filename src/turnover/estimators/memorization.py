@@ -20,19 +20,20 @@ from turnover.common.device import Precision, resolve, settle
 from turnover.config.checks import estimator_disagreements
 from turnover.config.estimators import (
     ESTIMATES,
+    RECIPE,
+    RECIPES,
     TurnoverEstimator,
+    by_name,
     score_of,
 )
-from turnover.config.named import RECIPE, RECIPES, by_name
 from turnover.config.parse import parse
 from turnover.config.run import Training
 from turnover.errors import RefusedInput
-from turnover.estimators.average import average
 from turnover.estimators.estimator import Task
 from turnover.estimators.leakage import judge
 from turnover.estimators.one_run import Predictions, Watch
 from turnover.estimators.registry import OF_SEVERAL_NETWORKS, of_several_networks, sizes, steps
-from turnover.estimators.score import score_examples
+from turnover.estimators.score import average, score_examples
 from turnover.training.fit import fit
 from turnover.training.loop import Observer
 

@@ -4,10 +4,9 @@ import torch
 from torch import nn
 
 from turnover.config.options import ConvConfig, CvTConfig, MLPConfig, VGG11Config
-from turnover.models.conv import conv
+from turnover.models.conv import conv, vgg11
 from turnover.models.cvt import cvt
 from turnover.models.mlp import mlp
-from turnover.models.vgg import vgg11
 
 __all__ = ["build"]
 

@@ -1,4 +1,4 @@
-"""A run that trains one network: epoch by epoch, a checkpoint after each, then the scores."""
+"""A run that trains one network: epoch by epoch, a checkpoint after each, then the scores, as a run stores them."""
 
 import logging
 import sys
@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from turnover.common import signals
+from turnover.config.datasets import DATASETS
 from turnover.config.estimators import OneRunEstimator, TurnoverEstimator, score_of
 from turnover.config.run import RunConfig, title
 from turnover.data.datasets import balanced_subset
@@ -23,10 +25,9 @@ from turnover.gradients.updates import Updates
 from turnover.runs import checkpoint, gradient_tracking
 from turnover.runs.build import RunTask
 from turnover.runs.dashboard.wandb import Dashboard, Tracker
-from turnover.runs.score_tables import from_columns, stored
 from turnover.runs.store import checksums
 from turnover.runs.store.run import SCRATCH, Run, cannot_go_on
-from turnover.runs.store.tables import Metric, write_influences, write_scores
+from turnover.runs.store.tables import SCORE_COLUMNS, Metric, write_influences, write_scores
 from turnover.training.accuracy import measure
 from turnover.training.fit import fit
 from turnover.training.loop import Epoch, Partial, StoppedInEpoch, steps_per_epoch
@@ -182,3 +183,30 @@ def progress(total: int, done: int, name: str) -> "tqdm[Any]":
     """Return a live bar of steps on a terminal; in a log file, a line now and then."""
     interval = 0.2 if sys.stderr.isatty() else 30.0
     return tqdm(total=total, initial=done, desc=name, unit="step", mininterval=interval, smoothing=0.05)
+
+
+def from_columns(task: RunTask, config: RunConfig, columns: dict[str, Tensor], score: str) -> pd.DataFrame:
+    """Return the score table of the training examples from their estimates, one of which is the score.
+
+    Args:
+        columns: estimates by their names in `config.estimators.ESTIMATES`.  # [examples] each
+        score: the name of the one that is the score.
+    """
+    index = pd.Index(task.train.ids.cpu().numpy(), name="id")
+    wide = {name: column.double() if column.is_floating_point() else column for name, column in columns.items()}
+    table = pd.DataFrame({name: column.cpu().numpy() for name, column in wide.items()}, index=index)
+    table["score"] = table[score]
+    table["label"] = task.train.labels.cpu().numpy()
+    return stored(table, task, config, config.epochs)
+
+
+def stored(table: pd.DataFrame, task: RunTask, config: RunConfig, epoch: int) -> pd.DataFrame:
+    """Return a score table (index "id") of the training examples with the columns of every stored one."""
+    split = task.known
+    table = table.copy()
+    table["split"] = np.where(table.index < DATASETS[config.dataset.name].train, "train", "test")
+    table["true_label"] = split.true_labels.cpu().numpy()
+    table["corrupted"] = split.corrupted.cpu().numpy()
+    table["epoch"] = epoch
+    table = table.reset_index()
+    return table[[name for name in SCORE_COLUMNS if name in table]]

@@ -17,8 +17,7 @@ from turnover.estimators.registry import OF_SEVERAL_NETWORKS, of_several_network
 from turnover.runs.build import RunTask, build
 from turnover.runs.dashboard.summary import opened, show
 from turnover.runs.dashboard.wandb import Dashboard, Tracker
-from turnover.runs.one_network import one_network, progress
-from turnover.runs.score_tables import from_columns
+from turnover.runs.one_network import from_columns, one_network, progress
 from turnover.runs.store.run import SCRATCH, Run, refuse_other_precision
 from turnover.runs.store.tables import (
     Members,

@@ -12,7 +12,7 @@ from turnover.config.run import RunConfig, ScoreSubsets
 from turnover.data.datasets import Dataset, Split
 from turnover.data.subsets import by_labels, by_scores
 from turnover.errors import RefusedInput
-from turnover.estimators.average import average
+from turnover.estimators.score import average
 from turnover.runs.store.run import Run, require
 from turnover.runs.store.tables import read_scores
 

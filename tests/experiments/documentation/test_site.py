@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 from readings import ROOT, page
 
-from turnover.config.named import ALIASES
+from turnover.config.estimators import ALIASES
 from turnover.config.run import RunConfig
 from turnover.errors import RunFailed
 from turnover.experiments.documentation.options import field_types, meanings, members, reference

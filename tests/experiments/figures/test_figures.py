@@ -24,7 +24,7 @@ from turnover.errors import RefusedInput, RunFailed
 from turnover.experiments.figures import make as making
 from turnover.experiments.figures.make import FigureJob, make, redraw
 from turnover.experiments.plots.figure import FigureConfig
-from turnover.models.vgg import vgg11
+from turnover.models.conv import vgg11
 from turnover.runs.execute import execute
 from turnover.runs.store.run import Run
 from turnover.runs.store.tables import read_metrics, read_scores

@@ -20,8 +20,8 @@ from turnover.errors import RunFailed
 from turnover.experiments import results
 from turnover.experiments.report import sections, sets
 from turnover.experiments.report.claims import claims, tally
+from turnover.experiments.report.explorer import COLUMNS, figure, sheets
 from turnover.experiments.report.make import ReportJob, make
-from turnover.experiments.report.packing import COLUMNS, figure, sheets
 from turnover.experiments.results import Result, Validation
 from turnover.runs.execute import execute
 from turnover.runs.store.tables import read_scores, scores_by_epoch

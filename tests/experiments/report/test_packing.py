@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnover.experiments.report.packing import FLOOR, STEPS, Packer
+from turnover.experiments.report.explorer import FLOOR, STEPS, Packer
 
 
 def read(packer: Packer) -> dict[str, np.ndarray]:

@@ -23,12 +23,11 @@ from turnover.config.run import RunConfig
 from turnover.errors import RunFailed
 from turnover.experiments.validation import make as validate
 from turnover.experiments.validation.estimates import TITLES, Condition, gather
-from turnover.experiments.validation.examples import read_examples
 from turnover.experiments.validation.make import ValidateJob, make
 from turnover.experiments.validation.other_truths import influence_agreement, split_seeds
 from turnover.experiments.validation.table import COLUMNS
 from turnover.experiments.validation.truth import known as truth_of
-from turnover.experiments.validation.truth import truth
+from turnover.experiments.validation.truth import read_examples, truth
 from turnover.runs.execute import execute
 from turnover.runs.store.run import Run
 from turnover.runs.store.tables import Members, read_influences, read_scores

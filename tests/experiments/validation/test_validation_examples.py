@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 
 from turnover.common.files import checkout
 from turnover.experiments.validation.estimates import TITLES
-from turnover.experiments.validation.examples import KNOWN, TRUTHS, file_name, read_examples, title, write_examples
+from turnover.experiments.validation.truth import KNOWN, TRUTHS, file_name, read_examples, title, write_examples
 from turnover.runs.store.tables import SCORE_COLUMNS
 
 FOLDER = checkout() / "outputs" / "reference" / "laptop" / "validate"

@@ -17,7 +17,7 @@ from turnover.config.datasets import DATASETS
 from turnover.config.run import RunConfig
 from turnover.data.datasets import load
 from turnover.data.subsets import ranked
-from turnover.estimators.average import average
+from turnover.estimators.score import average
 from turnover.experiments.plots.figure import Plotted
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import COLOURS, panel

@@ -1,16 +1,24 @@
-"""The explorer's data: sets of examples, their images if the data set is at hand, and what is missing."""
+"""The explorer's data: sets of examples, their images if the data set is at hand, packed as text that `data.js` reads."""
 
-from collections.abc import Sequence
+import base64
+import io
+import math
+import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
+from PIL import Image
+from tqdm.auto import trange
 
 from turnover.common.files import checkout
 from turnover.config.datasets import DATASETS
+from turnover.config.options import CorruptionConfig, DatasetConfig
+from turnover.data.datasets import load
 from turnover.data.fetch import at_hand
-from turnover.experiments.report.packing import COLUMNS, FLOOR, STEPS, Packer, sheets
 from turnover.experiments.report.sets import LABELS, ExampleSet, documentation
 
 
@@ -81,3 +89,122 @@ def _commands(found: Sequence[ExampleSet], missing: Sequence[str], scale: str) -
     runs = [f"make {doors[name]} SCALE={scale}" for name in missing if name in doors]
     absent = [each.dataset for each in found if not at_hand(each.dataset)]
     return tuple(dict.fromkeys([*runs, *(f"make data DATASET={name}" for name in absent)]))
+
+
+_HIGHEST = 32768.0  # numbers are scaled to lie below; half floats reach 65504
+FLOOR = 1e-4  # nats: smaller losses are drawn as this one
+STEPS = 126  # of a curve's logarithmic axis, about a pixel each, in a byte; 255: no value
+
+COLUMNS = 32  # of a sheet, which has as many rows
+_SHEET = COLUMNS * COLUMNS
+_LEVELS = 16  # of grey
+_FEWER = {"mnist": 4}  # show a pen's stroke as well as 256 do, in a third of the bytes
+_QUALITY = 30  # of coloured images
+_SMALL = 640  # pixels of the longer side
+_UNSEEN = 0.5  # of 255: mean difference of pixels that may be lost
+
+
+@dataclass
+class Packer:
+    """Columns that are packed one after the other, and the list of them that their reader needs."""
+
+    rows: int
+
+    def __post_init__(self) -> None:
+        self._parts: list[bytes] = []
+        self.fields: list[dict[str, Any]] = []
+
+    def ids(self, key: str, values: np.ndarray) -> None:
+        """Whole numbers of up to 32 bits."""
+        self._add({"key": key, "kind": "id", "bytes": 4}, values.astype("<u4"))
+
+    def classes(self, key: str, values: np.ndarray, title: str) -> None:
+        """Class numbers from 0 to 254; -1 means that there is none."""
+        if values.max(initial=0) > 254:
+            raise ValueError(f"column {key!r} has class {values.max()}: at most 254 can be told in a byte")
+        self._add(
+            {"key": key, "kind": "class", "title": title, "bytes": 1}, np.where(values < 0, 255, values).astype("u1")
+        )
+
+    def numbers(self, key: str, values: np.ndarray, title: str, about: str) -> None:
+        """Numbers, rounded to about three digits; NaN stays NaN."""
+        largest = float(np.nanmax(np.abs(values), initial=0.0))
+        exponent = max(0, math.ceil(math.log2(largest / _HIGHEST))) if largest else 0
+        scaled = np.ldexp(values.astype(np.float64), -exponent).astype("<f2")
+        field = {"key": key, "kind": "number", "title": title, "about": about, "exponent": exponent, "bytes": 2}
+        self._add(field, scaled.view("<u2"))
+
+    def curves(self, key: str, values: np.ndarray, highest: float) -> None:
+        """Losses over epochs [epochs, rows], each a byte on a logarithmic axis from FLOOR to `highest`."""
+        share = np.log(np.maximum(values, FLOOR) / FLOOR) / math.log(highest / FLOOR)
+        steps = np.where(np.isnan(values), 255, np.rint(STEPS * np.clip(np.nan_to_num(share), 0, 1))).astype("u1")
+        for epoch, row in enumerate(steps):
+            self._add({"key": f"{key}-{epoch}", "kind": "curve", "bytes": 1}, row)
+
+    def text(self) -> str:
+        """All columns in base64."""
+        return encode(zlib.compress(b"".join(self._parts), 9))
+
+    def _add(self, field: dict[str, Any], values: np.ndarray) -> None:
+        if len(values) != self.rows:
+            raise ValueError(f"column {field['key']!r} has {len(values)} rows, the set has {self.rows}")
+        planes = np.ascontiguousarray(values).view("u1").reshape(self.rows, -1).T
+        self._parts.append(planes.tobytes())
+        self.fields.append(field)
+
+
+def encode(content: bytes) -> str:
+    """Bytes as text."""
+    return base64.b64encode(content).decode("ascii")
+
+
+def figure(path: Path) -> str:
+    """A png as a WebP, a third as large, in base64; with 256 colours where nobody sees that."""
+    with Image.open(path) as opened:
+        picture = opened.convert("RGB")
+    few = picture.quantize(256, dither=Image.Dither.NONE).convert("RGB")
+    difference = np.asarray(picture, dtype=np.float32) - np.asarray(few, dtype=np.float32)
+    return encode(_webp(few if np.abs(difference).mean() < _UNSEEN else picture, lossless=True))
+
+
+def small(path: Path) -> str:
+    """Return a png as a small WebP in base64."""
+    with Image.open(path) as opened:
+        picture = opened.convert("RGB")
+    picture.thumbnail((_SMALL, _SMALL))
+    return encode(_webp(picture, lossless=False, quality=70))
+
+
+def sheets(dataset: str, ids: np.ndarray) -> Iterator[str]:
+    """The images with these ids, row by row on sheets of 32 x 32 or fewer, each a WebP in base64."""
+    images = _images(dataset, ids)
+    _, height, width, channels = images.shape
+    for start in trange(0, len(images), _SHEET, desc=f"images of {DATASETS[dataset].title}", leave=False):
+        part = images[start : start + _SHEET]
+        rows = -(-len(part) // COLUMNS)
+        places = np.zeros((rows * COLUMNS, height, width, channels), dtype=np.uint8)
+        places[: len(part)] = part
+        lines = places.reshape(rows, COLUMNS, height, width, channels).swapaxes(1, 2)
+        sheet = lines.reshape(rows * height, COLUMNS * width, channels)
+        yield encode(_webp(Image.fromarray(sheet.squeeze()), lossless=channels == 1))
+
+
+def _images(dataset: str, ids: np.ndarray) -> np.ndarray:
+    """uint8 [n, height, width, channels]: of a few levels if they are grey, brightest 255."""
+    everything = {"limit": None, "test_limit": None, "include_test": True, "normalization": "unit", "seed": 0}
+    whole = DatasetConfig.model_validate({"name": dataset, **everything})
+    split = load(
+        whole, CorruptionConfig(count=0, seed=0, kind="random")
+    ).train  # ids are positions: nothing is left out
+    images = split.images.permute(0, 2, 3, 1).numpy()[ids]
+    if DATASETS[dataset].shape[0] > 1:
+        return images
+    highest = _FEWER.get(dataset, _LEVELS) - 1
+    steps = np.rint(images.astype(np.float32) * (highest / max(int(images.max()), 1)))
+    return np.rint(steps * (255 / highest)).astype(np.uint8)
+
+
+def _webp(picture: Image.Image, *, lossless: bool, quality: int = _QUALITY) -> bytes:
+    content = io.BytesIO()
+    picture.save(content, "WEBP", lossless=lossless, quality=50 if lossless else quality, method=4)
+    return content.getvalue()

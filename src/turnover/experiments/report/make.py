@@ -15,8 +15,7 @@ from turnover.config.options import Group
 from turnover.experiments import results
 from turnover.experiments.report import sections, sets
 from turnover.experiments.report.claims import claims, tally
-from turnover.experiments.report.explorer import explorer
-from turnover.experiments.report.packing import figure, small
+from turnover.experiments.report.explorer import explorer, figure, small
 from turnover.experiments.results import Result, Validation
 from turnover.runs.store.provenance import now, provenance
 

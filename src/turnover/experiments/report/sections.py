@@ -9,7 +9,7 @@ import pandas as pd
 
 from turnover.common.text import clock, short
 from turnover.config.datasets import DATASETS
-from turnover.experiments.report.packing import figure
+from turnover.experiments.report.explorer import figure
 from turnover.experiments.results import Result, Validation
 from turnover.experiments.validation.estimates import TITLES
 

@@ -13,10 +13,10 @@ from turnover.config.compose import sweep, varied
 from turnover.config.datasets import DATASETS
 from turnover.config.estimators import ESTIMATES, NoEstimator, TurnoverEstimator, score_of
 from turnover.config.run import RunConfig
-from turnover.estimators.average import average
+from turnover.estimators.score import average
 from turnover.experiments.plots.notes import network, pair
 from turnover.experiments.results import Validation
-from turnover.experiments.validation.examples import file_name, read_examples, title
+from turnover.experiments.validation.truth import file_name, read_examples, title
 from turnover.runs.store.run import Run, require
 from turnover.runs.store.tables import SCORE_COLUMNS, read_scores
 

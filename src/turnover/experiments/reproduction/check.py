@@ -15,9 +15,8 @@ from turnover.experiments.figures.detection_cost import ONE_RUN, rows
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.reproduction.committed import Verdict, figure
 from turnover.experiments.results import figures, read
-from turnover.experiments.validation.examples import read_examples
 from turnover.experiments.validation.table import COLUMNS
-from turnover.experiments.validation.truth import CORRELATIONS
+from turnover.experiments.validation.truth import CORRELATIONS, read_examples
 from turnover.runs.execute import execute
 from turnover.stats.agreement import precision_at_wrong, spearman
 from turnover.stats.measures import auroc

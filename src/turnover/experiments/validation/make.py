@@ -16,7 +16,6 @@ from turnover.config.run import RunConfig
 from turnover.experiments.plots.notes import SMOKE, network
 from turnover.experiments.plots.style import finish, save, style
 from turnover.experiments.validation.estimates import Condition, gather
-from turnover.experiments.validation.examples import examples, file_name, sub_network_runs, write_examples
 from turnover.experiments.validation.other_truths import (
     against_leave_one_out,
     exposure,
@@ -26,7 +25,7 @@ from turnover.experiments.validation.other_truths import (
 from turnover.experiments.validation.plots import agreement, cost, detection
 from turnover.experiments.validation.plots import exposure as draw_exposure
 from turnover.experiments.validation.table import COLUMNS, REPLICATES, ordered, rows
-from turnover.experiments.validation.truth import Truth, truth
+from turnover.experiments.validation.truth import Truth, examples, file_name, sub_network_runs, truth, write_examples
 from turnover.runs.dashboard import figure as live
 from turnover.runs.scripts import make_runs
 from turnover.runs.store.provenance import now, provenance

@@ -104,9 +104,6 @@ def mean_correlation(a: np.ndarray, b: np.ndarray) -> float:
     return float(((a * b).sum(axis=1)[varied] / scale[varied]).mean())
 
 
-# --- Every estimator against memorization by its definition: networks trained on all examples but one.
-
-
 def against_leave_one_out(config: RunConfig, estimates: Sequence[Estimate], truth: Truth) -> pd.DataFrame:
     """Correlations of every estimator, and of the ground truth itself, on the examples that were left out.
 
