@@ -1,4 +1,4 @@
-"""Labels of a collection that are most likely wrong, the highest scores of a training, and how many are to be expected."""
+"""Labels of a collection that are most likely wrong: the highest scores of a training, and how many to expect."""
 
 import time
 from dataclasses import dataclass

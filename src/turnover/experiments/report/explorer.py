@@ -1,4 +1,4 @@
-"""The explorer's data: sets of examples, their images if the data set is at hand, packed as text that `data.js` reads."""
+"""The explorer's data: sets of examples and their images, packed as text that `data.js` reads."""
 
 import base64
 import io
