@@ -15,7 +15,7 @@ _FITTED = 0.9  # accuracy on what blocks were trained on, below which their log 
 
 
 def complementary(blocks: int, examples: int, seed: int) -> Tensor:
-    """Which examples each block is trained on: block k on a random half, block k + blocks/2 on the rest.
+    """Draw the examples each block is trained on: block k on a random half, block k + blocks/2 on the rest.
 
     The half is drawn by the number of the pair, so that more blocks add pairs and change none.  # bool [blocks, n]
     """
@@ -24,7 +24,7 @@ def complementary(blocks: int, examples: int, seed: int) -> Tensor:
 
 
 def block_estimates(log_odds: Tensor, included: Tensor) -> dict[str, Tensor]:
-    """What blocks say of every example.
+    """Estimate the scores of every example from the log odds of blocks.
 
     Args:
         log_odds: of the label, by each block.  # float64 [blocks, n]
@@ -48,19 +48,19 @@ def block_estimates(log_odds: Tensor, included: Tensor) -> dict[str, Tensor]:
 
 
 def _mean_over_spread(values: Tensor) -> Tensor:
-    """Mean over the standard deviation, whose square is drawn towards the median of all.  # [pairs, n] -> [n]"""
+    """Return mean over standard deviation, whose square is shrunk towards the median of all.  # [pairs, n] -> [n]"""
     freedom, own = len(values) - 1, values.var(0)
     variance = (freedom * own + _PRIOR * own.quantile(0.5)) / (freedom + _PRIOR)
     return values.mean(0) / variance.clamp(min=1e-12).sqrt()
 
 
 def _right(values: Tensor) -> Tensor:
-    """Probability that the log odds of another such block are positive, if they are normal.  # [pairs, n] -> [n]"""
+    """Return the probability that log odds of another such block are positive, if normal.  # [pairs, n] -> [n]"""
     return torch.special.ndtr(_mean_over_spread(values))
 
 
 def _jackknife(inside: Tensor, outside: Tensor) -> Tensor:
-    """Standard error of memorization: by what it is without each of the pairs.  # [pairs, n], twice -> [n]"""
+    """Estimate the standard error of memorization by leaving out one pair at a time.  # [pairs, n], twice -> [n]"""
     pairs = len(inside)
     without = [torch.arange(pairs, device=inside.device) != pair for pair in range(pairs)]
     found = torch.stack([_right(inside[others]) - _right(outside[others]) for others in without])
@@ -68,7 +68,7 @@ def _jackknife(inside: Tensor, outside: Tensor) -> Tensor:
 
 
 def missing_classes(included: Tensor, labels: Tensor) -> str | None:
-    """A line about classes of which some blocks are trained on no example, and what to do; None if there are none.
+    """Return a line on classes of which some blocks are trained on no example, and what to do; None if there are none.
 
     Args:
         included: which examples each block is trained on.  # bool [blocks, n]
@@ -87,7 +87,7 @@ def missing_classes(included: Tensor, labels: Tensor) -> str | None:
 
 
 def unfitted(log_odds: Tensor, right: Tensor, included: Tensor, labels: Tensor, lr: float) -> str | None:
-    """A line about blocks that have not learnt what they were trained on, and what to do; None if all have.
+    """Return a line on blocks that have not learnt their training examples, and what to do; None if all have.
 
     Args:
         log_odds: of the label, by each block; if it is dead, the same for all examples of a class.  # [blocks, n]
@@ -110,6 +110,6 @@ def unfitted(log_odds: Tensor, right: Tensor, included: Tensor, labels: Tensor, 
 
 
 def _of_classes(included: Tensor, labels: Tensor) -> Tensor:
-    """How many examples of each class each block is trained on.  # int64 [blocks, classes]"""
+    """Count the examples of each class that each block is trained on.  # int64 [blocks, classes]"""
     place = labels.unique(return_inverse=True)[1]
     return torch.stack([place[part].bincount(minlength=int(place.max()) + 1) for part in included])

@@ -13,10 +13,10 @@ _OTHERS = (nn.Flatten, nn.ReLU, nn.GELU, nn.Tanh, nn.MaxPool2d, nn.AvgPool2d, nn
 
 
 def narrower(model: nn.Module, factor: int) -> nn.Module:
-    """A network with `factor` times fewer units in every hidden layer, such as `make_model` of blocks is to give.
+    """Build a network with `factor` times fewer units in every hidden layer, as `make_model` of blocks returns.
 
-    Its weights are some of the network's, larger by the square root of how many times fewer inputs a unit has: so a new
-    network stays one with its own kind of initial weights.
+    Its weights are some of the network's, larger by the square root of how many times fewer inputs a unit has, so that
+    the initialisation of a new network keeps its form.
 
     Args:
         model: layers in a row, linear ones, convolutions, activations and pools, as the MLP, the convolutional network
@@ -25,13 +25,13 @@ def narrower(model: nn.Module, factor: int) -> nn.Module:
     Raises:
         RefusedInput: it has other layers, or fewer hidden units than `factor`.
     """
-    layers = [each for each in model.modules() if not isinstance(each, nn.Sequential)]
-    unknown = [type(each).__name__ for each in layers if type(each) not in (*_SIZES, *_OTHERS)]
-    unknown += ["grouped Conv2d" for each in layers if isinstance(each, nn.Conv2d) and each.groups > 1]
-    sized = [name for name, each in model.named_modules() if type(each) in _SIZES]
+    layers = [module for module in model.modules() if not isinstance(module, nn.Sequential)]
+    unknown = [type(module).__name__ for module in layers if type(module) not in (*_SIZES, *_OTHERS)]
+    unknown += ["grouped Conv2d" for module in layers if isinstance(module, nn.Conv2d) and module.groups > 1]
+    sized = [name for name, module in model.named_modules() if type(module) in _SIZES]
     if unknown or len(sized) < 2:
-        told = f"a layer of type {unknown[0]}" if unknown else "no hidden layer"
-        raise RefusedInput(f"the network has {told}: give a function that makes one with smaller hidden layers instead")
+        what = f"a layer of type {unknown[0]}" if unknown else "no hidden layer"
+        raise RefusedInput(f"the network has {what}: give a function that makes one with smaller hidden layers instead")
     if factor < 1:
         raise RefusedInput(f"factor = {factor}: must be a whole number, 1 or more")
     result = copy.deepcopy(model)
