@@ -1,4 +1,4 @@
-"""Draw finished figures again from their plotted numbers, without their runs: the given json files, or the committed."""
+"""Draw finished figures again from their plotted numbers, without their runs: given json files, or the committed."""
 
 import argparse
 from pathlib import Path
