@@ -56,10 +56,10 @@ def test_a_plan_knows_what_is_finished(told: pytest.LogCaptureFixture) -> None:
 def test_what_was_timed_is_not_timed_again(
     told: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, outputs: Path
 ) -> None:
-    announce([FIG2], "smoke", "basic")
+    announce([FIG2], "laptop", "basic")
     monkeypatch.setattr("turnover.runs.timing.seconds", lambda config: 120.0)
     told.clear()
-    announce([FIG2, FIG9], "smoke", "basic")
+    announce([FIG2, FIG9], "laptop", "basic")
     assert cells(told.messages[2])[5:] == ["6", "min"]
     assert cells(told.messages[3])[5:] == ["6", "min"], "only the three of another network were timed"
     for damage in ("{", "[]", '{"x": 3}'):

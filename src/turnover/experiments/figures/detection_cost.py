@@ -48,6 +48,13 @@ def tabulate(sources: Sequence[Source]) -> Plotted:
     return Plotted(numbers, values, summary={"larger": larger})
 
 
+def note(summary: dict[str, Any], configs: Sequence[RunConfig]) -> str:
+    """What is counted."""
+    return (
+        "Examples trained on: each epoch of each network counts. Of the ensembles, a point for each number of networks."
+    )
+
+
 def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
     """A panel for each length of the ensembles' trainings, beside the same turn-over run, and their key."""
     ensembles = numbers[numbers["method"] != ONE_RUN]
@@ -63,14 +70,15 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
             _line(axes, part if method == ONE_RUN else part[part["epochs"] == epochs], method)
         axes.axhline(AIM, color=COLOURS["all"], linewidth=0.6, linestyle=(0, (1, 3)), label=f"aim: {AIM:g}")
         axes.set_xscale("log")
-        axes.tick_params(labelbottom=number + _COLUMNS >= len(lengths))
+        lowest = number + _COLUMNS >= len(lengths)
+        axes.tick_params(labelbottom=lowest)
+        axes.set_xlabel("examples trained on" if lowest else "")
+        axes.set_ylabel("AUROC for wrong labels" if number % _COLUMNS == 0 else "")
     for axes in grid.flat[len(lengths) :]:
         axes.axis("off")
     handles, labels = grid[0, 0].get_legend_handles_labels()
     title = "mean and range over seeds"
     grid.flat[len(lengths)].legend(handles, labels, title=title, title_fontsize=8, fontsize=8, loc="center")
-    picture.supxlabel("examples trained on, each epoch of each network counted (log scale)", fontsize=9)
-    picture.supylabel("AUROC for wrong labels", fontsize=9)
     return picture
 
 

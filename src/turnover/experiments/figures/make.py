@@ -162,7 +162,8 @@ def redraw(path: Path) -> None:
         _picture(job, numbers, result["summary"], configs, result["runs"] | result["score_runs"], png)
         for kind in ("png", "pdf"):
             drawn, beside = png.with_suffix(f".{kind}"), path.with_suffix(f".{kind}")
-            result["files"][kind] = checksums.sha256(drawn)
+            if "files" in result:  # it was not always told
+                result["files"][kind] = checksums.sha256(drawn)
             if beside.is_file():
                 with replacing(beside) as temporary:
                     shutil.copyfile(drawn, temporary)

@@ -23,6 +23,7 @@ _WORDS = {  # for the fields of a config, where they differ from the paper's
     "dataset.limit": "training examples",
     "dataset.test_limit": "test examples",
     "estimator.models": "networks",
+    "estimator.targets": "test images looked at",
     "model.hidden": "hidden units",
     "model.width": "width",
     "optimizer.lr": "learning rate",
