@@ -47,6 +47,14 @@ def _data_sets_are_read_once() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _no_test_waits_for_the_disk() -> Iterator[None]:
+    """A run asks for that thirty times; what it is for, a loss of power, no test has."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda number: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _options_are_composed_once() -> Iterator[None]:
     """Hydra composes the same options once a process: it takes as long as a small run."""
     if find_spec("hydra") is None:  # as where the Python API alone is tried

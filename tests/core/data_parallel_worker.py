@@ -1,7 +1,5 @@
 """One of the processes of `test_data_parallel.py`: trains on its share of every batch, the first one saves."""
 
-import sys
-
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
@@ -33,8 +31,9 @@ def train(path: str, rank: int, processes: int) -> None:
         torch.save(network.state_dict(), path)
 
 
-if __name__ == "__main__":
-    dist.init_process_group("gloo")
-    train(sys.argv[1], dist.get_rank(), dist.get_world_size())
+def join(rank: int, store: str, path: str) -> None:
+    """Be one of two processes, which find each other by a file."""
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+    train(path, rank, 2)
     dist.barrier()  # a process that ends while the other still talks to it would make it fail
     dist.destroy_process_group()

@@ -1,19 +1,15 @@
 """Data-parallel training: masks follow global ids, so that two processes train what one would."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
-from data_parallel_worker import train
-
-WORKER = Path(__file__).with_name("data_parallel_worker.py")
+from data_parallel_worker import join, train
+from processes import ended, start
 
 
 def test_two_processes_train_the_network_of_one(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(WORKER)]
-    ended = subprocess.run([*command, str(tmp_path / "two.pt")], capture_output=True, text=True, timeout=300)
-    assert ended.returncode == 0, ended.stderr
+    both = [start(join, rank, str(tmp_path / "store"), str(tmp_path / "two.pt")) for rank in (0, 1)]
+    assert [ended(one) for one in both] == [0, 0]
     train(str(tmp_path / "one.pt"), 0, 1)
     one, two = (torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("one", "two"))
     for name in one:

@@ -45,10 +45,11 @@ def stop_after(epoch: int, config: RunConfig, monkeypatch: pytest.MonkeyPatch) -
     return Run(config)
 
 
-@pytest.fixture
-def whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    with monkeypatch.context() as patch:
-        patch.setenv("TURNOVER_OUTPUTS", str(tmp_path / "whole"))
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run that nothing happened to."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TURNOVER_OUTPUTS", str(tmp_path_factory.mktemp("whole")))
         return execute(digits(*SMALL))
 
 

@@ -3,28 +3,20 @@
 import json
 import os
 import random
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 import torch
 from digits import digits
+from processes import ended, start
 
 from turnover.config.run import RunConfig
 from turnover.runs.execute import execute
 from turnover.runs.store.run import Run
 
-CHILD = """
-import sys, torch
-torch.set_num_threads(1)
-from turnover.config.run import RunConfig
-from turnover.runs.execute import execute
-execute(RunConfig.model_validate_json(sys.argv[1]))
-"""
 KILLS = 20
 OVERRIDES = (
     "epochs=300",
@@ -35,16 +27,17 @@ OVERRIDES = (
 )
 
 
-def start(config: RunConfig, outputs: Path) -> "subprocess.Popen[bytes]":
-    environment = os.environ | {"TURNOVER_OUTPUTS": str(outputs)}
-    command = [sys.executable, "-c", CHILD, config.model_dump_json()]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, env=environment)
+def work(config: RunConfig, outputs: Path) -> None:
+    """Do a run in a process of its own."""
+    os.environ["TURNOVER_OUTPUTS"] = str(outputs)
+    torch.set_num_threads(1)
+    execute(config)
 
 
-def wait_for(child: "subprocess.Popen[bytes]", happened: Callable[[], bool]) -> None:
+def wait_for(child: BaseProcess, happened: Callable[[], bool]) -> None:
     """Return when it has happened, or the child has ended."""
-    while child.poll() is None and not happened():
-        time.sleep(0.002)
+    while child.is_alive() and not happened():
+        time.sleep(0.005)
 
 
 def modified(path: Path) -> int:
@@ -63,28 +56,26 @@ def test_twenty_kills_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     kills, epochs = 0, []
     while kills < KILLS:
         starts, saved = modified(manifest), modified(checkpoint)
-        child = start(config, tmp_path / "killed")
-        if kills % 5 == 3:  # any moment, imports included
-            time.sleep(moments.uniform(0, 2))
+        child = start(work, config, tmp_path / "killed")
+        if kills % 5 == 3:  # any moment, before it begins included
+            time.sleep(moments.uniform(0, 0.5))
         elif kills % 5 == 4:  # while it loads, restores, begins
             wait_for(child, lambda starts=starts: modified(manifest) > starts)  # type: ignore[misc]
             time.sleep(moments.uniform(0, 0.5))
         else:  # while it trains, and the late ones while it writes its tables
             wait_for(child, lambda saved=saved: modified(checkpoint) > saved)  # type: ignore[misc]
             time.sleep(moments.uniform(0, 2.4 * seconds / KILLS))
-        if child.poll() is not None:
-            assert child.returncode == 0
+        if not child.is_alive():
+            assert ended(child) == 0
             assert run.finished
             break
-        child.send_signal(signal.SIGKILL)
-        child.wait()
+        child.kill()
+        ended(child)
         kills += 1
         epochs.append(torch.load(checkpoint, weights_only=True)["epoch"] if checkpoint.exists() else 0)
     assert len(set(epochs)) > 5, f"the kills hit too few epochs: {epochs}"
 
-    last = start(config, tmp_path / "killed")
-    _, errors = last.communicate()
-    assert last.returncode == 0, errors.decode()
+    assert ended(start(work, config, tmp_path / "killed")) == 0
     assert run.finished
     for name in ("metrics.parquet", "scores.parquet", "config.yaml"):
         assert (run.folder / name).read_bytes() == (expected / name).read_bytes(), name
@@ -100,9 +91,7 @@ def test_twenty_kills_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_two_processes_do_one_run_once(tmp_path: Path) -> None:
-    children = [start(digits("epochs=20"), tmp_path / "both") for _ in range(2)]
-    for child in children:
-        _, errors = child.communicate()
-        assert child.returncode == 0, errors.decode()
+    children = [start(work, digits("epochs=20"), tmp_path / "both") for _ in range(2)]
+    assert [ended(child) for child in children] == [0, 0]
     (folder,) = (tmp_path / "both" / "runs").iterdir()
     assert json.loads((folder / "manifest.json").read_text())["starts"] == 1

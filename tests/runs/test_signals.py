@@ -64,14 +64,20 @@ def config_of(kind: str) -> RunConfig:
     return digits(*SMALL, *KINDS[kind])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.fixture(scope="module", params=KINDS)
+def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunConfig, Path]:
+    """A run of each kind, and its folder when nothing stops it."""
+    config = config_of(request.param)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TURNOVER_OUTPUTS", str(tmp_path_factory.mktemp("whole")))
+        return config, execute(config)
+
+
 @pytest.mark.parametrize("at", [1, 7, 8, 16])
 def test_stopped_at_any_step_a_run_goes_on_bit_for_bit(
-    kind: str, at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    at: int, whole: tuple[RunConfig, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = config_of(kind)
-    whole = execute(config)
-    monkeypatch.setenv("TURNOVER_OUTPUTS", str(tmp_path / "stopped"))
+    config, expected = whole
     run = Run(config)
     with signalled(monkeypatch, at, signal.SIGUSR2), pytest.raises(Stopped, match="SIGUSR2"):
         execute(config)
@@ -79,9 +85,9 @@ def test_stopped_at_any_step_a_run_goes_on_bit_for_bit(
         assert run.manifest["status"] == "interrupted"
         execute(config)
     for name in ("metrics.parquet", "scores.parquet", "config.yaml"):
-        assert (run.folder / name).read_bytes() == (whole / name).read_bytes(), name
-    if (whole / "checkpoint.pt").exists():
-        ours, theirs = (torch.load(each / "checkpoint.pt", weights_only=True) for each in (run.folder, whole))
+        assert (run.folder / name).read_bytes() == (expected / name).read_bytes(), name
+    if (expected / "checkpoint.pt").exists():
+        ours, theirs = (torch.load(each / "checkpoint.pt", weights_only=True) for each in (run.folder, expected))
         assert all(torch.equal(ours["model"][key], value) for key, value in theirs["model"].items())
     assert not signals.asked()
 
