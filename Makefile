@@ -54,7 +54,7 @@ test: .venv/installed  ## all tests, with style and types
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
-	$(PY) -m pytest -n 2 --dist loadscope
+	$(PY) -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 slurm-up:  ## a real Slurm on this machine, to try LAUNCHER=slurm (Debian, as root)
 	scripts/slurm.sh up

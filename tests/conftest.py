@@ -2,6 +2,7 @@
 
 import copy
 import os
+import signal
 from collections.abc import Callable, Iterator
 from functools import cache, lru_cache
 from importlib.util import find_spec
@@ -16,6 +17,7 @@ import pytest
 import torch
 from hypothesis import settings
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has it ignored by what runs in the background
 torch.set_num_threads(1)
 settings.register_profile("turnover", deadline=None, max_examples=30, derandomize=True, database=None)
 settings.load_profile("turnover")

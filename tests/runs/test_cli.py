@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -18,6 +19,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
+from processes import script
 
 from turnover.config.parse import parse
 from turnover.config.run import RunConfig
@@ -47,15 +49,21 @@ def environment(outputs: Path) -> dict[str, str]:
     return {**os.environ, "TURNOVER_OUTPUTS": str(outputs), "OMP_NUM_THREADS": "1"}
 
 
-def command(script: str, overrides: Sequence[str], *options: str) -> list[str]:
-    return [sys.executable, *options, str(ROOT / "scripts" / script), *overrides]
+def command(name: str, overrides: Sequence[str], *options: str) -> list[str]:
+    return [sys.executable, *options, str(ROOT / "scripts" / name), *overrides]
 
 
-def invoke(outputs: Path, script: str, *overrides: str, imports: bool = False) -> Done:
-    """Run a script from another folder than the checkout."""
-    options = ["-X", "importtime"] if imports else []
+def invoke(outputs: Path, name: str, *overrides: str, imports: bool = False, fresh: bool = False) -> Done:
+    """Run a script from another folder than the checkout, in a fresh process if its imports are asked for."""
     where = outputs.parent
-    called = command(script, overrides, *options)
+    if not imports and not fresh:
+        with TemporaryDirectory() as folder:
+            code = script(ROOT / "scripts" / name, overrides, environment(outputs), where, Path(folder))
+            out, err = (Path(folder, each).read_text(encoding="utf-8") for each in ("out", "err"))
+        assert code is not None, f"it did not end:\n{err}"
+        assert "Traceback" not in err
+        return Done(code, out, err, set())
+    called = command(name, overrides, *["-X", "importtime"] * imports)
     done = subprocess.run(called, env=environment(outputs), cwd=where, capture_output=True, text=True, timeout=120)
     trace = re.findall(r"^import time:.*\|\s+([\w.]+)$", done.stderr, flags=re.MULTILINE)
     assert bool(trace) == imports

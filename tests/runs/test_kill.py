@@ -20,6 +20,7 @@ from turnover.runs.store.run import Run
 KILLS = 20
 OVERRIDES = (
     "epochs=300",
+    "dataset.limit=600",
     "model.hidden=[256]",
     "corruption.count=150",
     "estimator.epochs=[1,40,80]",

@@ -226,8 +226,7 @@ def test_a_stopped_run_is_whole_in_the_last_of_its_offline_runs(monkeypatch: pyt
     first, last = map(read, offline_runs(run.folder))
     assert {epoch for epoch, *_ in logged(first)} == {0, 1}
     assert logged(last) == flattened(read_metrics(run.folder))
-    codes = [[each["exit_code"] for each in of_kind(part, "exit")] for part in (first, last)]
-    assert codes == [[1], [0]]
+    assert [[each["exit_code"] for each in of_kind(found, "exit")] for found in (first, last)] == [[1], [0]]
 
 
 # --- the tables do not depend on it ---

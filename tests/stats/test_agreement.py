@@ -294,7 +294,7 @@ def test_the_ceiling_by_hand() -> None:
     assert [ceiling(each) for each in (1.0, 0.25, 0.0, -0.5, -math.inf)] == [1.0, 0.5, 0.0, 0.0, 0.0]
 
 
-@given(st.lists(tied_value, min_size=2, max_size=7), st.randoms())
+@given(st.lists(tied_value, min_size=2, max_size=5), st.randoms())
 def test_the_bound_of_ties_is_the_best_that_a_score_without_ties_can_do(
     values: list[float], order: random.Random
 ) -> None:
