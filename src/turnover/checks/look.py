@@ -91,7 +91,7 @@ class _Look:
         """One forward pass, with the own masks of `ids`, or without any."""
         args, kwargs = self.inputs if inputs is None else inputs
         watch = WatchedPass(self.module, self.state, self.statistics, cut)
-        place = self.state.place() | {"subnetworks": [] if ids is None else [Subnetwork(ids)], "running": False}
+        place = self.state.snapshot() | {"subnetworks": [] if ids is None else [Subnetwork(ids)], "running": False}
         self.rewind()
         with ExitStack() as around:
             around.enter_context(self.state.at(place))
