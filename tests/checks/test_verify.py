@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 import turnover
 import turnover.checks.look
-from turnover.checks.verify import _said
+from turnover.checks.verify import _warned
 from turnover.core.dropout import attached
 from turnover.errors import TurnOverError
 
@@ -666,5 +666,5 @@ def test_every_step_of_an_optimizer_is_told_from_training_outside(told: Callable
 
 @pytest.fixture(autouse=True)
 def said() -> None:
-    _said.clear()
+    _warned.clear()
     logging.getLogger("turnover").setLevel(logging.WARNING)

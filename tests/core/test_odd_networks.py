@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import turnover
-from turnover.checks.verify import _said
+from turnover.checks.verify import _warned
 from turnover.errors import TurnOverError
 
 IDS = torch.arange(6)
@@ -325,7 +325,7 @@ def test_what_may_be_an_activation_and_is_not_masked_is_told(function: Any, capl
     class Clips(Net):
         pass
 
-    _said.clear()
+    _warned.clear()
     network = turnover.attach(
         Clips(lambda s, by, x: s.h(function(s.c(F.relu(s.a(x))))), a=lin(8, 64), c=lin(64, 16), h=lin(16, 3))
     )

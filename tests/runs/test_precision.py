@@ -41,7 +41,7 @@ KINDS = {
 
 @pytest.fixture(autouse=True)
 def _told_anew() -> None:
-    device._tell_slow.cache_clear()
+    device._warn_slow.cache_clear()
 
 
 def processor(monkeypatch: pytest.MonkeyPatch, *units: str) -> None:

@@ -1,4 +1,4 @@
-"""What a user gives as x, y or ids, as one tensor each; whatever is wrong with it is told with what to do about it."""
+"""Conversion of x, y and ids to tensors, with errors that say what to do."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from turnover.checks.missing import Given, refuse_missing, remove, said, some
+from turnover.checks.missing import Given, as_code, refuse_missing, remove, some
 from turnover.core.masks import check_ids
 from turnover.errors import RefusedInput
 
 
 def inputs_of(given: Given, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """The inputs x among what was given; floats get the dtype.  # [n, ...]
+    """Return the inputs x as a tensor, floats in the dtype.  # [n, ...]
 
     Raises:
         RefusedInput: they are no array of finite numbers.
@@ -47,7 +47,7 @@ def inputs_of(given: Given, device: torch.device, dtype: torch.dtype) -> Tensor:
         finite = inputs.isfinite()
         if not finite.all():
             rows = (~finite).flatten(1).any(1) if inputs.dim() > 1 else ~finite
-            keep = f"torch.as_tensor({said('x', x)}).to({dtype}).isfinite().reshape(len(x), -1).all(1).cpu().numpy()"
+            keep = f"torch.as_tensor({as_code('x', x)}).to({dtype}).isfinite().reshape(len(x), -1).all(1).cpu().numpy()"
             raise RefusedInput(
                 f"x has {int((~finite).sum())} values that are NaN or infinite, in {int(rows.sum())} rows, the first "
                 f"of them {some(rows.nonzero()[:, 0])}: {remove(given, keep)}; or fill them in, or scale "
@@ -57,7 +57,7 @@ def inputs_of(given: Given, device: torch.device, dtype: torch.dtype) -> Tensor:
 
 
 def labels_of(given: Given, device: torch.device) -> Tensor:
-    """The labels y among what was given.  # int64 [n]
+    """Return the labels y as a tensor.  # int64 [n]
 
     Raises:
         RefusedInput: some are missing, or are no class numbers from 0.
@@ -66,24 +66,24 @@ def labels_of(given: Given, device: torch.device) -> Tensor:
     if isinstance(y, pd.DataFrame):
         column = f"give the column of class numbers alone, y[{y.columns[-1]!r}].to_numpy() for example"
         raise RefusedInput(f"y is a DataFrame: {_one_hot('y.to_numpy()', y.to_numpy(), given) or column}")
-    as_array, values = said("y", y), _array("y", y)
-    if values.ndim != 1:
+    code, array = as_code("y", y), _array("y", y)
+    if array.ndim != 1:
         raise RefusedInput(
-            f"y must be of one dimension, [n], got shape {tuple(values.shape)}: {one_column(as_array, values, given)}"
+            f"y must be of one dimension, [n], got shape {tuple(array.shape)}: {one_column(code, array, given)}"
         )
-    values = _all_there("y", values, given)
-    if isinstance(values, np.ndarray) and values.dtype.kind not in "biuf":  # strings, objects, dates
+    array = _all_there("y", array, given)
+    if isinstance(array, np.ndarray) and array.dtype.kind not in "biuf":  # strings, objects, dates
         raise RefusedInput(
-            f"y must hold class numbers, integers from 0; it holds {values[:3].tolist()} ({values.dtype}): number the "
-            f"classes: classes, y = {_unique('y', values)}"
+            f"y must hold class numbers, integers from 0; it holds {array[:3].tolist()} ({array.dtype}): number the "
+            f"classes: classes, y = {_unique('y', array)}"
         )
-    labels = _tensor("y", values, device)
-    number_them = f"number the classes: classes, y = {_unique('y', values)}"
+    labels = _tensor("y", array, device)
+    number_them = f"number the classes: classes, y = {_unique('y', array)}"
     if labels.is_complex():
         raise RefusedInput(f"y must hold class numbers, integers from 0; its dtype is {labels.dtype}: give y.real")
     if labels.dtype == torch.bool or labels.is_floating_point():
         whole = labels.dtype == torch.bool or bool(((labels == labels.round()) & (labels.abs() < 2**53)).all())
-        integers = "y.long()" if isinstance(y, Tensor) else f"{as_array}.astype('int64')"
+        integers = "y.long()" if isinstance(y, Tensor) else f"{code}.astype('int64')"
         raise RefusedInput(
             f"y must hold class numbers, integers from 0; its dtype is {labels.dtype}: "
             + (f"give {integers}" if whole else f"targets that are no classes have no cross-entropy, {number_them}")
@@ -100,11 +100,11 @@ def labels_of(given: Given, device: torch.device) -> Tensor:
 
 
 def ids_of(given: Given, device: torch.device) -> Tensor:
-    """The ids of what was given, one for each row of x if there is an x.  # int64 [n]
+    """Return the ids as a tensor, one for each row of x if there is an x.  # int64 [n]
 
     Raises:
         RefusedInput: some are missing or no integers, or there are more or fewer than rows.
-        TurnOverError: they cannot be ids, as `check_ids` says.
+        TurnOverError: they cannot be ids, as in `check_ids`.
     """
     ids = _array("ids", given["ids"])
     if "x" in given and ids.shape != (len(given["x"]),):
@@ -119,7 +119,7 @@ def ids_of(given: Given, device: torch.device) -> Tensor:
         raise RefusedInput(
             f"ids must be integers; they are {ids.ravel()[:3].tolist()} ({ids.dtype}): "
             + (
-                f"give {said('ids', given['ids'])}.astype('int64')"
+                f"give {as_code('ids', given['ids'])}.astype('int64')"
                 if whole
                 else f"number them once for all examples: names, ids = {_unique('ids', ids)}"
             )
@@ -135,88 +135,88 @@ def _all_there(name: str, values: Tensor | np.ndarray, given: Given) -> Tensor |
     return values
 
 
-def _array(name: str, values: Any) -> Tensor | np.ndarray:
-    # as PyTorch can take it, but for the kind of numbers
-    kind = type(values).__name__
-    if isinstance(values, Tensor):
-        if values.layout != torch.strided or values.is_nested:
-            dense = f"torch.nested.to_padded_tensor({name}, 0)" if values.is_nested else f"{name}.to_dense()"
-            raise RefusedInput(f"{name} must have a number everywhere, got a {values.layout} tensor: give {dense}")
-        return values.detach()
-    if hasattr(values, "toarray"):  # of scipy, which need not be there
+def _array(name: str, data: Any) -> Tensor | np.ndarray:
+    # an array or tensor of any dtype
+    kind = type(data).__name__
+    if isinstance(data, Tensor):
+        if data.layout != torch.strided or data.is_nested:
+            dense = f"torch.nested.to_padded_tensor({name}, 0)" if data.is_nested else f"{name}.to_dense()"
+            raise RefusedInput(f"{name} must have a number everywhere, got a {data.layout} tensor: give {dense}")
+        return data.detach()
+    if hasattr(data, "toarray"):  # of scipy, which need not be installed
         raise RefusedInput(f"{name} must have a number everywhere, got the sparse {kind}: give {name}.toarray()")
-    if isinstance(values, Mapping):
-        others = ", from which the network makes the others" if name == "x" and len(values) > 1 else ""
+    if isinstance(data, Mapping):
+        rest = ", from which the network makes the others" if name == "x" and len(data) > 1 else ""
         raise RefusedInput(
-            f"{name} is a {kind} of {', '.join(map(str, values))}: give one tensor, {name}[{next(iter(values), '')!r}] "
-            f"for example{others}"
+            f"{name} is a {kind} of {', '.join(map(str, data))}: give one tensor, {name}[{next(iter(data), '')!r}] "
+            f"for example{rest}"
         )
     try:
-        array = np.asarray(values)
+        array = np.asarray(data)
     except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: tensors with gradients, say
-        tensors = isinstance(values, list | tuple) and isinstance(values[0], Tensor)
+        tensors = isinstance(data, list | tuple) and isinstance(data[0], Tensor)
         give = f"give torch.stack(list({name}))" if tensors else "give rows of one shape"
         raise RefusedInput(f"{name} must be an array or tensor of numbers, got {kind}: {error}; {give}") from None
     if array.dtype == object and array.ndim == 0:
-        give = f"give list({name})" if hasattr(values, "__iter__") else "give one"
+        give = f"give list({name})" if hasattr(data, "__iter__") else "give one"
         raise RefusedInput(
             f"{name} must be an array or tensor of numbers, got {kind}: {give}, in the order of the examples"
         )
     return array
 
 
-def _tensor(name: str, values: Tensor | np.ndarray, device: torch.device) -> Tensor:
-    tensor = (values if isinstance(values, Tensor) else _from_numpy(name, values)).to(device)
+def _tensor(name: str, data: Tensor | np.ndarray, device: torch.device) -> Tensor:
+    tensor = (data if isinstance(data, Tensor) else _from_numpy(name, data)).to(device)
     return tensor.clone() if tensor.is_inference() else tensor  # which no gradient can pass
 
 
-def _from_numpy(name: str, values: np.ndarray) -> Tensor:
-    values = np.require(values, requirements="W")  # a copy only of what cannot be written to, as pandas gives
-    values = values.astype(values.dtype.newbyteorder("="), copy=False)
-    if any(step < 0 or step % values.itemsize for step in values.strides):  # reversed, or a field of records
-        values = values.copy()
+def _from_numpy(name: str, data: np.ndarray) -> Tensor:
+    data = np.require(data, requirements="W")  # a copy only of what cannot be written to, as pandas gives
+    data = data.astype(data.dtype.newbyteorder("="), copy=False)
+    if any(step < 0 or step % data.itemsize for step in data.strides):  # reversed, or a field of records
+        data = data.copy()
     try:
-        return torch.from_numpy(values)
+        return torch.from_numpy(data)
     except TypeError:
-        if values.dtype == object and isinstance(values.flat[0], np.ndarray | list | Tensor):
+        if data.dtype == object and isinstance(data.flat[0], np.ndarray | list | Tensor):
             give = f"numpy.stack({name})"
-        elif values.dtype.names:
+        elif data.dtype.names:
             give = f"numpy.lib.recfunctions.structured_to_unstructured({name}, 'float32')"
         else:
             give = f"numpy.asarray({name}).astype('float32'), after turning what is no number into one"
         raise RefusedInput(
-            f"{name} must be an array or tensor of numbers, got ndarray of {values.dtype}: give {give}"
+            f"{name} must be an array or tensor of numbers, got ndarray of {data.dtype}: give {give}"
         ) from None
 
 
-def one_column(y: str, values: Tensor | np.ndarray, given: Given) -> str:
-    """What to do with labels y that are not of one dimension."""
-    if values.ndim != 2:
+def one_column(y: str, labels: Tensor | np.ndarray, given: Given) -> str:
+    """Return the advice for labels y that are not of one dimension."""
+    if labels.ndim != 2:
         return "give one class number for each row of x"
-    if values.shape[1] == 1:
+    if labels.shape[1] == 1:
         return f"give {y}.ravel()"
-    return _one_hot(y, values, given) or f"give the column of class numbers alone, {y}[:, -1] for example"
+    return _one_hot(y, labels, given) or f"give the column of class numbers alone, {y}[:, -1] for example"
 
 
-def _one_hot(y: str, values: Tensor | np.ndarray, given: Given) -> str | None:
-    # what to do with rows of which each may have the classes as its columns; None: they have not
-    if values.shape[1] == 1 or not (isinstance(values, Tensor) or values.dtype.kind in "biuf"):
+def _one_hot(y: str, labels: Tensor | np.ndarray, given: Given) -> str | None:
+    # advice for labels whose columns may be the classes; None: they are not
+    if labels.shape[1] == 1 or not (isinstance(labels, Tensor) or labels.dtype.kind in "biuf"):
         return None
-    rows = torch.as_tensor(values).double()
-    others = ~((rows.sum(1) - 1).abs() < 1e-3)  # probabilities are rounded
-    if not others.any() and (rows >= 0).all():
+    rows = torch.as_tensor(labels).double()
+    not_one_hot = ~((rows.sum(1) - 1).abs() < 1e-3)  # probabilities are rounded
+    if not not_one_hot.any() and (rows >= 0).all():
         return f"for one-hot rows give {y}.argmax(1)"
     if not ((rows == 0) | (rows == 1) | rows.isnan()).all():
         return None
-    keep = f"({y}.sum(1) == 1)" + (".cpu().numpy()" if isinstance(values, Tensor) else "")
-    where = some(others.nonzero()[:, 0])
+    keep = f"({y}.sum(1) == 1)" + (".cpu().numpy()" if isinstance(labels, Tensor) else "")
+    where = some(not_one_hot.nonzero()[:, 0])
     return f"as one-hot rows, rows {where} have no class or several: {remove(given, keep)}"
 
 
 def _of_pandas(x: pd.DataFrame | pd.Series) -> str:
     if isinstance(x, pd.Series) and len(x) and isinstance(x.iloc[0], np.ndarray | list | Tensor):
         return "numpy.stack(x)"
-    text = any(not pd.api.types.is_numeric_dtype(each) for each in pd.DataFrame(x).dtypes)
+    text = any(not pd.api.types.is_numeric_dtype(dtype) for dtype in pd.DataFrame(x).dtypes)
     return ("pandas.get_dummies(x)" if text else "x") + ".to_numpy(dtype='float32')"
 
 

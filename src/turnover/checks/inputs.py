@@ -1,4 +1,4 @@
-"""Tensors and arrays of a user as examples; what does not suit each other or the network is told, and what to do."""
+"""Conversion of tensors and arrays to examples, and checks that they suit each other and the network."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -14,7 +14,7 @@ from turnover.errors import RefusedInput
 
 
 def user_examples(x: Any, y: Any, ids: Any, *, device: torch.device, dtype: torch.dtype) -> Examples:
-    """Tensors or arrays of a user as examples; inputs that are floats get the network's dtype.
+    """Convert tensors or arrays to examples; inputs that are floats get the network's dtype.
 
     Raises:
         RefusedInput: lengths differ, x is no array of finite numbers, labels are no class numbers from 0, a label or an
@@ -35,12 +35,12 @@ def user_examples(x: Any, y: Any, ids: Any, *, device: torch.device, dtype: torc
 
 
 def user_batch(x: Any, y: Any, *, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Inputs and labels of a batch, as `user_examples` takes them; numbers on a GPU are not looked at, it would wait.
+    """Return inputs and labels of a batch, as in `user_examples`; values on a GPU are not checked, it would wait.
 
     Raises:
         RefusedInput: as `user_examples`, or there are no examples.
     """
-    given = [each for each in (x, y) if isinstance(each, Tensor) and each.device.type != "cpu"]
+    given = [value for value in (x, y) if isinstance(value, Tensor) and value.device.type != "cpu"]
     if len(given) == 2 and y.shape == x.shape[:1] and not (y.is_floating_point() or y.dtype == torch.bool):
         inputs, labels = x.to(dtype) if x.is_floating_point() else x, y.long()
     else:
@@ -53,7 +53,7 @@ def user_batch(x: Any, y: Any, *, device: torch.device, dtype: torch.dtype) -> t
 def refuse_unsuited(
     model: nn.Module, examples: Examples, sizes: Collection[int] = (), batch_size: int | None = None
 ) -> None:
-    """Refuse a network that cannot take the inputs, gives no logits, or none for some label; found by a few examples.
+    """Refuse a network that cannot take the inputs, gives no logits, or none for some label, by a few examples.
 
     Args:
         sizes: how many examples it will be trained on, each time it is: then it must work in training mode too, down to
@@ -63,7 +63,7 @@ def refuse_unsuited(
     Raises:
         RefusedInput: says which, and what to do.
     """
-    logits, told = _logits(model, examples, min(2, len(examples)), training=False)
+    logits, sample = _logits(model, examples, min(2, len(examples)), training=False)
     shape = tuple(logits.shape)
     if batch_size is not None:
         smallest = min(_last_batch(size, batch_size) for size in sizes)
@@ -90,12 +90,12 @@ def refuse_unsuited(
     if len(shape) != 2 or shape[0] != min(2, len(examples)) or shape[1] < 2:
         raise RefusedInput(
             f"the network must give logits [batch, classes] with two classes or more, one row for each row of x; "
-            f"for {told} it gives {shape}"
+            f"for {sample} it gives {shape}"
         )
     if bool((logits >= 0).all()) and bool(((logits.sum(1) - 1).abs() < 1e-3).all()):
         raise RefusedInput(
-            f"the network must give logits, before any softmax; for {told} it gives rows that sum to 1: leave its last "
-            "softmax out, the loss takes it"
+            f"the network must give logits, before any softmax; for {sample} it gives rows that sum to 1: leave its "
+            "last softmax out, the loss takes it"
         )
     highest = int(examples.labels.max())
     if highest >= shape[1]:
@@ -107,9 +107,9 @@ def refuse_unsuited(
 
 
 def _logits(model: nn.Module, examples: Examples, count: int, *, training: bool) -> tuple[Tensor, str]:
-    """What the network makes of the first examples, and what they are; nothing of it is changed."""
+    """Return the logits of the first examples and a description of these; the network is not changed."""
     few = examples.select(torch.arange(count, device=examples.device))
-    told = f"x[:{count}] of shape {tuple(few.inputs.shape)}, {few.inputs.dtype}"
+    sample = f"x[:{count}] of shape {tuple(few.inputs.shape)}, {few.inputs.dtype}"
     mode = "training" if training else "evaluation"
     inputs = few.prepare(few.inputs)
     try:
@@ -118,17 +118,17 @@ def _logits(model: nn.Module, examples: Examples, count: int, *, training: bool)
     except Exception as error:  # whatever a network raises
         whole = "" if few.inputs.is_floating_point() else "; if it needs floats, give x.astype('float32')"
         raise RefusedInput(
-            f"the network cannot take {told}{' in training mode' * training}: {type(error).__name__}: {error}{whole}"
+            f"the network cannot take {sample}{' in training mode' * training}: {type(error).__name__}: {error}{whole}"
         ) from error
     if not isinstance(logits, Tensor):
-        part = ".logits" if hasattr(logits, "logits") else "['logits']" if isinstance(logits, Mapping) else "[0]"
+        access = ".logits" if hasattr(logits, "logits") else "['logits']" if isinstance(logits, Mapping) else "[0]"
         name = type(model).__name__
         raise RefusedInput(
             f"in {mode} mode the network gives a {type(logits).__name__}, not logits alone: make it give them, "
             f"class Logits({name}): def forward(self, x): output = super().forward(x); "
-            f"return output if isinstance(output, torch.Tensor) else output{part}"
+            f"return output if isinstance(output, torch.Tensor) else output{access}"
         )
-    return logits, told
+    return logits, sample
 
 
 def _last_batch(size: int, batch_size: int) -> int:

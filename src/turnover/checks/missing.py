@@ -1,4 +1,4 @@
-"""Missing values among what a user gives: how many there are, in which rows, and how to remove these."""
+"""Missing values in x, y or ids: their number, their rows, and the code that removes these."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,14 +9,14 @@ from torch import Tensor
 
 from turnover.errors import RefusedInput
 
-Given = Mapping[str, Any]  # what a user gives, by its name; advice to remove rows is for all of it
+Given = Mapping[str, Any]  # arguments by name; advice to remove rows is for all of them
 
 _NAMED = 5  # positions or ids that a message names
-_AS_TEXT = ("", "nan", "NaN", "NaT", "<NA>", "None")  # what a missing value becomes as text
+_AS_TEXT = ("", "nan", "NaN", "NaT", "<NA>", "None")  # a missing value as text
 
 
 def refuse_missing(name: str, given: Given) -> None:
-    """Refuse what was given by this name, of one dimension, if some of it is missing or the text of a missing value.
+    """Refuse the argument of this name, of one dimension, if values are missing or the text of a missing value.
 
     Raises:
         RefusedInput: says how many, in which rows, and how to remove these.
@@ -40,36 +40,36 @@ def refuse_missing(name: str, given: Given) -> None:
     else:
         column = pd.Series(values, dtype=object)
         missing, keep = column.isna().to_numpy(), f"pandas.Series({name}, dtype=object).notna().to_numpy()"
-        found = {each for each in column[~missing] if isinstance(each, str | bytes) and _text(each) in _AS_TEXT}
-        if found:
-            texts = sorted(found, key=_text)
-            missing = missing | column.isin(texts).to_numpy()
-            keep = f"pandas.Series({name}, dtype=object).replace({texts}, None).notna().to_numpy()"
-            rename = f"; or, if {texts[0]!r} is a name, give it another one"
+        texts = {text for text in column[~missing] if isinstance(text, str | bytes) and _text(text) in _AS_TEXT}
+        if texts:
+            in_order = sorted(texts, key=_text)
+            missing = missing | column.isin(in_order).to_numpy()
+            keep = f"pandas.Series({name}, dtype=object).replace({in_order}, None).notna().to_numpy()"
+            rename = f"; or, if {in_order[0]!r} is a name, give it another one"
     if missing.any():
         rows = missing.nonzero()[0]
-        what = sorted({str(each) for each in array.astype(object)[missing]})[:3]
+        what = sorted({str(value) for value in array.astype(object)[missing]})[:3]
         s = "s" * (len(rows) > 1)
         raise RefusedInput(
-            f"{name} has {len(rows)} missing value{s} ({', '.join(each or 'no text' for each in what)}), in row{s} "
+            f"{name} has {len(rows)} missing value{s} ({', '.join(value or 'no text' for value in what)}), in row{s} "
             f"{some(rows)}: {remove(given, keep)}{rename}"
         )
 
 
 def remove(given: Given, keep: str) -> str:
-    """What to write to remove rows from all that was given; `keep`: the expression for those that stay."""
+    """Return the code that removes rows from all arguments; `keep`: the expression for those that stay."""
     names = ", ".join(given)
-    kept = ", ".join(f"{said(name, values)}[keep]" for name, values in given.items())
+    kept = ", ".join(f"{as_code(name, values)}[keep]" for name, values in given.items())
     return f"remove these rows from {' and '.join(names.rsplit(', ', 1))}: keep = {keep}; {names} = {kept}"
 
 
-def said(name: str, values: Any) -> str:
-    """How a message writes it where it calls a method of arrays."""
+def as_code(name: str, values: Any) -> str:
+    """Return the code for an argument as an array."""
     return name if isinstance(values, Tensor | np.ndarray | pd.Series) else f"numpy.asarray({name})"
 
 
 def some(values: Tensor | np.ndarray) -> str:
-    """The first of these numbers, as a message names them."""
+    """List the first of these numbers for a message."""
     more = f" and {len(values) - _NAMED} more" if len(values) > _NAMED else ""
     return ", ".join(str(value) for value in values[:_NAMED].tolist()) + more
 

@@ -1,4 +1,4 @@
-"""What depends on what: values of two passes, gradients, and which parameters the loss of one example reaches."""
+"""Dependence by values of two passes and by gradients, and the parameters that the loss of one example reaches."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ from turnover.errors import TurnOverError
 def reached(
     module: nn.Module, state: TurnOverDropout, ids: Tensor, run: Callable[[Tensor | None], WatchedPass]
 ) -> pd.DataFrame:
-    """How much of each parameter the loss of one example reaches, in the full network and in its own part.
+    """Compute the share of each parameter that the loss of one example reaches, in the full and in its own network.
 
     Args:
         run: ids, or None for the full network -> a pass with gradients.
@@ -25,19 +25,19 @@ def reached(
     Raises:
         TurnOverError: the backward pass computes activations again, without masks.
     """
-    named = [(name, each) for name, each in module.named_parameters() if each.requires_grad]
-    parameters = [each for _, each in named]
+    named = [(name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad]
+    parameters = [parameter for _, parameter in named]
     shares: dict[str, list[list[float]]] = {"full": [], "own": []}
     n = len(ids)
     for kind, given in (("own", ids), ("full", None)):
         seen = run(given)
-        # what layers are given counts too: a last layer that is still 0 would hide all before it
-        outputs = [each for each in (*seen.outputs, *seen.layers) if each.requires_grad]
-        outputs = [each.reshape(n, -1) for each in outputs if each.dim() and len(each) % n == 0]
+        # inputs of layers count too: a last layer that is still 0 would hide all before it
+        outputs = [output for output in (*seen.outputs, *seen.layers) if output.requires_grad]
+        outputs = [output.reshape(n, -1) for output in outputs if output.dim() and len(output) % n == 0]
         if not outputs or not parameters:
             continue
         for example in range(min(n, 2)):
-            loss = torch.stack([_projection(each[example]) for each in outputs]).sum()
+            loss = torch.stack([_projection(output[example]) for output in outputs]).sum()
             with Backward(state) as backward:
                 gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
             if backward.unmasked and given is not None:
@@ -45,15 +45,15 @@ def reached(
                     f"{state.network} computes activations again in its backward pass ({backward.unmasked}), "
                     "where they would not be masked; known and allowed is torch.utils.checkpoint"
                 )
-            shares[kind].append([_share_of_nonzero(each) for each in gradients])
-    table = {"name": [name for name, _ in named], "entries": [each.numel() for each in parameters]}
+            shares[kind].append([_share_of_nonzero(gradient) for gradient in gradients])
+    table = {"name": [name for name, _ in named], "entries": [parameter.numel() for parameter in parameters]}
     for kind, rows in shares.items():
         table[kind] = torch.tensor(rows, dtype=torch.float64).reshape(-1, len(named)).mean(0).tolist()
     return pd.DataFrame(table)
 
 
 def _projection(output: Tensor) -> Tensor:
-    """A loss that depends on every entry.  # []"""
+    """Compute a loss that depends on every entry.  # []"""
     weights = torch.randn(output.shape, generator=torch.Generator().manual_seed(0))
     return (output * weights.to(output)).sum()
 
@@ -66,7 +66,7 @@ def _share_of_nonzero(gradient: Tensor | None) -> float:
 
 
 def changed(before: Tensor, after: Tensor) -> Tensor:
-    """Which entries differ by more than rounding."""
+    """Return True for entries that differ by more than rounding."""
     if before.shape != after.shape:
         return torch.ones_like(before, dtype=torch.bool)
     if not before.is_floating_point():
@@ -77,18 +77,18 @@ def changed(before: Tensor, after: Tensor) -> Tensor:
 
 
 def rows_of(entries: Tensor) -> Tensor:
-    """Whether any entry of an example is set.  # bool [n, ...] -> [n]"""
+    """Return True for examples with any True entry.  # bool [n, ...] -> [n]"""
     return entries.flatten(1).any(1) if entries.dim() > 1 else entries
 
 
 def gradients_of(output: Tensor, inputs: list[Tensor], weights: Tensor | None = None) -> tuple[Tensor | None, ...]:
-    """Gradients of an output, weighted, with respect to each of the inputs; None where it does not depend on them."""
+    """Compute gradients of a weighted output with respect to each input; None where it does not depend on it."""
     weights = torch.ones_like(output) if weights is None else weights
     return torch.autograd.grad(output, inputs, weights, retain_graph=True, allow_unused=True)
 
 
 def bends(output: Tensor, given: Tensor, weights: Tensor) -> bool:
-    """Whether an output is no linear function of what it is computed from."""
+    """Return True if an output is no linear function of the tensor it is computed from."""
     [slope] = torch.autograd.grad(output, [given], weights, retain_graph=True, create_graph=True)
     if not slope.requires_grad:
         return False

@@ -1,15 +1,15 @@
-"""What is known of a network after looking at it: where its masks are, and what they do not reach."""
+"""The result of `verify`: the masks of a network, and the parameters that they do not shield."""
 
 from dataclasses import dataclass
 
 import pandas as pd
 
-_ENOUGH = 0.7  # of 1 - p: a smaller share of parameters out of reach of an example is told
+_ENOUGH = 0.7  # of 1 - p: a smaller share of parameters out of reach of an example gives a warning
 
 
 @dataclass(frozen=True)
 class Report:
-    """What `verify` saw: where the masks are, and which parameters an example cannot reach."""
+    """Masked activations of a network, and the parameters that an example cannot reach."""
 
     network: str
     activations: pd.DataFrame  # a row for each activation that is masked: layer, module, units
@@ -20,31 +20,31 @@ class Report:
 
     @property
     def shielded(self) -> float:
-        """Share of the parameter entries that the full network would train by an example and its own part does not."""
+        """Return the share of parameter entries that an example trains in the full network, but not in its own."""
         full, own = ((self.parameters["entries"] * self.parameters[name]).sum() for name in ("full", "own"))
         return float(1 - own / full) if full else 0.0
 
     @property
     def unshielded(self) -> list[str]:
-        """Parameters outside of all masks: every example trains all of their entries that matter to it."""
+        """Return parameters outside of all masks: every example trains all of their entries that matter to it."""
         open_ = self.parameters["full"].gt(0) & self.parameters["own"].ge(self.parameters["full"])
         return self.parameters.loc[open_, "name"].tolist()
 
     def warnings(self, p: float, *, chosen: bool) -> dict[str, str]:
-        """What a user must know before training; `chosen`: which layers are masked was."""
-        found = {"mixing": _mixing_message(self.network, self.mixing)} if self.mixing else {}
+        """Return warnings before training, by kind; `chosen`: whether the user named the masked layers."""
+        messages = {"mixing": _mixing_message(self.network, self.mixing)} if self.mixing else {}
         if self.shared:
-            found["shared"] = _shared_message(self.network, self.shared)
+            messages["shared"] = _shared_message(self.network, self.shared)
         if not chosen and (self.hidden or self.shielded < _ENOUGH * (1 - p)):
             inside = f"; those inside of {', '.join(self.hidden)} cannot be seen" if self.hidden else ""
             free = ", ".join(self.unshielded[:3]) or "none"
-            found["reach"] = (
+            messages["reach"] = (
                 f"{len(self.activations)} activations of {self.network} are masked{inside}. That keeps an example "
                 f"from {self.shielded:.0%} of the parameter entries that it would train in the full network, of "
                 f"{1 - p:.0%} if all of them met a mask. Every example trains the others (among them {free}), and no "
                 "score shows what these memorize; turnover.verify(model, x, ids) lists them"
             )
-        return found
+        return messages
 
     def __str__(self) -> str:
         lines = [

@@ -1,4 +1,4 @@
-"""New networks from a user's function, which must really make new ones."""
+"""Networks from a user's function `make_model`, and checks that they are new and trainable."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ from turnover.errors import RefusedInput
 
 
 def new_network(make_model: Callable[[], nn.Module], seed: int, device: torch.device | str = "cpu") -> nn.Module:
-    """What `make_model()` gives with PyTorch's generator seeded, moved to the device.
+    """Return `make_model()` with PyTorch's generator seeded, on the device.
 
     Raises:
         RefusedInput: it is no function of no arguments that gives a network with parameters.
@@ -39,31 +39,31 @@ def new_network(make_model: Callable[[], nn.Module], seed: int, device: torch.de
     return model.to(device)
 
 
-def refuse_untrainable(model: nn.Module, told: str = "the network is one") -> None:
-    """Refuse a network whose parameters can have no gradients.
+def refuse_untrainable(model: nn.Module, subject: str = "the network is one") -> None:
+    """Refuse a network whose parameters cannot have gradients.
 
     Raises:
         RefusedInput: all are frozen, or some are lazy or were made in inference mode.
     """
-    if not any(each.requires_grad for each in model.parameters()):
+    if not any(parameter.requires_grad for parameter in model.parameters()):
         raise RefusedInput(
-            f"{told} without a trainable parameter, requires_grad is False for all: set it for those that are to be "
+            f"{subject} without a trainable parameter, requires_grad is False for all: set it for those that are to be "
             "trained, model.requires_grad_(True) for all"
         )
-    if any(is_lazy(each) for each in model.parameters()):
+    if any(is_lazy(parameter) for parameter in model.parameters()):
         raise RefusedInput(
-            f"{told} with lazy layers, whose weights are not made yet: give the layers their sizes, or run it once "
+            f"{subject} with lazy layers, whose weights are not made yet: give the layers their sizes, or run it once "
             "before it is given, model(torch.as_tensor(x[:2]))"
         )
-    if any(each.is_inference() for each in model.parameters()):
+    if any(parameter.is_inference() for parameter in model.parameters()):
         raise RefusedInput(
-            f"{told} made in torch.inference_mode, which can have no gradients: make it outside, or give "
+            f"{subject} made in torch.inference_mode, which can have no gradients: make it outside, or give "
             "copy.deepcopy(model), made outside"
         )
 
 
 def taken_by(model: nn.Module) -> tuple[torch.device, torch.dtype]:
-    """The device of a network's inputs, and their dtype if they are floats; those of its first parameter.
+    """Return the device of a network's inputs, and their dtype if they are floats: those of its first parameter.
 
     Raises:
         RefusedInput: it has no parameters.
@@ -74,13 +74,13 @@ def taken_by(model: nn.Module) -> tuple[torch.device, torch.dtype]:
     return first.device, first.dtype.to_real()
 
 
-def refuse_shared(one: nn.Module, other: nn.Module) -> None:
+def refuse_shared(first: nn.Module, second: nn.Module) -> None:
     """Refuse two networks of the same function that have parameters in common.
 
     Raises:
         RefusedInput: they have, so training one would train the other.
     """
-    shared = {id(each) for each in one.parameters()} & {id(each) for each in other.parameters()}
+    shared = {id(parameter) for parameter in first.parameters()} & {id(parameter) for parameter in second.parameters()}
     if shared:
         raise RefusedInput(
             f"make_model() gives the same network again, or one with {len(shared)} of the same parameters: every seed "

@@ -1,8 +1,8 @@
-"""Does every example really train its own units alone? Looked at on a few examples, forward and backward.
+"""Verification on a few examples, forward and backward, that every example trains its own units alone.
 
 A network may do what masks cannot follow: hold the batch in another dimension, write an activation out by hand, compute
-again in the backward pass. `verify` finds out by values and by gradients, in the mode that the network is in, and
-leaves it as it was. The first pass under `own` does the same, once for each mode and shape of inputs.
+again in the backward pass. `verify` checks values and gradients, in the mode that the network is in, and changes
+nothing of it. The first pass under `own` does the same, once for each mode and shape of inputs.
 """
 
 import logging
@@ -26,7 +26,7 @@ log = logging.getLogger("turnover")
 
 Net = TypeVar("Net", bound=nn.Module)
 
-_said: set[tuple[str, str]] = set()  # warnings, by network and kind: many may be trained alike
+_warned: set[tuple[str, str]] = set()  # warnings, by network and kind: many networks may be trained
 _SHAPES = 8  # of inputs that are verified at most in one mode: sequences may have any length
 
 
@@ -38,7 +38,7 @@ def attach(
     groups: int | None = None,
     balance: Balance = "bernoulli",
 ) -> Net:
-    """Prepare `model` for turn-over dropout and return it. Outside `own` and `flipped` it computes what it did before.
+    """Prepare `model` for turn-over dropout and return it; outside `own` and `flipped` it computes as before.
 
     Args:
         model: any network whose input and output have the batch as first dimension.
@@ -80,22 +80,22 @@ def verify(model: nn.Module, x: Any, ids: Any) -> Report:
 
 
 def look_once(state: TurnOverDropout, module: nn.Module, args: Any, kwargs: Any) -> None:
-    """Hook before the network's forward pass: verify it with such inputs once, and say what a user must know."""
+    """Hook before the network's forward pass; verifies it with such inputs once, and logs warnings."""
     if not state.subnetworks or state.verifying or torch.compiler.is_compiling():
         return
-    tensors = [each for each in (*args, *kwargs.values()) if isinstance(each, Tensor)]
-    kind = module.training, *((each.dtype, *each.shape[1:]) for each in tensors)
-    if kind in state.verified or sum(one[0] == module.training for one in state.verified) >= _SHAPES:
+    tensors = [tensor for tensor in (*args, *kwargs.values()) if isinstance(tensor, Tensor)]
+    kind = module.training, *((tensor.dtype, *tensor.shape[1:]) for tensor in tensors)
+    if kind in state.verified or sum(verified[0] == module.training for verified in state.verified) >= _SHAPES:
         return
     ids = next((subnetwork.ids for subnetwork in state.subnetworks if subnetwork.ids is not None), None)
-    if ids is None or not len(ids) or not _can_be_looked_at(module, tensors):
+    if ids is None or not len(ids) or not _has_values_to_check(module, tensors):
         return
     expected = state.expected
     try:
         report = examine(module, state, args, kwargs, ids)
     except TurnOverError:
         raise
-    except Exception as error:  # what the look itself cannot do; if the network cannot, its own pass says so
+    except Exception as error:  # of the check itself; if the network fails, so does its own pass
         state.verified.add(kind)
         log.warning(
             "%s could not be looked at (%s: %s), so nothing is known of what its examples train; "
@@ -106,28 +106,28 @@ def look_once(state: TurnOverDropout, module: nn.Module, args: Any, kwargs: Any)
         )
         return
     finally:
-        if any(map(has_hooks, module.modules())):  # those of the user may call activations of their own
+        if any(map(has_hooks, module.modules())):  # the user's hooks may call activations of their own
             state.expected = expected
-    first = not any(one[0] == module.training for one in state.verified)
+    first = not any(verified[0] == module.training for verified in state.verified)
     state.verified.add(kind)
     state.weights = frozenset(map(id, module.parameters()))
     if module.training and first:
         state.mixing = report.mixing
         for about, message in report.warnings(state.rule.p, chosen=state.layers is not None).items():
-            if (report.network, about) not in _said:
-                _said.add((report.network, about))
+            if (report.network, about) not in _warned:
+                _warned.add((report.network, about))
                 log.warning("%s", message)
 
 
 def batch_statistics(model: nn.Module) -> tuple[str, ...]:
-    """Names of the modules that normalised by the statistics of a batch in training, or do so by default."""
+    """Return names of the modules that normalised by the statistics of a batch in training, or do so by default."""
     root, state = attached_to(model)
     if any(training for training, *_ in state.verified):
         return state.mixing
-    return tuple(name for name, each in root.named_modules() if isinstance(each, nn.modules.batchnorm._BatchNorm))
+    return tuple(name for name, module in root.named_modules() if isinstance(module, nn.modules.batchnorm._BatchNorm))
 
 
-def _can_be_looked_at(module: nn.Module, tensors: list[Tensor]) -> bool:
-    """Whether there are values to look at: not while PyTorch traces, transforms or has yet to make the weights."""
+def _has_values_to_check(module: nn.Module, tensors: list[Tensor]) -> bool:
+    """Return True if there are values to check: not while PyTorch traces or transforms, or weights are lazy."""
     parameters = list(module.parameters())
     return not any(map(is_lazy, parameters)) and has_values(*tensors, *parameters)

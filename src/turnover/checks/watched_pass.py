@@ -1,4 +1,4 @@
-"""One forward pass of a network that is looked at: its activations, and what each of them is made of."""
+"""A forward pass under observation: its activations, and the tensors that each of them is computed from."""
 
 import sys
 from functools import cache, partial
@@ -22,7 +22,7 @@ BY_HAND = (
 
 
 def mixes_examples(function: Any, args: Any, kwargs: Any) -> bool:
-    """Whether a call is batch normalisation by the statistics of the batch."""
+    """Return True if a call is batch normalisation by the statistics of the batch."""
     if function is not F.batch_norm:
         return False
     training = kwargs.get("training", args[5] if len(args) > 5 else False)
@@ -30,10 +30,10 @@ def mixes_examples(function: Any, args: Any, kwargs: Any) -> bool:
 
 
 class WatchedPass(TorchFunctionMode):
-    """A forward pass that is looked on, above the `Interception` that masks it.
+    """Observes a forward pass, above the `Interception` that masks it.
 
     Batch normalisation keeps the statistics of the first pass, so that examples can be changed one at a time. If `cut`,
-    the graph is cut at every function that is not elementwise: what is left of it belongs to single activations.
+    the graph is cut at every function that is not elementwise: each piece of it belongs to one activation.
     """
 
     def __init__(
@@ -42,23 +42,23 @@ class WatchedPass(TorchFunctionMode):
         super().__init__()
         self.module, self.state, self.cut = module, state, cut
         self.outputs: list[Tensor] = []
-        self.masked: list[tuple[str, Masked]] = []  # with the module that it is in
-        self.modules: list[tuple[str, Tensor]] = []  # what every module gave, in the order of their ends
+        self.masked: list[tuple[str, Masked]] = []  # with the name of its module
+        self.modules: list[tuple[str, Tensor]] = []  # outputs of modules, in the order of their ends
         self.stack: list[str] = []
         self.statistics = statistics  # of every batch normalisation, by the first pass
         self.normalised = 0
         self.mixing: list[str] = []  # modules that normalise by the batch
-        self.layers: list[Tensor] = []  # what layers with weights were given, if there is a graph
+        self.layers: list[Tensor] = []  # inputs of layers with weights, if there is a graph
         self.sources: list[Tensor] = []  # where the pieces of a cut graph begin
         self.units: list[int | None] = []  # the dimension in which each of these has its units, if it is known
         self.sinks: list[Tensor] = []  # where they end
-        self.into_layers: list[Tensor] = []  # those of them that a layer is given
+        self.into_layers: list[Tensor] = []  # those of them that are inputs of layers
         self.weights: list[str] = []  # the name of the matrix that made each of these, if one did
         self.hidden: list[str] = []  # functions that may be activations, and are not masked
         self.broken: list[tuple[str, str]] = []
-        self._given = frozenset[tuple[str, int]]()  # what the arguments of the function that runs are made of
+        self._given = frozenset[tuple[str, int]]()  # origin of the arguments of the function that runs
         self._origin: dict[int, frozenset[tuple[str, int]]] = {}  # by tensor: sources and masks that it is made of
-        self._names = {id(each): name for name, each in module.named_parameters() if each.dim() > 1}
+        self._names = {id(parameter): name for name, parameter in module.named_parameters() if parameter.dim() > 1}
         self._kept: list[Any] = []
 
     def __enter__(self) -> "WatchedPass":
@@ -77,35 +77,35 @@ class WatchedPass(TorchFunctionMode):
         for handle in self._kept:
             handle.remove()
         if self.cut and not any(error):
-            self.sinks += [each for each in self.outputs if each.requires_grad]
+            self.sinks += [output for output in self.outputs if output.requires_grad]
 
     def _enter(self, name: str, module: nn.Module, inputs: Any) -> None:
         self.stack.append(name)
 
     def _leave(self, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
         self.stack.pop()
-        first = next((each for each in tree_leaves(output) if isinstance(each, Tensor)), None)
+        first = next((leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)), None)
         if first is not None and not self.cut and not torch.is_grad_enabled():
             self.modules.append((name, first))
 
-    def _mask(self, one: Masked) -> None:
-        place = self.stack[-1]
+    def _mask(self, activation: Masked) -> None:
+        name = self.stack[-1]
         if self.cut:
-            origin = self._of(one.before) | self._given
-            self._origin[id(one.before)] = origin
-            self._origin[id(one.after)] = frozenset({("mask", len(self.masked))})
+            origin = self._of(activation.before) | self._given
+            self._origin[id(activation.before)] = origin
+            self._origin[id(activation.after)] = frozenset({("mask", len(self.masked))})
             function = _autograd_function() if not torch.is_grad_enabled() else None
             if function is not None:
                 what = f"runs an activation inside of {function}, a torch.autograd.Function, whose backward pass knows"
-                self.broken.append((place, f"{what} nothing of masks; {BY_HAND}"))
-        self.masked.append((place, one))
+                self.broken.append((name, f"{what} nothing of masks; {BY_HAND}"))
+        self.masked.append((name, activation))
 
     def reach(self, tensor: Tensor) -> list[int]:
-        """Which masked activations it is computed from, elementwise."""
+        """Return the numbers of the masked activations it is computed from, elementwise."""
         return sorted(number for kind, number in self._of(tensor) if kind == "mask")
 
     def comes_from(self, tensor: Tensor) -> list[int]:
-        """Which sources it is computed from, elementwise."""
+        """Return the numbers of the sources it is computed from, elementwise."""
         return sorted(number for kind, number in self._of(tensor) if kind == "source")
 
     def _of(self, tensor: Tensor) -> frozenset[tuple[str, int]]:
@@ -123,40 +123,42 @@ class WatchedPass(TorchFunctionMode):
             self.layers += [batch] if isinstance(batch, Tensor) and batch.grad_fn is not None else []
         if not self.cut or not torch.is_grad_enabled():
             return func(*args, **kwargs)
-        given = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
-        place = self.stack[-1] or "the network"
-        unseen_before = any(each.grad_fn is not None and id(each) not in self._origin for each in given)
+        given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        where = self.stack[-1] or "the network"
+        unseen_before = any(tensor.grad_fn is not None and id(tensor) not in self._origin for tensor in given)
         if _passes_entries_on(func):
             self._given = origin = frozenset[tuple[str, int]]().union(*map(self._of, given))
             output = func(*args, **kwargs)
             bends = origin and func not in ACTIVATIONS and _name(func) in _BENDING
-            made = [each for each in tree_leaves(output) if isinstance(each, Tensor)]
-            for each in made:
-                if not (self.masked and each is self.masked[-1][1].after):
-                    self._origin[id(each)] = origin | {(func.__name__, -1)} if bends else origin
-            self.hidden += [f"a function in {place}"] if made and unseen_before else []
+            made = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+            for leaf in made:
+                if not (self.masked and leaf is self.masked[-1][1].after):
+                    self._origin[id(leaf)] = origin | {(func.__name__, -1)} if bends else origin
+            self.hidden += [f"a function in {where}"] if made and unseen_before else []
             return output
-        sinks = [each for each in given if each.requires_grad and self._of(each)]
+        sinks = [tensor for tensor in given if tensor.requires_grad and self._of(tensor)]
         self.sinks += sinks
         if func in LAYERS or func in OTHER_LAYERS:
             self.into_layers += sinks
-            bent = (name for each in sinks if not self.reach(each) for name, number in self._of(each) if number < 0)
-            self.hidden += [f"{name} in {place}" for name in bent]
+            bent = (
+                name for tensor in sinks if not self.reach(tensor) for name, number in self._of(tensor) if number < 0
+            )
+            self.hidden += [f"{name} in {where}" for name in bent]
         units = {**dict.fromkeys(CONVOLUTIONS, 1), **dict.fromkeys(NORMS, 1), F.linear: -1}.get(func)
-        weight = next((self._names[id(each)] for each in given if id(each) in self._names), "")
-        self.hidden += [f"a function in {place}"] if unseen_before and func in LAYERS else []
+        weight = next((self._names[id(tensor)] for tensor in given if id(tensor) in self._names), "")
+        self.hidden += [f"a function in {where}"] if unseen_before and func in LAYERS else []
         output = func(*args, **kwargs)
-        # what is made of constants alone, such as the angles of positions, stays constant
-        parameters = any(isinstance(each, nn.Parameter) for each in given)
-        if not parameters and not any(isinstance(each, Tensor) and each.requires_grad for each in tree_leaves(output)):
+        # functions of constants alone, such as the angles of positions, stay constant
+        parameters = any(isinstance(tensor, nn.Parameter) for tensor in given)
+        if not parameters and not any(isinstance(leaf, Tensor) and leaf.requires_grad for leaf in tree_leaves(output)):
             return output
         return tree_map(partial(self._source, units, weight), output)
 
     def run_again(self) -> list[str]:
-        """Names of the matrices that are used more than once, each time before another mask."""
+        """Return names of the matrices that are used more than once, each time before another mask."""
         uses: dict[str, set[tuple[int, int]]] = {}  # by matrix: the calls, and the masks that followed
-        for number, (_, one) in enumerate(self.masked):
-            for source in self.comes_from(one.before):
+        for number, (_, activation) in enumerate(self.masked):
+            for source in self.comes_from(activation.before):
                 uses.setdefault(self.weights[source], set()).add((source, number))
         return [
             name
@@ -188,7 +190,7 @@ class WatchedPass(TorchFunctionMode):
         momentum: float = 0.1,
         eps: float = 1e-5,
     ) -> tuple[Any, ...]:
-        """Arguments of a batch normalisation with the statistics that it had in the first pass."""
+        """Return arguments of a batch normalisation with the statistics that it had in the first pass."""
         if self.normalised == len(self.statistics):
             with unseen(input), torch.no_grad():
                 over = [dim for dim in range(input.dim()) if dim != 1]
@@ -200,7 +202,7 @@ class WatchedPass(TorchFunctionMode):
 
 
 class Backward(TorchFunctionMode):
-    """Notes activation functions that a backward pass calls without masks."""
+    """Records activation functions that a backward pass calls without masks."""
 
     def __init__(self, state: TurnOverDropout) -> None:
         super().__init__()
@@ -213,7 +215,7 @@ class Backward(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-# not known as activations, but what is written by hand is often made of these
+# no activations by themselves, but often parts of ones written by hand
 _BENDING = frozenset("clamp clip clamp_max maximum minimum where sin cos exp erf square abs log1p".split()) | {
     function.__name__.rstrip("_") for function in ACTIVATIONS
 }
@@ -225,13 +227,13 @@ _ENTRIES = frozenset(  # functions each of whose output's entries is one entry o
 
 
 def _name(function: Any) -> str:
-    """As PyTorch calls it, whether it is changed in place, an operator of Python or one of torch.ops."""
+    """Return PyTorch's name of a function, in place or not, an operator of Python or one of torch.ops."""
     return str(getattr(function, "__name__", "")).split(".")[0].strip("_")
 
 
 @cache
 def _passes_entries_on(function: Any) -> bool:
-    """Whether a function is elementwise, or only rearranges entries."""
+    """Return True if a function is elementwise, or only rearranges entries."""
     name = _name(function)
     for prefix, kinds in (("r", "add sub mul truediv pow"), ("i", "add sub mul truediv pow")):
         if name.removeprefix(prefix) in kinds.split():
@@ -244,7 +246,7 @@ def _passes_entries_on(function: Any) -> bool:
 
 
 def _autograd_function(method: str = "forward") -> str | None:
-    """The name of the torch.autograd.Function whose method the caller runs in, if it does."""
+    """Return the name of the torch.autograd.Function whose method the caller runs in, else None."""
     functions, codes = [torch.autograd.Function], {}
     for function in functions:
         functions += function.__subclasses__()

@@ -1,4 +1,4 @@
-"""Where tensors live and in which precision the network computes."""
+"""Device of tensors and precision of training."""
 
 import logging
 import multiprocessing
@@ -17,12 +17,12 @@ log = logging.getLogger("turnover")
 Precision = Literal["float32", "bfloat16"]
 
 # Processors on which training in bfloat16 was measured not to be several times as slow as in float32. Those of ARM are
-# left out: they have such units too, but nobody measured there what they do for the backward pass.
+# left out: they have such units too, but their backward pass was not measured.
 _UNITS = ("amx_bf16", "avx512_bf16")
 
 
 def resolve(name: str) -> torch.device:
-    """The device of that name; `auto` is a GPU if there is one, else the CPU.
+    """Return the device of that name; `auto` is a GPU if there is one, else the CPU.
 
     Of several GPUs `auto` is the first one, but processes of a joblib sweep take one after another.
 
@@ -30,7 +30,7 @@ def resolve(name: str) -> torch.device:
         RefusedInput: the machine has no such device.
     """
     if name == "auto":
-        name = f"cuda:{_turn() % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
+        name = f"cuda:{_worker() % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
         if device.type != "cuda":
@@ -44,26 +44,26 @@ def resolve(name: str) -> torch.device:
     return device
 
 
-def _turn() -> int:
-    """The number, from 0, of this process among those of a joblib sweep; 0 outside of one."""
-    found = re.fullmatch(r"LokyProcess-(\d+)", multiprocessing.current_process().name)
-    return int(found[1]) - 1 if found else 0
+def _worker() -> int:
+    """Return the number, from 0, of this process among those of a joblib sweep; 0 outside of one."""
+    match = re.fullmatch(r"LokyProcess-(\d+)", multiprocessing.current_process().name)
+    return int(match[1]) - 1 if match else 0
 
 
 def describe(device: torch.device) -> str:
-    """What is recorded of a device: its name, and for a GPU its model too."""
+    """Return a device's name, and for a GPU its model too."""
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
 
 
 def settle(precision: Precision | Literal["auto"], device: torch.device) -> Precision:
-    """The precision to train in: `auto` is bfloat16 where the device has units for it, else float32.
+    """Return the precision to train in: `auto` is bfloat16 where the device has units for it, else float32.
 
-    By name bfloat16 is taken everywhere; where it is slow, that is told once.
+    By name bfloat16 is taken everywhere; where it is slow, a warning is logged once.
     """
     if precision == "auto":
         return "bfloat16" if _has_bfloat16(device) else "float32"
     if precision == "bfloat16" and not _has_bfloat16(device):
-        _tell_slow(device)
+        _warn_slow(device)
     return precision
 
 
@@ -75,7 +75,7 @@ def _has_bfloat16(device: torch.device) -> bool:
 
 
 @cache  # a sweep has many runs
-def _tell_slow(device: torch.device) -> None:
+def _warn_slow(device: torch.device) -> None:
     log.warning(
         "precision = 'bfloat16': %s has no units for it, so a step may take several times as long as in float32; "
         "'auto' takes what is fast where the training begins",
@@ -84,12 +84,12 @@ def _tell_slow(device: torch.device) -> None:
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[None]:
-    """Forward passes inside run in bfloat16 where PyTorch deems it safe; nothing changes for float32."""
+    """Run forward passes inside in bfloat16 where PyTorch deems it safe; nothing changes for float32."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def peak_memory(device: torch.device) -> dict[str, int]:
-    """Peak memory of this process so far in bytes: resident on the host, if the system tells; allocated on a GPU."""
+    """Return this process's peak memory in bytes: resident on the host, if available; allocated on a GPU."""
     peak = {}
     with suppress(ModuleNotFoundError):
         import resource  # of Unix alone

@@ -1,4 +1,4 @@
-"""Files: where the checkout and its outputs are, writing all or nothing, arrays that a stopped run goes on from."""
+"""Paths of the checkout and its outputs, atomic writes, arrays of stopped runs, and locks."""
 
 import errno
 import json
@@ -25,20 +25,20 @@ _NO_ROOM = 1_000_000  # bytes; less than this is left on a full disk
 
 
 def checkout() -> Path:
-    """The folder that holds `conf/`, `data/` and `outputs/`: the repository, else the working directory."""
+    """Return the folder of `conf/`, `data/` and `outputs/`: the repository, else the working directory."""
     # only this far up: an installed package may lie in another project
     repository = Path(__file__).resolve().parents[3]
     return repository if (repository / "conf" / "train.yaml").is_file() else Path.cwd()
 
 
 def outputs_root() -> Path:
-    """$TURNOVER_OUTPUTS, else `outputs/` of the checkout."""
+    """Return $TURNOVER_OUTPUTS, else `outputs/` of the checkout."""
     return Path(os.environ.get("TURNOVER_OUTPUTS") or checkout() / "outputs")
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path that takes the place of `path` at the end, or is removed if the block raises."""
+    """Yield a temporary path that replaces `path` at the end, or is removed if the block raises."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -77,7 +77,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def remove_leftovers(paths: Iterable[Path]) -> None:
-    """Remove what `replacing` had begun when its process was killed; safe under the lock of what is worked on."""
+    """Remove temporary files of `replacing` whose process was killed; safe under the lock of their folder."""
     for path in paths:
         if path.suffix[1:].isdigit():
             path.unlink(missing_ok=True)
@@ -92,7 +92,7 @@ def keep(path: Path, **arrays: "Tensor") -> None:
 
 
 def kept(path: Path) -> "dict[str, Tensor] | None":
-    """The arrays of such a file; None if it is not there, or if it is damaged, which is told."""
+    """Return the arrays of such a file; None if it is missing, or damaged, with a warning."""
     import numpy as np
     import torch
 
@@ -108,11 +108,11 @@ def kept(path: Path) -> "dict[str, Tensor] | None":
 
 @contextmanager
 def locked(path: Path, name: str) -> Iterator[None]:
-    """Only one process works inside; another one waits and says so.
+    """Let one process at a time work inside; others log that they wait.
 
     Args:
         path: of the lock's file, which stays; its folder is made if need be, again if it is removed meanwhile.
-        name: of what is worked on.
+        name: of the work, for the log.
 
     Raises:
         RefusedInput: the folder cannot be written to.

@@ -2,7 +2,7 @@
 
 PyTorch multiplies float32 matrices by MKL, which uses AVX-512 on Intel's processors alone. oneDNN, its library for
 convolutions and low precision, uses what the processor has: on AMD ones with AVX-512 it is 1.1 to 2.2 times as fast, so
-that the training step of the paper's MLP takes .5 to .85 of the time; on an Intel one they are alike, and MKL stays.
+that the training step of the paper's MLP takes .5 to .85 of the time; on Intel ones both take the same, and MKL stays.
 Both round each sum to float32; only the order of sums differs.
 """
 
@@ -21,9 +21,9 @@ SMALL = 1 << 23  # multiply-adds below which the way to oneDNN takes longer than
 
 
 def suits(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
-    """Whether `linear` takes these: float32 on a CPU, large enough, at full precision.  # x: [..., inputs]"""
+    """Return True if `linear` takes these: float32 on a CPU, large enough, at full precision.  # x: [..., inputs]"""
     return (
-        all(each.dtype == torch.float32 and each.device.type == "cpu" for each in (x, weight))
+        all(tensor.dtype == torch.float32 and tensor.device.type == "cpu" for tensor in (x, weight))
         and x.dim() > 1
         and weight.dim() == 2
         and x.numel() * len(weight) >= SMALL
@@ -35,7 +35,7 @@ def suits(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
 
 @functools.cache
 def mkl_lags() -> bool:
-    """Whether this is a processor with AVX-512 on which MKL does not use it."""
+    """Return True on a processor with AVX-512 that MKL does not use."""
     about = Path("/proc/cpuinfo")  # Linux; there is no other system with MKL on such a processor but Windows
     return (
         torch.backends.mkldnn.is_available()
@@ -47,39 +47,39 @@ def mkl_lags() -> bool:
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x @ weight.T + bias, as F.linear, by oneDNN.  # [..., inputs], [outputs, inputs], [outputs] -> [..., outputs]"""
+    """Compute F.linear by oneDNN.  # [..., inputs], [outputs, inputs], [outputs] -> [..., outputs]"""
     product: Tensor = torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, "none", [], "")
     return product
 
 
 def batched(x: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> Tensor:
-    """`linear` for each of some networks, written to `out`.
+    """Compute `linear` for each of some networks, into `out`.
 
     # [networks, batch, inputs], [networks, outputs, inputs], [networks, outputs] -> [networks, batch, outputs]
     """
     if not suits(x[0], weight[0]):
         return torch.baddbmm(bias[:, None], x, weight.transpose(1, 2), out=out)
-    for each in zip(out, x, weight, bias, strict=True):
-        each[0].copy_(linear(*each[1:]))
+    for operands in zip(out, x, weight, bias, strict=True):
+        operands[0].copy_(linear(*operands[1:]))
     return out
 
 
 def add_batched(target: Tensor, a: Tensor, b: Tensor, *, beta: float, alpha: float) -> None:
-    """target = beta target + alpha a @ b, for each of some networks.
+    """Set target = beta target + alpha a @ b, for each of some networks.
 
     # [networks, n, m], [networks, n, k], [networks, k, m]
     """
     if not suits(a[0], b[0].t()):
         target.baddbmm_(a, b, beta=beta, alpha=alpha)
         return
-    for one, left, right in zip(target, a, b, strict=True):
+    for matrix, left, right in zip(target, a, b, strict=True):
         if beta != 1:
-            one.mul_(beta)
-        one.add_(linear(left, right.t()), alpha=alpha)
+            matrix.mul_(beta)
+        matrix.add_(linear(left, right.t()), alpha=alpha)
 
 
 class Linear(torch.autograd.Function):
-    """`linear` with gradients, which are products of the same kind, so that they have gradients too."""
+    """`linear` with gradients, which are products by `Linear` themselves, so that they have gradients too."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -99,7 +99,7 @@ class Linear(torch.autograd.Function):
 
 
 def fast_products(device: torch.device) -> AbstractContextManager[Any]:
-    """Inside, linear layers whose products suit oneDNN are computed by it. Nothing changes where none would."""
+    """Compute linear layers inside by oneDNN where their products suit it."""
     return _FastProducts() if device.type == "cpu" and mkl_lags() else nullcontext()
 
 

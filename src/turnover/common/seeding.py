@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 
 def stream(seed: int, purpose: str, *indices: int) -> int:
-    """A 63-bit integer that depends on all of (seed, purpose, indices) and on nothing else."""
+    """Return a 63-bit integer that depends on (seed, purpose, indices) and on nothing else."""
     name = ":".join([str(seed), purpose, *map(str, indices)])
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little") >> 1
 
 
 def numpy_generator(seed: int, purpose: str, *indices: int) -> np.random.Generator:
-    """NumPy generator of the named stream."""
+    """Return the NumPy generator of the named stream."""
     return np.random.default_rng(stream(seed, purpose, *indices))
 
 
 def torch_generator(seed: int, purpose: str, *indices: int) -> "torch.Generator":
-    """PyTorch CPU generator of the named stream; on the CPU so that every device sees the same numbers."""
+    """Return the PyTorch generator of the named stream; on the CPU, so that every device sees the same numbers."""
     import torch
 
     return torch.Generator().manual_seed(stream(seed, purpose, *indices))
@@ -36,7 +36,7 @@ def torch_generator(seed: int, purpose: str, *indices: int) -> "torch.Generator"
 
 @contextmanager
 def seeded(seed: int, purpose: str, *indices: int) -> Iterator[None]:
-    """Global PyTorch generator set to the named stream inside, put back outside; for code that takes no generator.
+    """Set PyTorch's global generator to the named stream inside, for code that takes no generator.
 
     Used where layers initialise their own weights.
     """

@@ -1,7 +1,7 @@
-"""Asked to stop: a signal is noted, and work stops at its next step, where a checkpoint can be written.
+"""Signals that stop work at its next step, where a checkpoint can be written.
 
-Slurm sends SIGUSR2 or SIGTERM before it takes a node away, a person presses Ctrl-C. Whoever handled the signal before,
-such as submitit, which puts the job back into the queue, gets it when the checkpoint is written.
+Slurm sends SIGUSR2 or SIGTERM before it takes a node away, a person presses Ctrl-C. The previous handler of the signal,
+such as that of submitit, which puts the job back into the queue, gets it when the checkpoint is written.
 """
 
 import signal
@@ -14,25 +14,25 @@ _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "
 
 
 class Stopped(KeyboardInterrupt):
-    """Work stopped at one of its steps, as it was asked to."""
+    """Work stopped at one of its steps, after a signal."""
 
 
 class _Asked:
-    """The signal that came, if one did."""
+    """The signal that was received, if any."""
 
     number: int | None = None
 
 
 def asked() -> bool:
-    """Whether a signal has come that asks to stop."""
+    """Return True if a signal to stop was received."""
     return _Asked.number is not None
 
 
 def stop_if_asked() -> None:
-    """To be called where nothing is lost.
+    """Stop here, where nothing is lost, if a signal was received.
 
     Raises:
-        Stopped: a signal has come.
+        Stopped: a signal was received.
     """
     if _Asked.number is not None:
         raise Stopped(f"stopped by {signal.Signals(_Asked.number).name}")
@@ -40,16 +40,16 @@ def stop_if_asked() -> None:
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Inside, signals ask to stop instead of doing what they do; a second Ctrl-C interrupts at once.
+    """Record signals inside instead of handling them; a second Ctrl-C interrupts at once.
 
-    At the end the signal that came is delivered to its own handler, or raises `Stopped` if it has none. Does nothing
-    in a thread, where signals cannot be handled, and inside itself.
+    At the end a received signal is delivered to its own handler, or raises `Stopped` if it has none. Does nothing in a
+    thread, where signals cannot be handled, and inside itself.
     """
     if threading.current_thread() is not threading.main_thread() or _handles(signal.getsignal(signal.SIGINT)):
         yield
         return
     before = {number: signal.getsignal(number) for number in _SIGNALS}
-    # someone who ignores SIGTERM, as submitit does, expects another signal and must not be stopped by this one
+    # a process that ignores SIGTERM, as submitit does, expects another signal and must not be stopped by this one
     taken = [
         number for number, handler in before.items() if number != signal.SIGTERM or handler is signal.Handlers.SIG_DFL
     ]

@@ -1,16 +1,16 @@
-"""Values, numbers and names as people read them."""
+"""Formatting of values, numbers and names."""
 
 import difflib
 import math
 from typing import Any
 
-_MOST_PLACES = 4  # decimals
+_MOST_DECIMALS = 4  # decimals
 
 Interval = tuple[float, float] | list[float]
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dictionaries as one, with dotted names."""
+    """Return nested dictionaries as one, with dotted names."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
@@ -18,12 +18,12 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def counted(size: float, of: int) -> int:
-    """A number of examples: a whole number as it is, another one as a share of them."""
+    """Return a number of examples: a whole number as it is, any other as a share of them."""
     return size if isinstance(size, int) else round(size * of)
 
 
 def size(bytes: float) -> str:
-    """An amount of memory as people say it."""
+    """Format an amount of memory, such as 1.2 GB."""
     for unit in ("B", "kB", "MB", "GB"):
         if bytes < 1000 or unit == "GB":
             return f"{bytes:.0f} {unit}" if unit == "B" or bytes >= 10 else f"{bytes:.1f} {unit}"
@@ -32,38 +32,38 @@ def size(bytes: float) -> str:
 
 
 def clock(seconds: float) -> str:
-    """A duration as people say it."""
+    """Format a duration, such as 12 min."""
     if seconds < 90:
         return f"{max(round(seconds), 1)} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def effect(value: float, interval: Interval | None) -> str:
-    """An effect with its 95 % interval, to two digits of half its width, at most four decimals: 0.946 [0.918, 0.973].
+    """Format an effect with its 95 % interval, to two digits of half its width: 0.946 [0.918, 0.973].
 
-    An interval of no width has the decimals that the effect needs.
+    At most four decimals; an interval of no width has the decimals that the effect needs.
     """
     if interval is None:
         return f"{value:.3g} (one seed)"
     half = (interval[1] - interval[0]) / 2
-    places = len(f"{value:.{_MOST_PLACES}f}".rstrip("0").partition(".")[2])
+    decimals = len(f"{value:.{_MOST_DECIMALS}f}".rstrip("0").partition(".")[2])
     if half:
-        places = min(max(1 - math.floor(math.log10(half)), 0), _MOST_PLACES)
-    low, high = (f"{bound:z.{places}f}" for bound in interval)  # z: no -0.0000
-    return f"{value:z.{places}f} [{low}, {high}]"
+        decimals = min(max(1 - math.floor(math.log10(half)), 0), _MOST_DECIMALS)
+    low, high = (f"{bound:z.{decimals}f}" for bound in interval)  # z: no -0.0000
+    return f"{value:z.{decimals}f} [{low}, {high}]"
 
 
 def short(value: Any) -> str:
-    """A number with up to three digits that mean something, anything else as it is."""
+    """Format a number with up to three significant digits, anything else as it is."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return "–"
     if not isinstance(value, float):
         return str(value)
-    places = min(max(2 - math.floor(math.log10(abs(value))), 0), 4) if value else 0
-    return f"{value:z.{places}f}"
+    decimals = min(max(2 - math.floor(math.log10(abs(value))), 0), 4) if value else 0
+    return f"{value:z.{decimals}f}"
 
 
 def suggestion(word: str, allowed: list[str]) -> str:
-    """What the writer of `word` may have meant, else all that is allowed."""
+    """Suggest the allowed words closest to `word`, else list all of them."""
     close = difflib.get_close_matches(word, allowed, n=3)
     return f"did you mean {' or '.join(close)}?" if close else f"allowed: {', '.join(allowed)}"

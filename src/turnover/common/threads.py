@@ -18,7 +18,7 @@ Piece = TypeVar("Piece")
 def one_a_core(work: Callable[[Piece, Event], object], pieces: Sequence[Piece]) -> None:
     """Call `work` on every piece, on as many at once as PyTorch has threads; each call then has one of them.
 
-    The event that it is given too is set when one of the calls failed or the caller was interrupted: it should return.
+    Its event is set when one of the calls failed or the caller was interrupted: `work` should return then.
     Calls run in threads of their own, in which of the caller's modes only inference mode holds. A thread that uses
     PyTorch for the first time meanwhile, elsewhere in the process, has one thread for good.
 
@@ -39,16 +39,16 @@ def one_a_core(work: Callable[[Piece, Event], object], pieces: Sequence[Piece]) 
     try:
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             try:
-                calls = [pool.submit(call, piece) for piece in pieces]
-                wait(calls, return_when=FIRST_EXCEPTION)
+                futures = [pool.submit(call, piece) for piece in pieces]
+                wait(futures, return_when=FIRST_EXCEPTION)
             finally:
                 over.set()
     finally:
         torch.set_num_threads(threads)  # part of what a thread of the pool sets holds for all
-    for each in calls:
-        each.result()
+    for future in futures:
+        future.result()
 
 
 def _bound() -> bool:
-    """Whether OpenMP has bound this thread to a core (OMP_PROC_BIND), as threads would be that it starts."""
+    """Return True if OpenMP has bound this thread, and all that it starts, to one core (OMP_PROC_BIND)."""
     return hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) == 1

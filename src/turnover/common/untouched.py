@@ -1,4 +1,4 @@
-"""Forward passes that leave no trace: to look at a network before the work begins."""
+"""Forward passes without side effects, for checks of a network, and few or changed examples for them."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -11,29 +11,33 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
-_LARGE = 1 << 24  # entries of a parameter that is not trained, and not looked after if it has more
+_LARGE = 1 << 24  # entries of a frozen parameter; larger ones are not restored
 _OTHER = 1 << 41  # added to ids, it gives ids of other examples
 
 
 @contextmanager
 def untouched(module: nn.Module, *, quiet: bool = True) -> Iterator[Callable[[], None]]:
-    """Afterwards modes, attributes and buffers of the network, and the states of random generators, are as before.
+    """Restore modes, attributes and buffers of the network, and the states of random generators, at the end.
 
-    `quiet`: hooks of the user do not run, who may collect what they see.
+    `quiet`: hooks of the user, which may collect data, do not run.
 
     Yields:
-        What makes the next pass begin as every other: all that, as it was, and the same random numbers.
+        A function that restores all of these and seeds the generators, to be called before each pass.
     """
-    modules = [each for each in module.modules() if not isinstance(each, torch.jit.ScriptModule)]
-    contents: list[tuple[Any, Any]] = [(each.__dict__, dict(each.__dict__)) for each in modules]
-    for each in modules:  # what a forward pass may add to
-        contents += [(held, held.copy()) for held in vars(each).values() if type(held) in (dict, list, set)]
-    hooks = [(place, dict(place)) for each in modules for place in _hooks(each)] if quiet else []
-    frozen = [each for each in module.parameters() if not each.requires_grad and each.numel() <= _LARGE]
-    buffers = [(each, each.detach().clone()) for each in (*module.buffers(), *frozen) if not each.is_inference()]
-    versions = [each._version for each, _ in buffers]
+    modules = [submodule for submodule in module.modules() if not isinstance(submodule, torch.jit.ScriptModule)]
+    contents: list[tuple[Any, Any]] = [(submodule.__dict__, dict(submodule.__dict__)) for submodule in modules]
+    for submodule in modules:  # what a forward pass may add to
+        contents += [(held, held.copy()) for held in vars(submodule).values() if type(held) in (dict, list, set)]
+    hooks = [(table, dict(table)) for submodule in modules for table in _hooks(submodule)] if quiet else []
+    frozen = [
+        parameter for parameter in module.parameters() if not parameter.requires_grad and parameter.numel() <= _LARGE
+    ]
+    buffers = [
+        (buffer, buffer.detach().clone()) for buffer in (*module.buffers(), *frozen) if not buffer.is_inference()
+    ]
+    versions = [buffer._version for buffer, _ in buffers]
     randoms = random.getstate(), np.random.get_state()
-    devices = {each.device for each in module.parameters() if each.device.type == "cuda"}
+    devices = {parameter.device for parameter in module.parameters() if parameter.device.type == "cuda"}
 
     def rewind() -> None:
         _restore(contents)
@@ -48,8 +52,8 @@ def untouched(module: nn.Module, *, quiet: bool = True) -> Iterator[Callable[[],
         torch.clear_autocast_cache()  # it may hold weights that were cast without a graph
 
     try:
-        for place, before in hooks:
-            _restore([(place, {key: hook for key, hook in before.items() if _is_machinery(hook)})])
+        for table, before in hooks:
+            _restore([(table, {key: hook for key, hook in before.items() if _is_internal(hook)})])
         with torch.random.fork_rng(devices), torch.inference_mode(False):
             try:
                 yield rewind
@@ -73,19 +77,19 @@ def _hooks(module: nn.Module) -> list[Any]:
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether a module has hooks of the user."""
-    return not all(_is_machinery(hook) for place in _hooks(module) for hook in place.values())
+    """Return True if a module has hooks of the user."""
+    return not all(_is_internal(hook) for table in _hooks(module) for hook in table.values())
 
 
-def _is_machinery(hook: Any) -> bool:
-    """Whether a hook is PyTorch's, such as those of weight norm and pruning, or that of turn-over dropout."""
+def _is_internal(hook: Any) -> bool:
+    """Return True if a hook is PyTorch's, such as those of weight norm and pruning, or one of turn-over dropout."""
     hook = hook.func if isinstance(hook, partial) else hook
     where = getattr(hook, "__module__", None) or type(hook).__module__
     return where.split(".")[0] in ("torch", "turnover")
 
 
 def few(inputs: Any, ids: Tensor, count: int) -> tuple[Any, Tensor]:
-    """The first so many examples of a batch, inputs and ids; if it has fewer, those again with other ids."""
+    """Return the first `count` examples of a batch, inputs and ids; if it has fewer, repeats with other ids."""
     n = len(ids)
     index = torch.arange(count, device=ids.device) % n
     some = ids.long()[index]
@@ -95,7 +99,7 @@ def few(inputs: Any, ids: Tensor, count: int) -> tuple[Any, Tensor]:
 
 
 def reordered(inputs: Any, n: int, index: Tensor) -> Any:
-    """Inputs of a batch of n, all of its tensors indexed."""
+    """Return inputs of a batch of n, with all of its tensors indexed."""
 
     def take(value: Any) -> Any:
         whole = isinstance(value, Tensor) and value.dim() > 0 and len(value) == n
@@ -105,17 +109,17 @@ def reordered(inputs: Any, n: int, index: Tensor) -> Any:
 
 
 def with_another_last(inputs: Any, n: int) -> Any:
-    """The same batch with another last example, in the first of its tensors, of numbers if there is one.  # [n, ...]"""
-    batches = [each for each in tree_leaves(inputs) if isinstance(each, Tensor) and each.dim() and len(each) == n]
-    chosen = next((each for each in batches if each.is_floating_point()), batches[0] if batches else None)
+    """Return the batch with another last example, in its first tensor of floats, else in its first.  # [n, ...]"""
+    batches = [batch for batch in tree_leaves(inputs) if isinstance(batch, Tensor) and batch.dim() and len(batch) == n]
+    target = next((batch for batch in batches if batch.is_floating_point()), batches[0] if batches else None)
 
     def change(value: Any) -> Any:
-        if value is not chosen or not isinstance(value, Tensor):
+        if value is not target or not isinstance(value, Tensor):
             return value
-        value, other = value.clone(), value[0]
-        if torch.equal(other, value[-1]):
-            other = other + 1 if value.is_floating_point() else other.flip(0) if value.dim() > 1 else other
-        value[-1] = other
+        value, example = value.clone(), value[0]
+        if torch.equal(example, value[-1]):
+            example = example + 1 if value.is_floating_point() else example.flip(0) if value.dim() > 1 else example
+        value[-1] = example
         return value
 
     return tree_map(change, inputs)

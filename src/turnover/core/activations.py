@@ -1,6 +1,6 @@
-"""How turn-over dropout sees a network: every PyTorch function that its forward pass calls is shown to it.
+"""Masks of activations in a forward pass, by interception of every PyTorch function that it calls.
 
-It finds activations, modules or calls such as F.relu, and tells neurons from feature maps by the last layer that ran.
+Activations are modules or calls such as F.relu; the last layer that ran decides between neurons and feature maps.
 """
 
 import weakref
@@ -29,24 +29,24 @@ from turnover.core.masked import Masked, Subnetwork, masked, unseen
 from turnover.core.masks import MaskRule
 from turnover.errors import TurnOverError
 
-# is called before a forward pass under masks, with the network and its inputs
+# called before a forward pass under masks, with the network and its inputs
 Look = Callable[["TurnOverDropout", nn.Module, Any, Any], None]
 
 
 class TurnOverDropout:
-    """What `attach` leaves on a network: the rule of its masks, and where a forward pass is at the moment."""
+    """State that `attach` adds to a network: the rule of its masks, and the progress of a forward pass."""
 
     def __init__(self, rule: MaskRule, network: str, look: Look) -> None:
         self.rule, self.network, self.look = rule, network, look
         self.handles: list[RemovableHandle] = []
-        self.whole: dict[str, bool] = {}  # by name of a module: whether all that it computes is one activation
+        self.whole: dict[str, bool] = {}  # by name of a module: whether it is one activation as a whole
         self.layers: list[str] | None = None  # names of the modules whose activations are masked; None: all
-        self.verifying = False  # whether the network is only being looked at (`verify`)
-        self.on_masked: Callable[[Masked], object] | None = None  # is shown every masked activation
+        self.verifying = False  # whether `verify` runs
+        self.on_masked: Callable[[Masked], object] | None = None  # called with every masked activation
         self.wrapper = 0  # id of the module that `own` was entered with, which holds this turn-over dropout alone
         self.record: Any = None  # a `TrainingRecord`
         self.verified: set[Any] = set()  # modes and shapes of inputs that were verified
-        self.weights: frozenset[int] = frozenset()  # ids of the network's parameters, once it was looked at
+        self.weights: frozenset[int] = frozenset()  # ids of the network's parameters, once it was verified
         self.strayed = False  # whether a layer of it ran in this context, but not in its forward pass
         self.mixing: tuple[str, ...] = ()  # modules that mixed the examples of a batch in training
         self.subnetworks: list[Subnetwork] = []  # empty: the full network, untouched
@@ -64,21 +64,21 @@ class TurnOverDropout:
         self.trace: tuple[int, ...] = ()  # units of every activation so far
         self.expected: tuple[int, ...] | None = None  # the trace of the first pass ever
         self.stale: list[weakref.ref[Tensor]] = []  # activations made in place, whose masked version took their place
-        self.spoiled: dict[int, Tensor] = {}  # the same by their memory, while the network is looked at
+        self.spoiled: dict[int, Tensor] = {}  # the same by their memory, while `verify` runs
         self.compiled: tuple[nn.Module, Any, Any] | None = None  # network and inputs of a compiled pass
 
     @contextmanager
-    def at(self, place: dict[str, Any]) -> Iterator[None]:
-        """Inside, the forward pass is where it was when `place` was taken; afterwards where it is now."""
-        now = self.place()
-        vars(self).update(place)
+    def at(self, snapshot: dict[str, Any]) -> Iterator[None]:
+        """Return to the forward pass at the time of `snapshot`, inside the context only."""
+        now = self.snapshot()
+        vars(self).update(snapshot)
         try:
             yield
         finally:
             vars(self).update(now)
 
-    def place(self) -> dict[str, Any]:
-        """Where the forward pass is: everything that changes during one."""
+    def snapshot(self) -> dict[str, Any]:
+        """Return the state that changes during a forward pass."""
         names = "subnetworks running inside within before layer widths by_rows channels_first masked open passes trace"
         return {name: getattr(self, name) for name in names.split()} | {"stale": list(self.stale)}
 
@@ -96,7 +96,7 @@ class TurnOverDropout:
                 self.compiled = (module, args, kwargs)
 
     def leave_network(self, module: nn.Module, inputs: Any, output: Any) -> None:
-        """Hook after the network's forward pass: something was masked, and it was not the output."""
+        """Hook after the network's forward pass; refuses one without masks, or with a masked output."""
         if not self.subnetworks:
             return
         self.running, self.stale, self.passes = False, [], self.passes + 1
@@ -126,13 +126,13 @@ class TurnOverDropout:
             self.running, self.stale = False, []
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy is outside of any context, wherever it is made."""
+        """Return the state of a copy, which is outside of any context."""
         outside = {"subnetworks": [], "running": False, "verifying": False, "on_masked": None, "compiled": None}
         return vars(self) | outside | {"stale": [], "spoiled": {}, "weights": frozenset()}
 
     def refuse_stray(self, function: Any, args: Any, kwargs: Any) -> None:
-        """Refuse activations after layers of the network that run while its own forward pass does not."""
-        self.strayed |= function in LAYERS and any(id(each) in self.weights for each in args)
+        """Refuse activations after layers of the network that run outside of its forward pass."""
+        self.strayed |= function in LAYERS and any(id(argument) in self.weights for argument in args)
         if self.strayed and is_activation(function, args, kwargs):
             raise TurnOverError(
                 f"a part of {self.network} runs outside of its forward pass, and its activations are not masked: let "
@@ -145,7 +145,7 @@ class TurnOverDropout:
         self.before = self.masked
 
     def leave_layers(self, module: nn.Module, inputs: Any, output: Any) -> None:
-        """Hook after a module whose activations are masked: there were some."""
+        """Hook after a module whose activations are masked; refuses one without activations."""
         self.inside -= 1
         if self.running and self.masked == self.before and not torch.compiler.is_compiling():
             raise TurnOverError(
@@ -156,20 +156,20 @@ class TurnOverDropout:
     def enter_module(self, name: str, named: bool, module: nn.Module, args: Any, kwargs: Any) -> None:
         """Hook before a module that may be an activation as a whole; `named`: in `layers`."""
         if self.running and not self.within and name not in self.whole and has_values(*args):
-            with self.at(self.place() | {"running": False}):
+            with self.at(self.snapshot() | {"running": False}):
                 self.whole[name] = is_one_activation(module, args, kwargs, named=named)
         if self.running and (self.within or self.whole.get(name)):
             self.within += 1
 
     def leave_module(self, module: nn.Module, inputs: Any, output: Any) -> Any:
-        """Hook after such a module: its output is masked."""
+        """Hook after such a module; masks its output."""
         if not self.running or not self.within:
             return None
         self.within -= 1
         return None if self.within or not isinstance(output, Tensor) else self._activated(output, inputs)
 
     def fuses(self, function: Any, args: Any, kwargs: Any) -> bool:
-        """Whether this call is a ReLU whose mask is applied together with it, forward and backward."""
+        """Return True if this call is a ReLU that is computed with its mask as one operation."""
         return (
             function in RELU
             and self.inside > 0
@@ -185,11 +185,11 @@ class TurnOverDropout:
         )
 
     def after(self, function: Any, args: Any, kwargs: Any, output: Any, fused: bool = False) -> Any:
-        """The output of one function call in the forward pass, masked if it is an activation to be masked.
+        """Return the output of a function call, masked if it is a hidden activation.
 
         If `fused`, the output is that of a ReLU without a gradient of its own.
         """
-        if self.stale and any(self._is_stale(each) for each in args if isinstance(each, Tensor)):
+        if self.stale and any(self._is_stale(argument) for argument in args if isinstance(argument, Tensor)):
             raise TurnOverError(
                 f"{self.network} runs an activation in place and drops its result, so its mask would be lost: "
                 "write x = relu(x), not relu(x)"
@@ -213,7 +213,7 @@ class TurnOverDropout:
         return output
 
     def _activated(self, output: Tensor, args: Any, fused: bool = False) -> Tensor:
-        """The output of the next activation, masked if it is to be."""
+        """Return the output of the next activation, masked inside of the chosen layers."""
         layer, self.layer = self.layer, self.layer + 1
         channel = unit_dimension(output, args, self.widths, self.channels_first, self.network)
         self.trace = (*self.trace, output.shape[channel])
@@ -224,7 +224,7 @@ class TurnOverDropout:
             result = masked(output, self.subnetworks, self.rule, layer, channel, before, self.network)
         if args and output is args[0] and not torch.compiler.is_compiling():
             self.stale.append(weakref.ref(output))
-            if self.verifying:  # kept, so that no other tensor gets its memory, and views of it are known too
+            if self.verifying:  # kept, so that no other tensor gets its memory, and views of it are recognised
                 self.spoiled[output.untyped_storage().data_ptr()] = output
         self.masked, self.open = self.masked + 1, True
         if self.on_masked is not None:
@@ -234,11 +234,11 @@ class TurnOverDropout:
     def _is_stale(self, x: Tensor) -> bool:
         if self.verifying and x.untyped_storage().data_ptr() in self.spoiled:
             return True
-        return any(x is one() for one in self.stale)
+        return any(x is reference() for reference in self.stale)
 
 
 class Interception(TorchFunctionMode):
-    """Shows every PyTorch function call inside the network's forward pass to its turn-over dropout."""
+    """Passes every PyTorch function call of the network's forward pass to its turn-over dropout."""
 
     def __init__(self, state: TurnOverDropout) -> None:
         super().__init__()

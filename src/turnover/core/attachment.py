@@ -1,4 +1,4 @@
-"""Where a network keeps its turn-over dropout, and which examples it was trained on under `own`."""
+"""The turn-over dropout of a network, and the record of the examples it was trained on under `own`."""
 
 import torch
 from torch import Tensor, nn
@@ -7,11 +7,11 @@ from turnover.core.activations import TurnOverDropout
 from turnover.errors import TurnOverError
 
 ATTRIBUTE = "_turnover"  # of a network
-_SIZE = 1 << 20  # ids that are told apart; larger ones share a place, so that one may pass for seen, never for unseen
+_SIZE = 1 << 20  # distinct ids; larger ones share an entry, so that one may pass for seen, never for unseen
 
 
 def attached_to(model: nn.Module) -> tuple[nn.Module, TurnOverDropout]:
-    """The network, perhaps inside of a wrapper (torch.compile, DistributedDataParallel), and its turn-over dropout."""
+    """Return the network, unwrapped from torch.compile or DistributedDataParallel, and its turn-over dropout."""
     for module in model.modules():
         if ATTRIBUTE in vars(module):
             return module, vars(module)[ATTRIBUTE]
@@ -19,7 +19,7 @@ def attached_to(model: nn.Module) -> tuple[nn.Module, TurnOverDropout]:
 
 
 class TrainingRecord:
-    """The ids of all passes under `own` that had gradients, in one piece of memory and without a wait for a GPU."""
+    """Records the ids of all passes under `own` with gradients, in constant memory and without a wait for a GPU."""
 
     def __init__(self) -> None:
         self.seen: dict[torch.device, Tensor] = {}  # bool [_SIZE], by the device that ids came from
@@ -27,22 +27,22 @@ class TrainingRecord:
         self.plain = 0  # passes in training mode with gradients, but outside of it
 
     def note(self, ids: Tensor) -> None:
-        """Note a pass under `own`."""
+        """Record a pass under `own`."""
         if ids.device not in self.seen:
             self.seen[ids.device] = torch.zeros(_SIZE, dtype=torch.bool, device=ids.device)
         self.seen[ids.device].index_fill_(0, ids.long() % _SIZE, True)
         self.own += 1
 
     def unseen(self, ids: Tensor) -> Tensor:
-        """Whether none of these passes had the example.  # bool [n]"""
-        found = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
-        for places in self.seen.values():
-            found |= places.to(ids.device)[ids.long() % _SIZE]
-        return ~found
+        """Return True for each example that no recorded pass had.  # bool [n]"""
+        seen = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
+        for flags in self.seen.values():
+            seen |= flags.to(ids.device)[ids.long() % _SIZE]
+        return ~seen
 
 
 def untrained(model: nn.Module, ids: Tensor) -> str | None:
-    """Why the scores of these examples say nothing, if they do not: they were not trained on under `own`."""
+    """Return why the scores of these examples mean nothing, if they were not trained on under `own`; else None."""
     _, state = attached_to(model)
     record: TrainingRecord = state.record
     if not record.seen:

@@ -1,8 +1,8 @@
-"""Networks whose forward pass is not run as it is written: by torch.compile, and by activation checkpointing.
+"""Support for torch.compile and activation checkpointing.
 
-What torch.compile hides from turn-over dropout is found by running the network itself once. A checkpointed part of a
-network runs a second time during the backward pass, when `own` may have been left long ago, and must get the same
-masks: PyTorch's two kinds of checkpoint are made to remember where in its forward pass a network was.
+One pass of the uncompiled network shows which activations torch.compile hides. A checkpointed part of a network runs a
+second time during the backward pass, when `own` may have been left long ago, and must get the same masks: PyTorch's two
+kinds of checkpoint keep a snapshot of the forward pass.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ def refuse_hidden_activations(state: TurnOverDropout) -> None:
     """Compare the activations seen in a compiled forward pass with those of the network itself, which is verified.
 
     torch.compile does not show every function to a TorchFunctionMode (torch.relu_ and F.hardswish are hidden, for
-    example), and a hidden activation would stay unmasked without a word.
+    example), and a hidden activation would stay unmasked without an error.
     """
     assert state.compiled is not None
     (network, args, kwargs), seen, whole = state.compiled, state.layer, dict(state.whole)
@@ -44,15 +44,15 @@ def refuse_hidden_activations(state: TurnOverDropout) -> None:
 
 
 def remembered(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function`, to be run again as it would run now: with the masks of every network whose `own` is entered."""
-    places = [(mode.state, mode.state.place()) for mode in _interceptions()]
-    if not places:
+    """Return `function` bound to the masks of every network whose `own` is entered now."""
+    snapshots = [(mode.state, mode.state.snapshot()) for mode in _interceptions()]
+    if not snapshots:
         return function
 
     def run(*args: Any, **kwargs: Any) -> Any:
         with ExitStack() as then:
-            for state, place in places:
-                then.enter_context(state.at(place))
+            for state, snapshot in snapshots:
+                then.enter_context(state.at(snapshot))
                 if not any(mode.state is state for mode in _interceptions()):
                     then.enter_context(Interception(state))
             return function(*args, **kwargs)
@@ -64,29 +64,29 @@ def _interceptions() -> list[Interception]:
     return [mode for mode in _get_current_function_mode_stack() if isinstance(mode, Interception)]
 
 
-def _looked_at() -> bool:
-    """Whether a network is only being looked at, which is done without checkpoints."""
+def _is_verifying() -> bool:
+    """Return True inside `verify`, which runs networks without checkpoints."""
     return any(mode.state.verifying for mode in _interceptions())
 
 
 class _Checkpoint(checkpoints.CheckpointFunction):
-    """PyTorch's reentrant checkpoint, whose second pass goes back to where the first one was."""
+    """PyTorch's reentrant checkpoint, with the masks of the first pass in the second one."""
 
     @classmethod
     def apply(cls, run_function: Callable[..., Any], *args: Any) -> Any:
-        return run_function(*args[1:]) if _looked_at() else super().apply(run_function, *args)
+        return run_function(*args[1:]) if _is_verifying() else super().apply(run_function, *args)
 
     @staticmethod
     def forward(ctx: Any, run_function: Callable[..., Any], *args: Any) -> Any:
-        again = remembered(run_function)  # before it runs
+        rerun = remembered(run_function)  # before it runs
         output = _Reentrant.forward(ctx, run_function, *args)
-        ctx.run_function = again
+        ctx.run_function = rerun
         return output
 
 
 def _checkpoint_hook(frame: Any) -> AbstractContextManager[Any]:
-    """Stands where `torch.utils.checkpoint` begins the part that its other kind will compute again."""
-    if _looked_at():
+    """Replacement of the hook of PyTorch's non-reentrant checkpoint."""
+    if _is_verifying():
         return nullcontext()
     frame.recompute_fn = remembered(frame.recompute_fn)
     context: AbstractContextManager[Any] = _hook(frame)
@@ -94,5 +94,5 @@ def _checkpoint_hook(frame: Any) -> AbstractContextManager[Any]:
 
 
 def follow_checkpoints() -> None:
-    """Let `torch.utils.checkpoint` remember masks from now on; nothing changes outside of `own` and `flipped`."""
+    """Patch `torch.utils.checkpoint` to keep masks; nothing changes outside of `own` and `flipped`."""
     vars(checkpoints).update(CheckpointFunction=_Checkpoint, _checkpoint_hook=_checkpoint_hook)

@@ -29,17 +29,17 @@ Net = TypeVar("Net", bound=nn.Module)
 def attach(
     model: Net, p: float, seed: int, layers: list[str] | None, groups: int | None, balance: Balance, look: Look
 ) -> Net:
-    """Prepare `model` for turn-over dropout and return it: the work of `turnover.attach`, whose arguments these are.
+    """Prepare `model` for turn-over dropout and return it; other arguments as in `turnover.attach`.
 
     Args:
-        look: is called before every forward pass under masks, with the turn-over dropout, the network and its inputs.
+        look: called before every forward pass under masks, with the turn-over dropout, the network and its inputs.
 
     Raises:
         TurnOverError: a bad argument, a layer that does not exist, or turn-over dropout already attached.
     """
     if hasattr(model, "_orig_mod"):
         raise TurnOverError("attach turn-over dropout first and compile afterwards: torch.compile(attach(model))")
-    if scripted := [name for name, each in model.named_modules() if isinstance(each, torch.jit.ScriptModule)]:
+    if scripted := [name for name, module in model.named_modules() if isinstance(module, torch.jit.ScriptModule)]:
         raise TurnOverError(
             f"{scripted[0] or 'the network'} is scripted or traced by torch.jit, which hides its activations, so they "
             "would stay unmasked: attach turn-over dropout to the network as it was before torch.jit"
@@ -51,7 +51,7 @@ def attach(
         if name not in modules:
             raise TurnOverError(f"layers: no module is named {name!r}; there are {', '.join(filter(None, modules))}")
         if type(modules[name]).forward is nn.Module.forward:
-            inside = ", ".join(f"{name}.{each}" for each, _ in modules[name].named_children())
+            inside = ", ".join(f"{name}.{child}" for child, _ in modules[name].named_children())
             raise TurnOverError(f"layers: {name!r} is a list of modules and never runs itself; name them: {inside}")
     if layers is not None and not layers:
         raise TurnOverError("layers = []: name at least one module, or None for every hidden activation")
@@ -74,7 +74,7 @@ def attach(
 
 
 def detach(model: Net) -> Net:
-    """Take turn-over dropout off again: the plain network, with the weights it has now."""
+    """Remove turn-over dropout and return the plain network, with its current weights."""
     for handle in attached(model).handles:
         handle.remove()
     for module in model.modules():
@@ -85,7 +85,7 @@ def detach(model: Net) -> Net:
 
 @contextmanager
 def own(model: nn.Module, ids: Tensor | None = None) -> Iterator[None]:
-    """Inside, `model(x)` runs each example through its own sub-network, scaled by 1/p. Train this.
+    """Run each example through its own sub-network, scaled by 1/p, in every `model(x)` inside. Train this.
 
     Args:
         ids: the permanent id of each example of the batch; integers, not negative.  # [batch]
@@ -99,7 +99,7 @@ def own(model: nn.Module, ids: Tensor | None = None) -> Iterator[None]:
 
 @contextmanager
 def flipped(model: nn.Module, ids: Tensor | None = None) -> Iterator[None]:
-    """Inside, `model(x)` runs each example through its flipped sub-network, scaled by 1/(1-p).
+    """Run each example through its flipped sub-network, scaled by 1/(1-p), in every `model(x)` inside.
 
     These are the units that the example never trains. Arguments and errors as in `own`.
     """
@@ -108,8 +108,8 @@ def flipped(model: nn.Module, ids: Tensor | None = None) -> Iterator[None]:
 
 
 @contextmanager
-def subnetworks(model: nn.Module, wanted: list[Subnetwork]) -> Iterator[None]:
-    """Inside, `model(x)` runs several sub-networks of each example in one pass: output [subnetworks * batch, ...].
+def subnetworks(model: nn.Module, subnets: list[Subnetwork]) -> Iterator[None]:
+    """Run several sub-networks of each example in one pass: outputs inside are [subnetworks * batch, ...].
 
     The batch is repeated at the first masked activation, so everything below it is computed once.
     """
@@ -122,7 +122,7 @@ def subnetworks(model: nn.Module, wanted: list[Subnetwork]) -> Iterator[None]:
     if torch.compiler.is_compiling():
         raise TurnOverError("compile the network, not the function that enters own or flipped")
     follow_checkpoints()
-    state.subnetworks, state.passes, state.strayed = wanted, 0, False
+    state.subnetworks, state.passes, state.strayed = subnets, 0, False
     try:
         with Interception(state):
             yield
@@ -130,7 +130,7 @@ def subnetworks(model: nn.Module, wanted: list[Subnetwork]) -> Iterator[None]:
             raise TurnOverError(f"no forward pass of {state.network} ran inside: call the network, not a method of it")
         if state.compiled is not None:
             refuse_hidden_activations(state)
-        ids = wanted[0].ids if len(wanted) == 1 and not wanted[0].flipped else None
+        ids = subnets[0].ids if len(subnets) == 1 and not subnets[0].flipped else None
         if ids is not None and torch.is_grad_enabled() and has_values(ids):
             state.record.note(ids)
     finally:
@@ -138,19 +138,19 @@ def subnetworks(model: nn.Module, wanted: list[Subnetwork]) -> Iterator[None]:
 
 
 def _refuse_several(model: nn.Module) -> None:
-    found = [name or "the whole" for name, module in model.named_modules() if ATTRIBUTE in vars(module)]
-    if len(found) > 1:
+    names = [name or "the whole" for name, module in model.named_modules() if ATTRIBUTE in vars(module)]
+    if len(names) > 1:
         raise TurnOverError(
-            f"turn-over dropout is attached to {len(found)} parts of {type(model).__name__} ({', '.join(found)}), of "
+            f"turn-over dropout is attached to {len(names)} parts of {type(model).__name__} ({', '.join(names)}), of "
             "which one alone would be masked: detach these and attach it to the whole, with layers=[...] if need be"
         )
 
 
 def attached(model: nn.Module) -> TurnOverDropout:
-    """The turn-over dropout of a network, also when it is wrapped (torch.compile, DistributedDataParallel)."""
+    """Return the turn-over dropout of a network, wrapped (torch.compile, DistributedDataParallel) or not."""
     return attached_to(model)[1]
 
 
 def is_attached(model: nn.Module) -> bool:
-    """Whether `attach` was called on this network."""
+    """Return True if turn-over dropout is attached to the network."""
     return any(hasattr(module, ATTRIBUTE) for module in model.modules())

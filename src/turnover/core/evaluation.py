@@ -21,39 +21,39 @@ FRESH = 1 << 40  # ids from here on are never trained: masks made of them are fr
 
 
 def own_units(ids: Tensor) -> Subnetwork:
-    """The units that the example trains."""
+    """Return the sub-network of the units that each example trains."""
     return Subnetwork(ids, flipped=False)
 
 
 def flipped_units(ids: Tensor) -> Subnetwork:
-    """The units that the example never trains."""
+    """Return the sub-network of the units that each example never trains."""
     return Subnetwork(ids, flipped=True)
 
 
 def all_units(ids: Tensor) -> Subnetwork:
-    """All units, no mask and no scale."""
+    """Return the full network, without mask or scale."""
     return Subnetwork(None)
 
 
 def fresh_units(number: int) -> Units:
-    """The own sub-network of an id that no example has; a different one for each example and each `number`."""
+    """Return own sub-networks of ids that no example has, different for each example and each `number`."""
     return lambda ids: Subnetwork(ids + FRESH * (number + 1), flipped=False)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one kind of sub-network makes of every example."""
+    """Loss and prediction of one kind of sub-network for every example."""
 
     loss: Tensor  # cross-entropy in nats  # [n]
     prediction: Tensor  # class number  # int64 [n]
 
     @classmethod
     def of(cls, logits: Tensor, labels: Tensor) -> "Outcome":
-        """What these logits  # [n, classes] are worth under these labels  # int64 [n]."""
+        """Compute the outcome of logits under labels.  # [n, classes], int64 [n]"""
         return cls(F.cross_entropy(logits, labels, reduction="none"), logits.argmax(dim=1))
 
     def accuracy(self, labels: Tensor) -> Tensor:
-        """Share of correct predictions."""
+        """Return the share of correct predictions."""
         return (self.prediction == labels).double().mean()
 
 
@@ -65,25 +65,27 @@ def evaluate(
     batch_size: int = BATCH,
     precision: Precision = "float32",
 ) -> list[Outcome]:
-    """Run every example through each of the sub-networks; arguments as in `passes`. Logits are not kept.
+    """Compute the outcome of every example in each of the sub-networks; arguments as in `passes`.
 
     Returns:
         An outcome for each of `subnetworks`, in the order of `examples`.
     """
-    parts: list[list[Outcome]] = [[] for _ in subnetworks]
+    outcomes: list[list[Outcome]] = [[] for _ in subnetworks]
     for y, logits in passes(model, examples, subnetworks, batch_size=batch_size, precision=precision):
-        for found, each in zip(parts, logits, strict=True):
-            found.append(Outcome.of(each, y))
+        for batches, batch_logits in zip(outcomes, logits, strict=True):
+            batches.append(Outcome.of(batch_logits, y))
     return [
-        Outcome(torch.cat([each.loss for each in found]), torch.cat([each.prediction for each in found]))
-        for found in parts
+        Outcome(
+            torch.cat([outcome.loss for outcome in batches]), torch.cat([outcome.prediction for outcome in batches])
+        )
+        for batches in outcomes
     ]
 
 
 def full_logits(model: nn.Module, examples: Examples, *, batch_size: int = BATCH) -> Tensor:
-    """Logits of the full network for every example, in evaluation mode.  # [n, classes]"""
-    found = passes(model, examples, (all_units,), batch_size=batch_size, precision="float32")
-    return torch.cat([logits for _, (logits,) in found])
+    """Return the logits of the full network for every example, in evaluation mode.  # [n, classes]"""
+    batches = passes(model, examples, (all_units,), batch_size=batch_size, precision="float32")
+    return torch.cat([logits for _, (logits,) in batches])
 
 
 @torch.no_grad()
@@ -95,12 +97,12 @@ def passes(
     batch_size: int,
     precision: Precision,
 ) -> Iterator[tuple[Tensor, list[Tensor]]]:
-    """Labels of every batch and its logits in each of the sub-networks, in evaluation mode, without gradients.
+    """Yield labels and logits in each of the sub-networks, batch by batch, in evaluation mode without gradients.
 
     All sub-networks share one pass: activations below the first mask are computed once. Results stay on the device.
 
     Args:
-        model: with turn-over dropout attached, unless only `all_units` is asked for.
+        model: with turn-over dropout attached, unless `all_units` is the only sub-network.
         subnetworks: any of `own_units`, `flipped_units`, `all_units`, `fresh_units(k)`.
 
     Yields:
@@ -111,13 +113,13 @@ def passes(
         run = _shared if _can_share(model, examples.batch(_few(positions)), subnetworks) else _separate
         for index in positions.split(batch_size):
             x, y, ids = examples.batch(index)
-            found = run(model, x, [choose(ids) for choose in subnetworks])
-            yield y, [logits.float() if logits.dtype.itemsize < 4 else logits for logits in found]
+            logits = run(model, x, [choose(ids) for choose in subnetworks])
+            yield y, [output.float() if output.dtype.itemsize < 4 else output for output in logits]
 
 
-def _separate(model: nn.Module, x: Tensor, wanted: list[Subnetwork]) -> list[Tensor]:
+def _separate(model: nn.Module, x: Tensor, subnets: list[Subnetwork]) -> list[Tensor]:
     logits = []
-    for subnetwork in wanted:
+    for subnetwork in subnets:
         if subnetwork.ids is None:
             logits.append(model(x))
         else:
@@ -126,41 +128,41 @@ def _separate(model: nn.Module, x: Tensor, wanted: list[Subnetwork]) -> list[Ten
     return logits
 
 
-def _shared(model: nn.Module, x: Tensor, wanted: list[Subnetwork]) -> list[Tensor]:
-    with subnetworks(model, wanted):
+def _shared(model: nn.Module, x: Tensor, subnets: list[Subnetwork]) -> list[Tensor]:
+    with subnetworks(model, subnets):
         logits: Tensor = model(x)  # [subnetworks * batch, classes]
-    return list(logits.unflatten(0, (len(wanted), len(x))).unbind())
+    return list(logits.unflatten(0, (len(subnets), len(x))).unbind())
 
 
 def _can_share(model: nn.Module, batch: tuple[Tensor, ...], subnetworks: Sequence[Units]) -> bool:
-    """Whether one pass with a repeated batch gives what separate passes give, found by trying on a few examples.
+    """Return True if one pass with a repeated batch equals separate passes, on a few examples.
 
-    A network may do with its batch dimension what it likes, for example remember the batch size of its input; such
-    a one fails or mixes examples when the batch grows on the way, and is run once for each sub-network.
+    A network that depends on its batch dimension, such as one that remembers the batch size of its input, fails or
+    mixes examples when the batch grows on the way, and is run once for each sub-network.
     """
     if len(subnetworks) == 1 or not is_attached(model):
         return False
     x, _, ids = batch
-    wanted = [choose(ids) for choose in subnetworks]
+    subnets = [choose(ids) for choose in subnetworks]
     with torch.autocast(x.device.type, enabled=False):  # low precision would hide a difference
-        expected = torch.stack(_separate(model, x, wanted))
+        expected = torch.stack(_separate(model, x, subnets))
         try:
-            found = torch.stack(_shared(model, x, wanted))
+            shared = torch.stack(_shared(model, x, subnets))
         except Exception:  # whatever a network raises when its batch grows on the way
             return False
     # Rounding differs with the batch size; mixing of examples is seen against the spread of the logits
     relative = {torch.float64: 1e-9, torch.float32: 1e-3}.get(expected.dtype, 0.05)
-    return bool((found - expected).abs().max() <= relative * (expected.max() - expected.min()))
+    return bool((shared - expected).abs().max() <= relative * (expected.max() - expected.min()))
 
 
 def _few(positions: Tensor) -> Tensor:
-    """Three positions, far apart."""
+    """Return up to three positions, far apart."""
     return positions[:: max(1, len(positions) // 3)][:3]
 
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """`model.eval()` inside; outside every module is in the mode it was in before."""
+    """Put the model in evaluation mode inside, and restore the mode of every module."""
     before = {module: module.training for module in model.modules()}
     model.eval()
     try:

@@ -11,7 +11,7 @@ from turnover.errors import RefusedInput
 
 
 def unchanged(inputs: Tensor) -> Tensor:
-    """The preparation of inputs that are ready for the network."""
+    """Return inputs that are ready for the network, as they are."""
     return inputs
 
 
@@ -22,7 +22,7 @@ class Examples:
     inputs: Tensor  # [n, ...] as stored, for example uint8
     labels: Tensor  # int64 [n]
     ids: Tensor  # int64 [n]
-    prepare: Callable[[Tensor], Tensor] = unchanged  # stored inputs of a batch -> what the network is given
+    prepare: Callable[[Tensor], Tensor] = unchanged  # stored inputs of a batch -> inputs of the network
 
     def __post_init__(self) -> None:
         n = len(self.inputs)
@@ -45,14 +45,14 @@ class Examples:
         return self.inputs.device
 
     def batch(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Prepared inputs, labels and ids at these positions.  # index: int64 [batch], on the same device"""
+        """Return prepared inputs, labels and ids at these positions.  # index: int64 [batch], on the same device"""
         return self.prepare(self.inputs[index]), self.labels[index], self.ids[index]
 
     def select(self, index: Tensor) -> "Examples":
-        """The examples at these positions, with their ids."""
+        """Return the examples at these positions, with their ids."""
         return Examples(self.inputs[index], self.labels[index], self.ids[index], self.prepare)
 
     def on_constant_inputs(self) -> "Examples":
-        """The same labels and ids, with inputs that are all 1: nothing tells the examples apart but their masks."""
+        """Return the same labels and ids, with inputs that are all 1, so that examples differ by their masks alone."""
         blank = torch.ones_like(self.prepare(self.inputs[:1]))  # expanded, so that it takes the memory of one
         return Examples(blank.expand(len(self), *blank.shape[1:]), self.labels, self.ids)

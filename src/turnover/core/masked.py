@@ -14,7 +14,7 @@ from turnover.errors import TurnOverError
 
 @dataclass(frozen=True)
 class Subnetwork:
-    """One sub-network an example: its own or flipped one, or with `ids=None` the full network."""
+    """One sub-network of each example: its own or flipped one, or with `ids=None` the full network."""
 
     ids: Tensor | None  # [batch]
     flipped: bool = False
@@ -22,10 +22,10 @@ class Subnetwork:
 
 @dataclass(frozen=True)
 class Masked:
-    """One activation of a forward pass as it was masked, for whoever looks on."""
+    """One masked activation of a forward pass."""
 
     layer: int
-    before: Tensor  # the activation, or what it is the ReLU of: what the mask lets through is computed from it
+    before: Tensor  # the activation, or the input of its ReLU
     after: Tensor  # masked
     channel: int  # the dimension of the units
 
@@ -39,11 +39,11 @@ def masked(
     before: Tensor | None,
     network: str,
 ) -> Tensor:
-    """x times the multipliers of each subnetwork.  # [batch or subnetworks * batch, ...] -> [subnetworks * batch, ...]
+    """Multiply x by each subnetwork's masks.  # [batch or subnetworks * batch, ...] -> [subnetworks * batch, ...]
 
     Args:
         channel: the dimension of the units.
-        before: what x is the ReLU of, if the gradient is to go straight there.
+        before: the input of the ReLU that gave x, if the gradient is to go straight there.
         network: its name, for errors.
     """
     count = len(subnetworks)
@@ -56,7 +56,7 @@ def masked(
         )
     shape = [batch] + [1] * (x.dim() - 1)
     shape[channel] = units = x.shape[channel]
-    parts = x.split(batch) if len(x) > batch else [x] * count  # the input of each subnetwork, [batch, ...]
+    inputs = x.split(batch) if len(x) > batch else [x] * count  # the input of each subnetwork, [batch, ...]
 
     def factor(subnetwork: Subnetwork, out: Tensor | None = None) -> Tensor:
         if subnetwork.ids is None:
@@ -76,40 +76,40 @@ def masked(
         return MaskedReLU.apply(before, x, factor(subnetworks[0]).reshape(shape), scale)
     if count == 1 or torch.is_grad_enabled():
         products = [
-            part * factor(one).reshape(shape if one.ids is not None else ())
-            for part, one in zip(parts, subnetworks, strict=True)
+            rows * factor(subnetwork).reshape(shape if subnetwork.ids is not None else ())
+            for rows, subnetwork in zip(inputs, subnetworks, strict=True)
         ]
         return torch.cat(products) if count > 1 else products[0]
     layout = torch.contiguous_format
     if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
         layout = torch.channels_last
     output = torch.empty((count * batch, *x.shape[1:]), dtype=x.dtype, device=x.device, memory_format=layout)
-    for part, place, one in zip(parts, output.split(batch), subnetworks, strict=True):
+    for rows, target, subnetwork in zip(inputs, output.split(batch), subnetworks, strict=True):
         if x.dim() == 2 and not x.is_complex():  # made where it is used: fresh memory costs as much as the arithmetic
-            factor(one, out=place).mul_(part)
+            factor(subnetwork, out=target).mul_(rows)
         else:
-            torch.mul(part, factor(one).reshape(shape if one.ids is not None else ()), out=place)
+            torch.mul(rows, factor(subnetwork).reshape(shape if subnetwork.ids is not None else ()), out=target)
     return output
 
 
 def unseen(x: Tensor) -> AbstractContextManager[None]:
-    """Inside, function calls are shown to no TorchFunctionMode: a mask takes fifty, each slower to show than to do."""
+    """Hide function calls from every TorchFunctionMode: a mask takes fifty, slower to intercept than to compute."""
     plain = type(x) is Tensor and not torch.compiler.is_compiling()
     return torch._C.DisableTorchFunction() if plain else nullcontext()
 
 
 class MaskedReLU(torch.autograd.Function):
-    """relu(x) * multiplier as one operation of autograd, made in the memory of one of the two.
+    """relu(x) * multiplier as one operation of autograd, written to the memory of one of the two.
 
     Two operations would keep the ReLU's output and the multipliers for the backward pass, beside the masked
-    activations, which the next layer keeps anyway. Those alone tell which units pass a gradient: where they are not 0.
+    activations, which the next layer keeps anyway. Where these are not 0, units pass a gradient.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, relu: Tensor, multiplier: Tensor, scale: float) -> Tensor:
         """Args: x, relu(x), the multipliers, of its shape or to be broadcast to it, and their value on kept units."""
-        place, other = (multiplier, relu) if multiplier.shape == relu.shape else (relu, multiplier)
-        masked = place.mul_(other).detach()  # a tensor of its own: an input may not be returned, nor a view of one
+        buffer, factor = (multiplier, relu) if multiplier.shape == relu.shape else (relu, multiplier)
+        masked = buffer.mul_(factor).detach()  # a tensor of its own: an input may not be returned, nor a view of one
         ctx.save_for_backward(masked)
         ctx.scale = scale
         return masked
@@ -117,5 +117,5 @@ class MaskedReLU(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, error: Tensor) -> tuple[Tensor, None, None, None]:
         (masked,) = ctx.saved_tensors
-        # the gradient of an ELU with alpha = 0 that knows its output: scale * error where that is above 0, else 0
+        # the gradient of an ELU with alpha = 0, from its output: scale * error where that is above 0, else 0
         return torch.ops.aten.elu_backward(error, 0, ctx.scale, 0, True, masked), None, None, None

@@ -1,4 +1,4 @@
-"""Which units are an example's own: masks by counter-based integer hash.
+"""Masks of each example's own units, by counter-based integer hash.
 
 A bit of a mask is a function of (seed, layer, example id, unit) and of nothing else, so it is the same on every
 device, in every dtype, batch, process and subset of the data. Nothing is drawn and nothing is stored.
@@ -40,7 +40,7 @@ def mask(
     groups: int | None = None,
     balance: Balance = "bernoulli",
 ) -> Tensor:
-    """The own mask m(z) of each example: True where the unit is trained by it, its complement is the flipped mask.
+    """Compute the own mask m(z) of each example: True where it trains the unit; the complement is the flipped mask.
 
     Args:
         ids: permanent example ids, any integer dtype, not negative, valid beyond 2⁴⁰.  # [batch]
@@ -59,7 +59,7 @@ def mask(
 
 @dataclass(frozen=True)
 class MaskRule:
-    """The function from (layer, id, unit) to a bit, with all that it depends on."""
+    """The function from (layer, id, unit) to a bit of a mask, with its parameters."""
 
     p: float
     seed: int
@@ -83,13 +83,13 @@ class MaskRule:
         return round(self.p * (1 << PLANES))
 
     def own(self, ids: Tensor, units: int, layer: int) -> Tensor:
-        """Own masks, bool.  # [batch, units]"""
+        """Compute own masks.  # bool [batch, units]"""
         return self._choose(ids, units, layer, torch.arange(2, device=ids.device).bool())
 
     def multiplier(
         self, ids: Tensor, units: int, layer: int, *, flipped: bool, dtype: torch.dtype, out: Tensor | None = None
     ) -> Tensor:
-        """What activations are multiplied by: 1/p on own units, or 1/(1-p) on flipped ones, and 0 elsewhere.
+        """Compute the multipliers of activations: 1/p on own units, or 1/(1-p) on flipped ones, and 0 elsewhere.
 
         p is the exact keep probability, so that the mean multiplier is 1. Written to `out`, a contiguous tensor of
         that shape and dtype, if there is one.  # [batch, units]
@@ -102,33 +102,33 @@ class MaskRule:
             own, other = (0.0, scale) if flipped else (scale, 0.0)
             zeros = self._zeros
             digits = (self._threshold >> zeros, PLANES - zeros)
-            return fill(out, self._masked_as(ids).contiguous(), _key(self.seed, layer), digits, own, other)
+            return fill(out, self._mask_ids(ids).contiguous(), _key(self.seed, layer), digits, own, other)
         bits = torch.arange(2, dtype=dtype, device=ids.device)  # made there: copied numbers would make a GPU wait
         return self._choose(ids, units, layer, (1 - bits if flipped else bits) * scale, out)
 
     def scale(self, units: int, *, flipped: bool) -> float:
-        """1/p for own units, 1/(1-p) for flipped ones."""
+        """Return 1/p for own units, 1/(1-p) for flipped ones."""
         keep = self.keep(units)
         return 1 / (1 - keep if flipped else keep)
 
     def keep(self, units: int) -> float:
-        """The share of a layer's units that an example trains; its exact mean over examples."""
+        """Return the share of a layer's units that an example trains; its exact mean over examples."""
         return self._threshold / (1 << PLANES) if self.balance == "bernoulli" else self._kept(units) / units
 
     def _choose(self, ids: Tensor, units: int, layer: int, values: Tensor, out: Tensor | None = None) -> Tensor:
         # values[1] on own units, values[0] on the others
-        rows = _mix(self._masked_as(ids).long() * _signed(_GAMMA) + _key(self.seed, layer))  # [batch]
+        rows = _mix(self._mask_ids(ids).long() * _signed(_GAMMA) + _key(self.seed, layer))  # [batch]
         if self.balance == "bernoulli":
             words = self._words(rows, -(-units // 64))
             if out is not None and units % 64 == 0:
                 return _unpack(words, values, out)
-            chosen = _unpack(words, values)[:, :units]
+            result = _unpack(words, values)[:, :units]
         else:
-            chosen = values[self._lowest(rows, units).long()]
-        return chosen if out is None else out.copy_(chosen)
+            result = values[self._lowest(rows, units).long()]
+        return result if out is None else out.copy_(result)
 
-    def _masked_as(self, ids: Tensor) -> Tensor:
-        """What the masks of these examples depend on: their ids, or the numbers of their groups.  # [batch]"""
+    def _mask_ids(self, ids: Tensor) -> Tensor:
+        """Return the numbers that masks are made from: ids, or the groups that they fall into.  # [batch]"""
         if self.groups is None:
             return ids
         hashes = _mix(ids.long() * _signed(_GAMMA) + _key(self.seed, _GROUPS))
@@ -136,11 +136,11 @@ class MaskRule:
 
     @property
     def _zeros(self) -> int:
-        """Binary digits of p after its last 1; they decide nothing."""
+        """Return how many binary digits p has after its last 1; they decide nothing."""
         return (self._threshold & -self._threshold).bit_length() - 1
 
     def _words(self, rows: Tensor, count: int) -> Tensor:
-        """The masks packed into words: bit i of word j is unit 64 j + i.  # int64 [batch, count]"""
+        """Compute masks packed into words: bit i of word j is unit 64 j + i.  # int64 [batch, count]"""
         positions = torch.arange(count, device=rows.device)
         words = torch.zeros((), dtype=torch.int64, device=rows.device)
         # u < p, decided from the last binary digit of p to the first
@@ -156,13 +156,13 @@ class MaskRule:
         return min(max(round(self.p * units), 1), units - 1)
 
     def _lowest(self, rows: Tensor, units: int) -> Tensor:
-        """Exactly round(p units) True in each row: the units of lowest hash, which are all different in a row."""
+        """Return True for the round(p units) units of lowest hash in each row, where hashes are all different."""
         hashes = _mix(rows[:, None] + torch.arange(units, device=rows.device) * _signed(_GAMMA))
         return hashes <= hashes.kthvalue(self._kept(units), dim=1, keepdim=True).values
 
 
 def check_ids(ids: Tensor | None) -> Tensor:
-    """`ids` if they can be example ids, unsigned ones as int64, else a TurnOverError that says why not."""
+    """Return `ids` if they can be example ids, unsigned ones as int64; else raise a TurnOverError."""
     if ids is None:
         raise TurnOverError(
             "example ids are missing: pass ids, an integer tensor with the permanent id of each example, such as its "
@@ -192,7 +192,7 @@ def check_ids(ids: Tensor | None) -> Tensor:
 
 
 def _unpack(words: Tensor, values: Tensor, out: Tensor | None = None) -> Tensor:
-    """Each bit of the words as values[bit], written to `out` if there is one.  # [batch, count] -> [batch, 64 count]"""
+    """Return values[bit] for each bit of the words, in `out` if given.  # [batch, count] -> [batch, 64 count]"""
     # A table from a byte to its eight values moves 8 times fewer integers than shifting out single bits.
     table = values[(torch.arange(256, device=words.device)[:, None] >> torch.arange(8, device=words.device)) & 1]
     octets = words.view(torch.uint8)  # lowest byte first on every machine and GPU that PyTorch is built for, bar one:
@@ -206,23 +206,23 @@ def _unpack(words: Tensor, values: Tensor, out: Tensor | None = None) -> Tensor:
 
 
 def _has_kernel(ids: Tensor, dtype: torch.dtype) -> bool:
-    """Whether masks are made by one kernel of our own: on a GPU, unless a compiler or a fake device looks on."""
+    """Return True if a Triton kernel makes the masks: on a GPU, outside of compilers and fake devices."""
     return (
         ids.is_cuda
         and dtype.itemsize <= 4
         and type(ids) is Tensor
         and not torch.compiler.is_compiling()
-        and _triton_is_here()
+        and _has_triton()
     )
 
 
 @cache
-def _triton_is_here() -> bool:
-    return find_spec("triton") is not None  # a search of the whole path, asked for every mask
+def _has_triton() -> bool:
+    return find_spec("triton") is not None  # a search of the whole path, needed for every mask
 
 
 def _mix(x: Tensor) -> Tensor:
-    """SplitMix64's finaliser, a bijection of 64-bit integers whose every output bit depends on every input bit.
+    """Apply SplitMix64's finaliser, a bijection of 64-bit integers: every output bit depends on every input bit.
 
     In place: the two buffers it needs stay in a CPU's cache.
     """
@@ -238,7 +238,7 @@ def _shift_right(x: Tensor, bits: int, out: Tensor) -> Tensor:
 
 
 def _key(seed: int, layer: int) -> int:
-    """A 64-bit number for each (seed, layer), in plain integers so that it costs nothing on the device."""
+    """Return a 64-bit number for (seed, layer), in plain integers so that it costs nothing on the device."""
     x = (seed * _GAMMA + 1) & _WORD
     for step in (0, (layer + 2) * _GAMMA):
         x = (x + step) & _WORD

@@ -51,7 +51,7 @@ def _mix(x: tl.tensor) -> tl.tensor:
 
 
 def fill(out: Tensor, ids: Tensor, key: int, p: tuple[int, int], own: float, other: float) -> Tensor:
-    """Writes `own` where a unit is the example's own, else `other`.
+    """Write `own` to `out` where a unit is the example's own, else `other`, and return it.
 
     Args:
         out: contiguous, of a dtype with at most 32 bits  # [batch, units]

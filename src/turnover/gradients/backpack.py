@@ -1,7 +1,7 @@
 """The gradients of single examples through BackPACK (Dangel et al., 2020), the tool of the paper: a slow reference.
 
-It builds every gradient, so that a batch takes memory of the order of examples x parameters. What it does not support
-is refused, with the parameter's name.
+It builds every gradient, so that a batch takes memory of the order of examples x parameters. Unsupported parameters
+are refused by name.
 """
 
 import copy
@@ -27,11 +27,11 @@ def gradients(
     check: bool = True,
     loose: set[str] | None = None,
 ) -> Gradients:
-    """As `turnover.gradients.per_example.gradients`, every one built.
+    """Compute `turnover.gradients.per_example.gradients`, every one built.
 
     Args:
         check: compare the sum over the batch with PyTorch's gradient.
-        loose: means nothing here.
+        loose: ignored.
 
     Raises:
         TurnOverError: BackPACK does not support a module, or gives no or wrong gradients for a parameter.
@@ -68,6 +68,6 @@ def gradients(
     return Gradients(factors, losses)
 
 
-def _same(found: Tensor, expected: Tensor) -> bool:
+def _same(gradient: Tensor, expected: Tensor) -> bool:
     tolerance = {torch.float64: 1e-9, torch.float32: 1e-3}.get(expected.dtype, 0.1)
-    return bool((found - expected).norm() <= tolerance * expected.norm() + 1e-12)
+    return bool((gradient - expected).norm() <= tolerance * expected.norm() + 1e-12)

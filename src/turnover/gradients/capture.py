@@ -1,7 +1,7 @@
-"""What a forward pass does with every parameter, recorded so that per-example gradients follow from one backward pass.
+"""A record of every use of a parameter in a forward pass, from which per-example gradients take one backward pass.
 
-Every PyTorch function that is called with a trainable parameter is seen, whether by a module or by hand. Those that are
-known give a factored gradient (`factors`); a parameter that meets any other function is found one example at a time.
+Every PyTorch function call with a trainable parameter is recorded, whether by a module or by hand. Functions with a
+rule give a factored gradient (`factors`); that of a parameter with any other use is computed one example at a time.
 """
 
 from collections.abc import Iterator
@@ -25,20 +25,20 @@ class Use:
     name: str  # of the parameter
     edge: GradientEdge  # of the output as the function left it, whatever is done to it in place afterwards
     build: Build
-    inputs: tuple[tuple[Tensor, int], ...]  # all tensors that it was given, and their versions then
+    inputs: tuple[tuple[Tensor, int], ...]  # all tensors among its arguments, and their versions at the call
 
     @property
     def spoiled(self) -> bool:
-        """Whether an input was changed in place after the call, so that nothing can be built from it."""
-        return any(each._version != version for each, version in self.inputs)
+        """Return True if an input was changed in place after the call, so that nothing can be built from it."""
+        return any(tensor._version != version for tensor, version in self.inputs)
 
 
 class Capture(TorchFunctionMode):
-    """Inside, every use of a trainable parameter of `model` by a batch of this size is recorded.
+    """Records, inside the context, every use of a trainable parameter of `model` by a batch of this size.
 
     Attributes:
         uses: those whose gradients factor.
-        others: names of parameters that met a function without a known factored gradient, with the function's name.
+        others: names of parameters used by a function without a rule, with the function's name.
         low: whether anything was computed in less than 32 bits.
 
     Raises:
@@ -47,7 +47,7 @@ class Capture(TorchFunctionMode):
 
     def __init__(self, model: nn.Module, batch: int) -> None:
         super().__init__()
-        self.names = {id(each): name for name, each in model.named_parameters() if each.requires_grad}
+        self.names = {id(parameter): name for name, parameter in model.named_parameters() if parameter.requires_grad}
         self.batch = batch
         self.uses: list[Use] = []
         self.others: dict[str, str] = {}
@@ -61,34 +61,34 @@ class Capture(TorchFunctionMode):
                 "own: call model.eval() first"
             )
         given = list(_tensors((args, kwargs)))
-        found = [each for each in given if id(each) in self.names]
-        if not found or not torch.is_grad_enabled():
+        parameters = [parameter for parameter in given if id(parameter) in self.names]
+        if not parameters or not torch.is_grad_enabled():
             return func(*args, **kwargs)
         output = func(*args, **kwargs)
-        if not any(each.requires_grad for each in _tensors(output)):
-            return output  # its shape was asked for, say
-        known: Known = []
-        first = next((each for each in given if each.dim() and id(each) not in self.names), None)
+        if not any(tensor.requires_grad for tensor in _tensors(output)):
+            return output  # a query of its shape, for example
+        builds: Known = []
+        first = next((tensor for tensor in given if tensor.dim() and id(tensor) not in self.names), None)
         if isinstance(output, Tensor) and func in RULES and output.shape[:1] == (self.batch,):
             if func in EXPANSIONS or (first is not None and len(first) == self.batch):
-                known = RULES[func](output, *args, **kwargs)
+                builds = RULES[func](output, *args, **kwargs)
             self.low |= output.dtype.itemsize < 4
-        inputs = tuple((each, each._version) for each in given if each is not output)
-        for parameter, build in known:
+        inputs = tuple((tensor, tensor._version) for tensor in given if tensor is not output)
+        for parameter, build in builds:
             if id(parameter) in self.names:
                 self.uses.append(Use(self.names[id(parameter)], get_gradient_edge(output), build, inputs))
-        for each in found:
-            if not any(each is parameter for parameter, _ in known):
-                self.others[self.names[id(each)]] = getattr(func, "__name__", str(func))
+        for parameter in parameters:
+            if not any(parameter is built for built, _ in builds):
+                self.others[self.names[id(parameter)]] = getattr(func, "__name__", str(func))
         return output
 
 
 def _tensors(values: Any) -> Iterator[Tensor]:
-    """Every tensor in nested lists, tuples and dictionaries."""
+    """Yield every tensor in nested lists, tuples and dictionaries."""
     if isinstance(values, Tensor):
         yield values
     elif isinstance(values, dict):
         yield from _tensors(list(values.values()))
     elif isinstance(values, list | tuple):
-        for each in values:
-            yield from _tensors(each)
+        for value in values:
+            yield from _tensors(value)

@@ -1,4 +1,4 @@
-"""Factored gradients made of others: convolutions, in groups or not, and parameters that are used repeatedly."""
+"""Factored gradients composed of others: convolutions, with groups or not, and parameters that are used repeatedly."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,13 +29,13 @@ class Convolution(Factor):
 
     @cached_property
     def patches(self) -> Factor:
-        """The same as a linear layer of patches, in groups if there are any."""
-        a = F.unfold(self.input, self.shape[2:], self.dilation, self.padding, self.stride).mT  # [batch, places, in]
-        d = self.d.flatten(2).mT  # [batch, places, out]
+        """Return the same gradients as those of a linear layer of patches, by groups if there are any."""
+        a = F.unfold(self.input, self.shape[2:], self.dilation, self.padding, self.stride).mT  # [batch, positions, in]
+        d = self.d.flatten(2).mT  # [batch, positions, out]
         shape = torch.Size([self.shape[0] // self.groups, *self.shape[1:]])
         pairs = zip(a.chunk(self.groups, 2), d.chunk(self.groups, 2), strict=True)
-        parts = [Outer(a, d, shape) for a, d in pairs]
-        return parts[0] if self.groups == 1 else Blocks(parts, self.shape)
+        blocks = [Outer(a, d, shape) for a, d in pairs]
+        return blocks[0] if self.groups == 1 else Blocks(blocks, self.shape)
 
     def squared_norms(self) -> Tensor:
         return self.patches.squared_norms()
@@ -59,69 +59,69 @@ class Convolution(Factor):
 
 @dataclass(frozen=True)
 class Sum(Factor):
-    """The gradients of a parameter that was used in several ways, such as an embedding that is an output layer too."""
+    """The gradients of a parameter with several uses, such as an embedding that is an output layer too."""
 
-    parts: Sequence[Factor]
+    terms: Sequence[Factor]
     shape: torch.Size
 
     def __len__(self) -> int:
-        return len(self.parts[0])
+        return len(self.terms[0])
 
     def squared_norms(self) -> Tensor:
-        built = (self.build(some) for some in slices(len(self), self.shape.numel()))
-        return torch.cat([each.square().sum(dim=1) for each in built])
+        built = (self.build(block) for block in slices(len(self), self.shape.numel()))
+        return torch.cat([rows.square().sum(dim=1) for rows in built])
 
     def gram(self) -> Tensor:
         return gram_of_built(self, self.shape.numel())
 
     def dot(self, direction: Tensor) -> Tensor:
-        return torch.stack([part.dot(direction) for part in self.parts]).sum(dim=0)
+        return torch.stack([term.dot(direction) for term in self.terms]).sum(dim=0)
 
     def total(self, weights: Tensor) -> Tensor:
-        return torch.stack([part.total(weights).reshape(self.shape) for part in self.parts]).sum(dim=0)
+        return torch.stack([term.total(weights).reshape(self.shape) for term in self.terms]).sum(dim=0)
 
     def build(self, examples: slice) -> Tensor:
-        return torch.stack([part.build(examples) for part in self.parts]).sum(dim=0)
+        return torch.stack([term.build(examples) for term in self.terms]).sum(dim=0)
 
 
 @dataclass(frozen=True)
 class Blocks(Factor):
-    """A parameter whose first dimension falls into parts that are used apart: a convolution in groups."""
+    """The gradients of a parameter in blocks along its first dimension: a convolution in groups."""
 
-    parts: Sequence[Factor]
+    blocks: Sequence[Factor]
     shape: torch.Size
 
     def __len__(self) -> int:
-        return len(self.parts[0])
+        return len(self.blocks[0])
 
     def squared_norms(self) -> Tensor:
-        return torch.stack([part.squared_norms() for part in self.parts]).sum(dim=0)
+        return torch.stack([block.squared_norms() for block in self.blocks]).sum(dim=0)
 
     def gram(self) -> Tensor:
-        return torch.stack([part.gram() for part in self.parts]).sum(dim=0)
+        return torch.stack([block.gram() for block in self.blocks]).sum(dim=0)
 
     def dot(self, direction: Tensor) -> Tensor:
-        pieces = zip(self.parts, direction.chunk(len(self.parts)), strict=True)
-        return torch.stack([part.dot(piece) for part, piece in pieces]).sum(dim=0)
+        pieces = zip(self.blocks, direction.chunk(len(self.blocks)), strict=True)
+        return torch.stack([block.dot(piece) for block, piece in pieces]).sum(dim=0)
 
     def total(self, weights: Tensor) -> Tensor:
-        return torch.cat([part.total(weights) for part in self.parts]).reshape(self.shape)
+        return torch.cat([block.total(weights) for block in self.blocks]).reshape(self.shape)
 
     def build(self, examples: slice) -> Tensor:
-        return torch.cat([part.build(examples) for part in self.parts], dim=1)
+        return torch.cat([block.build(examples) for block in self.blocks], dim=1)
 
 
-def merge(parts: Sequence[Factor], shape: torch.Size) -> Factor:
-    """One factor for all uses of a parameter in a forward pass: their gradients add up, example by example."""
-    if len(parts) == 1:
-        return parts[0]
-    parts = [part.patches if isinstance(part, Convolution) else part for part in parts]
-    if all(isinstance(part, Outer) for part in parts):
-        outer = [part for part in parts if isinstance(part, Outer)]
+def merge(factors: Sequence[Factor], shape: torch.Size) -> Factor:
+    """Merge the factors of all uses of a parameter in a forward pass into one: the sum, example by example."""
+    if len(factors) == 1:
+        return factors[0]
+    factors = [factor.patches if isinstance(factor, Convolution) else factor for factor in factors]
+    if all(isinstance(factor, Outer) for factor in factors):
+        outer = [factor for factor in factors if isinstance(factor, Outer)]
         return Outer(torch.cat([p.a for p in outer], dim=1), torch.cat([p.d for p in outer], dim=1), shape)
-    if all(isinstance(part, Rows) for part in parts):
-        return Rows(torch.stack([part.rows for part in parts if isinstance(part, Rows)]).sum(dim=0))
-    if all(isinstance(part, Lookup) for part in parts):
-        lookup = [part for part in parts if isinstance(part, Lookup)]
+    if all(isinstance(factor, Rows) for factor in factors):
+        return Rows(torch.stack([factor.rows for factor in factors if isinstance(factor, Rows)]).sum(dim=0))
+    if all(isinstance(factor, Lookup) for factor in factors):
+        lookup = [factor for factor in factors if isinstance(factor, Lookup)]
         return Lookup(torch.cat([p.index for p in lookup], dim=1), torch.cat([p.d for p in lookup], dim=1), shape)
-    return Sum(tuple(parts), shape)
+    return Sum(tuple(factors), shape)

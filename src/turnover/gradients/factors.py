@@ -1,8 +1,8 @@
 """Per-example gradients of one parameter in factored form: norms, inner products and sums without building them.
 
-Every layer's gradient for example i is a sum over the places t where the layer was applied to it (pixels, tokens, or
-just one), of something cheap: for a linear layer G_i = Σ_t d_it a_itᵀ, with inputs a and output gradients d. Inner
-products of such sums cost either places² or one built gradient an example; the cheaper is chosen from the shapes.
+Every layer's gradient for example i is a sum over the positions t where the layer was applied to it (pixels, tokens, or
+just one), of cheap terms: for a linear layer G_i = Σ_t d_it a_itᵀ, with inputs a and output gradients d. Inner
+products of such sums cost either positions² or one built gradient an example; the shapes decide which is cheaper.
 """
 
 from abc import ABC, abstractmethod
@@ -20,27 +20,27 @@ class Factor(ABC):
 
     @abstractmethod
     def __len__(self) -> int:
-        """Number of examples."""
+        """Return the number of examples."""
 
     @abstractmethod
     def squared_norms(self) -> Tensor:
-        """‖v_i‖².  # [batch]"""
+        """Compute ‖v_i‖².  # [batch]"""
 
     @abstractmethod
     def gram(self) -> Tensor:
-        """v_i · v_j.  # [batch, batch]"""
+        """Compute v_i · v_j.  # [batch, batch]"""
 
     @abstractmethod
     def dot(self, direction: Tensor) -> Tensor:
-        """v_i · direction, a tensor of the parameter's shape.  # [batch]"""
+        """Compute v_i · direction, a tensor of the parameter's shape.  # [batch]"""
 
     @abstractmethod
     def total(self, weights: Tensor) -> Tensor:
-        """Σ_i weights_i v_i, of the parameter's shape.  # weights: [batch]"""
+        """Compute Σ_i weights_i v_i, of the parameter's shape.  # weights: [batch]"""
 
     @abstractmethod
     def build(self, examples: slice) -> Tensor:
-        """The gradients themselves, of some examples, flat.  # [examples, numbers]"""
+        """Build the gradients of some examples, flat.  # [examples, numbers]"""
 
 
 @dataclass(frozen=True)
@@ -77,36 +77,39 @@ class Rows(Factor):
 class Outer(Factor):
     """G_i = Σ_t d_it a_itᵀ: weights of linear layers, and of convolutions in their patches."""
 
-    a: Tensor  # inputs  # [batch, places, in]
-    d: Tensor  # gradients of the outputs  # [batch, places, out]
+    a: Tensor  # inputs  # [batch, positions, in]
+    d: Tensor  # gradients of the outputs  # [batch, positions, out]
     shape: torch.Size  # of the parameter, out * in numbers
 
     def __len__(self) -> int:
         return len(self.a)
 
     def squared_norms(self) -> Tensor:
-        (_, places, into), out = self.a.shape, self.d.shape[2]
-        if places == 1:
+        (_, positions, into), out = self.a.shape, self.d.shape[2]
+        if positions == 1:
             return self.a[:, 0].square().sum(dim=1) * self.d[:, 0].square().sum(dim=1)
-        if places * (into + out) <= into * out:  # (d_is · d_it) (a_is · a_it), summed over s and t
-            parts = [((a @ a.mT) * (d @ d.mT)).sum(dim=(1, 2)) for a, d in self._chunks(2 * places**2)]
+        if positions * (into + out) <= into * out:  # (d_is · d_it) (a_is · a_it), summed over s and t
+            chunks = [((a @ a.mT) * (d @ d.mT)).sum(dim=(1, 2)) for a, d in self._chunks(2 * positions**2)]
         else:
-            parts = [(d.mT @ a).square().sum(dim=(1, 2)) for a, d in self._chunks(into * out)]
-        return torch.cat(parts)
+            chunks = [(d.mT @ a).square().sum(dim=(1, 2)) for a, d in self._chunks(into * out)]
+        return torch.cat(chunks)
 
     def gram(self) -> Tensor:
-        (batch, places, into), out = self.a.shape, self.d.shape[2]
-        by_places = batch * places**2 * (into + out)  # multiplications an example
-        by_building = (places + batch) * into * out
-        if by_building < by_places:
+        (batch, positions, into), out = self.a.shape, self.d.shape[2]
+        by_positions = batch * positions**2 * (into + out)  # multiplications an example
+        by_building = (positions + batch) * into * out
+        if by_building < by_positions:
             return gram_of_built(self, into * out)
-        flat_a, flat_d = self.a.flatten(0, 1), self.d.flatten(0, 1)  # [batch * places, ...]
-        rows = max(1, BUILT // (places * batch * places)) * places
-        parts = [
-            ((a @ flat_a.T) * (d @ flat_d.T)).unflatten(0, (-1, places)).unflatten(2, (-1, places)).sum(dim=(1, 3))
+        flat_a, flat_d = self.a.flatten(0, 1), self.d.flatten(0, 1)  # [batch * positions, ...]
+        rows = max(1, BUILT // (positions * batch * positions)) * positions
+        chunks = [
+            ((a @ flat_a.T) * (d @ flat_d.T))
+            .unflatten(0, (-1, positions))
+            .unflatten(2, (-1, positions))
+            .sum(dim=(1, 3))
             for a, d in zip(flat_a.split(rows), flat_d.split(rows), strict=True)
         ]
-        return torch.cat(parts)
+        return torch.cat(chunks)
 
     def dot(self, direction: Tensor) -> Tensor:
         matrix = direction.to(self.a.dtype).reshape(self.d.shape[2], self.a.shape[2])
@@ -120,7 +123,7 @@ class Outer(Factor):
         return (self.d[examples].mT @ self.a[examples]).flatten(1)
 
     def _chunks(self, numbers: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Inputs and output gradients of as many examples as may be built at once, each taking so many numbers."""
+        """Return blocks of inputs and output gradients that are built at once, at `numbers` an example."""
         size = max(1, BUILT // numbers)
         return zip(self.a.split(size), self.d.split(size), strict=True)
 
@@ -129,26 +132,29 @@ class Outer(Factor):
 class Lookup(Factor):
     """Rows of a table: G_i has Σ_t d_it [index_it = k] in its row k."""
 
-    index: Tensor  # int64 [batch, places]
-    d: Tensor  # gradients of the outputs  # [batch, places, width]
+    index: Tensor  # int64 [batch, positions]
+    d: Tensor  # gradients of the outputs  # [batch, positions, width]
     shape: torch.Size  # [rows, width]
 
     def __len__(self) -> int:
         return len(self.index)
 
     def squared_norms(self) -> Tensor:
-        same = (self.index[:, :, None] == self.index[:, None, :]).to(self.d.dtype)  # [batch, places, places]
+        same = (self.index[:, :, None] == self.index[:, None, :]).to(self.d.dtype)  # [batch, positions, positions]
         return (same * (self.d @ self.d.mT)).sum(dim=(1, 2))
 
     def gram(self) -> Tensor:
-        batch, places = self.index.shape
+        batch, positions = self.index.shape
         flat, d = self.index.flatten(), self.d.flatten(0, 1)
-        rows = max(1, BUILT // (places * batch * places)) * places
-        parts = [
-            ((some_d @ d.T) * (some[:, None] == flat)).unflatten(0, (-1, places)).unflatten(2, (-1, places)).sum((1, 3))
+        rows = max(1, BUILT // (positions * batch * positions)) * positions
+        chunks = [
+            ((some_d @ d.T) * (some[:, None] == flat))
+            .unflatten(0, (-1, positions))
+            .unflatten(2, (-1, positions))
+            .sum((1, 3))
             for some, some_d in zip(flat.split(rows), d.split(rows), strict=True)
         ]
-        return torch.cat(parts)
+        return torch.cat(chunks)
 
     def dot(self, direction: Tensor) -> Tensor:
         return (direction.to(self.d.dtype)[self.index] * self.d).sum(dim=(1, 2))
@@ -164,18 +170,18 @@ class Lookup(Factor):
 
 
 def wide(x: Tensor) -> Tensor:
-    """In float32 if its floats have fewer bits."""
+    """Return x in float32 if its floats have fewer bits."""
     return x.float() if x.is_floating_point() and x.dtype.itemsize < 4 else x
 
 
 def slices(batch: int, numbers: int) -> list[slice]:
-    """Blocks of examples of which each may build so many numbers an example."""
+    """Return blocks of examples of which one fits into memory, built at `numbers` an example."""
     size = max(1, BUILT // numbers)
     return [slice(start, min(start + size, batch)) for start in range(0, batch, size)]
 
 
 def gram_of_built(factor: Factor, numbers: int) -> Tensor:
-    """Inner products of built gradients of so many numbers, by blocks of examples of which two are held at a time."""
+    """Compute inner products of built gradients, by blocks of examples of which two are held at a time."""
     fits = len(factor) * numbers <= BUILT
     blocks = slices(len(factor), numbers if fits else 2 * numbers)
     products: list[list[Tensor]] = [[] for _ in blocks]
@@ -184,5 +190,5 @@ def gram_of_built(factor: Factor, numbers: int) -> Tensor:
         for j in range(i):
             products[i].append(products[j][i].T)
         products[i].append(left @ left.T)
-        products[i] += [left @ factor.build(other).T for other in blocks[i + 1 :]]
+        products[i] += [left @ factor.build(block).T for block in blocks[i + 1 :]]
     return torch.cat([torch.cat(row, dim=1) for row in products])

@@ -1,4 +1,4 @@
-"""The gradient of every example of a batch, v_i = ∂ loss_i / ∂ parameters, not built where a formula exists.
+"""Per-example gradients of a batch, v_i = ∂ loss_i / ∂ parameters, not built where a formula exists.
 
 One forward and one backward pass down to the activations give norms, inner products, projections and sums of all v_i
 (eq. 3 and 4 of Liu et al.). Losses are cross-entropies of single examples, in nats.
@@ -29,7 +29,7 @@ log = logging.getLogger("turnover")
 
 @dataclass(frozen=True)
 class Gradients:
-    """v_1 ... v_batch by parameter; a trainable parameter that is missing has no influence on any of the losses."""
+    """v_1 ... v_batch by parameter; a missing trainable parameter has no influence on any of the losses."""
 
     factors: dict[str, Factor]
     losses: Tensor  # in nats  # [batch]
@@ -38,32 +38,33 @@ class Gradients:
         return f"<Gradients of {len(self.losses)} examples for {', '.join(self.factors) or 'no parameter'}>"
 
     def squared_norms(self) -> Tensor:
-        """‖v_i‖².  # [batch]"""
-        return self._sum(each.squared_norms() for each in self.factors.values()).clamp_min(0)  # rounding may go below
+        """Compute ‖v_i‖².  # [batch]"""
+        squares = self._sum(factor.squared_norms() for factor in self.factors.values())
+        return squares.clamp_min(0)  # rounding may go below
 
     def gram(self) -> Tensor:
-        """v_i · v_j.  # [batch, batch]"""
+        """Compute v_i · v_j.  # [batch, batch]"""
         zero = self.losses.new_zeros(len(self.losses), len(self.losses))
-        return sum((each.gram() for each in self.factors.values()), zero)
+        return sum((factor.gram() for factor in self.factors.values()), zero)
 
     def dot(self, direction: dict[str, Tensor]) -> Tensor:
-        """v_i · direction, one tensor for each parameter; one that is missing is 0.  # [batch]"""
-        return self._sum(each.dot(direction[name]) for name, each in self.factors.items() if name in direction)
+        """Compute v_i · direction, a tensor for each parameter; missing ones are 0.  # [batch]"""
+        return self._sum(factor.dot(direction[name]) for name, factor in self.factors.items() if name in direction)
 
     def total(self, weights: Tensor) -> dict[str, Tensor]:
-        """Σ_i weights_i v_i, one tensor for each parameter.  # weights: [batch]"""
-        return {name: each.total(weights) for name, each in self.factors.items()}
+        """Compute Σ_i weights_i v_i, a tensor for each parameter.  # weights: [batch]"""
+        return {name: factor.total(weights) for name, factor in self.factors.items()}
 
     def only(self, names: Iterable[str]) -> "Gradients":
-        """The part of the gradients that belongs to some parameters, such as those of one layer."""
+        """Return the gradients of some parameters alone, such as those of one layer."""
         return Gradients({name: self.factors[name] for name in names if name in self.factors}, self.losses)
 
-    def _sum(self, parts: Iterable[Tensor]) -> Tensor:
-        return sum(parts, torch.zeros_like(self.losses))
+    def _sum(self, terms: Iterable[Tensor]) -> Tensor:
+        return sum(terms, torch.zeros_like(self.losses))
 
 
 class Backend(Protocol):
-    """A way to find them: `gradients`, or that of `backpack`."""
+    """Signature of `gradients`, here and in `backpack`."""
 
     def __call__(
         self,
@@ -76,7 +77,7 @@ class Backend(Protocol):
         check: bool = True,
         loose: set[str] | None = None,
     ) -> Gradients:
-        """The gradients of the losses of a batch."""
+        """Compute the gradients of the losses of a batch."""
 
 
 @torch.inference_mode(False)  # turns gradients on as well, where they are off
@@ -90,11 +91,11 @@ def gradients(
     check: bool = True,
     loose: set[str] | None = None,
 ) -> Gradients:
-    """The gradients of the losses of a batch, one for each example.
+    """Compute the gradients of the losses of a batch, one for each example.
 
-    Known are linear layers, 2-d convolutions, layer and (in evaluation mode) batch normalisation, embeddings, and
-    parameters that are added to, multiplied with or expanded over a batch. A parameter that meets any other function
-    is found by one backward pass an example, and a warning says so; none is left out. Weights may be shared.
+    Formulas exist for linear layers, 2-d convolutions, layer and (in evaluation mode) batch normalisation, embeddings,
+    and parameters that are added to, multiplied with or expanded over a batch. Any other use of a parameter takes one
+    backward pass an example, with a warning; none is left out. Weights may be shared.
 
     Args:
         model: whose output is logits, with the batch as first dimension.
@@ -102,8 +103,8 @@ def gradients(
         y: class numbers from 0.  # [batch]
         subnetwork: run each example through this sub-network; None or `all_units`: the full network.
         check: compare a random weighting of all gradients with plain autograd, at the cost of a backward pass;
-            parameters that fail are found one example at a time.
-        loose: names of parameters to be found so from the start; those that fail the check are added.
+            gradients of parameters that fail are computed one example at a time.
+        loose: names of parameters to compute so from the start; those that fail the check are added.
 
     Raises:
         TurnOverError: the examples of the batch influence each other, as in batch normalisation in training mode.
@@ -122,7 +123,7 @@ def gradients(
 
 
 def inside(model: nn.Module, subnetwork: Subnetwork | None) -> AbstractContextManager[None]:
-    """A context in which `model` runs each example through this sub-network; None or `all_units`: the full network."""
+    """Run each example through this sub-network inside the context; None or `all_units`: the full network."""
     return nullcontext() if subnetwork is None or subnetwork.ids is None else subnetworks(model, [subnetwork])
 
 
@@ -135,15 +136,15 @@ def finish(
     check: bool = True,
     loose: set[str] | None = None,
 ) -> Gradients:
-    """The gradients of the losses of `logits`  # [batch, classes], from what was captured in their forward pass.
+    """Compute the gradients of the losses of `logits`  # [batch, classes], from the capture of their forward pass.
 
     Arguments as in `gradients`. The graph stays, for another backward pass.
     """
     # in float64: softmax - 1 of an example that is fitted to 1e-7 is rounding noise, and a unit vector of noise is as
     # long as any other
     losses = F.cross_entropy(logits.double(), y, reduction="none")  # [batch]
-    trainable = {name: each for name, each in model.named_parameters() if each.requires_grad}
-    if any(each.is_complex() for each in trainable.values()):
+    trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    if any(parameter.is_complex() for parameter in trainable.values()):
         raise TurnOverError("gradients of single examples are known for real parameters only, and some are complex")
     loose = set() if loose is None else loose
     by_name, unknown = _factored(seen, losses, trainable, loose)
@@ -165,25 +166,26 @@ def finish(
 def _factored(
     seen: Capture, losses: Tensor, trainable: dict[str, nn.Parameter], loose: set[str]
 ) -> tuple[dict[str, Factor], set[str]]:
-    """Factors by parameter, and the names of those that have none although they matter."""
+    """Return factors by parameter, and the names of parameters that have a gradient but no factor."""
     uses = [use for use in seen.uses if use.name not in loose]
     unknown = set(seen.others) | loose | {use.name for use in uses if use.spoiled}  # one such use spoils all
     edges = list(dict.fromkeys(use.edge for use in uses))
     outputs = torch.autograd.grad(losses.sum(), edges, retain_graph=True, allow_unused=True) if edges else ()
-    known = dict(zip(edges, outputs, strict=True))
+    output_gradients = dict(zip(edges, outputs, strict=True))
     # no gradient arrives at an output that has no influence, but also at a view that was changed in place later; and a
     # scripted module, for example, shows no function calls at all
-    doubtful = {use.name for use in uses if known[use.edge] is None} | (set(trainable) - {use.name for use in uses})
-    asked = {name: each for name, each in trainable.items() if name in doubtful - unknown}
+    doubtful = {use.name for use in uses if output_gradients[use.edge] is None}
+    doubtful |= set(trainable) - {use.name for use in uses}
+    asked = {name: parameter for name, parameter in trainable.items() if name in doubtful - unknown}
     if asked:
         reached = torch.autograd.grad(losses.sum(), list(asked.values()), retain_graph=True, allow_unused=True)
         unknown |= {name for name, gradient in zip(asked, reached, strict=True) if gradient is not None}
-    parts: dict[str, list[Factor]] = {}
+    by_name: dict[str, list[Factor]] = {}
     for use in uses:
-        d = known[use.edge]
+        d = output_gradients[use.edge]
         if d is not None and use.name not in unknown:
-            parts.setdefault(use.name, []).append(use.build(d))
-    return {name: merge(each, trainable[name].shape) for name, each in parts.items()}, unknown & set(trainable)
+            by_name.setdefault(use.name, []).append(use.build(d))
+    return {name: merge(factors, trainable[name].shape) for name, factors in by_name.items()}, unknown & set(trainable)
 
 
 def _one_by_one(parameters: dict[str, nn.Parameter], losses: Tensor) -> dict[str, Factor]:
@@ -191,25 +193,25 @@ def _one_by_one(parameters: dict[str, nn.Parameter], losses: Tensor) -> dict[str
         return {}
     rows: dict[str, list[Tensor]] = {name: [] for name in parameters}
     for loss in losses:
-        parts = torch.autograd.grad(loss, list(parameters.values()), retain_graph=True, allow_unused=True)
-        for (name, parameter), part in zip(parameters.items(), parts, strict=True):
-            rows[name].append(torch.zeros_like(parameter) if part is None else part)
-    return {name: Rows(wide(torch.stack(each))) for name, each in rows.items()}
+        grads = torch.autograd.grad(loss, list(parameters.values()), retain_graph=True, allow_unused=True)
+        for (name, parameter), gradient in zip(parameters.items(), grads, strict=True):
+            rows[name].append(torch.zeros_like(parameter) if gradient is None else gradient)
+    return {name: Rows(wide(torch.stack(grads))) for name, grads in rows.items()}
 
 
-def _deviating(found: Gradients, trainable: dict[str, nn.Parameter], losses: Tensor, seen: Capture) -> set[str]:
-    """Parameters of which Σ w_i v_i is not what autograd finds for the loss Σ w_i loss_i, w_i all different.
+def _deviating(factored: Gradients, trainable: dict[str, nn.Parameter], losses: Tensor, seen: Capture) -> set[str]:
+    """Return parameters where Σ w_i v_i is not autograd's gradient of Σ w_i loss_i, w_i all different.
 
-    Whatever a network does to its examples is seen here: exchange them, use a parameter in hidden ways, or put the
-    batch where it is not expected.
+    This detects networks that exchange their examples, use a parameter in hidden ways, or have the batch in another
+    dimension.
     """
-    places = torch.arange(len(losses), device=losses.device, dtype=losses.dtype)
-    weights = 0.5 + (places * 0.6180339887).frac()
+    positions = torch.arange(len(losses), device=losses.device, dtype=losses.dtype)
+    weights = 0.5 + (positions * 0.6180339887).frac()
     plain = torch.autograd.grad(
         (losses * weights).sum(), list(trainable.values()), retain_graph=True, allow_unused=True
     )
-    ours = found.total(weights)
-    total = sum(part.double().square().sum() for part in plain if part is not None) ** 0.5
+    ours = factored.total(weights)
+    total = sum(gradient.double().square().sum() for gradient in plain if gradient is not None) ** 0.5
     deviating = set()
     for (name, parameter), expected in zip(trainable.items(), plain, strict=True):
         zero = torch.zeros_like(parameter)
@@ -228,7 +230,7 @@ def _refuse_unsuited(logits: Tensor, y: Tensor) -> None:
             f"the network must give logits [batch, classes], one row for each row of x; for {len(y)} rows it gives "
             f"{tuple(logits.shape)}"
         )
-    if y.device.type == "cpu" and (highest := int(y.max())) >= logits.shape[1]:  # a GPU would wait, and says so itself
+    if y.device.type == "cpu" and (highest := int(y.max())) >= logits.shape[1]:  # a GPU would wait, and fails by itself
         raise RefusedInput(
             f"y holds class {highest}, but the network gives {logits.shape[1]} logits, of classes 0 to "
             f"{logits.shape[1] - 1}: give the class numbers that it was trained on"
@@ -237,7 +239,7 @@ def _refuse_unsuited(logits: Tensor, y: Tensor) -> None:
 
 @torch.no_grad()
 def _refuse_mixing(model: nn.Module, x: Tensor, subnetwork: Subnetwork | None, logits: Tensor) -> None:
-    """The last example alone must give what it gives in the batch."""
+    """Refuse a network that gives the last example other logits alone than in the batch."""
     last = None if subnetwork is None or subnetwork.ids is None else Subnetwork(subnetwork.ids[-1:], subnetwork.flipped)
     with inside(model, last):
         alone = model(x[-1:])[0]

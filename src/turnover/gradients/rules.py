@@ -1,4 +1,4 @@
-"""Functions whose parameters have factored gradients: how each follows from the gradient of the function's output."""
+"""Rules for factored gradients: from a function's output gradient to the factors of its parameters."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -11,22 +11,22 @@ from turnover.gradients.compound import Convolution
 from turnover.gradients.factors import Factor, Lookup, Outer, Rows, wide
 
 Build = Callable[[Tensor], Factor]  # gradient of the function's output -> factor of one of its parameters
-Known = list[tuple[Tensor, Build]]  # by parameter; one that is two arguments of a function stands here twice
+Known = list[tuple[Tensor, Build]]  # by parameter; one that is two arguments of a function occurs twice
 
 
-def _places(x: Tensor) -> Tensor:
-    """[batch, ..., width] -> [batch, places, width], in float32 at least."""
+def _by_position(x: Tensor) -> Tensor:
+    """Flatten positions to one dimension, in float32 at least.  # [batch, ..., width] -> [batch, positions, width]"""
     return wide(x.detach()).reshape(len(x), -1, x.shape[-1])
 
 
 def _linear(output: Tensor, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Known:
     if weight.dim() != 2 or input.dim() < 2:
         return []
-    a = _places(input)
-    found: Known = [(weight, lambda d: Outer(a, _places(d), weight.shape))]
+    a = _by_position(input)
+    builds: Known = [(weight, lambda d: Outer(a, _by_position(d), weight.shape))]
     if bias is not None:
-        found.append((bias, lambda d: Rows(_places(d).sum(dim=1))))
-    return found
+        builds.append((bias, lambda d: Rows(_by_position(d).sum(dim=1))))
+    return builds
 
 
 def _conv2d(
@@ -48,10 +48,10 @@ def _conv2d(
             down, across = (dilate * (k - 1) for dilate, k in zip(_pair(dilation), weight.shape[2:], strict=True))
             image = F.pad(image, (across // 2, -(-across // 2), down // 2, -(-down // 2)))
     sizes = _pair(stride), _pair(pad), _pair(dilation)
-    found: Known = [(weight, lambda d: Convolution(image, wide(d), weight.shape, *sizes, groups))]
+    builds: Known = [(weight, lambda d: Convolution(image, wide(d), weight.shape, *sizes, groups))]
     if bias is not None:
-        found.append((bias, lambda d: Rows(wide(d).sum(dim=(2, 3)))))
-    return found
+        builds.append((bias, lambda d: Rows(wide(d).sum(dim=(2, 3)))))
+    return builds
 
 
 def _pair(value: Any) -> tuple[int, int]:
@@ -89,12 +89,12 @@ def _batch_norm(
 
 
 def _affine(normal: Tensor, weight: Tensor | None, bias: Tensor | None, collect: Callable[[Tensor], Tensor]) -> Known:
-    found: Known = []
+    builds: Known = []
     if weight is not None:
-        found.append((weight, lambda d: Rows(collect(wide(d) * normal))))
+        builds.append((weight, lambda d: Rows(collect(wide(d) * normal))))
     if bias is not None:
-        found.append((bias, lambda d: Rows(collect(wide(d)))))
-    return found
+        builds.append((bias, lambda d: Rows(collect(wide(d)))))
+    return builds
 
 
 def _embedding(
@@ -112,27 +112,27 @@ def _embedding(
     index = input.reshape(len(input), -1)
 
     def of_weight(d: Tensor) -> Factor:
-        places = _places(d)
+        d = _by_position(d)
         if padding_idx is not None:  # this row is never trained
-            places = places * (index != padding_idx % len(weight))[:, :, None]
-        return Lookup(index, places, weight.shape)
+            d = d * (index != padding_idx % len(weight))[:, :, None]
+        return Lookup(index, d, weight.shape)
 
     return [(weight, of_weight)]
 
 
 def _added(output: Tensor, input: Tensor, other: Tensor, *, alpha: float = 1) -> Known:
-    """x + parameter, the parameter broadcast over the batch: a position embedding."""
+    """Rule of x + parameter, the parameter broadcast over the batch: a position embedding."""
     if alpha != 1 or not isinstance(input, Tensor) or not isinstance(other, Tensor) or input is other:
         return []
 
     def of(parameter: Tensor) -> Build:
         return lambda d: Rows(_broadcast_sum(wide(d), parameter.shape))
 
-    return [(each, of(each)) for each in (input, other) if _is_broadcast(each, output)]
+    return [(parameter, of(parameter)) for parameter in (input, other) if _is_broadcast(parameter, output)]
 
 
 def _multiplied(output: Tensor, input: Tensor, other: Tensor) -> Known:
-    """x * parameter, the parameter broadcast over the batch: a scale."""
+    """Rule of x * parameter, the parameter broadcast over the batch: a scale."""
     if not isinstance(input, Tensor) or not isinstance(other, Tensor) or input is other:
         return []
 
@@ -140,26 +140,26 @@ def _multiplied(output: Tensor, input: Tensor, other: Tensor) -> Known:
         return lambda d: Rows(_broadcast_sum(wide(d) * x, parameter.shape))
 
     pairs = ((input, other.detach()), (other, input.detach()))
-    return [(each, of(each, x)) for each, x in pairs if _is_broadcast(each, output)]
+    return [(parameter, of(parameter, x)) for parameter, x in pairs if _is_broadcast(parameter, output)]
 
 
 def _expanded(output: Tensor, input: Tensor, *sizes: Any, **named: Any) -> Known:
-    """A class token that is given to every example."""
+    """Rule of a parameter expanded over the batch: a class token."""
     if not _is_broadcast(input, output):
         return []
     return [(input, lambda d: Rows(_broadcast_sum(wide(d), input.shape)))]
 
 
 def _is_broadcast(parameter: Tensor, output: Tensor) -> bool:
-    """Whether a parameter has no entries of its own for the examples of the batch."""
+    """Return True if a parameter has no batch dimension, or one of size 1."""
     return parameter.dim() < output.dim() or (parameter.dim() == output.dim() and len(parameter) == 1 < len(output))
 
 
 def _broadcast_sum(d: Tensor, shape: torch.Size) -> Tensor:
-    """Sums over all dimensions that were broadcast, but for the batch.  # [batch, ...] -> [batch, *shape]"""
+    """Sum over all broadcast dimensions but the batch.  # [batch, ...] -> [batch, *shape]"""
     missing = d.dim() - len(shape)
     full = [1] * missing + list(shape)
-    over = [place for place in range(1, d.dim()) if full[place] == 1 < d.shape[place]]
+    over = [dim for dim in range(1, d.dim()) if full[dim] == 1 < d.shape[dim]]
     summed = d.sum(dim=over, keepdim=True) if over else d
     return summed.reshape(len(d), *shape)
 

@@ -1,4 +1,4 @@
-"""How alike the gradients of a whole set of examples are, and what each adds to an update: exact, for sets of any size.
+"""Mean cosine of the gradients of a set of examples, and each one's contribution to an update: exact, for any size.
 
 With unit gradients u_i = v_i / ‖v_i‖ the mean cosine over all ordered pairs i ≠ j (Liu et al., eq. 3) is
 (‖Σ u_i‖² - n) / (n (n - 1)). Norms and the sum come from one pass over the set, in memory of the order of the
@@ -32,11 +32,11 @@ class SetGradients:
     layer_nonzero: dict[str, Tensor]
 
     def mean(self) -> dict[str, Tensor]:
-        """The gradient of the mean loss."""
-        return {name: each / self.n for name, each in self.total.items()}
+        """Return the gradient of the mean loss."""
+        return {name: total / self.n for name, total in self.total.items()}
 
     def cosine(self) -> Tensor:
-        """Mean cosine over all ordered pairs of different examples (eq. 3).
+        """Compute the mean cosine over all ordered pairs of different examples (eq. 3).
 
         Raises:
             RefusedInput: the set has fewer than two examples.
@@ -44,14 +44,14 @@ class SetGradients:
         return self._cosine(sum_of_squares(self.units), self.nonzero)
 
     def layer_cosines(self) -> dict[str, Tensor]:
-        """The same for the part of the gradients that belongs to each parameter."""
+        """Compute the same for the gradients of each parameter by itself."""
         return {
-            name: self._cosine(sum_of_squares({name: each}), self.layer_nonzero[name])
-            for name, each in self.layer_units.items()
+            name: self._cosine(sum_of_squares({name: units}), self.layer_nonzero[name])
+            for name, units in self.layer_units.items()
         }
 
     def contribution(self, update: dict[str, Tensor]) -> Tensor:
-        """Mean over the set of v_i · g / ‖g‖ (eq. 4), g being any gradient, in nats per unit of length; 0 if g is 0."""
+        """Compute the mean of v_i · g / ‖g‖ (eq. 4) for any gradient g, in nats per unit of length; 0 if g is 0."""
         shared = [name for name in self.total if name in update]
         products = [(self.total[name].double() * update[name].double()).sum() for name in shared]
         norm = sum_of_squares(update).sqrt()
@@ -64,8 +64,8 @@ class SetGradients:
 
 
 def sum_of_squares(tensors: dict[str, Tensor]) -> Tensor:
-    """The squared length of the vector of all numbers, summed in float64."""
-    return torch.stack([each.double().square().sum() for each in tensors.values()]).sum()
+    """Compute the squared length of the vector of all numbers, summed in float64."""
+    return torch.stack([tensor.double().square().sum() for tensor in tensors.values()]).sum()
 
 
 def set_gradients(
@@ -78,7 +78,7 @@ def set_gradients(
     precision: Precision = "float32",
     backend: Backend = gradients,
 ) -> SetGradients:
-    """One pass over a set: everything of which mean cosine, mean gradient and mean contribution are made.
+    """Compute the sums behind mean cosine, mean gradient and mean contribution, in one pass over a set.
 
     Args:
         subnetwork: of each example, `all_units` or `own_units` for instance.
@@ -97,18 +97,18 @@ def set_gradients(
         _add(sums["units"], batch.total(_inverse(norms)))
         if layers:
             for name, factor in batch.factors.items():
-                # what is rounding noise beside the rest, as the bias before a softmax has, counts as 0
-                part = factor.squared_norms().clamp_min(0).sqrt()
-                part = part.where(part > 10 * torch.finfo(part.dtype).eps * norms, 0)
-                _add(sums["layers"], {name: factor.total(_inverse(part))})
-                _add(layer_nonzero, {name: (part > 0).sum()})
+                # a gradient of rounding noise beside the rest, as that of a bias before a softmax, counts as 0
+                layer_norms = factor.squared_norms().clamp_min(0).sqrt()
+                layer_norms = layer_norms.where(layer_norms > 10 * torch.finfo(layer_norms.dtype).eps * norms, 0)
+                _add(sums["layers"], {name: factor.total(_inverse(layer_norms))})
+                _add(layer_nonzero, {name: (layer_norms > 0).sum()})
     return SetGradients(len(examples), sums["total"], sums["units"], sums["layers"], nonzero, layer_nonzero)
 
 
 def _add(sums: dict[str, Tensor], more: dict[str, Tensor]) -> None:
     """Add tensors to running sums, by name."""
-    for name, each in more.items():
-        sums[name] = sums[name].add_(each) if name in sums else each
+    for name, tensor in more.items():
+        sums[name] = sums[name].add_(tensor) if name in sums else tensor
 
 
 def _inverse(norms: Tensor) -> Tensor:
@@ -125,7 +125,7 @@ def contributions(
     precision: Precision = "float32",
     backend: Backend = gradients,
 ) -> Tensor:
-    """v_i · g / ‖g‖ of every example (eq. 4), g being any gradient; 0 if g is 0.  # [n]"""
+    """Compute v_i · g / ‖g‖ of every example (eq. 4) for any gradient g; 0 if g is 0.  # [n]"""
     norm = sum_of_squares(update).sqrt()
     batches = _batches(model, examples, subnetwork, batch_size, precision, backend)
     products = torch.cat([batch.dot(update) for batch in batches])
@@ -140,7 +140,7 @@ def _batches(
     precision: Precision,
     backend: Backend,
 ) -> Iterator[Gradients]:
-    """Gradients batch by batch, in evaluation mode; the first batch of each size is checked."""
+    """Yield gradients batch by batch, in evaluation mode; the first batch of each size is checked."""
     checked: set[int] = set()
     loose: set[str] = set()
     with evaluation_mode(model):

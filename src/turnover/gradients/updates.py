@@ -1,9 +1,9 @@
-"""What every example adds to the updates of an epoch, measured on the mini-batches that are really trained on.
+"""Contribution of every example to the updates of an epoch, on the mini-batches of the training itself.
 
 With the Gram matrix K of a mini-batch's gradients, K_ij = v_i · v_j, its gradient g = (1/B) Σ_j v_j has
 v_i · g = (1/B) Σ_j K_ij and ‖g‖² = (1/B²) Σ_ij K_ij, so the contribution v_i · g / ‖g‖ (Liu et al., eq. 4) and all
 pairwise cosines (eq. 3) follow from K. An example is part of g itself: K_ii / B of its own v_i · g is the square of its
-length, whatever the others do. Without this self-term, the contribution tells how far the others pull its way.
+length, whatever the others do. Without this self-term, the contribution measures how far the others pull its way.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +19,7 @@ from turnover.training.loop import Observer
 
 
 def batch_contributions(gram: Tensor) -> tuple[Tensor, Tensor]:
-    """v_i · g / ‖g‖ of every example of a mini-batch, and the same without its self-term; 0 if g is 0.  # [batch] each
+    """Compute v_i · g / ‖g‖ of a mini-batch, with and without self-terms; 0 if g is 0.  # [batch] each
 
     Args:
         gram: v_i · v_j  # [batch, batch]
@@ -31,21 +31,21 @@ def batch_contributions(gram: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def cosines(gram: Tensor) -> Tensor:
-    """Cosines of all pairs; 0 where a gradient is 0.  # [batch, batch] -> [batch, batch]"""
+    """Compute the cosines of all pairs; 0 where a gradient is 0.  # [batch, batch] -> [batch, batch]"""
     norms = gram.diagonal().clamp_min(0).sqrt()
     inverse = torch.where(norms > 0, 1 / norms.where(norms > 0, 1), 0)
     return gram * inverse[:, None] * inverse
 
 
 class Updates(Observer):
-    """Watches the updates of some epochs of `training.loop.train`, for any groups of the training examples.
+    """Measures the updates of some epochs of `training.loop.train`, for any groups of the training examples.
 
     Args:
         model: the network that is trained.
         groups: for each name, whether every training example belongs to it.  # bool [examples]
         watched: number of an epoch, from 1 -> whether its updates are measured.
-        again: (epoch, positions of a mini-batch) -> its gradients by another backend, in a pass of their own; None: of
-            the pass that trains.
+        recompute: (epoch, positions of a mini-batch) -> its gradients by another backend, in a pass of their own; None:
+            those of the training pass.
     """
 
     def __init__(
@@ -53,12 +53,12 @@ class Updates(Observer):
         model: nn.Module,
         groups: Mapping[str, Tensor],
         watched: Callable[[int], bool],
-        again: Callable[[int, Tensor], Gradients] | None = None,
+        recompute: Callable[[int, Tensor], Gradients] | None = None,
     ) -> None:
         self.model = model
         self.groups = groups
         self.watched = watched
-        self.again = again
+        self.recompute = recompute
         self._epoch = 0
         self._checked: set[int] = set()  # sizes of mini-batches
         self._loose: set[str] = set()
@@ -67,34 +67,34 @@ class Updates(Observer):
 
     @contextmanager
     def forward(self, epoch: int, batch: int) -> Iterator[None]:
-        """Around the forward pass of an update."""
+        """Capture the forward pass of an update inside the context."""
         self._epoch = epoch
-        self._seen = Capture(self.model, batch) if self.again is None and self.watched(epoch) else None
+        self._seen = Capture(self.model, batch) if self.recompute is None and self.watched(epoch) else None
         with self._seen or nullcontext():
             yield
 
     def update(self, logits: Tensor, labels: Tensor, index: Tensor) -> None:
-        """After that pass and before its backward pass, which stays possible.
+        """Measure a mini-batch between its forward and its backward pass, which stays possible.
 
         Args:
             logits: of the mini-batch  # [batch, classes]
             labels: int64 [batch]
-            index: which of the training examples it has  # int64 [batch]
+            index: positions of its examples in the training set  # int64 [batch]
         """
         if self._seen is not None:
             check = len(index) not in self._checked
             self._checked.add(len(index))
-            found = finish(self.model, self._seen, logits, labels, check=check, loose=self._loose)
-            self.add(found.gram(), index)
-        elif self.again is not None and self.watched(self._epoch):
-            self.add(self.again(self._epoch, index).gram(), index)
+            gradients = finish(self.model, self._seen, logits, labels, check=check, loose=self._loose)
+            self.add(gradients.gram(), index)
+        elif self.recompute is not None and self.watched(self._epoch):
+            self.add(self.recompute(self._epoch, index).gram(), index)
         self._seen = None
 
     def add(self, gram: Tensor, index: Tensor) -> None:
-        """Count the mini-batch with these inner products."""
+        """Add the mini-batch with these inner products to the sums."""
         gram = gram.double()
-        with_self, others = batch_contributions(gram)
-        alike = cosines(gram).fill_diagonal_(0)
+        with_self, without_self = batch_contributions(gram)
+        cosine = cosines(gram).fill_diagonal_(0)
         norms = gram.diagonal().clamp_min(0).sqrt()
         for name, members in self.groups.items():
             inside = members[index].double()  # 1 or 0  # [batch]
@@ -103,32 +103,32 @@ class Updates(Observer):
                 "examples": count,
                 "pairs": count * (count - 1),
                 "contribution": inside @ with_self,
-                "others_contribution": inside @ others,
+                "others_contribution": inside @ without_self,
                 "gradient_norm": inside @ norms,
-                "batch_cosine": inside @ alike @ inside,
+                "batch_cosine": inside @ cosine @ inside,
             }
-            known = self._sums.setdefault(name, {})
+            totals = self._sums.setdefault(name, {})
             for key, value in sums.items():
-                known[key] = known[key] + value if key in known else value
+                totals[key] = totals[key] + value if key in totals else value
 
     def state_dict(self) -> dict[str, Any]:
-        """What the mini-batches since the last `means` add up to."""
+        """Return the sums over the mini-batches since the last `means`."""
         return {"sums": {name: dict(sums) for name, sums in self._sums.items()}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from such a state."""
+        """Restore such a state."""
         self._sums = {name: dict(sums) for name, sums in state["sums"].items()}
 
     def means(self) -> dict[str, dict[str, float]]:
-        """For each group the metrics of `tables.METRICS` over all updates since the last call.
+        """Return the metrics of `tables.METRICS` by group, over all updates since the last call.
 
-        Left out is what has no examples (or no pairs in one mini-batch).
+        Metrics without examples (or without pairs in one mini-batch) are left out.
         """
-        found: dict[str, dict[str, float]] = {}
+        means: dict[str, dict[str, float]] = {}
         for name, sums in self._sums.items():
             values = {key: float(value) for key, value in sums.items()}
             examples, pairs = values.pop("examples"), values.pop("pairs")
             counts = {key: pairs if key == "batch_cosine" else examples for key in values}
-            found[name] = {key: value / counts[key] for key, value in values.items() if counts[key]}
+            means[name] = {key: value / counts[key] for key, value in values.items() if counts[key]}
         self._sums = {}
-        return found
+        return means

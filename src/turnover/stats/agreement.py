@@ -1,6 +1,6 @@
-"""How well one score agrees with another, or finds wrong labels, and how well it could with a noisy estimate at best.
+"""Agreement of a score with another, precision on wrong labels, and their limits under noise and ties.
 
-As in `statistics`, each function that returns a statistic prepares one run's values once, so that a replicate costs no
+As in `measures`, each function that returns a statistic prepares one run's values once, so that a replicate costs no
 sorting. In a replicate a value drawn c times counts as c equal values. NaN has no rank and is refused.
 """
 
@@ -16,7 +16,7 @@ Correlation = Callable[[np.ndarray, np.ndarray], Statistic]
 
 
 def pearson(a: np.ndarray, b: np.ndarray) -> Statistic:
-    """Pearson's correlation: covariance over the product of the standard deviations; 0 if one of them is 0.
+    """Return Pearson's correlation: covariance over the product of standard deviations; 0 if one of them is 0.
 
     Args:
         a, b: numbers of the same examples.  # [n] each
@@ -33,7 +33,7 @@ def pearson(a: np.ndarray, b: np.ndarray) -> Statistic:
 
 
 def spearman(a: np.ndarray, b: np.ndarray) -> Statistic:
-    """Spearman's correlation: Pearson's of the ranks within the drawn sample; 0 if all drawn values of one are equal.
+    """Return Spearman's correlation: Pearson's of the ranks in the drawn sample; 0 if all values of one are equal.
 
     Equal values have the mean of their ranks.
 
@@ -41,16 +41,16 @@ def spearman(a: np.ndarray, b: np.ndarray) -> Statistic:
         a, b: numbers of the same examples.  # [n] each
     """
     _check(a, b)
-    _, place_a = np.unique(a, return_inverse=True)
-    _, place_b = np.unique(b, return_inverse=True)
+    _, index_a = np.unique(a, return_inverse=True)
+    _, index_b = np.unique(b, return_inverse=True)
 
     def statistic(counts: np.ndarray) -> float:
         times = counts.astype(np.float64)
-        rank_a, square_a = _ranks(place_a, times)
-        rank_b, square_b = _ranks(place_b, times)
+        rank_a, square_a = _ranks(index_a, times)
+        rank_b, square_b = _ranks(index_b, times)
         if square_a == 0 or square_b == 0:
             return 0.0
-        product = times @ (rank_a[place_a] * rank_b[place_b])
+        product = times @ (rank_a[index_a] * rank_b[index_b])
         # one root, not two: the same order then gives 1 without rounding
         return _within(product / math.sqrt(square_a * square_b))
 
@@ -58,24 +58,24 @@ def spearman(a: np.ndarray, b: np.ndarray) -> Statistic:
 
 
 def precision_at_wrong(values: np.ndarray, wrong: np.ndarray) -> Statistic:
-    """Share of wrong labels among the k highest values, k the number of wrong labels drawn; 0 if none was drawn.
+    """Return the share of wrong labels among the k highest values, k the number of wrong labels drawn; 0 if k is 0.
 
     Of the values equal to the k-th as many as still fit are taken at random; this is the expectation over that choice.
 
     Args:
-        values: one of every example, high if its label is thought to be wrong.  # [n]
+        values: of every example, higher for a label more likely to be wrong.  # [n]
         wrong: whether the label of an example is wrong.  # bool [n]
     """
     _check(values, wrong)
     _, rank = np.unique(values, return_inverse=True)
-    place = rank.max(initial=0) - rank  # 0 for the highest value
+    descending = rank.max(initial=0) - rank  # 0 for the highest value
 
     def statistic(counts: np.ndarray) -> float:
-        found = counts * wrong
-        k = found.sum()
+        wrong_counts = counts * wrong
+        k = wrong_counts.sum()
         if k == 0:
             return 0.0
-        of_value, hits = np.bincount(place, weights=counts), np.bincount(place, weights=found)
+        of_value, hits = np.bincount(descending, weights=counts), np.bincount(descending, weights=wrong_counts)
         taken = np.cumsum(of_value)
         last = np.searchsorted(taken, k)  # the k-th highest value
         share = 1 - (taken[last] - k) / of_value[last]  # of its copies that are taken
@@ -85,7 +85,7 @@ def precision_at_wrong(values: np.ndarray, wrong: np.ndarray) -> Statistic:
 
 
 def split_half(first: np.ndarray, second: np.ndarray, correlation: Correlation = spearman) -> Statistic:
-    """Reliability of the mean of two estimates by the Spearman-Brown formula 2r / (1 + r), r their correlation.
+    """Return the reliability of the mean of two estimates by the Spearman-Brown formula 2r / (1 + r) of correlation r.
 
     The formula (Spearman, 1910; Brown, 1910) is that of Pearson's correlation, for halves with independent errors of
     equal variance; for Spearman's it is an approximation. It is meant for positive r: it falls without bound towards
@@ -104,12 +104,12 @@ def split_half(first: np.ndarray, second: np.ndarray, correlation: Correlation =
 
 
 def reliability(first: np.ndarray, second: np.ndarray, correlation: Correlation = spearman) -> float:
-    """`split_half` of every example once."""
+    """Compute `split_half` with every example drawn once."""
     return split_half(first, second, correlation)(_once(len(first)))
 
 
 def ceiling(reliability: float) -> float:
-    """Highest correlation with an estimate of that reliability, that of a perfect score: √max(reliability, 0).
+    """Compute the correlation of a perfect score with an estimate of that reliability: √max(reliability, 0).
 
     From the attenuation formula (Spearman, 1904): observed correlation = true one · √(product of both reliabilities),
     with 1 for the true one and for the score's reliability. It is derived for Pearson's correlation; for Spearman's it
@@ -119,7 +119,7 @@ def ceiling(reliability: float) -> float:
 
 
 def tie_bound(values: np.ndarray) -> float:
-    """Highest Spearman correlation that a score without ties can have with these values: √(1 - Σ(t³ - t) / (n³ - n)).
+    """Compute the highest Spearman correlation of a score without ties with values: √(1 - Σ(t³ - t) / (n³ - n)).
 
     t are the sizes of the groups of equal values; 1 if all differ, 0 if none does. Follows from the variance of ranks
     with ties (Kendall, 1945): a score in the same order, with ties broken anyhow, reaches it.
@@ -134,10 +134,10 @@ def tie_bound(values: np.ndarray) -> float:
 
 
 def interval(runs: Sequence[Statistic], examples: int, replicates: int = REPLICATES) -> tuple[float, float, float]:
-    """The mean of a statistic over runs, and the ends of its 95 % percentile bootstrap interval over examples.
+    """Compute the mean of a statistic over runs, and the ends of its 95 % percentile bootstrap interval over examples.
 
-    The same examples are drawn for every run. The interval says what other examples would give, not what other seeds
-    would: for those see `claims.measure`.
+    The same examples are drawn for every run. The interval covers the choice of examples, not that of seeds: for seeds
+    see `claims.measure`.
     """
     once = _once(examples)
     low, high = np.percentile(bootstrap(runs, examples, replicates), [2.5, 97.5])
@@ -148,15 +148,15 @@ def _once(examples: int) -> np.ndarray:
     return np.ones(examples, dtype=np.int64)
 
 
-def _check(values: np.ndarray, others: np.ndarray) -> None:
-    if values.ndim != 1 or values.shape != others.shape:
-        raise ValueError(f"one number of every example on both sides is needed, not {values.shape} and {others.shape}")
-    if np.isnan(values).any() or np.isnan(others).any():
+def _check(a: np.ndarray, b: np.ndarray) -> None:
+    if a.ndim != 1 or a.shape != b.shape:
+        raise ValueError(f"one number of every example on both sides is needed, not {a.shape} and {b.shape}")
+    if np.isnan(a).any() or np.isnan(b).any():
         raise ValueError("NaN has no rank and no correlation")
 
 
 def _standard(values: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Minus the mean, over the standard deviation; all 0 if there is none.
+    """Standardise values: minus the mean, over the standard deviation; all 0 if that is 0.
 
     Differences are taken and scaled first: they are 0 for equal values, which rounding of the mean does not ensure, and
     the squares of small ones do not underflow.
@@ -170,21 +170,21 @@ def _standard(values: np.ndarray, share: np.ndarray) -> np.ndarray:
     return values / np.sqrt(share @ (values * values))
 
 
-def _ranks(place: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, float]:
-    """Twice the rank minus its mean of every distinct value, and the sum of their squares over the drawn sample.
+def _ranks(index: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, float]:
+    """Compute twice the centred rank of every distinct value, and the sum of their squares over the drawn sample.
 
     That is the number of drawn values below minus the number above: whole numbers, so that a variance of 0 is exact.
 
     Args:
-        place: which of the sorted distinct values each example has.  # [n]
+        index: of each example's value among the sorted distinct ones.  # [n]
         times: how often each example was drawn.  # [n]
     """
-    drawn = np.bincount(place, weights=times)
+    drawn = np.bincount(index, weights=times)
     up_to = np.cumsum(drawn)
     ranks = 2 * up_to - drawn - up_to[-1:]
     return ranks, float(drawn @ (ranks * ranks))
 
 
 def _within(r: float) -> float:
-    """Without the rounding that takes it past -1 or 1; what is not a number stays so."""
+    """Clip r to [-1, 1], which rounding may leave; NaN stays NaN."""
     return float(np.clip(r, -1.0, 1.0))

@@ -23,16 +23,16 @@ REPLICATES = 1000
 
 @dataclass(frozen=True)
 class Measured:
-    """One measure of a claim and what became of it."""
+    """One measure of a claim: effect, interval and verdict."""
 
     name: str
     effect: float
-    interval: tuple[float, float] | None  # None: one seed says nothing about others
+    interval: tuple[float, float] | None  # None: one seed has no interval
     by_seed: tuple[float, ...]
     side: Literal["above", "below"]
     threshold: float | None  # None: reported, but no part of the verdict
     verdict: Verdict | None
-    condition: bool = False  # whether it only says if the claim can be decided
+    condition: bool = False  # whether it only decides if the claim can be decided
 
 
 @dataclass(frozen=True)
@@ -45,18 +45,18 @@ class Claim:
     measures: tuple[Measured, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for json."""
+        """Return plain data for json."""
         return asdict(self)
 
 
 def bootstrap(runs: Sequence[Statistic], examples: int, replicates: int = REPLICATES) -> np.ndarray:
-    """Replicates of the mean of a statistic over runs, examples drawn with replacement.  # [replicates]"""
+    """Compute replicates of the mean of a statistic over runs, examples drawn with replacement.  # [replicates]"""
     generator = numpy_generator(0, "bootstrap")
-    values = np.empty(replicates)
+    means = np.empty(replicates)
     for replicate in range(replicates):
         drawn = np.bincount(generator.integers(examples, size=examples), minlength=examples)
-        values[replicate] = np.mean([run(drawn) for run in runs])
-    return values
+        means[replicate] = np.mean([run(drawn) for run in runs])
+    return means
 
 
 def measure(
@@ -69,7 +69,7 @@ def measure(
     condition: bool = False,
     replicates: int = REPLICATES,
 ) -> Measured:
-    """A statistic of examples, of runs of several seeds, held against a threshold that it must lie above or below.
+    """Compare a statistic of examples, in runs of several seeds, with a threshold.
 
     reproduced: the whole interval lies on the claimed side. not reproduced: the whole interval lies on the other side.
     inconclusive: the interval holds the threshold, or there is one seed only, which has no interval.
@@ -89,7 +89,7 @@ def measure_seeds(
     condition: bool = False,
     variance: float = 0.0,
 ) -> Measured:
-    """A number of each run, such as one of a curve, held against a threshold as in `measure`.
+    """Compare a number of each run, such as one of a curve, with a threshold as in `measure`.
 
     Args:
         condition: the claim can only be decided if this measure lies on its side.
@@ -123,17 +123,17 @@ def measure_seeds(
 
 
 def decide(id: str, text: str, measures: Sequence[Measured]) -> Claim:
-    """A claim is reproduced if all its measures are, not reproduced if one of them is not, else inconclusive.
+    """Decide a claim: reproduced if all its measures are, not reproduced if one of them is not, else inconclusive.
 
-    It is inconclusive too if a condition does not hold: then its measures do not tell what they are meant to.
+    It is inconclusive too if a condition does not hold: then its measures do not test the claim.
     """
-    conditions = [each.verdict for each in measures if each.condition]
-    verdicts = [each.verdict for each in measures if each.verdict is not None and not each.condition]
+    conditions = [measured.verdict for measured in measures if measured.condition]
+    verdicts = [measured.verdict for measured in measures if measured.verdict is not None and not measured.condition]
     verdict: Verdict = "inconclusive"
-    if any(each != "reproduced" for each in conditions):
+    if any(verdict != "reproduced" for verdict in conditions):
         pass
     elif "not reproduced" in verdicts:
         verdict = "not reproduced"
-    elif verdicts and all(each == "reproduced" for each in verdicts):
+    elif verdicts and all(verdict == "reproduced" for verdict in verdicts):
         verdict = "reproduced"
     return Claim(id, text, verdict, tuple(measures))

@@ -1,4 +1,4 @@
-"""Statistics of a sample whose values were drawn several times each: what the bootstrap of a claim is made of.
+"""Statistics of a sample with counts of each value, for the bootstrap of a claim.
 
 Each function prepares one run's values once and returns a function of the counts (int [n]), so that a replicate costs
 no sorting.
@@ -12,7 +12,7 @@ Statistic = Callable[[np.ndarray], float]  # how often each example was drawn, i
 
 
 def median(values: np.ndarray) -> Statistic:
-    """The middle value; the mean of the two middle ones if their number is even."""
+    """Return the median; the mean of the two middle values if their number is even."""
     order = np.argsort(values, kind="stable")
     ranked = values[order].astype(np.float64)
 
@@ -26,7 +26,7 @@ def median(values: np.ndarray) -> Statistic:
 
 
 def skewness(values: np.ndarray) -> Statistic:
-    """Third central moment over the 3/2 power of the second; 0 if all values are equal."""
+    """Return the skewness, the third central moment over the 3/2 power of the second; 0 if all values are equal."""
     values = values.astype(np.float64)
 
     def statistic(counts: np.ndarray) -> float:
@@ -42,7 +42,7 @@ def skewness(values: np.ndarray) -> Statistic:
 
 
 def top_share(values: np.ndarray, top: float = 0.1) -> Statistic:
-    """Share of the sum of all positive values that the highest `top` of the values hold; 0 if none is positive."""
+    """Return the share of the highest `top` of the values in the sum of all positive ones; 0 if none is positive."""
     order = np.argsort(-values, kind="stable")
     positive = np.maximum(values[order], 0.0).astype(np.float64)
 
@@ -59,7 +59,7 @@ def top_share(values: np.ndarray, top: float = 0.1) -> Statistic:
 
 
 def auroc(values: np.ndarray, positive: np.ndarray) -> Statistic:
-    """Area under the ROC curve: how often a positive example's value exceeds a negative one's, ties counted half."""
+    """Return the AUROC: how often a positive example's value exceeds a negative one's, ties counted half."""
     _, rank = np.unique(values, return_inverse=True)
 
     def statistic(counts: np.ndarray) -> float:

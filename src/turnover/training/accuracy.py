@@ -1,4 +1,4 @@
-"""Loss and accuracy at the end of an epoch: of own, flipped and full networks, over any groups of examples."""
+"""Loss and accuracy of own, flipped and full networks at the end of an epoch, over any groups of examples."""
 
 from collections.abc import Mapping
 
@@ -21,7 +21,7 @@ def measure(
     precision: Precision,
     batch_size: int = BATCH,
 ) -> dict[Name, dict[str, float]]:
-    """Mean loss (nats) and accuracy by group, then by metric, as named in `tables.METRICS`.
+    """Compute mean loss (nats) and accuracy by group, then by metric, as named in `tables.METRICS`.
 
     Without turn-over dropout only the full network is measured. With it, training examples are run through their own
     and flipped sub-networks too, test examples through `fresh_masks` masks of ids that were never trained (unless masks
@@ -30,12 +30,12 @@ def measure(
     masked = is_attached(model)
     results: dict[Name, dict[str, Tensor]] = {}
     for (split, subset), examples in groups.items():
-        wanted: dict[str, list[Units]] = {"full": [all_units]}
+        networks: dict[str, list[Units]] = {"full": [all_units]}
         if masked and split == "train":
-            wanted = {"own": [own_units], "flipped": [flipped_units], "full": [all_units]}
+            networks = {"own": [own_units], "flipped": [flipped_units], "full": [all_units]}
         elif masked and attached(model).rule.groups is None:  # shared masks are all trained, none is fresh
-            wanted = {"full": [all_units], "fresh": [fresh_units(k) for k in range(fresh_masks)]}
-        results[split, subset] = _means(model, examples, wanted, precision, batch_size)
+            networks = {"full": [all_units], "fresh": [fresh_units(k) for k in range(fresh_masks)]}
+        results[split, subset] = _means(model, examples, networks, precision, batch_size)
         if masked and (split, subset) == ("train", "all"):
             probe: dict[str, list[Units]] = {"constant": [own_units]}
             results[split, subset] |= _means(model, examples.on_constant_inputs(), probe, precision, batch_size)
@@ -45,15 +45,15 @@ def measure(
 def _means(
     model: nn.Module,
     examples: Examples,
-    wanted: Mapping[str, list[Units]],
+    networks: Mapping[str, list[Units]],
     precision: Precision,
     batch_size: int,
 ) -> dict[str, Tensor]:
-    chosen = [one for networks in wanted.values() for one in networks]
-    outcomes = iter(evaluate(model, examples, chosen, batch_size=batch_size, precision=precision))
+    every = [units for kind in networks.values() for units in kind]
+    queue = iter(evaluate(model, examples, every, batch_size=batch_size, precision=precision))
     means = {}
-    for name, networks in wanted.items():
-        parts = [next(outcomes) for _ in networks]
-        means[f"{name}_loss"] = torch.stack([part.loss.double().mean() for part in parts]).mean()
-        means[f"{name}_accuracy"] = torch.stack([part.accuracy(examples.labels) for part in parts]).mean()
+    for name, kind in networks.items():
+        outcomes = [next(queue) for _ in kind]
+        means[f"{name}_loss"] = torch.stack([outcome.loss.double().mean() for outcome in outcomes]).mean()
+        means[f"{name}_accuracy"] = torch.stack([outcome.accuracy(examples.labels) for outcome in outcomes]).mean()
     return means

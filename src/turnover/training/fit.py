@@ -1,4 +1,4 @@
-"""Training as a config says: its optimizer, the learning rate of each epoch, and the loop with all of its settings."""
+"""Training by a config: its optimizer, the learning rate of each epoch, and the loop with all of its settings."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -33,13 +33,13 @@ def fit(
     observers: Sequence[Observer] = (),
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Epoch]:
-    """Train `model` as `config` says, yielding after each epoch.
+    """Train `model` by `config`, yielding after each epoch.
 
     Args:
         seed, epochs: in place of those of the config, for one of several trainings of a run.
         optimizer: one that has made steps already; None: a new one.
         on_step: called with 1 after every step.
-        first_epoch, partial, observers, stop: as of `training.loop.train`, which also says what is raised.
+        first_epoch, partial, observers, stop: as in `training.loop.train`, as are the errors.
     """
     last = config.epochs if epochs is None else epochs
     return train(
@@ -61,7 +61,7 @@ def fit(
 
 
 def build_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Optimizer:
-    """Stochastic gradient descent over all trainable parameters; the loop sets the rate of each epoch."""
+    """Return SGD over all trainable parameters; the loop sets the rate of each epoch."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     return torch.optim.SGD(parameters, config.lr, config.momentum, weight_decay=config.weight_decay)
 
@@ -72,7 +72,7 @@ def learning_rate(
     epoch: int,
     epochs: int,
 ) -> float:
-    """The rate of `epoch`, counted from 1, in a run of `epochs`.
+    """Return the rate of `epoch`, counted from 1, in a run of `epochs`.
 
     constant: lr. multistep: lr gammaᵏ, with k the number of milestones that lie before this epoch.
     cosine: lr (1 + cos(π (epoch - 1) / epochs)) / 2 (Loshchilov and Hutter, 2017, without restarts).

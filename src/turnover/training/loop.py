@@ -20,7 +20,7 @@ from turnover.errors import RunFailed
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one pass over the training examples yields, measured while the weights move."""
+    """Results of one pass over the training examples, measured while the weights change."""
 
     number: int  # from 1
     lr: float
@@ -30,7 +30,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Partial:
-    """What is known in the middle of an epoch, besides weights and optimizer: enough to go on with its next step."""
+    """State in the middle of an epoch, besides weights and optimizer, from which its next step resumes."""
 
     epoch: int
     losses: Tensor  # of the examples trained on so far, in the order of the epoch  # [done]
@@ -39,7 +39,7 @@ class Partial:
 
 
 class StoppedInEpoch(Stopped):
-    """Asked to stop, after a step that was not the last one of its epoch."""
+    """Stopped after a step that was not the last one of its epoch."""
 
     def __init__(self, partial: Partial) -> None:
         super().__init__(f"stopped in epoch {partial.epoch}")
@@ -47,7 +47,7 @@ class StoppedInEpoch(Stopped):
 
 
 class Observer:
-    """Sees a training and changes nothing of it. Override what is needed; all else does nothing.
+    """Base of observers of a training, which change nothing of it. Override what is needed; the rest does nothing.
 
     for epoch:
         for batch:
@@ -59,11 +59,11 @@ class Observer:
     """
 
     def forward(self, epoch: int, batch: int) -> AbstractContextManager[None]:
-        """A context around the forward pass of a mini-batch of this size."""
+        """Return a context for the forward pass of a mini-batch of this size."""
         return nullcontext()
 
     def update(self, logits: Tensor, labels: Tensor, index: Tensor) -> None:
-        """See a mini-batch between its forward and its backward pass, which stays possible.
+        """Observe a mini-batch between its forward and its backward pass, which stays possible.
 
         Args:
             logits: [batch, classes]
@@ -72,18 +72,18 @@ class Observer:
         """
 
     def epoch_end(self, epoch: Epoch) -> None:
-        """See a whole epoch, after its last step."""
+        """Observe a whole epoch, after its last step."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What was seen of an epoch that is not complete."""
+        """Return the observations of an epoch that is not complete."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from such a state."""
+        """Restore such a state."""
 
 
 def steps_per_epoch(examples: int, batch_size: int) -> int:
-    """Steps of one epoch; the last batch may be smaller than the others."""
+    """Return the number of steps of one epoch; the last batch may be smaller than the others."""
     return -(-examples // batch_size)
 
 
@@ -112,13 +112,13 @@ def train(
     Args:
         learning_rate: epoch, counted from 1 -> learning rate.
         partial: where the first epoch was stopped; `model` and `optimizer` are as they were then.
-        plain_epochs: in so many first epochs the full network is trained, turn-over dropout attached or not.
+        plain_epochs: number of first epochs that train the full network, turn-over dropout attached or not.
         on_step: called after every step, for a progress bar.
         observers: the weights are the same with and without them.
-        stop: asked after every step.
+        stop: called after every step; True stops.
 
     Raises:
-        StoppedInEpoch: `stop` said so.
+        StoppedInEpoch: `stop` returned True.
         RunFailed: a loss is NaN or infinite; names epoch, step and learning rate.
     """
     attached = is_attached(model)
@@ -130,7 +130,7 @@ def train(
             group["lr"] = lr
         order = torch.randperm(len(examples), generator=torch_generator(seed, "order", epoch)).to(examples.device)
         losses, correct = ([], []) if partial is None else ([partial.losses], [partial.correct])
-        with seeded(seed, "noise", epoch):  # what the network itself may draw, for example for ordinary dropout
+        with seeded(seed, "noise", epoch):  # random numbers of the network itself, for example of ordinary dropout
             if partial is not None:
                 _set_random(partial.random)
             for index in order[sum(map(len, losses)) :].split(batch_size):
@@ -157,8 +157,8 @@ def train(
                     raise StoppedInEpoch(Partial(epoch, torch.cat(losses), torch.cat(correct), _random()))
         partial = None
         # back from the order of the epoch to that of the examples
-        place = order.argsort()
-        result = Epoch(epoch, lr, torch.cat(losses)[place], torch.cat(correct)[place])
+        inverse = order.argsort()
+        result = Epoch(epoch, lr, torch.cat(losses)[inverse], torch.cat(correct)[inverse])
         _refuse_non_finite(result, order, batch_size)
         for observer in observers:
             observer.epoch_end(result)

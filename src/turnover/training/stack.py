@@ -1,4 +1,4 @@
-"""Many small networks trained at once as one: their weights stacked, so that a step is a few large matrix products.
+"""Training of many small networks at once: their weights are stacked, so that a step is a few large matrix products.
 
 A network with one hidden layer of a few hundred units is too small to keep a machine busy. A stack of them is trained
 by batched products, whose updates go straight into the weights: no gradient is ever stored. The cores of a CPU divide
@@ -24,7 +24,7 @@ SHARE = 4  # networks at once on one core: fewer take longer to start their oper
 
 
 def stackable(model: nn.Module) -> bool:
-    """Whether a network is one that `train_stack` can train: [Flatten,] Linear, ReLU, Linear, all with biases."""
+    """Return True if `train_stack` can train a network: [Flatten,] Linear, ReLU, Linear, all with biases."""
     kinds = [type(module) for module in model] if type(model) is nn.Sequential else []
     linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
     return (
@@ -44,11 +44,13 @@ class _Layer:
 
     @classmethod
     def of(cls, linears: Sequence[nn.Linear], momentum: float) -> "_Layer":
-        weight, bias = (torch.stack([getattr(one, name).detach() for one in linears]) for name in ("weight", "bias"))
+        weight, bias = (
+            torch.stack([getattr(linear, name).detach() for linear in linears]) for name in ("weight", "bias")
+        )
         return cls(weight, bias, (torch.zeros_like(weight), torch.zeros_like(bias)) if momentum else None)
 
     def step(self, error: Tensor, inputs: Tensor, lr: float, momentum: float, weight_decay: float) -> None:
-        """One step of SGD, as torch.optim.SGD takes it.
+        """Take one step of SGD, as torch.optim.SGD does.
 
         The gradient of a mean loss is error @ inputs / batch.  # error: [networks, outputs, batch], inputs: [networks,
         batch, inputs]
@@ -84,7 +86,7 @@ def train_stack(
     """Train each of some networks on its own part of the examples, all at once, by SGD on the mean cross-entropy.
 
     Args:
-        models: of equal shape, as `stackable` says; their weights are changed.
+        models: `stackable`, of equal shape; their weights are changed.
         included: the positions each network is trained on, as many for every one.  # int64 [networks, k]
         seeds: of the order of examples, one a network, as in `train`.
         learning_rate: epoch, counted from 1 -> learning rate.
@@ -106,7 +108,7 @@ def train_stack(
                 on_step(steps)
             return over.is_set()
 
-        first, last = (_Layer.of([pair[place] for pair in pairs[share]], momentum) for place in (0, 1))
+        first, last = (_Layer.of([pair[position] for pair in pairs[share]], momentum) for position in (0, 1))
         rows, settings = included[share], (epochs, batch_size, momentum, weight_decay)
         _train(first, last, inputs, examples.labels, rows, seeds[share], learning_rate, *settings, report)
         trained[share.start] = first, last
@@ -122,7 +124,7 @@ def train_stack(
 
 
 def _shares(count: int, device: torch.device) -> list[slice]:
-    """The networks that are trained together: as many shares for every core, of almost equal size; on a GPU one."""
+    """Return shares of networks to train together: as many for every core, of almost equal size; on a GPU one."""
     if device.type != "cpu":
         return [slice(0, count)]
     cores = torch.get_num_threads()
@@ -144,7 +146,7 @@ def _train(
     weight_decay: float,
     on_step: Callable[[int], bool],
 ) -> None:
-    """Train a share, until `on_step` says that it is no use.  # inputs: [n, features], targets: int64 [n]"""
+    """Train a share, until `on_step` returns True.  # inputs: [n, features], targets: int64 [n]"""
     count, size = included.shape
     buffers: dict[int, _Buffers] = {}  # by the size of a batch: the last one of an epoch may be smaller
     for epoch in range(1, epochs + 1):
@@ -162,8 +164,8 @@ def _train(
             _step(first, last, buffer, labels[:, batch], lr, momentum, weight_decay)
             if on_step(count):
                 return
-        # a sum is finite only if all that it adds is
-        if not all(each.sum().isfinite() for layer in (first, last) for each in (layer.weight, layer.bias)):
+        # a sum is finite only if all of its terms are
+        if not all(tensor.sum().isfinite() for layer in (first, last) for tensor in (layer.weight, layer.bias)):
             raise RunFailed(
                 f"weights are no longer finite in epoch {epoch}, at learning rate {lr:g}: "
                 "a smaller learning rate usually helps (optimizer.lr)"
@@ -172,7 +174,7 @@ def _train(
 
 @dataclass(frozen=True)
 class _Buffers:
-    """What a step computes, in memory that all steps share: fresh memory would be slow."""
+    """Memory for the results of a step, shared by all steps: fresh memory would be slow."""
 
     x: Tensor  # [networks, batch, features]
     hidden: Tensor  # [networks, batch, units]
@@ -191,7 +193,7 @@ class _Buffers:
 def _step(
     first: _Layer, last: _Layer, buffer: _Buffers, y: Tensor, lr: float, momentum: float, weight_decay: float
 ) -> None:
-    """Forward, backward by hand and update, from the inputs in `buffer.x`.  # y: int64 [networks, batch]"""
+    """Run forward, backward by hand and update, from the inputs in `buffer.x`.  # y: int64 [networks, batch]"""
     x, hidden, below = buffer.x, buffer.hidden, buffer.below
     batched(x, first.weight, first.bias, hidden).relu_()
     # classes before batch: on a CPU a softmax over the middle dimension is much faster than one over ten columns
