@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from turnover.common.threads import one_a_core
+from turnover.common.matmul import one_a_core
 
 
 @pytest.fixture(params=[1, 2, 3])

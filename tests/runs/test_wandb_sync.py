@@ -18,10 +18,9 @@ from wandb_server import Server, serving
 
 from turnover.common.files import checkout
 from turnover.errors import RefusedInput
-from turnover.runs.dashboard import figure as live
 from turnover.runs.dashboard import panels
 from turnover.runs.dashboard import summary as showing
-from turnover.runs.dashboard.summary import HISTOGRAM, MOST_MEMORIZED, QUANTILES
+from turnover.runs.dashboard.summary import CLAIMS, FIGURES, HISTOGRAM, MOST_MEMORIZED, NUMBERS, QUANTILES, show_figure
 from turnover.runs.dashboard.wandb import Files, dashboard
 from turnover.runs.execute import execute
 from turnover.runs.store.run import Run
@@ -82,7 +81,7 @@ def test_an_offline_run_is_synced_with_what_it_was_made_from(server: Server, tmp
     pictures = {"A title": tmp_path / "x.png"}
     _picture(pictures["A title"])
     drawn: dict[str, Any] = {"numbers": read_metrics(run), "pictures": pictures, "files": pictures.values()}
-    live.show(OFFLINE, {}, name="fig99-smoke", group="fig99", scale="smoke", runs=[small(OFFLINE)], **drawn)
+    show_figure(OFFLINE, {}, name="fig99-smoke", group="fig99", scale="smoke", runs=[small(OFFLINE)], **drawn)
     sync(run / "wandb")
     sync(tmp_path / "wandb")
 
@@ -179,7 +178,7 @@ def names() -> set[str]:
 
 
 def test_every_panel_shows_what_is_logged() -> None:
-    media = {HISTOGRAM, MOST_MEMORIZED, QUANTILES, live.FIGURES, live.NUMBERS, live.CLAIMS}
+    media = {HISTOGRAM, MOST_MEMORIZED, QUANTILES, FIGURES, NUMBERS, CLAIMS}
     single = {"scores/auroc_wrong_labels", "scores/auroc_replaced_labels", "scores/top_tenth_share"}
     single |= {"leakage/mask_accuracy", "leakage/bystander_accuracy", "leakage/verdict"}
     for name in names() - media - single:

@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from turnover.core.activation_modules import ACTIVATIONS
+from turnover.core.activation_modules import ACTIVATIONS, CONVOLUTIONS, LAYERS, NORMS, OTHER_LAYERS, from_the_left
 from turnover.core.activations import TurnOverDropout
-from turnover.core.layer_functions import CONVOLUTIONS, LAYERS, NORMS, OTHER_LAYERS, from_the_left
 from turnover.core.masked import Masked, unseen
 
 BY_HAND = (

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
-from turnover.core.activation_modules import has_values, is_activation, is_one_activation
-from turnover.core.layer_functions import (
+from turnover.core.activation_modules import (
     CONVOLUTIONS,
     LAYERS,
     LINEAR,
@@ -23,6 +22,9 @@ from turnover.core.layer_functions import (
     OTHER_LAYERS,
     RELU,
     from_the_left,
+    has_values,
+    is_activation,
+    is_one_activation,
     unit_dimension,
 )
 from turnover.core.masked import Masked, Subnetwork, masked, unseen

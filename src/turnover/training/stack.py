@@ -13,9 +13,8 @@ from threading import Event, Lock
 import torch
 from torch import Tensor, nn
 
-from turnover.common.matmul import add_batched, batched
+from turnover.common.matmul import add_batched, batched, one_a_core
 from turnover.common.seeding import torch_generator
-from turnover.common.threads import one_a_core
 from turnover.core.examples import Examples
 from turnover.errors import RunFailed
 

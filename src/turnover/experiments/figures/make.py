@@ -23,7 +23,7 @@ from turnover.experiments.plots.figure import FigureConfig, Plotted, configured
 from turnover.experiments.plots.notes import SMOKE, Notes, Source, notes
 from turnover.experiments.plots.style import finish, save, style
 from turnover.experiments.results import read
-from turnover.runs.dashboard import figure as live
+from turnover.runs.dashboard.summary import show_figure
 from turnover.runs.scripts import make_runs
 from turnover.runs.store import checksums
 from turnover.runs.store.provenance import now, provenance
@@ -108,7 +108,7 @@ def _draw(job: FigureJob, sources: list[Source], inputs: dict[str, Any], paths: 
     }
     write_json(paths["json"], result)  # last: it tells that the others are complete, and which they are
     _tell(job, claims)
-    live.show(
+    show_figure(
         job.logger,
         job.model_dump(mode="json"),
         name=f"{paths['png'].stem}-{scale}",

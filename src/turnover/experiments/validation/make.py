@@ -26,7 +26,7 @@ from turnover.experiments.validation.plots import agreement, cost, detection
 from turnover.experiments.validation.plots import exposure as draw_exposure
 from turnover.experiments.validation.table import COLUMNS, REPLICATES, ordered, rows
 from turnover.experiments.validation.truth import Truth, examples, file_name, sub_network_runs, truth, write_examples
-from turnover.runs.dashboard import figure as live
+from turnover.runs.dashboard.summary import show_figure
 from turnover.runs.scripts import make_runs
 from turnover.runs.store.provenance import now, provenance
 from turnover.runs.store.run import Run, require
@@ -118,7 +118,7 @@ def make(job: ValidateJob) -> Path:
     }
     write_json(folder / "validate.json", result)
     written = [path for path in sorted(folder.iterdir()) if path.suffix in (".csv", ".json", ".png")]
-    live.show(
+    show_figure(
         job.logger,
         job.model_dump(mode="json"),
         name=f"validate-{job.scale}",

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from turnover.errors import RefusedInput, RunFailed
-from turnover.runs.dashboard.figure import CLAIMS, FIGURES, NUMBERS
-from turnover.runs.dashboard.summary import MOST_MEMORIZED, QUANTILES
+from turnover.runs.dashboard.summary import CLAIMS, FIGURES, MOST_MEMORIZED, NUMBERS, QUANTILES
 
 NAME = "turnover"
 

@@ -1,24 +1,29 @@
-"""Results of a finished run on its dashboard: summary, scores, its files and those it was made from."""
+"""Results on the dashboard: of a finished run, summary, scores and files; of a figure, pictures, numbers and claims."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from turnover.config.estimators import NoEstimator
-from turnover.config.options import WandbLogger
-from turnover.config.run import identity, title
+from turnover.config.options import NoLogger, WandbLogger
+from turnover.config.run import RunConfig, identity, title
 from turnover.runs.dashboard.wandb import Dashboard, Files, dashboard
 from turnover.runs.store.run import Run
 from turnover.runs.store.tables import Metric
+from turnover.stats.claims import Claim
 from turnover.stats.measures import auroc, median, skewness, top_share
 
 # names on the dashboard, besides those of metrics
 HISTOGRAM = "scores/histogram"
 MOST_MEMORIZED = "scores/most_memorized"
 QUANTILES = "scores/quantiles"
+FIGURES = "figures"
+NUMBERS = "numbers"
+CLAIMS = "claims"
 
 _SHOWN = 200  # examples
 
@@ -105,3 +110,49 @@ def quantiles(table: pd.DataFrame) -> pd.DataFrame:
     shares = np.linspace(0, 1, 201)
     values = table["score"].to_numpy()
     return pd.DataFrame({"share": shares, "score": np.quantile(values[np.isfinite(values)], shares)})
+
+
+def show_figure(
+    logger: NoLogger | WandbLogger,
+    job: Mapping[str, Any],
+    *,
+    name: str,
+    group: str,
+    scale: str,
+    pictures: dict[str, Path],
+    numbers: pd.DataFrame,
+    files: Iterable[Path],
+    runs: Iterable[RunConfig],
+    claims: Sequence[Claim] = (),
+) -> None:
+    """Show pictures by their titles, with numbers and claims, as a run of the dashboard.
+
+    Args:
+        job: the config they were made with.
+        group: the figure's name, under which its runs are grouped too.
+        files: what was written; kept as an artifact whose parents are the tables of `runs`.
+    """
+    folder = next(iter(pictures.values())).parent
+    with dashboard(
+        logger, folder=folder, name=name, job="figure", group=group, tags=[group, scale], config=dict(job)
+    ) as live:
+        items: dict[str, pd.DataFrame | dict[str, Path]] = {FIGURES: pictures, NUMBERS: numbers}
+        live.show(items | ({CLAIMS: table(claims)} if claims else {}))
+        live.summarise({f"claims/{claim.id}": claim.verdict for claim in claims})
+        for config in runs:
+            for artifact in tables(Run(config)):
+                live.use(artifact)
+        live.keep(Files("figure", name, tuple(files), how="copy"))
+
+
+def table(claims: Sequence[Claim]) -> pd.DataFrame:
+    """Return a row for each measure of each claim."""
+    rows = []
+    for claim in claims:
+        for measure in claim.measures:
+            low, high = measure.interval or (None, None)
+            condition = " (condition)" if measure.condition else ""
+            bound = "" if measure.threshold is None else f"{measure.side} {measure.threshold:g}{condition}"
+            measured = {"measure": measure.name, "effect": measure.effect, "low": low, "high": high, "claimed": bound}
+            rows.append({"claim": claim.id, "text": claim.text, "verdict": claim.verdict} | measured)
+    return pd.DataFrame(rows)
