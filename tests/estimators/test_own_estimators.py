@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import turnover
 from turnover.common.seeding import seeded, torch_generator
-from turnover.config.named import ALIASES, NAMES, by_name
+from turnover.config.named import ALIASES, NAMES, RECIPE, RECIPES, by_name
 from turnover.config.run import RunConfig
 from turnover.core.evaluation import full_logits
 from turnover.core.examples import Examples
@@ -27,7 +27,12 @@ SMALL = (
     *("dataset.limit=120", "dataset.test_limit=40", "model.hidden=[16]", "batch_size=32", "corruption.count=30"),
     *("optimizer.lr=0.1", "optimizer.momentum=0.9", "epochs=4", "seed=3"),
 )
-FEWER = {"subsampling": {"models": 30}, "c_score": {"models": 12}, "membership": {"models": 40}}  # trainings
+FEWER = {  # trainings
+    "subsampling": {"models": 30},
+    "c_score": {"models": 12},
+    "membership": {"models": 40},
+    "blocks": {"blocks": 8},
+}
 
 
 def network() -> nn.Module:
@@ -38,7 +43,8 @@ def network() -> nn.Module:
 def run(estimator: str, *overrides: str) -> RunConfig:
     masks = "turnover=all_layers" if estimator == "turnover" else "turnover=off"
     fewer = [f"estimator.{name}={value}" for name, value in FEWER.get(estimator, {}).items()]
-    return digits(*SMALL, masks, f"estimator={estimator}", *fewer, *overrides)
+    schedule = f"schedule={RECIPES.get(estimator, RECIPE)['schedule']['name']}"
+    return digits(*SMALL, masks, f"estimator={estimator}", schedule, *fewer, *overrides)
 
 
 def data_of(config: RunConfig) -> tuple[Tensor, Tensor, Tensor]:
