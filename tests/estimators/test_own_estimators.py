@@ -10,6 +10,7 @@ import score_oracles
 import torch
 from digits import digits
 from torch import Tensor, nn
+from turnover.config.named import ALIASES, NAMES, RECIPE, RECIPES, by_name
 
 import turnover
 from turnover.common.seeding import seeded, torch_generator
@@ -27,7 +28,12 @@ SMALL = (
     *("dataset.limit=120", "dataset.test_limit=40", "model.hidden=[16]", "batch_size=32", "corruption.count=30"),
     *("optimizer.lr=0.1", "optimizer.momentum=0.9", "epochs=4", "seed=3"),
 )
-FEWER = {"subsampling": {"models": 30}, "c_score": {"models": 12}, "membership": {"models": 40}}  # trainings
+FEWER = {  # trainings
+    "subsampling": {"models": 30},
+    "c_score": {"models": 12},
+    "membership": {"models": 40},
+    "blocks": {"blocks": 8},
+}
 
 
 def network() -> nn.Module:
@@ -38,7 +44,8 @@ def network() -> nn.Module:
 def run(estimator: str, *overrides: str) -> RunConfig:
     masks = "turnover=all_layers" if estimator == "turnover" else "turnover=off"
     fewer = [f"estimator.{name}={value}" for name, value in FEWER.get(estimator, {}).items()]
-    return digits(*SMALL, masks, f"estimator={estimator}", *fewer, *overrides)
+    schedule = f"schedule={RECIPES.get(estimator, RECIPE)['schedule']['name']}"
+    return digits(*SMALL, masks, f"estimator={estimator}", schedule, *fewer, *overrides)
 
 
 def data_of(config: RunConfig) -> tuple[Tensor, Tensor, Tensor]:

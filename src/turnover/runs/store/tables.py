@@ -14,6 +14,8 @@ from torch import Tensor
 from turnover.common.files import replacing
 from turnover.config.estimators import ESTIMATES
 
+MEMBERS = "members.npz"
+
 METRICS_COLUMNS = {
     "epoch": (pa.int32(), "whole epochs trained so far; 0: before training"),
     "split": (pa.string(), "train or test"),
@@ -158,9 +160,6 @@ def _write(path: Path, table: pd.DataFrame, columns: dict[str, tuple[pa.DataType
     schema = pa.schema([pa.field(name, kind, metadata={"doc": doc}) for name, (kind, doc) in columns.items()])
     with replacing(path) as temporary:
         pq.write_table(pa.Table.from_pandas(table[list(columns)], schema=schema, preserve_index=False), temporary)
-
-
-MEMBERS = "members.npz"
 
 
 @dataclass(frozen=True)
