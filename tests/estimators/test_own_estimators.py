@@ -10,11 +10,10 @@ import score_oracles
 import torch
 from digits import digits
 from torch import Tensor, nn
-from turnover.config.named import ALIASES, NAMES, RECIPE, RECIPES, by_name
 
 import turnover
 from turnover.common.seeding import seeded, torch_generator
-from turnover.config.estimators import ALIASES, NAMES, by_name
+from turnover.config.estimators import ALIASES, NAMES, RECIPE, RECIPES, by_name
 from turnover.config.run import RunConfig
 from turnover.core.evaluation import full_logits
 from turnover.core.examples import Examples
