@@ -1,6 +1,7 @@
-"""Modules that compute one activation out of several calls, such as GPT-2's 0.5 x (1 + tanh(...)).
+"""What an activation is: the functions that are known as one, and modules that compute one out of several calls.
 
-If the tanh alone were masked, units outside the mask would still be 0.5 x. Such a module is masked at its output.
+Of the latter GPT-2's 0.5 x (1 + tanh(...)) is an example: if the tanh alone were masked, units outside the mask would
+still be 0.5 x. Such a module is masked at its output.
 """
 
 from typing import Any
