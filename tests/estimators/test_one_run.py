@@ -95,10 +95,12 @@ def by_hand(config: RunConfig, early: int) -> dict[str, list[float]]:
 
 @pytest.mark.parametrize("augmentation", ["none", "crop"])
 def test_every_column_equals_its_definition(augmentation: str) -> None:
-    config = config_of(f"augmentation={augmentation}")
+    every = ["cumulative_loss", *(name for name in SCORES if name != "cumulative_loss")]
+    config = config_of(f"augmentation={augmentation}", f"estimator.scores=[{','.join(every)}]")
     folder = execute(config)
     table = read_scores(folder)
     expected = by_hand(config, early=2)
+    assert [name for name in SCORES if not expected[name]] == [], "without a line in by_hand"
     assert list(table.columns) == [*ALWAYS, *[name for name in SCORE_COLUMNS if name in SCORES]]
     for name in SCORES:
         np.testing.assert_allclose(table[name], expected[name], rtol=1e-4, atol=1e-5, err_msg=name)

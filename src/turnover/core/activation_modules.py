@@ -1,7 +1,7 @@
-"""PyTorch's functions that are layers, and modules that compute one activation out of several calls, such as GPT-2's.
+"""Functions that are known as activations or as layers, and modules that compute one activation out of several calls.
 
-GPT-2 computes 0.5 x (1 + tanh(...)). If the tanh alone were masked, units outside the mask would still be 0.5 x. Such a
-module is masked at its output.
+Of the latter GPT-2's 0.5 x (1 + tanh(...)) is an example: if the tanh alone were masked, units outside the mask would
+still be 0.5 x. Such a module is masked at its output.
 """
 
 from typing import Any

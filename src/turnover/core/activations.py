@@ -55,12 +55,12 @@ class TurnOverDropout:
         self.running = False  # inside the network's forward pass
         self.inside = 0  # depth of modules whose activations are masked
         self.within = 0  # depth of modules inside one that is an activation as a whole
-        self.before = 0  # masked activations before the innermost of them
+        self.masked_before = 0  # `masked_count` when the innermost of them was entered
         self.layer = 0  # number of the next activation, counted over all of them, masked or not
         self.widths: tuple[int, int] = (0, 0)  # channels of the last layer with weights, and of the last convolution
         self.by_rows = False  # whether the last layer with weights was a linear one, whose units come last
         self.channels_first = False  # whether the last layer with weights was a convolution
-        self.masked = 0  # masked activations so far
+        self.masked_count = 0  # masked activations so far
         self.open = False  # a masked activation has not met a layer with weights yet
         self.passes = 0  # forward passes finished in this context
         self.trace: tuple[int, ...] = ()  # units of every activation so far
@@ -81,7 +81,10 @@ class TurnOverDropout:
 
     def snapshot(self) -> dict[str, Any]:
         """Return the state that changes during a forward pass."""
-        names = "subnetworks running inside within before layer widths by_rows channels_first masked open passes trace"
+        names = (
+            "subnetworks running inside within masked_before layer widths by_rows channels_first masked_count open "
+            "passes trace"
+        )
         return {name: getattr(self, name) for name in names.split()} | {"stale": list(self.stale)}
 
     def enter_network(self, module: nn.Module, args: Any, kwargs: Any) -> None:
@@ -91,7 +94,7 @@ class TurnOverDropout:
         if not (self.subnetworks or self.verifying or torch.compiler.is_compiling()):
             self.record.plain += module.training and torch.is_grad_enabled()
         if self.subnetworks:
-            self.running, self.inside, self.within, self.layer, self.masked = True, 0, 0, 0, 0
+            self.running, self.inside, self.within, self.layer, self.masked_count = True, 0, 0, 0, 0
             self.widths, self.channels_first, self.open, self.trace, self.stale = (0, 0), False, False, (), []
             self.by_rows, self.spoiled = False, {}
             if torch.compiler.is_compiling():
@@ -104,7 +107,7 @@ class TurnOverDropout:
         self.running, self.stale, self.passes = False, [], self.passes + 1
         if torch.compiler.is_compiling():
             return  # compared with the network itself when the context ends
-        if not self.masked:
+        if not self.masked_count:
             raise TurnOverError(
                 f"turn-over dropout masked nothing in {self.network}: no activation function ran in the chosen layers"
             )
@@ -144,12 +147,12 @@ class TurnOverDropout:
     def enter_layers(self, module: nn.Module, inputs: Any) -> None:
         """Hook before a module whose activations are masked."""
         self.inside += 1
-        self.before = self.masked
+        self.masked_before = self.masked_count
 
     def leave_layers(self, module: nn.Module, inputs: Any, output: Any) -> None:
         """Hook after a module whose activations are masked; refuses one without activations."""
         self.inside -= 1
-        if self.running and self.masked == self.before and not torch.compiler.is_compiling():
+        if self.running and self.masked_count == self.masked_before and not torch.compiler.is_compiling():
             raise TurnOverError(
                 f"turn-over dropout masked nothing in a {type(module).__name__} of {self.network}: no activation "
                 "function ran inside it; it needs one, such as nn.ReLU(), between two layers"
@@ -228,7 +231,7 @@ class TurnOverDropout:
             self.stale.append(weakref.ref(output))
             if self.verifying:  # kept, so that no other tensor gets its memory, and views of it are recognised
                 self.spoiled[output.untyped_storage().data_ptr()] = output
-        self.masked, self.open = self.masked + 1, True
+        self.masked_count, self.open = self.masked_count + 1, True
         if self.on_masked is not None:
             self.on_masked(Masked(layer, args[0] if fused else output, result, channel))
         return result

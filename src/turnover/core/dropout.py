@@ -1,4 +1,4 @@
-"""Turn-over dropout on any nn.Module: its own, flipped and full sub-networks as contexts.
+"""Turn-over dropout on any nn.Module: own and flipped sub-networks of examples as contexts.
 
 `attach` changes neither the class, the parameters nor the state_dict of a network. Inside `own` or `flipped` every
 activation function that runs in the network's forward pass, whether a module or a call such as F.relu, is followed by

@@ -14,10 +14,11 @@ from turnover.core.dropout import is_attached, subnetworks
 from turnover.core.examples import Examples
 from turnover.core.masked import Subnetwork
 
-Units = Callable[[Tensor], Subnetwork]  # ids of a batch -> the sub-network each example is run through
+# ids of a batch -> the sub-network each example is run through: one of the functions `*_units` below
+Units = Callable[[Tensor], Subnetwork]
 
 BATCH = 512  # examples of one pass; on a CPU larger ones fall out of its caches
-FRESH = 1 << 40  # ids from here on are never trained: masks made of them are fresh
+FRESH = 1 << 40  # beyond every id of a run, which is a position in its data set: masks made of such ids are fresh
 
 
 def own_units(ids: Tensor) -> Subnetwork:

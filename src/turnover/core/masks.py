@@ -4,9 +4,9 @@ A bit of a mask is a function of (seed, layer, example id, unit) and of nothing 
 device, in every dtype, batch, process and subset of the data. Nothing is drawn and nothing is stored.
 
 Every unit owns a uniform number u = 0.b₁b₂…b₁₆ in base 2, and is kept if u < p. The bit bₖ of 64 neighbouring units is
-one 64-bit word, SplitMix64's output (Steele, Lea and Flood, 2014) for a counter that holds the plane k and the position
-of the word. So p = 1/2 costs one hash for 64 units, and any p is exact to 2⁻¹⁶. A word is a bijection of the id: no two
-examples share a row of 64 units at p = 1/2.
+one 64-bit word, SplitMix64's output (Steele, Lea and Flood, 2014) for a counter that holds k (the plane) and the
+position of the word. So p = 1/2 costs one hash for 64 units, and any p is exact to 2⁻¹⁶. A word is a bijection of the
+id: no two examples share a row of 64 units at p = 1/2.
 """
 
 import sys

@@ -1,5 +1,6 @@
-"""The pages on adding a model, a data set and an estimator: a test does what they say, in a copy of the repository."""
+"""The pages on adding something: a test does what they say, in a copy of the repository."""
 
+import json
 import os
 import re
 import shlex
@@ -33,7 +34,7 @@ def changed(text: str, diff: str) -> str:
 
 
 def follow(name: str, here: Path) -> Path:
-    """Do what a page says, in this copy; returns the folder of the run that it makes in the end."""
+    """Do what a page says, in this copy; returns the path that its last command prints."""
     printed, files = "", []
     for kind, title, body in _BLOCK.findall(page(name)):
         if kind == "diff":
@@ -93,3 +94,16 @@ def test_an_estimator_is_added_as_the_page_says(tmp_path: Path) -> None:
     assert table["variability"].between(0, 0.5).all()
     assert table["variability"].nunique() > 100
     assert (table["score"] - table["variability"]).abs().max() < 1e-6
+
+
+def test_a_figure_is_added_as_the_page_says(tmp_path: Path) -> None:
+    picture = follow("adding-a-figure.md", copy(tmp_path))
+    assert picture.name == "gap.png"
+    numbers = pd.read_csv(picture.with_suffix(".csv"))
+    last = numbers[numbers["epoch"] == numbers["epoch"].max()].pivot(index="seed", columns="curve", values="value")
+    claim = json.loads(picture.with_suffix(".json").read_text(encoding="utf-8"))["claims"]["gap"]
+    gap, train = claim["measures"]
+    assert gap["by_seed"] == pytest.approx((last["train"] - last["test"]).tolist())
+    assert train["by_seed"] == pytest.approx(last["train"].tolist())
+    assert len(gap["by_seed"]) == 3
+    assert claim["verdict"] == gap["verdict"]

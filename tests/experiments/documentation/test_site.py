@@ -111,6 +111,7 @@ def test_every_estimator_has_its_section() -> None:
 def test_every_path_that_is_named_is_there() -> None:
     made = {"src/turnover/models/residual.py"}  # by a reader
     made |= {"conf/model/residual.yaml", "conf/dataset/mydata.yaml"}
+    made |= {"conf/experiment/gap.yaml", "conf/figure/gap.yaml", "src/turnover/experiments/figures/gap.py"}
     for name in PAGES:
         for path in re.findall(r"(?:src|conf|tests|scripts|outputs)/[\w/.-]*\w/?", page(name)):
             written = ("outputs/docs", "outputs/figures", "outputs/runs", "outputs/validate")
