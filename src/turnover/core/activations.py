@@ -81,11 +81,9 @@ class TurnOverDropout:
 
     def snapshot(self) -> dict[str, Any]:
         """Return the state that changes during a forward pass."""
-        names = (
-            "subnetworks running inside within masked_before layer widths by_rows channels_first masked_count open "
-            "passes trace"
-        )
-        return {name: getattr(self, name) for name in names.split()} | {"stale": list(self.stale)}
+        counts = "inside within layer passes masked_before masked_count".split()
+        names = [*counts, *"subnetworks running widths by_rows channels_first open trace".split()]
+        return {name: getattr(self, name) for name in names} | {"stale": list(self.stale)}
 
     def enter_network(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         """Hook before the network's forward pass."""
