@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args
@@ -15,14 +15,12 @@ from omegaconf import OmegaConf
 from pydantic import BaseModel
 
 from turnover.common.text import flatten
-from turnover.config import estimators as schema_of_estimators
-from turnover.config import options as schema_of_options
 from turnover.config import run as schema
 from turnover.config.compose import resolved, sweep
 from turnover.config.estimators import ALIASES
-from turnover.config.options import DatasetConfig, Group, TurnoverOff
+from turnover.config.options import TurnoverOff
 from turnover.config.parse import fields, parse
-from turnover.config.run import LATER, NOT_SCIENCE, RunConfig, ScoreSubsets, Training, identity, run_name
+from turnover.config.run import LATER, NOT_SCIENCE, RunConfig, identity, run_name
 from turnover.errors import RefusedInput
 from turnover.runs.store.run import Run
 
@@ -58,6 +56,7 @@ def fitting(choice: str) -> list[str]:
     return ["turnover=off" if ordinary else "turnover=all_layers", *needed, choice]
 
 
+BY_LABELS = ("subsets=labels", "corruption=labels")
 SCORED_BY_DIGITS = ("subsets=scores", 'subsets.runs=["dataset=digits","model.hidden=[8]","seed=0,1"]')
 
 
@@ -286,14 +285,6 @@ def test_every_figure_composes_at_every_scale(figure: str, scale: str) -> None:
 def test_a_score_run_has_turnover_and_an_estimator() -> None:
     [config] = sweep(["dataset=digits"], config_name="score")
     assert (config.turnover.name, config.estimator.name) == ("all_layers", "turnover")
-    with pytest.raises(RefusedInput, match="estimator=turnover needs turn-over dropout"):
-        sweep(["dataset=digits", "turnover=off"], config_name="score")
-
-
-def test_the_scale_changes_what_it_should() -> None:
-    epochs = [run_config(f"scale={scale}").epochs for scale in SCALES]
-    assert epochs == sorted(set(epochs))
-    assert [run_config(f"scale={scale}").dataset.limit for scale in SCALES] == [1500, None, None]
 
 
 def test_an_override_wins_over_the_scale() -> None:
@@ -494,31 +485,9 @@ def test_a_scale_and_its_values_written_out_are_the_same_run() -> None:
     assert identity(run_config("scale=smoke")) == identity(run_config(*sizes))
 
 
-def with_parents(config: RunConfig, **change: Any) -> RunConfig:
-    """The same run by score runs with other values."""
-    values = config.model_dump()
-    values["subsets"]["runs"] = [parent | change for parent in values["subsets"]["runs"]]
-    return parse(RunConfig, values)
-
-
 def test_the_identity_of_a_run_follows_the_identity_of_its_score_runs() -> None:
     config = on_digits("subsets=scores")
     assert config.science()["subsets"]["runs"] == [identity(parent) for parent in config.parents]
-    science: dict[str, Any] = {"epochs": 2, "batch_size": 99, "seed": 7, "precision": "bfloat16"}
-    for name, value in science.items():
-        assert identity(with_parents(config, **{name: value})) != identity(config), name
-    wandb = {"name": "wandb", "mode": "online", "project": "other", "entity": None, "checkpoints": "upload"}
-    for name, value in {"device": "cuda:3", "logger": wandb, "experiment": "fig99", "scale": "paper"}.items():
-        other = with_parents(config, **{name: value})
-        assert other != config
-        assert identity(other) == identity(config), name
-
-
-def test_score_runs_of_another_stage_version_are_other_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = on_digits("subsets=scores")
-    before = config.science()["subsets"]["runs"]
-    monkeypatch.setattr(schema, "STAGE_VERSION", schema.STAGE_VERSION + 1)
-    assert not set(before) & set(config.science()["subsets"]["runs"])
 
 
 def test_a_new_stage_version_changes_the_identity(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -550,8 +519,6 @@ def test_a_config_cannot_be_changed() -> None:
         (["seed=-1"], ["seed = -1", "greater than or equal to 0"]),
         ([f"seed={2**63}"], [f"seed = {2**63}", f"less than {2**63}"]),
         (["precision=float16"], ["precision = 'float16'", "'float32' or 'bfloat16'"]),
-        (["device=tpu"], ["device = 'tpu'", "allowed: auto, cpu, cuda, cuda:N"]),
-        (["device=cuda:"], ["device = 'cuda:'", "allowed: auto, cpu, cuda, cuda:N"]),
         (["dataset.name=mnst"], ["dataset.name = 'mnst'", "'mnist'", "'cifar10'", "'digits'"]),
         (["dataset.limit=1501"], ["dataset.limit = 1501", "at most 1500", "digits"]),
         (["dataset=mnist", "dataset.limit=60001"], ["dataset.limit = 60001", "at most 60000", "mnist"]),
@@ -566,9 +533,7 @@ def test_a_config_cannot_be_changed() -> None:
         (["model.hidden=8"], ["model.hidden = 8", "valid list"]),
         (["optimizer.name=adam"], ["optimizer.name = 'adam'", "'sgd'"]),
         (["optimizer.lr=nan"], ["optimizer.lr = nan", "finite number"]),
-        (["optimizer.lr=inf"], ["optimizer.lr = inf", "finite number"]),
         (["optimizer.lr=0"], ["optimizer.lr = 0", "greater than 0"]),
-        (["optimizer.lr=-0.1"], ["optimizer.lr = -0.1", "greater than 0"]),
         (["optimizer.lr=fast"], ["optimizer.lr = 'fast'", "valid number"]),
         (["optimizer.lr=true"], ["optimizer.lr = True", "valid number"]),
         (["optimizer.momentum=1"], ["optimizer.momentum = 1", "less than 1"]),
@@ -577,13 +542,17 @@ def test_a_config_cannot_be_changed() -> None:
         (["schedule.name=warmup"], ["schedule.name = 'warmup'", "'constant'", "'multistep'", "'cosine'"]),
         (["schedule=multistep", "schedule.milestones=[]"], ["schedule.milestones = []", "at least 1 item"]),
         (["schedule=multistep", "schedule.milestones=[0,5]"], ["schedule.milestones.0 = 0", "greater than or equal"]),
-        (["schedule=multistep", "schedule.milestones=[20,10]"], ["schedule", "milestones", "[20, 10]"]),
-        (["schedule=multistep", "schedule.milestones=[1,3,2]"], ["schedule", "milestones", "[1, 3, 2]"]),
+        (
+            ["schedule=multistep", "schedule.milestones=[20,10]"],
+            ["schedule", "milestones", "[20, 10]", "must not fall"],
+        ),
+        (
+            ["schedule=multistep", "schedule.milestones=[1,3,2]"],
+            ["schedule", "milestones", "[1, 3, 2]", "must not fall"],
+        ),
         (["schedule=multistep", "schedule.gamma=0"], ["schedule.gamma = 0", "greater than 0"]),
         (["turnover=all_layers", "turnover.p=0"], ["turnover.p = 0", "greater than 0"]),
         (["turnover=all_layers", "turnover.p=1"], ["turnover.p = 1", "less than 1"]),
-        (["turnover=all_layers", "turnover.p=-0.5"], ["turnover.p = -0.5", "greater than 0"]),
-        (["turnover=all_layers", "turnover.p=1.5"], ["turnover.p = 1.5", "less than 1"]),
         (["turnover=all_layers", "turnover.p=nan"], ["turnover.p = nan"]),
         (["turnover=all_layers", "turnover.p=1e-6"], ["turnover.p = 1e-06", "2^-16"]),
         (["turnover=all_layers", "turnover.groups=0"], ["turnover.groups = 0", "greater than or equal to 1"]),
@@ -600,31 +569,30 @@ def test_a_config_cannot_be_changed() -> None:
         (["model=cvt", "model.depth=0"], ["model.depth = 0", "greater than or equal to 1"]),
         (["subsets.name=random"], ["subsets.name = 'random'", "'none'", "'labels'", "'scores'"]),
         (["subsets=labels"], ["subsets=labels needs random labels", "corruption=labels"]),
-        (["subsets=labels", "corruption=labels", "corruption.count=0"], ["needs random labels"]),
-        (
-            ["subsets=labels", "corruption=labels", "subsets.train_on=some"],
-            ["subsets.train_on = 'some'", "'difficult'"],
-        ),
-        (["subsets=labels", "corruption=labels", "subsets.balanced=2"], ["subsets.balanced = 2", "boolean"]),
-        (["subsets=labels", "corruption=labels", "dataset.include_test=true"], ["include_test", "is for score runs"]),
+        ([*BY_LABELS, "corruption.count=0"], ["needs random labels"]),
+        ([*BY_LABELS, "subsets.train_on=some"], ["subsets.train_on = 'some'", "'difficult'"]),
+        ([*BY_LABELS, "subsets.balanced=2"], ["subsets.balanced = 2", "boolean"]),
+        ([*BY_LABELS, "dataset.include_test=true"], ["include_test", "is for score runs"]),
         ([*SCORED_BY_DIGITS, "dataset.include_test=true"], ["dataset.include_test", "is for score runs"]),
-        (["turnover=off", "estimator=turnover"], ["estimator=turnover", "turnover=all_layers"]),
         (["turnover.p=0.3"], ["turnover.p = 0.3", "estimator=turnover", "turnover=all_layers"]),
         (["estimator=aum", "turnover.layers=[fc]"], ["turnover.layers = ['fc']", "turnover=all_layers"]),
         (["+turnover.rate=0.3"], ["turnover.rate = 0.3", "no turn-over dropout"]),
-        (
-            ["turnover=all_layers", "estimator=turnover", "estimator.epochs=[1,4]"],
-            ["estimator.epochs = 4", "at most 3"],
-        ),
-        (
-            ["turnover=all_layers", "estimator=turnover", "estimator.epochs=[0]"],
-            ["estimator.epochs.0 = 0", "greater than or equal to 1"],
-        ),
+        (["estimator=turnover", "estimator.epochs=[1,4]"], ["estimator.epochs = 4", "at most 3"]),
+        (["estimator=turnover", "estimator.epochs=[0]"], ["estimator.epochs.0 = 0", "greater than or equal to 1"]),
         (["tracking.every=0"], ["tracking.every = 0", "greater than or equal to 1"]),
         (["tracking.examples=0"], ["tracking.examples = 0", "greater than or equal to 1"]),
         (["tracking.fresh_masks=0"], ["tracking.fresh_masks = 0", "greater than or equal to 1"]),
         (["logger.mode=maybe"], ["logger.mode = 'maybe'", "'offline' or 'online'"]),
         (["logger.project=null"], ["logger.project = None", "string"]),
+        (["+epohcs=3"], ["epohcs = 3", "there is no such field", "did you mean epochs?"]),
+        (["+optimizer.lrr=3"], ["optimizer.lrr = 3", "there is no such field", "optimizer.lr"]),
+        (["+qqq=1"], ["qqq = 1", "there is no such field", "allowed: augmentation.flip, augmentation.name"]),
+        ([*BY_LABELS, "subsets.size=501"], ["subsets.size = 501", "at most 500", "random labels"]),
+        (
+            [*BY_LABELS, "subsets.size=500", "corruption.count=1001"],
+            ["subsets.size = 500", "at most 499", "real labels"],
+        ),
+        ([*BY_LABELS, "subsets.size=0.0001"], ["subsets.size = ", "at least 1"]),
     ],
     ids=lambda value: " ".join(value) if value and "=" in value[0] and " = " not in value[0] else "",
 )
@@ -634,50 +602,22 @@ def test_a_bad_value_is_refused_by_field_value_and_what_is_allowed(overrides: li
     assert len(message.splitlines()) == 1, message
 
 
-@pytest.mark.parametrize(
-    ("overrides", "parts"),
-    [
-        (["+epohcs=3"], ["epohcs = 3", "there is no such field", "did you mean epochs?"]),
-        (["+optimizer.lrr=3"], ["optimizer.lrr = 3", "there is no such field", "optimizer.lr"]),
-        (["+qqq=1"], ["qqq = 1", "there is no such field", "allowed: augmentation.flip, augmentation.name"]),
-    ],
-)
-def test_a_misspelt_field_is_refused_with_what_was_meant(overrides: list[str], parts: list[str]) -> None:
-    message = refusal(*overrides)
-    assert all(part in message for part in parts), message
-
-
 def test_a_field_of_another_option_is_not_proposed_again() -> None:
     message = refusal("schedule=constant", "+schedule.gamma=0.5")
     assert "schedule.gamma = 0.5" in message
     assert "did you mean schedule.gamma" not in message
 
 
-@pytest.mark.parametrize("milestones", ["[20,10]", "[1,3,2]"])
-def test_milestones_must_not_fall(milestones: str) -> None:
-    assert "must not fall" in refusal("schedule=multistep", f"schedule.milestones={milestones}")
-
-
 @pytest.mark.parametrize("size", ["0", "-1", "0.0", "-0.5", "1.5", "nan", "half", "null", "true"])
 def test_a_size_of_subsets_that_cannot_be_is_refused_by_its_name(size: str) -> None:
-    message = refusal("subsets=labels", "corruption=labels", f"subsets.size={size}")
+    message = refusal(*BY_LABELS, f"subsets.size={size}")
     assert message.startswith("subsets.size = "), message
     assert len(message.splitlines()) == 1, message
 
 
-@pytest.mark.parametrize(
-    ("overrides", "parts"),
-    [
-        (["subsets.size=751"], ["subsets.size = 751", "at most 750"]),
-        (["subsets.size=0.6"], ["subsets.size = ", "900", "at most 750"]),
-        (["subsets.size=501"], ["subsets.size = 501", "at most 500", "random labels"]),
-        (["subsets.size=500", "corruption.count=1001"], ["subsets.size = 500", "at most 499", "real labels"]),
-        (["subsets.size=0.0001"], ["subsets.size = ", "at least 1"]),
-    ],
-)
-def test_subsets_that_cannot_be_had_are_refused_before_any_work(overrides: list[str], parts: list[str]) -> None:
-    message = refusal("subsets=labels", "corruption=labels", *overrides)
-    assert all(part in message for part in parts), message
+@pytest.mark.parametrize(("size", "count"), [("751", 751), ("0.6", 900)])
+def test_subsets_of_more_than_half_of_the_examples_are_refused(size: str, count: int) -> None:
+    assert f"subsets.size = {count} is too large: at most 750" in refusal(*BY_LABELS, f"subsets.size={size}")
 
 
 def test_a_table_that_is_not_there_is_refused(tmp_path: Path) -> None:
@@ -711,7 +651,6 @@ def test_a_table_that_is_not_there_is_refused(tmp_path: Path) -> None:
         (["dataset=digits", "dataset.limit=500,600"], ["dataset.limit=400"], ["score runs know different examples"]),
         (["dataset=digits", "dataset.include_test=true,false"], [], ["score runs know different examples"]),
         (["dataset=digits", "estimator=none"], [], ["without an estimator gives no scores", "estimator=turnover"]),
-        (["dataset=digits", "seed=0,1", "dataset.limit=100"], [], ["knows 100 training examples"]),
     ],
     ids=lambda value: " ".join(value) if value and "=" in value[0] else "",
 )
@@ -781,45 +720,12 @@ def test_all_sizes_that_disagree_are_listed_at_once() -> None:
         assert part in message, message
 
 
-def test_one_wrong_run_refuses_its_whole_sweep() -> None:
-    with pytest.raises(RefusedInput, match="epochs = 0"):
-        sweep(["seed=0,1", "epochs=1,0"])
-
-
 # --- fields ---
-
-
-def groups_of(model: type[BaseModel]) -> set[type[BaseModel]]:
-    """A schema and every schema inside it."""
-
-    def inside(annotation: Any) -> Iterator[type[BaseModel]]:
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel) and annotation is not RunConfig:
-            yield from groups_of(annotation)
-        for part in get_args(annotation):
-            yield from inside(part)
-
-    return {model} | {found for info in model.model_fields.values() for found in inside(info.annotation)}
 
 
 def test_fields_are_those_of_all_options_together() -> None:
     configs = [run_config(*FULL), *(on_digits(choice) for choice in choices())]
     assert set(fields()) == {field for config in configs for field in flatten(config.model_dump())}
-
-
-def test_fields_of_one_group() -> None:
-    assert fields(TurnoverOff) == ["name"]
-    names = ["include_test", "limit", "name", "normalization", "seed", "test_limit"]
-    assert fields(DatasetConfig, "d.") == [f"d.{name}" for name in names]
-    assert fields(ScoreSubsets) == ["balanced", "name", "random_of", "runs", "size", "train_on"]
-
-
-def test_no_group_of_the_schema_is_forgotten() -> None:
-    def below(group: type[Group]) -> Sequence[type[Group]]:
-        return [found for each in group.__subclasses__() for found in (each, *below(each))]
-
-    modules = {schema.__name__, schema_of_options.__name__, schema_of_estimators.__name__}
-    ours = {group for group in below(Group) if group.__module__ in modules}
-    assert ours - {Training} == groups_of(RunConfig), "and the part of a run that knows neither data nor network"
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:0", "cuda:7", "cuda:10"])
@@ -828,7 +734,7 @@ def test_devices(device: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "device", ["cuda:01", "cuda:99999999999999999999", "cuda:300", "cuda:-1", "cuda:٣", "gpu", "CPU"]
+    "device", ["tpu", "cuda:", "cuda:01", "cuda:99999999999999999999", "cuda:300", "cuda:-1", "cuda:٣", "gpu", "CPU"]
 )
 def test_what_is_no_device_is_refused(device: str) -> None:
     with pytest.raises(RefusedInput, match=r"device = .*: allowed: auto, cpu, cuda, cuda:N"):

@@ -78,23 +78,6 @@ def test_without_an_estimator_there_are_no_scores() -> None:
     assert not (folder / "scores.parquet").exists()
 
 
-@pytest.mark.parametrize(
-    ("name", "score"),
-    [
-        ("turnover", "turnover"),
-        ("aum", "aum"),
-        ("one_run", "cumulative_loss"),
-        ("c_score", "inconsistency"),
-        ("subsampling", "memorization"),
-        ("leave_one_out", "leave_one_out"),
-    ],
-)
-def test_what_the_score_is(name: str, score: str) -> None:
-    masks = "all_layers" if name.startswith("turnover") else "off"
-    found = score_of(config_of(f"estimator={name}", f"turnover={masks}").estimator)
-    assert found == score
-
-
 # --- what is refused ---
 
 

@@ -185,21 +185,6 @@ def test_a_refused_run_does_not_import_torch_and_leaves_nothing(tmp_path: Path) 
     assert "torch" not in done.imported
 
 
-def test_a_scale_that_does_not_exist_is_refused_with_those_that_do(tmp_path: Path) -> None:
-    done = invoke(tmp_path / "outputs", "train.py", "dataset=digits", "scale=huge")
-    assert (done.code, done.out) == (2, "")
-    assert messages(done) == ["refused: scale = 'huge': allowed: smoke, laptop, paper"]
-    assert not (tmp_path / "outputs").exists()
-
-
-def test_a_figure_that_does_not_exist_is_refused_with_those_that_do(tmp_path: Path) -> None:
-    done = invoke(tmp_path / "outputs", "figure.py", "figure=fig99")
-    assert (done.code, done.out) == (2, "")
-    assert done.err.startswith("refused: ")
-    assert "figure = fig99: there is no such option" in done.err
-    assert all(figure in done.err for figure in ("fig1", "fig2"))
-
-
 def test_a_misspelt_field_of_a_figure_is_refused_with_the_fields_of_figures(tmp_path: Path) -> None:
     done = invoke(tmp_path / "outputs", "figure.py", "figure=fig1", "logger=none", "figure.titel=3")
     assert (done.code, done.out) == (2, "")
@@ -333,71 +318,45 @@ def refused(entry: str, overrides: Sequence[str], monkeypatch: pytest.MonkeyPatc
     return caught.value
 
 
+OPTIONS_OF_DATASET = "dataset = imagenet: there is no such option; options of dataset: cifar10"
+
+
 @pytest.mark.usefixtures("_hydra")
 @pytest.mark.parametrize(
-    ("overrides", "parts", "never"),
+    ("entry", "overrides", "parts", "never"),
     [
-        (["epohcs=1"], ["epohcs = 1", "did you mean epochs?"], ""),
-        (["optimiser.lr=1"], ["optimiser.lr = 1", "did you mean optimizer.lr"], ""),
-        (["corruption.counts=3"], ["corruption.counts = 3", "did you mean corruption.count"], ""),
-        (["qqq=1"], ["qqq = 1", "allowed: augmentation"], ""),
-        (["datset=digits"], ["datset = digits", "did you mean dataset or"], ""),
-        (
-            ["dataset=imagenet"],
-            [
-                "dataset = imagenet: there is no such option; options of dataset: cifar10",
-                "digits",
-                "fashion_mnist",
-                "mnist",
-            ],
-            "Config search",
-        ),
-        (["model=resnet"], ["model = resnet", "mlp"], "Config search"),
-        (["schedule=warmup"], ["schedule = warmup", "constant", "multistep", "cosine"], "Config search"),
-        (["+experiment=fig99"], ["experiment = fig99", "fig2"], "Config search"),
-        (["schedule.gamma=0.5"], ["schedule.gamma = 0.5", "not a field of the chosen option of 'schedule'"], "+sch"),
-        (["experiment=fig2"], ["experiment = fig2", "+experiment=fig2"], "not a field"),
-        (["epochs=[1"], ["[1"], ""),
-        (["epochs"], ["epochs: is no option; one is set by name=value"], "EQUAL"),
+        ("train", "epohcs=1", ["epohcs = 1", "did you mean epochs?"], "Traceback"),
+        ("train", "optimiser.lr=1", ["optimiser.lr = 1", "did you mean optimizer.lr"], "Traceback"),
+        ("train", "corruption.counts=3", ["corruption.counts = 3", "did you mean corruption.count"], "Traceback"),
+        ("train", "qqq=1", ["qqq = 1", "allowed: augmentation"], "Traceback"),
+        ("train", "datset=digits", ["datset = digits", "did you mean dataset or"], "Traceback"),
+        ("train", "dataset=imagenet", [OPTIONS_OF_DATASET, "digits", "fashion_mnist", "mnist"], "Config search"),
+        ("train", "model=resnet", ["model = resnet", "mlp"], "Config search"),
+        ("train", "schedule=warmup", ["schedule = warmup", "constant", "multistep", "cosine"], "Config search"),
+        ("train", "+experiment=fig99", ["experiment = fig99", "fig2"], "Config search"),
+        ("train", "schedule.gamma=0.5", ["schedule.gamma = 0.5", "not a field of the chosen option of 'sch"], "+sch"),
+        ("train", "experiment=fig2", ["experiment = fig2", "+experiment=fig2"], "not a field"),
+        ("train", "epochs=[1", ["[1"], "Traceback"),
+        ("train", "epochs", ["epochs: is no option; one is set by name=value"], "EQUAL"),
+        ("figure", "scale=smoke", ["figure", "fig1", "fig2"], "Traceback"),
+        ("figure", "figure=fig99", ["figure = fig99: there is no such option", "fig1", "fig2"], "Config search"),
+        ("figure", "figure=fig1 logger.mode=maybe", ["logger.mode = 'maybe'", "'offline' or 'online'"], "NoLogger"),
+        ("figure", "figure=fig1 scale.name=huge", ["scale.name"], "Traceback"),
     ],
-    ids=lambda value: value[0] if isinstance(value, list) else "",
 )
 def test_a_wrong_override_is_told_in_a_readable_way(
-    overrides: list[str],
+    entry: str,
+    overrides: str,
     parts: list[str],
     never: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    code, message = told(refused("train", overrides, monkeypatch), capsys)
+    code, message = told(refused(entry, overrides.split(), monkeypatch), capsys)
     assert code == 2
     assert message.startswith("refused: ")
     assert all(part in message for part in parts), message
-    assert not never or never not in message, message
-    assert "HYDRA_FULL_ERROR" not in message
-
-
-@pytest.mark.usefixtures("_hydra")
-@pytest.mark.parametrize(
-    ("overrides", "parts", "never"),
-    [
-        (["scale=smoke"], ["figure", "fig1", "fig2"], "Traceback"),
-        (["figure=fig1", "logger.mode=maybe"], ["logger.mode = 'maybe'", "'offline' or 'online'"], "NoLogger"),
-        (["figure=fig1", "scale.name=huge"], ["scale.name"], "Traceback"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)
-def test_a_wrong_override_of_a_figure_is_told_in_a_readable_way(
-    overrides: list[str],
-    parts: list[str],
-    never: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    code, message = told(refused("figure", overrides, monkeypatch), capsys)
-    assert code == 2
-    assert all(part in message for part in parts), message
-    assert never not in message, message
+    assert not any(each in message for each in ("HYDRA_FULL_ERROR", never)), message
 
 
 @pytest.mark.parametrize(
@@ -431,14 +390,6 @@ def test_a_field_of_another_launcher_is_named(tmp_path: Path) -> None:
     done = invoke(tmp_path / "outputs", "train.py", *SMALL, "hydra.launcher.n_jobs=0")
     told = "refused: hydra.launcher.n_jobs = 0: there is no such field of what was chosen for hydra.launcher\n"
     assert (done.code, done.err) == (2, told)
-
-
-def test_a_config_file_runs_no_yaml_tags(tmp_path: Path) -> None:
-    mark, folder = tmp_path / "mark", tmp_path / "sent" / "experiment"
-    folder.mkdir(parents=True)
-    (folder / "sent.yaml").write_text(f'seed: !!python/object/apply:os.system ["touch {mark}"]\n', encoding="utf-8")
-    done = invoke(tmp_path / "outputs", "train.py", "--config-dir", str(folder.parent), "+experiment=sent", *SMALL)
-    assert (done.code != 0, mark.exists()) == (True, False)
 
 
 @pytest.mark.parametrize(
