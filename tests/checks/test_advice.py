@@ -85,32 +85,23 @@ OBJECTS = "keep = pandas.Series(y, dtype=object).notna().to_numpy(); x, y = x[ke
 FLOATS = "keep = numpy.isfinite(numpy.asarray(y)); x, y = x[keep], {}[keep]"
 DATES = np.array(["2020", "2021", "2022"], dtype="datetime64[D]")[Y]
 FLOAT, HOLE = Y.astype(float), without(Y, np.nan).astype(float)
+NO_DATE = np.where(np.arange(N) == GONE, np.datetime64("NaT"), DATES)
+SMALLEST = np.where(np.arange(N) == GONE, np.iinfo(np.int64).min, Y)  # what NaN becomes
+INTEGERS = "y.astype('int64')"
+NOT_SMALLEST = "keep = numpy.asarray(y) != -9223372036854775808; x, y = x[keep], y[keep]"
+FLOATS_OF_TENSOR = "keep = numpy.isfinite(numpy.asarray(y.tolist())); x, y = x[keep], y[keep]"
+UNMASKED = "keep = ~numpy.ma.getmaskarray(y); x, y = x[keep], y[keep]"
 MISSING: dict[str, tuple[Any, list[str]]] = {
-    "NaN": (HOLE, [FLOATS.format("y"), "y.astype('int64')"]),
-    "infinite": (np.where(np.arange(N) == GONE, np.inf, FLOAT), [FLOATS.format("y"), "y.astype('int64')"]),
-    "NaN in a list": (HOLE.tolist(), [FLOATS.format("numpy.asarray(y)"), "y.astype('int64')"]),
-    "NaN in a column": (pd.Series(HOLE), [FLOATS.format("y"), "y.astype('int64')"]),
-    "nullable integers": (
-        pd.array(without(Y, None), dtype="Int64"),
-        [FLOATS.format("numpy.asarray(y)"), "y.astype('int64')"],
-    ),
+    "NaN": (HOLE, [FLOATS.format("y"), INTEGERS]),
+    "infinite": (np.where(np.arange(N) == GONE, np.inf, FLOAT), [FLOATS.format("y"), INTEGERS]),
+    "NaN in a list": (HOLE.tolist(), [FLOATS.format("numpy.asarray(y)"), INTEGERS]),
+    "NaN in a column": (pd.Series(HOLE), [FLOATS.format("y"), INTEGERS]),
+    "nullable integers": (pd.array(without(Y, None), dtype="Int64"), [FLOATS.format("numpy.asarray(y)"), INTEGERS]),
     "a column of nullable integers": (pd.Series(without(Y, None), dtype="Int64"), [FLOATS.format("y")]),
-    "a column of nullable floats": (
-        pd.Series(without(FLOAT, None), dtype="Float64"),
-        [FLOATS.format("y"), "y.astype('int64')"],
-    ),
-    "a tensor": (
-        torch.tensor(HOLE),
-        ["keep = numpy.isfinite(numpy.asarray(y.tolist())); x, y = x[keep], y[keep]", "y.long()"],
-    ),
-    "bfloat16": (
-        torch.tensor(HOLE).bfloat16().requires_grad_(),
-        ["keep = numpy.isfinite(numpy.asarray(y.tolist())); x, y = x[keep], y[keep]", "y.long()"],
-    ),
-    "NaN as an integer": (
-        np.where(np.arange(N) == GONE, np.iinfo(np.int64).min, Y),
-        ["keep = numpy.asarray(y) != -9223372036854775808; x, y = x[keep], y[keep]"],
-    ),
+    "a column of nullable floats": (pd.Series(without(FLOAT, None), dtype="Float64"), [FLOATS.format("y"), INTEGERS]),
+    "a tensor": (torch.tensor(HOLE), [FLOATS_OF_TENSOR, "y.long()"]),
+    "bfloat16": (torch.tensor(HOLE).bfloat16().requires_grad_(), [FLOATS_OF_TENSOR, "y.long()"]),
+    "NaN as an integer": (SMALLEST, [NOT_SMALLEST]),
     "NaN as an integer of a tensor": (
         torch.from_numpy(np.where(np.arange(N) == GONE, np.iinfo(np.int32).min, Y)).int(),
         ["keep = numpy.asarray(y.tolist()) != -2147483648; x, y = x[keep], y[keep]"],
@@ -122,22 +113,13 @@ MISSING: dict[str, tuple[Any, list[str]]] = {
     "a column of names": (pd.Series(without(NAMES, None), dtype="str"), [OBJECTS.format("y"), NUMBER]),
     "categories": (pd.Categorical(without(NAMES, None)), [OBJECTS.format("numpy.asarray(y)"), NUMBER]),
     "a column of categories": (pd.Series(without(NAMES, None)).astype("category"), [OBJECTS.format("y"), NUMBER]),
-    "NaT": (np.where(np.arange(N) == GONE, np.datetime64("NaT"), DATES), [OBJECTS.format("y"), NUMBER]),
+    "NaT": (NO_DATE, [OBJECTS.format("y"), NUMBER]),
     "a column of dates": (pd.Series(without(DATES, None)).astype("datetime64[s]"), [OBJECTS.format("y"), NUMBER]),
-    "masked": (
-        np.ma.array(Y, mask=np.arange(N) == GONE),
-        ["keep = ~numpy.ma.getmaskarray(y); x, y = x[keep], y[keep]"],
-    ),
-    "masked names": (
-        np.ma.array(NAMES, mask=np.arange(N) == GONE),
-        ["keep = ~numpy.ma.getmaskarray(y); x, y = x[keep], y[keep]", NUMBER],
-    ),
+    "masked": (np.ma.array(Y, mask=np.arange(N) == GONE), [UNMASKED]),
+    "masked names": (np.ma.array(NAMES, mask=np.arange(N) == GONE), [UNMASKED, NUMBER]),
     "bytes": (without(BYTES, b"").astype(bytes), [AS_TEXT.format("b''"), NUMBER]),
     "bytes as objects": (without(BYTES, b"nan"), [AS_TEXT.format("b'nan'"), NUMBER]),
-    "-1": (
-        without(Y, -1).astype(int),
-        ["keep = numpy.asarray(y) >= 0; x, y = x[keep], y[keep]"],
-    ),
+    "-1": (without(Y, -1).astype(int), ["keep = numpy.asarray(y) >= 0; x, y = x[keep], y[keep]"]),
     "-100 of a tensor": (
         torch.from_numpy(without(Y, -100).astype(int)),
         ["keep = (y >= 0).cpu().numpy(); x, y = x[keep], y[keep]"],
@@ -239,7 +221,9 @@ class Endless(IterableDataset[tuple[np.ndarray, int]]):
 
 
 T, PAIRS = torch.from_numpy(X), TensorDataset(torch.from_numpy(X), torch.from_numpy(Y))
+LESS = np.delete(X, GONE, axis=0)
 FINITE = "keep = torch.as_tensor({0}).to(torch.float32).isfinite().reshape(len(x), -1).all(1).cpu().numpy(); "
+FINITE_ROWS = FINITE.format("x") + "x, y = x[keep], y[keep]"
 STACK = (
     "x = torch.{0}([torch.as_tensor(row[0]) for row in rows]); y = torch.{0}([torch.as_tensor(row[1]) for row in rows])"
 )
@@ -252,40 +236,28 @@ INPUTS: dict[str, tuple[Any, list[str], Any]] = {
     ),
     "a table of nullable numbers": (
         pd.DataFrame(X).astype("Float64").where(np.broadcast_to(np.arange(N)[:, None] != GONE, X.shape)),
-        ["x.to_numpy(dtype='float32')", FINITE.format("x") + "x, y = x[keep], y[keep]"],
-        np.delete(X, GONE, axis=0),
+        ["x.to_numpy(dtype='float32')", FINITE_ROWS],
+        LESS,
     ),
     "a column": (pd.Series(X[:, 0]), ["x.to_numpy(dtype='float32')"], X[:, 0]),
     "a column of arrays": (pd.Series(list(X)), ["numpy.stack(x)"], X),
     "a data set": (PAIRS, [f"rows = [x[i] for i in range(len(x))]; {STACK.format('stack')}"], X),
     "a stream": (Endless(), [f"rows = list(x); {STACK.format('stack')}"], X),
-    "a loader": (
-        DataLoader(PAIRS, batch_size=5, shuffle=True),
-        [f"rows = list(x); {STACK.format('cat')}"],
-        None,
-    ),
+    "a loader": (DataLoader(PAIRS, batch_size=5, shuffle=True), [f"rows = list(x); {STACK.format('cat')}"], None),
     "masked": (np.ma.array(X, mask=x_with(9) == 9), ["x = x.filled(0)"], x_with(0)),
     "masked, removed": (
         np.ma.array(X, mask=x_with(9) == 9),
         ["keep = ~numpy.ma.getmaskarray(x).reshape(len(x), -1).any(1); x, y = x[keep], y[keep]"],
-        np.delete(X, GONE, axis=0),
+        LESS,
     ),
-    "NaN": (x_with(np.nan), [FINITE.format("x") + "x, y = x[keep], y[keep]"], np.delete(X, GONE, axis=0)),
-    "infinite": (
-        torch.from_numpy(x_with(np.inf)),
-        [FINITE.format("x") + "x, y = x[keep], y[keep]"],
-        np.delete(X, GONE, axis=0),
-    ),
+    "NaN": (x_with(np.nan), [FINITE_ROWS], LESS),
+    "infinite": (torch.from_numpy(x_with(np.inf)), [FINITE_ROWS], LESS),
     "NaN in a list": (
         x_with(np.nan).tolist(),
         [FINITE.format("numpy.asarray(x)") + "x, y = numpy.asarray(x)[keep], y[keep]"],
-        np.delete(X, GONE, axis=0),
+        LESS,
     ),
-    "more than float32 holds": (
-        x_with(0) + (x_with(9) == 9) * 1e300,
-        [FINITE.format("x") + "x, y = x[keep], y[keep]"],
-        np.delete(X, GONE, axis=0),
-    ),
+    "more than float32 holds": (x_with(0) + (x_with(9) == 9) * 1e300, [FINITE_ROWS], LESS),
     "complex": (X + 1j, ["torch.view_as_real(torch.as_tensor(x))"], np.stack([X, X * 0 + 1], axis=-1)),
     "a complex tensor": (T + 1j, ["torch.view_as_real(x)"], np.stack([X, X * 0 + 1], axis=-1)),
     "a sparse tensor": (T.to_sparse(), ["x.to_dense()"], X),
@@ -415,6 +387,7 @@ def test_ids_of_masks(ids: Any, step: str) -> None:
 @pytest.mark.parametrize(
     ("wrong", "told", "right"),
     [
+        ({"p": 1e-6}, "between 0 and 1, at least 2^-16 away from both", {"p": 2**-16}),
         ({"p": 0.0}, "between 0 and 1, at least 2^-16 away from both", {"p": 2**-16}),
         ({"p": 1.0}, "between 0 and 1, at least 2^-16 away from both", {"p": 1 - 2**-16}),
         ({"groups": 0}, "at least 1, or None", {"groups": 1}),
@@ -503,7 +476,7 @@ def test_a_scripted_network_hides_its_activations(name: str, monkeypatch: pytest
             TurnOverError, match=f"{name or 'the network'} is scripted .*: attach turn-over dropout to the"
         ):
             turnover.attach(make(), layers=layers)
-    monkeypatch.setattr("turnover.estimators.memorization.train", lambda *arguments, **options: pytest.fail("trained"))
+    monkeypatch.setattr("turnover.estimators.memorization.fit", lambda *arguments, **options: pytest.fail("trained"))
     with pytest.raises(TurnOverError, match=r"as it was before torch\.jit"):
         turnover.memorization(make, X, Y, epochs=1, lr=0.1, seeds=1, progress=False)
 
@@ -576,12 +549,8 @@ def test_gradients_take_arrays_and_any_integers() -> None:
     ("given", "told"),
     [
         ({"y": Y + 1}, "y holds class 3, but the network gives 3 logits, of classes 0 to 2"),
-        ({"y": Y - 1}, "y must hold class numbers, integers from 0; it holds -1"),
         ({"x": X[:0], "y": Y[:0]}, "x and y have no rows"),
-        ({"y": np.eye(3)[Y]}, r"for one-hot rows give y.argmax\(1\)"),
-        ({"y": torch.eye(3)[Y]}, r"for one-hot rows give y.argmax\(1\)"),
         ({"y": Y[:5]}, f"x has {N} rows and y 5"),
-        ({"y": torch.from_numpy(Y)[:, None]}, r"give y.ravel\(\)"),
         ({"y": HOLE}, "y has 1 missing value"),
         ({"x": x_with(np.nan)}, "x has 1 values that are NaN"),
         ({"model": mlp().requires_grad_(False)}, r"without a trainable parameter.* model.requires_grad_\(True\)"),
@@ -604,34 +573,23 @@ def audited(path: Path, arrays: dict[str, Any]) -> collection.Collection:
 
 
 IMAGE = np.arange(N * 16).reshape(N, 4, 4).astype(np.uint8)
-FINITE_ROWS = "keep = numpy.isfinite(x.astype('float32')).reshape(len(x), -1).all(1); "
+FINITE_IMAGES = "keep = numpy.isfinite(x.astype('float32')).reshape(len(x), -1).all(1); "
+DIGITS, ANIMALS = ["0", "1", "2"], ["ant", "bee", "cat"]
 NPZ: dict[str, tuple[dict[str, Any], list[str], list[str]]] = {
-    "NaN": ({"y": HOLE}, [FLOATS.format("y"), "y.astype('int64')"], ["0", "1", "2"]),
-    "NaN as an integer": (
-        {"y": np.where(np.arange(N) == GONE, np.iinfo(np.int64).min, Y)},
-        ["keep = numpy.asarray(y) != -9223372036854775808; x, y = x[keep], y[keep]"],
-        ["0", "1", "2"],
-    ),
-    "objects with None": (
-        {"y": without(NAMES, None)},
-        ["y.astype(str)", AS_TEXT.format("'None'")],
-        ["ant", "bee", "cat"],
-    ),
-    "objects with NaN": ({"y": without(Y, np.nan)}, ["y.astype(str)", AS_TEXT.format("'nan'")], ["0", "1", "2"]),
-    "pandas.NA": ({"y": without(Y, pd.NA)}, ["y.astype(str)", AS_TEXT.format("'<NA>'")], ["0", "1", "2"]),
-    "no text": ({"y": without(NAMES, "").astype(str)}, [AS_TEXT.format("''")], ["ant", "bee", "cat"]),
-    "NaT": (
-        {"y": np.where(np.arange(N) == GONE, np.datetime64("NaT"), DATES)},
-        [OBJECTS.format("y"), "y.astype(str)"],
-        ["2020-01-01", "2021-01-01", "2022-01-01"],
-    ),
-    "missing bytes": ({"y": without(BYTES, b"nan").astype(bytes)}, [AS_TEXT.format("b'nan'")], ["ant", "bee", "cat"]),
+    "NaN": ({"y": HOLE}, [FLOATS.format("y"), INTEGERS], DIGITS),
+    "NaN as an integer": ({"y": SMALLEST}, [NOT_SMALLEST], DIGITS),
+    "objects with None": ({"y": without(NAMES, None)}, ["y.astype(str)", AS_TEXT.format("'None'")], ANIMALS),
+    "objects with NaN": ({"y": without(Y, np.nan)}, ["y.astype(str)", AS_TEXT.format("'nan'")], DIGITS),
+    "pandas.NA": ({"y": without(Y, pd.NA)}, ["y.astype(str)", AS_TEXT.format("'<NA>'")], DIGITS),
+    "no text": ({"y": without(NAMES, "").astype(str)}, [AS_TEXT.format("''")], ANIMALS),
+    "NaT": ({"y": NO_DATE}, [OBJECTS.format("y"), "y.astype(str)"], ["2020-01-01", "2021-01-01", "2022-01-01"]),
+    "missing bytes": ({"y": without(BYTES, b"nan").astype(bytes)}, [AS_TEXT.format("b'nan'")], ANIMALS),
     "ids": (
         {"ids": without(IDS, np.nan).astype(float)},
         [IDS_GONE.format("numpy.isfinite(numpy.asarray(ids))", "ids")],
-        ["0", "1", "2"],
+        DIGITS,
     ),
-    "floats": ({"y": FLOAT}, ["y.astype('int64')"], ["0", "1", "2"]),
+    "floats": ({"y": FLOAT}, ["y.astype('int64')"], DIGITS),
     "halves": ({"y": FLOAT / 2}, ["y.astype(str)"], ["0.0", "0.5", "1.0"]),
     "large floats": ({"y": FLOAT * 1e300}, ["y.astype(str)"], ["0.0", "1e+300", "2e+300"]),
     "complex": ({"y": FLOAT + 0j}, ["y.astype(str)"], ["0j", "(1+0j)", "(2+0j)"]),
@@ -641,20 +599,16 @@ NPZ: dict[str, tuple[dict[str, Any], list[str], list[str]]] = {
         ["numpy.char.decode(y, 'latin-1')"],
         ["é", "x"],
     ),
-    "one-hot": ({"y": np.eye(3)[Y]}, ["y.argmax(1)"], ["0", "1", "2"]),
-    "a column": ({"y": NAMES[:, None]}, ["y.ravel()"], ["ant", "bee", "cat"]),
-    "numbers as text": ({"x": IMAGE.astype(str)}, ["x.astype('float32')"], ["0", "1", "2"]),
-    "whole numbers as objects": ({"x": IMAGE.astype(object)}, ["x.astype('uint8')"], ["0", "1", "2"]),
-    "numbers as objects": ({"x": (IMAGE / 7).astype(object)}, ["x.astype('float32')"], ["0", "1", "2"]),
-    "NaN in x": (
-        {"x": x_with(np.nan)},
-        [FINITE_ROWS + "x, y = x[keep], y[keep]"],
-        ["0", "1", "2"],
-    ),
+    "one-hot": ({"y": np.eye(3)[Y]}, ["y.argmax(1)"], DIGITS),
+    "a column": ({"y": NAMES[:, None]}, ["y.ravel()"], ANIMALS),
+    "numbers as text": ({"x": IMAGE.astype(str)}, ["x.astype('float32')"], DIGITS),
+    "whole numbers as objects": ({"x": IMAGE.astype(object)}, ["x.astype('uint8')"], DIGITS),
+    "numbers as objects": ({"x": (IMAGE / 7).astype(object)}, ["x.astype('float32')"], DIGITS),
+    "NaN in x": ({"x": x_with(np.nan)}, [FINITE_IMAGES + "x, y = x[keep], y[keep]"], DIGITS),
     "NaN in x, and ids": (
         {"x": x_with(np.nan), "ids": IDS},
-        [FINITE_ROWS + "x, y, ids = x[keep], y[keep], ids[keep]"],
-        ["0", "1", "2"],
+        [FINITE_IMAGES + "x, y, ids = x[keep], y[keep], ids[keep]"],
+        DIGITS,
     ),
 }
 

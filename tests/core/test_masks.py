@@ -173,39 +173,6 @@ def test_ids_without_a_sign_are_taken(kind: torch.dtype) -> None:
         assert torch.equal(model(torch.eye(3)), found)
 
 
-@pytest.mark.parametrize(
-    ("ids", "message"),
-    [
-        (None, "missing"),
-        ([0, 1], "must be a tensor"),
-        (torch.tensor([0.0, 1.0]), "integer dtype"),
-        (torch.tensor([True, False]), "integer dtype"),
-        (torch.tensor([[0, 1]]), "one dimension"),
-        (torch.tensor([0, -1]), "negative"),
-        (torch.tensor([2**63], dtype=torch.uint64), "nor 2\\^63 or more.*; got 9223372036854775808"),
-    ],
-)
-def test_wrong_ids_are_refused(ids: object, message: str) -> None:
-    with pytest.raises(TurnOverError, match=message):
-        mask(ids, 4, 0, 0)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"p": 0.0}, "p = 0.0"),
-        ({"p": 1.0}, "p = 1.0"),
-        ({"p": 1e-6}, "p = 1e-06"),
-        ({"groups": 0}, "groups = 0"),
-        ({"balance": "half"}, "allowed: bernoulli, exact"),
-        ({"seed": -1}, "seed = -1"),
-    ],
-)
-def test_wrong_rules_are_refused(options: dict[str, object], message: str) -> None:
-    with pytest.raises(TurnOverError, match=message):
-        MaskRule(**({"p": 0.5, "seed": 0} | options))  # type: ignore[arg-type]
-
-
 def test_exact_balance_needs_two_units() -> None:
     with pytest.raises(TurnOverError, match="at least 2 units"):
         mask(torch.arange(3), 1, 0, 0, balance="exact")

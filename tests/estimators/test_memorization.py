@@ -8,7 +8,6 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.metrics import roc_auc_score
 from torch import nn
-from torch.utils.data import TensorDataset
 
 import turnover
 from turnover.common.seeding import seeded
@@ -67,15 +66,9 @@ def test_ids_move_masks_with_their_examples() -> None:
         ({"seeds": [3, 3]}, r"seeds = \[3, 3\]"),
         ({"lr": float("nan")}, "lr = nan"),
         ({"batch_size": 0}, "batch_size = 0"),
-        ({"y": torch.zeros(3, dtype=torch.int64)}, "one length"),
-        ({"y": torch.zeros(1000)}, "class numbers"),
-        ({"y": torch.full((1000,), -100)}, "class numbers"),
         ({"x": torch.full((1000, 64), torch.nan)}, "64000 values that are NaN or infinite"),
         ({"y": torch.full((1000,), 3)}, "y holds class 3 alone"),
-        ({"x": TensorDataset(torch.zeros(1000, 64))}, r"x is a TensorDataset: .* torch.stack"),
         ({"make_model": lambda: nn.Sequential(network(), nn.Softmax(1))}, "must give logits, before any softmax"),
-        ({"ids": torch.zeros(1000, dtype=torch.int64)}, "ids must differ"),
-        ({"device": "cuda:99"}, "CUDA devices"),
     ],
 )
 def test_wrong_arguments_are_refused(change: dict[str, object], message: str) -> None:

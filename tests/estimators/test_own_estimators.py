@@ -184,7 +184,7 @@ def test_predictions_of_examples_that_are_seen_less_often() -> None:
 # --- what is refused, and what to do ---
 
 X, Y = np.zeros((20, 64), dtype=np.float32), np.arange(20) % 10
-SHARED, LAYER = network(), nn.Linear(64, 16)
+LAYER = nn.Linear(64, 16)
 
 
 def wide(value: float) -> np.ndarray:
@@ -196,8 +196,6 @@ def wide(value: float) -> np.ndarray:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"make_model": network()}, r"make_model is a network \(Sequential\).* def make_model\(\): return Sequential"),
-        ({"make_model": lambda: SHARED}, "the same network again.*deepcopy"),
         ({"make_model": lambda: nn.Sequential(LAYER, nn.ReLU(), nn.Linear(16, 10))}, "2 of the same parameters"),
         ({"make_model": lambda size: network()}, "must need no arguments.*missing 1 required positional argument"),
         ({"make_model": lambda: None}, "gives a NoneType: must be an nn.Module with parameters"),
@@ -208,26 +206,17 @@ def wide(value: float) -> np.ndarray:
         ({"make_model": lambda: nn.Sequential(nn.Linear(64, 9), nn.Flatten(0))}, r"it gives \(18,\)"),
         ({"make_model": lambda: nn.Linear(64, 9)}, "class 9, but the network gives 9 logits.*last layer give 10.*uniq"),
         ({"x": X.astype(np.uint8)}, r"torch.uint8: .*if it needs floats, give x.astype\('float32'\)"),
-        ({"x": pd.DataFrame(X)}, r"x is a DataFrame: .*to_numpy\(dtype='float32'\)"),
         ({"x": np.full((20, 64), "a")}, "x must be an array or tensor of numbers, got ndarray"),
         ({"x": X + 0j}, "x must hold real numbers, got torch.complex64"),
         ({"x": wide(np.nan)}, "x has 1 values that are NaN or infinite, in 1 rows, the first of them 7: remove"),
-        ({"x": wide(np.inf)}, "1 values that are NaN or infinite"),
         ({"x": X[:19]}, "x and y must be of one length: x has 19 rows and y 20"),
         ({"x": np.float32(3)}, "got a single number"),
         ({"x": X[:0], "y": Y[:0]}, "the data set is empty"),
         ({"y": np.array(list("abcdefghij") * 2)}, r"it holds \['a', 'b', 'c'\].*return_inverse=True"),
-        ({"y": pd.Series(["cat", "dog"] * 10)}, r"it holds \['cat', 'dog', 'cat'\].*return_inverse=True"),
-        ({"y": pd.DataFrame({"label": Y})}, r"y is a DataFrame: .*y\['label'\].to_numpy\(\)"),
-        ({"y": Y.astype(float)}, r"dtype is torch.float64: give y.astype\('int64'\)"),
         ({"y": Y + 0.5}, "targets that are no classes have no cross-entropy"),
         ({"y": Y > 4}, r"dtype is torch.bool: give y.astype\('int64'\)"),
-        ({"y": np.eye(10)[Y]}, r"shape \(20, 10\): for one-hot rows give y.argmax\(1\)"),
-        ({"y": Y[:, None]}, r"shape \(20, 1\): give y.ravel\(\)"),
-        ({"y": Y - 1}, "it holds -1: number the classes"),
         ({"y": Y + 100}, "class 109, but the network gives 10 logits"),
         ({"ids": [0, 1, 1, *range(2, 19)]}, "ids must differ.*: 1 come more than once; leave ids out"),
-        ({"ids": range(19)}, r"ids must be of one length with x: x has 20 rows, ids has shape \(19,\)"),
         ({"ids": np.arange(20) - 1}, "ids"),
         ({"ids": np.arange(20) / 2}, "ids"),
         ({"estimator": "cumulativ_loss"}, "estimator = 'cumulativ_loss': did you mean cumulative_loss"),
@@ -235,13 +224,7 @@ def wide(value: float) -> np.ndarray:
         ({"estimator": "aum", "options": {"models": 3}}, "'aum' has no option 'models'; allowed: scores, early"),
         ({"estimator": "aum", "p": 0.7}, "p, layers and groups belong to estimator='turnover'"),
         ({"options": {"epochs": [1]}}, "arguments for them: p, layers, groups"),
-        ({"estimator": "subsampling", "options": {"models": 0}}, "estimator.models = 0: should be greater"),
-        ({"estimator": "subsampling", "options": {"score": "best"}}, "estimator.score = 'best'"),
         ({"estimator": "subsampling", "options": {"fractions": [0.01]}}, "none or all of 20 examples"),
-        (
-            {"estimator": "confident_learning", "options": {"folds": 21}},
-            "estimator.folds = 21 is too large: at most 20",
-        ),
         ({"estimator": "el2n", "options": {"early": 3}}, "estimator.early = 3 is too large: at most 1"),
         ({"estimator": "subsampling", "predictions": True}, "predictions = True.*several networks"),
         ({"precision": "float16"}, "precision = 'float16'"),
