@@ -72,14 +72,6 @@ def cross_entropy(logits: Tensor, label: int) -> float:
     return highest + math.log(sum(math.exp(value - highest) for value in values)) - values[label]
 
 
-def masked_resnet_block(x: Tensor, conv: nn.Conv2d, mask: Tensor, p: float) -> Tensor:
-    """Convolution, ReLU, then every feature map multiplied by its own bit over p.  # x: [1, channels, h, w]"""
-    out = F.relu(conv(x))
-    for channel in range(out.shape[1]):
-        out[:, channel] = out[:, channel] / p if mask[channel] else out[:, channel] * 0
-    return out
-
-
 def auroc(values: np.ndarray, positive: np.ndarray) -> float:
     """Share of (positive, negative) pairs in the right order, ties half."""
     pairs = [(a > b) + (a == b) / 2 for a in values[positive] for b in values[~positive]]

@@ -153,41 +153,6 @@ def test_mlp_equals_a_really_cut_out_network(x: Tensor, ids: Tensor) -> None:
             assert torch.allclose(found[i], small(x[i : i + 1])[0], rtol=1e-10, atol=1e-13)
 
 
-def test_a_bit_stands_for_a_feature_map_after_a_convolution(x: Tensor, ids: Tensor) -> None:
-    conv = nn.Conv2d(3, 8, 3).double()
-    head = nn.Linear(8 * 36, 8 * 36, bias=False).double()
-    nn.init.eye_(head.weight)  # shows the hidden maps: an output itself is never masked
-    model = turnover.attach(nn.Sequential(conv, nn.ReLU(), nn.Flatten(), head), p=0.25, seed=5)
-    with turnover.own(model, ids):
-        found = model(x)
-    for i in range(len(ids)):
-        bits = turnover.mask(ids[i : i + 1], 8, 0, 5, 0.25)[0]
-        expected = oracles.masked_resnet_block(x[i : i + 1], conv, bits, 0.25)
-        assert torch.allclose(found[i], expected.flatten(), rtol=1e-12)
-
-
-def test_a_bit_stands_for_a_channel_after_a_linear_layer(x: Tensor, ids: Tensor) -> None:
-    torch.manual_seed(0)
-    model = turnover.attach(ChannelsLast().double())
-    with turnover.own(model, ids):
-        model(x)
-    alive = model.hidden.ne(0)  # [batch, height, width, channels]
-    assert torch.equal(alive.any(dim=(1, 2)), turnover.mask(ids, 12, 0, 0))
-    assert torch.equal(alive.any(dim=(1, 2)), alive.all(dim=(1, 2)))
-
-
-def test_gradients_stay_inside_the_own_sub_network(x: Tensor) -> None:
-    model = turnover.attach(mlp(192, [20], 10).double())
-    ids = torch.tensor([11])
-    with turnover.own(model, ids):
-        model(x[:1]).square().sum().backward()
-    gradient = cast(nn.Linear, model[1]).weight.grad
-    assert gradient is not None
-    touched = gradient.abs().sum(1) > 0
-    assert not (touched & ~turnover.mask(ids, 20, 0, 0)[0]).any()
-    assert touched.any()
-
-
 def test_layers_are_chosen_by_name_and_keep_their_masks(x: Tensor, ids: Tensor) -> None:
     torch.manual_seed(0)
     resnet = NETS["resnet"]().double().eval()

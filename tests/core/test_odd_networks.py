@@ -403,16 +403,6 @@ def test_two_parts_of_a_network_are_not_masked_by_one_context() -> None:
         assert whole(X).shape == (6, 3)
 
 
-def test_after_an_error_in_a_pass_nothing_else_is_masked() -> None:
-    network = turnover.attach(nn.Sequential(lin(), nn.ReLU(), lin(16, 3)))
-    with turnover.own(network, IDS):
-        network(X)
-        with pytest.raises(RuntimeError):
-            network(X[:, :3])
-        assert torch.sigmoid(X).ne(0).all()
-        network(X)
-
-
 def test_a_copy_made_inside_of_a_context_is_outside_of_it() -> None:
     network = turnover.attach(nn.Sequential(lin(), nn.ReLU(), lin(16, 3)))
     with turnover.own(network, IDS):

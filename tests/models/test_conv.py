@@ -119,16 +119,3 @@ def test_scores_equal_networks_that_are_really_cut_out() -> None:
             expected = oracles.cross_entropy(small(examples.inputs[i : i + 1])[0], int(examples.labels[i]))
             assert abs(float(found.loss[i]) - expected) < 1e-10
     assert not torch.allclose(its_own.loss, turned.loss)
-
-
-def test_masks_of_the_last_block_alone() -> None:
-    examples, model = data(), turnover.attach(network(), seed=4, layers=["block3"])
-    [found] = evaluate(model, examples, (own_units,))
-    for i, id in enumerate(examples.ids):
-        everything = [torch.ones(maps, dtype=torch.bool) for maps in MAPS[:2]]
-        small = oracles.cut_out_vgg(model, [*everything, masks_of(id, 4)[2]], flipped=False, p=0.5)
-        # a map that is not masked is not scaled either: 2 ** 2 of the first two layers undone
-        for convolution in [each for each in small if isinstance(each, nn.Conv2d)][1:]:
-            convolution.weight.data /= 2
-        expected = oracles.cross_entropy(small(examples.inputs[i : i + 1])[0], int(examples.labels[i]))
-        assert abs(float(found.loss[i]) - expected) < 1e-10

@@ -3,14 +3,12 @@
 from typing import Any
 
 import oracles
-import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
 
 import turnover
 from turnover.config.options import CvTConfig
-from turnover.core.dropout import attached
 from turnover.core.evaluation import _can_share, all_units, evaluate, flipped_units, own_units
 from turnover.core.examples import Examples
 from turnover.errors import TurnOverError
@@ -67,30 +65,6 @@ def test_scores_equal_a_forward_pass_written_out_by_hand(p: float) -> None:
                 assert int(outcome.prediction[i]) == int(logits.argmax())
             assert abs(table["score"].iloc[i] - (losses["flipped"] - losses["own"])) < 1e-10
     assert table["score"].abs().min() > 1e-3, "own and flipped differ"
-
-
-def test_a_bit_stands_for_a_channel_of_all_tokens() -> None:
-    examples, model = data(), turnover.attach(network(), seed=3)
-    hidden: list[Tensor] = []
-    for block in model.classifier.blocks:
-        block.linear2.register_forward_pre_hook(lambda module, inputs: hidden.append(inputs[0]))
-    with torch.no_grad(), turnover.own(model, examples.ids):
-        model(examples.inputs)
-    assert attached(model).layer == 4
-    assert [out.shape for out in hidden] == [(4, 9, HIDDEN)] * 2  # 9 tokens
-    for layer, out in enumerate(hidden, start=2):
-        kept = turnover.mask(examples.ids, HIDDEN, layer, 3)
-        assert not (out.ne(0).any(dim=1) & ~kept).any()
-        assert (out.ne(0).sum(dim=1) > 1).any(), "more than one token"
-
-
-def test_neither_batch_order_nor_batch_size_changes_a_score() -> None:
-    examples, model = data(), turnover.attach(network(), seed=3)
-    expected = turnover.score(model, examples.inputs, examples.labels, examples.ids)
-    some = examples.select(torch.tensor([2, 0, 3, 1]))
-    for batch_size in (1, 3):
-        found = turnover.score(model, some.inputs, some.labels, some.ids, batch_size=batch_size)
-        pd.testing.assert_frame_equal(found.loc[expected.index], expected, rtol=1e-11, atol=1e-12)
 
 
 def test_all_sub_networks_share_the_first_convolution() -> None:
