@@ -6,22 +6,6 @@ from itertools import pairwise
 Curve = dict[int, float]
 
 
-def ranks(values: Sequence[float]) -> list[float]:
-    """Rank of each value, from 1, equal ones at the mean of their ranks."""
-    return [
-        sum(other < value for other in values) + (sum(other == value for other in values) + 1) / 2 for value in values
-    ]
-
-
-def spearman(first: Sequence[float], second: Sequence[float]) -> float:
-    """Pearson's correlation of the ranks; 0 if all values of one are equal."""
-    a, b = ranks(first), ranks(second)
-    mean = (len(a) + 1) / 2
-    above = sum((x - mean) * (y - mean) for x, y in zip(a, b, strict=True))
-    below = sum((x - mean) ** 2 for x in a) * sum((y - mean) ** 2 for y in b)
-    return above / below**0.5 if below else 0.0
-
-
 def reached(curve: Curve, level: float) -> int:
     """First epoch at or above the level; one after the last if there is none."""
     for epoch, value in curve.items():

@@ -20,33 +20,6 @@ def labels_of(n: int, classes: int) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(1).integers(classes, size=n))
 
 
-@given(st.data())
-def test_structure(data: st.DataObject) -> None:
-    n = data.draw(st.integers(0, 60))
-    classes = data.draw(st.integers(1, 12))
-    count = data.draw(st.integers(0, n))
-    labels = labels_of(n, classes)
-    before = labels.clone()
-    new, corrupted = corrupt(labels, classes, count, data.draw(st.integers(0, 2**62)))
-    assert torch.equal(labels, before)
-    assert new.shape == corrupted.shape == labels.shape
-    assert (new.dtype, corrupted.dtype) == (torch.int64, torch.bool)
-    assert int(corrupted.sum()) == count
-    assert torch.equal(new[~corrupted], labels[~corrupted])
-    assert n == 0 or (int(new.min()) >= 0 and int(new.max()) < classes)
-
-
-@given(st.data())
-def test_a_larger_count_replaces_the_same_labels_in_the_same_way(data: st.DataObject) -> None:
-    n = data.draw(st.integers(1, 60))
-    larger = data.draw(st.integers(0, n))
-    smaller = data.draw(st.integers(0, larger))
-    few, few_mask = corrupt(labels_of(n, 10), 10, smaller, 3)
-    many, many_mask = corrupt(labels_of(n, 10), 10, larger, 3)
-    assert bool(many_mask[few_mask].all())
-    assert torch.equal(few[few_mask], many[few_mask])
-
-
 def test_new_classes_are_uniform_and_may_be_the_true_one() -> None:
     labels = labels_of(60_000, 10)
     new, corrupted = corrupt(labels, 10, 20_000, 0)

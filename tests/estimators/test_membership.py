@@ -179,20 +179,6 @@ def test_no_threshold_finds_more_with_as_many_false_alarms(
     assert found == pytest.approx(oracles.true_positive_rate(positive, negative, rate), abs=1e-12)
 
 
-def test_a_share_of_false_alarms_by_hand() -> None:
-    ratios = torch.tensor([[5.0, 4, 3, 2, 1, 6, 3, 0]])
-    included = torch.tensor([[False, False, False, False, True, True, True, True]])  # negative: 5 4 3 2
-    found = {rate: float(true_positive_rate(ratios, included, rate)) for rate in (0, 0.24, 0.25, 0.5, 0.75, 0.99, 1)}
-    # thresholds 5, 5, 4, 3, 2, 2, none; the 3 that is a member's counts as soon as the other 3 may be a false alarm
-    assert found == {0: 0.25, 0.24: 0.25, 0.25: 0.25, 0.5: 0.25, 0.75: 0.5, 0.99: 0.5, 1: 1.0}
-
-
-def test_of_equal_ratios_none_is_above_the_threshold() -> None:
-    ratios, included = torch.ones(4, 5), halves(6, 5)[:4]
-    assert float(true_positive_rate(ratios, included, 0.9)) == 0
-    assert float(true_positive_rate(ratios, included, 1.0)) == 1
-
-
 def test_some_examples_are_counted_at_the_threshold_of_all() -> None:
     torch.manual_seed(0)
     ratios, included = torch.randn(9, 6), halves(9, 6)

@@ -60,31 +60,6 @@ def test_correctness_by_hand(number: int) -> None:
     assert found.tolist() == [row[number] for row in TABLE.values()]
 
 
-@pytest.mark.parametrize(("score", "expected"), list(zip(OF_CORRECTNESS, ([0, 1], [1, 2], [0, 1]), strict=True)))
-def test_one_epoch(score: Callable[[Tensor], Tensor], expected: list[float]) -> None:
-    assert score(torch.tensor([[True, False]])).tolist() == expected
-
-
-def test_margins_by_hand() -> None:
-    logits = torch.tensor([[2.0, 1, -1], [2, 1, -1], [0, 3, 3], [1, 1, 4]])
-    assert margin(logits, torch.tensor([0, 2, 1, 2])).tolist() == [1, -3, 0, 3]
-    assert negative_aum(torch.tensor([[1.0, -2], [3, -4], [2, 0]])).tolist() == [-2, 2]
-
-
-def test_losses_by_hand() -> None:
-    losses = torch.tensor([[1.0, 0.5], [2, 0.25], [6, 0]])
-    assert cumulative_loss(losses).tolist() == [3, 0.25]
-
-
-def test_probabilities_by_hand() -> None:
-    logits = torch.tensor([[0.5, 0.25, 0.25], [0.5, 0.25, 0.25], [0.1, 0.8, 0.1]], dtype=torch.float64).log() + 7
-    labels = torch.tensor([0, 1, 1])
-    close(unconfidence(logits, labels), [0.5, 0.75, 0.2])
-    close(final_loss(logits, labels), [math.log(2), math.log(4), -math.log(0.8)])
-    # (-1/2, 1/4, 1/4), (1/2, -3/4, 1/4), (1/10, -2/10, 1/10)
-    close(el2n(logits, labels), [math.sqrt(0.375), math.sqrt(0.875), math.sqrt(0.06)])
-
-
 def test_what_is_fitted_keeps_its_precision() -> None:
     """In float32 a softmax of this is 1 and its logarithm 0."""
     logits, labels = torch.tensor([[40.0, 0], [0, 40], [0, 200]]), torch.tensor([0, 1, 0])
@@ -92,13 +67,6 @@ def test_what_is_fitted_keeps_its_precision() -> None:
     close(unconfidence(logits, labels), [small, small, 1], 1e-6)
     close(final_loss(logits, labels), [small, small, 200], 1e-6)
     close(el2n(logits, labels), [small * math.sqrt(2), small * math.sqrt(2), math.sqrt(2)], 1e-6)
-
-
-def test_confident_learning_by_hand() -> None:
-    probabilities = np.array([[0.9, 0.1], [0.5, 0.5], [0.4, 0.6], [0.8, 0.2]])
-    # thresholds 0.7 and 0.4, so 0.3 is added to each p of class 1; every row then sums to 1.3: margins .5, -.3, .5, -.3
-    found = confident_learning(probabilities, np.array([0, 0, 1, 1]))
-    np.testing.assert_allclose(found, [4 / 13, 8 / 13, 4 / 13, 8 / 13], rtol=1e-12)
 
 
 def close(found: Tensor, expected: list[float], relative: float = 1e-12) -> None:
@@ -167,27 +135,6 @@ def test_a_class_without_labels_leaves_the_order_of_the_others() -> None:
 
 
 # --- what holds of all of them ---
-
-
-@pytest.mark.parametrize("score", [*OF_CORRECTNESS, *OF_HISTORY, *OF_LOGITS])
-def test_scores_follow_their_examples(score: Callable[..., Tensor]) -> None:
-    torch.manual_seed(0)
-    order = torch.randperm(40)
-    if score in OF_LOGITS:
-        logits, labels = torch.randn(40, 5), torch.randint(5, (40,))
-        torch.testing.assert_close(score(logits[order], labels[order]), score(logits, labels)[order])
-    else:
-        values = torch.randn(7, 40)
-        values = values > 0 if score in OF_CORRECTNESS else values
-        torch.testing.assert_close(score(values[:, order]), score(values)[order])
-
-
-def test_confident_learning_follows_its_examples() -> None:
-    generator = np.random.default_rng(0)
-    probabilities, labels = generator.dirichlet(np.ones(4), 40), generator.integers(4, size=40)
-    order = generator.permutation(40)
-    found = confident_learning(probabilities[order], labels[order])
-    np.testing.assert_allclose(found, confident_learning(probabilities, labels)[order], rtol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])

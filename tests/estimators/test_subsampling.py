@@ -59,31 +59,11 @@ def test_no_global_random_numbers_are_drawn() -> None:
 
 # --- tables worked out by hand ---
 
+
 # columns: in the first two networks; in the first alone; in all; in none
-INCLUDED = torch.tensor([[1, 1, 1, 0], [1, 0, 1, 0], [0, 0, 1, 0], [0, 0, 1, 0]], dtype=torch.bool)
-RIGHT = torch.tensor([[1, 0, 1, 0], [1, 1, 0, 0], [0, 1, 1, 1], [1, 0, 1, 0]], dtype=torch.bool)
-LOSSES = torch.tensor([[1.0, 8, 4, 2], [3, 2, 4, 2], [6, 3, 8, 1], [8, 4, 0, 3]])
-
-
 def equal(found: Tensor, expected: list[float]) -> None:
     assert found.dtype == torch.float64
     np.testing.assert_array_equal(found.numpy(), np.array(expected))
-
-
-def test_means_by_hand() -> None:
-    with_it, without = with_and_without(LOSSES, INCLUDED)
-    equal(with_it, [2, 8, 4, math.nan])
-    equal(without, [7, 3, math.nan, 2])
-
-
-def test_memorization_by_hand() -> None:
-    equal(memorization(RIGHT, INCLUDED), [0.5, -2 / 3, math.nan, math.nan])
-
-
-def test_influence_by_hand() -> None:
-    # of training on i (columns) on t (rows); the first t was answered rightly by networks 0, 1 and 3
-    equal(influence(RIGHT, INCLUDED)[0], [1 - 1 / 2, 1 - 2 / 3, math.nan, math.nan])
-    assert influence(RIGHT[:, :2], INCLUDED).shape == (2, 4)
 
 
 # --- loops ---

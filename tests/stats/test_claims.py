@@ -46,13 +46,6 @@ def error_of(found: Measured) -> float:
     return (high - low) / 2 / float(scipy.stats.t.ppf(0.975, len(found.by_seed) - 1))
 
 
-def test_seeds_that_agree_have_the_standard_error_of_the_examples() -> None:
-    values = sample(2000)
-    found = measure("mean", [mean(values)] * SEEDS, len(values), replicates=4000)
-    assert found.effect == pytest.approx(values.mean())
-    assert error_of(found) == pytest.approx(values.std() / math.sqrt(len(values)), rel=0.05)  # 4 standard errors
-
-
 @pytest.mark.parametrize("statistic", [np.mean, np.median])
 def test_the_standard_error_of_the_examples_is_that_of_scipy(statistic: object) -> None:
     values = np.random.default_rng(1).exponential(size=400)
@@ -69,23 +62,6 @@ def test_the_standard_error_has_a_part_of_the_examples_and_a_part_of_the_seeds()
     expected = math.sqrt(values.var() / len(values) + offsets.var(ddof=1) / len(offsets))
     assert error_of(found) == pytest.approx(expected, rel=0.04)
     assert found.effect == pytest.approx(values.mean())
-
-
-def test_seeds_that_differ_widen_the_interval() -> None:
-    values = sample(1000)
-
-    def width(spread: float) -> float:
-        runs = [mean(values + spread * step) for step in (-1, 0, 1)]
-        low, high = ends(measure("mean", runs, len(values)))
-        return high - low
-
-    assert width(0.5) > 3 * width(0.0) > 0
-
-
-def test_where_examples_do_not_matter_only_seeds_do() -> None:
-    values = [0.2, 0.5, 0.6]
-    found = measure("any", [constant(value) for value in values], 10)
-    assert found == measure_seeds("any", values)
 
 
 def test_a_replicate_is_the_mean_over_all_seeds() -> None:
@@ -180,55 +156,9 @@ def test_the_interval_of_three_seeds_by_hand() -> None:
     assert (found.verdict, found.side, found.threshold) == ("reproduced", "above", -0.5)
 
 
-@pytest.mark.parametrize(
-    ("sides", "verdict"),
-    [
-        ({"above": -0.49}, "reproduced"),
-        ({"above": -0.48}, "inconclusive"),
-        ({"above": 4.48}, "inconclusive"),
-        ({"above": 4.49}, "not reproduced"),
-        ({"below": 4.49}, "reproduced"),
-        ({"below": 4.48}, "inconclusive"),
-        ({"below": -0.48}, "inconclusive"),
-        ({"below": -0.49}, "not reproduced"),
-    ],
-)
-def test_verdicts_over_seeds_follow_the_same_interval(sides: dict[str, float], verdict: Verdict) -> None:
-    assert measure_seeds("any", [1.0, 2.0, 3.0], **sides).verdict == verdict  # type: ignore[arg-type]  # -0.484 to 4.484
-
-
 def test_a_variance_besides_that_between_seeds_is_added() -> None:
     found = measure_seeds("any", [1.0, 2.0, 3.0], variance=0.5)
     assert error_of(found) == pytest.approx(math.sqrt(1 / 3 + 0.5))
-
-
-def test_one_seed_decides_nothing() -> None:
-    for sides in ({"above": 0.0}, {"below": 0.0}):
-        found = measure_seeds("any", [1e9], **sides)  # type: ignore[arg-type]
-        assert found.verdict == "inconclusive"
-        assert found.interval is None
-        assert found.effect == 1e9
-
-
-def test_seeds_that_all_agree_have_a_point_for_an_interval() -> None:
-    found = measure_seeds("any", [0.5] * 3, above=0.4)
-    assert found.interval == (0.5, 0.5)
-    assert found.verdict == "reproduced"
-    assert measure_seeds("any", [0.5] * 3, above=0.5).verdict == "not reproduced"
-
-
-@pytest.mark.parametrize("sides", [{"above": 0.0}, {"below": 0.0}])
-def test_a_seed_that_is_not_a_number_decides_nothing(sides: dict[str, float]) -> None:
-    assert measure_seeds("any", [1.0, math.nan, 2.0], **sides).verdict == "inconclusive"  # type: ignore[arg-type]
-
-
-def test_students_interval_covers_the_truth_with_three_seeds() -> None:
-    generator = np.random.default_rng(0)
-    hits = 0
-    for _ in range(1000):
-        low, high = ends(measure_seeds("any", generator.normal(size=3).tolist()))
-        hits += low <= 0 <= high
-    assert 0.93 <= hits / 1000 <= 0.97  # about 3 standard errors
 
 
 # --- verdicts ---
@@ -241,26 +171,21 @@ SPREAD = [constant(value) for value in (0.9, 1.0, 1.1)]  # effect 1, an interval
     [
         (0.75, None, "reproduced"),
         (0.76, None, "inconclusive"),
-        (1.0, None, "inconclusive"),
         (1.05, None, "inconclusive"),  # the effect is on the other side, the interval is not
-        (0.95, None, "inconclusive"),
         (1.24, None, "inconclusive"),
         (1.25, None, "not reproduced"),
         (None, 1.25, "reproduced"),
         (None, 1.24, "inconclusive"),
-        (None, 1.0, "inconclusive"),
-        (None, 1.05, "inconclusive"),
         (None, 0.95, "inconclusive"),
         (None, 0.75, "not reproduced"),
         (None, None, None),
-        (0.0, None, "reproduced"),
-        (None, 0.0, "not reproduced"),
     ],
 )
 def test_the_verdict_is_on_which_side_the_whole_interval_lies(
     above: float | None, below: float | None, verdict: Verdict | None
 ) -> None:
     found = measure("any", SPREAD, 5, above=above, below=below)
+    assert found == measure_seeds("any", found.by_seed, above=above, below=below)
     assert found.interval == pytest.approx((1 - 0.1 * STUDENT / 3**0.5, 1 + 0.1 * STUDENT / 3**0.5), abs=1e-6)
     assert found.verdict == verdict
     assert found.threshold == (above if above is not None else below)
@@ -268,14 +193,13 @@ def test_the_verdict_is_on_which_side_the_whole_interval_lies(
 
 
 @pytest.mark.parametrize("sides", [{"above": 1.0}, {"below": 1.0}])
-def test_a_value_on_the_threshold_itself_does_not_reproduce(sides: dict[str, float]) -> None:
-    assert measure("any", [constant(1.0)] * 3, 5, **sides).verdict == "not reproduced"  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("sides", [{"above": 1.0}, {"below": 1.0}])
-def test_a_measure_that_is_not_a_number_decides_nothing(sides: dict[str, float]) -> None:
-    found = measure("any", [constant(math.nan), constant(2.0)], 5, **sides)  # type: ignore[arg-type]
-    assert found.verdict == "inconclusive"
+@pytest.mark.parametrize(
+    ("values", "verdict"), [([1.0] * 3, "not reproduced"), ([math.nan, 2.0], "inconclusive"), ([1e9], "inconclusive")]
+)
+def test_what_is_on_the_threshold_or_not_a_number_or_alone(
+    values: list[float], verdict: Verdict, sides: dict[str, float]
+) -> None:
+    assert measure("any", [constant(value) for value in values], 5, **sides).verdict == verdict  # type: ignore[arg-type]
 
 
 def measured(verdict: Verdict | None) -> Measured:

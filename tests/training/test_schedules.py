@@ -1,7 +1,5 @@
 """Learning rates of all epochs, against PyTorch's schedulers."""
 
-import math
-
 import pytest
 import torch
 from hypothesis import given
@@ -52,39 +50,3 @@ multisteps = st.builds(
 @given(constants | multisteps | cosines | linears, st.floats(1e-4, 10.0), st.integers(1, 50))
 def test_rates_are_those_of_pytorch(schedule: Schedule, lr: float, epochs: int) -> None:
     assert rates(schedule, lr, epochs) == pytest.approx(theirs(schedule, lr, epochs), rel=1e-9, abs=1e-12 * lr)
-
-
-def test_the_setting_of_the_paper() -> None:
-    found = rates(MultistepSchedule(name="multistep", milestones=[100, 150], gamma=0.1), 0.01, 200)
-    assert found == pytest.approx([0.01] * 100 + [0.001] * 50 + [0.0001] * 50)
-
-
-def test_a_milestone_is_a_number_of_whole_epochs() -> None:
-    schedule = MultistepSchedule(name="multistep", milestones=[1, 3], gamma=0.5)
-    assert rates(schedule, 1.0, 5) == [1.0, 0.5, 0.5, 0.25, 0.25]
-
-
-def test_two_milestones_at_one_epoch_count_twice() -> None:
-    schedule = MultistepSchedule(name="multistep", milestones=[2, 2], gamma=0.5)
-    assert rates(schedule, 1.0, 4) == theirs(schedule, 1.0, 4) == [1.0, 1.0, 0.25, 0.25]
-
-
-def test_milestones_after_the_last_epoch_change_nothing() -> None:
-    schedule = MultistepSchedule(name="multistep", milestones=[5, 90], gamma=0.5)
-    assert rates(schedule, 0.3, 5) == [0.3] * 5
-
-
-def test_cosine_starts_at_the_full_rate_falls_and_never_reaches_zero() -> None:
-    found = rates(CosineSchedule(name="cosine"), 0.06, 20)
-    assert found[0] == 0.06
-    assert found[10] == pytest.approx(0.03)
-    assert found == sorted(found, reverse=True)
-    assert found[-1] == pytest.approx(0.03 * (1 + math.cos(math.pi * 19 / 20)))
-    assert found[-1] > 0
-
-
-def test_the_rate_of_an_epoch_needs_no_memory() -> None:
-    schedule = MultistepSchedule(name="multistep", milestones=[2, 4], gamma=0.1)
-    forwards = [learning_rate(schedule, 0.1, epoch, 6) for epoch in range(1, 7)]
-    backwards = [learning_rate(schedule, 0.1, epoch, 6) for epoch in range(6, 0, -1)]
-    assert forwards == backwards[::-1]

@@ -100,19 +100,6 @@ def test_agreement_by_the_literally_lowest_scores(n: int, seed: int, ties: bool)
     assert found == pytest.approx(expected, abs=1e-12)
 
 
-def test_agreement_counts_the_tenth_of_every_class_by_hand() -> None:
-    # class 0: 20 examples, both of its easiest are right; class 1: 11 examples, one of its two easiest is right
-    label = np.array([0] * 20 + [1] * 11)
-    score = np.concatenate([np.arange(20), np.arange(11)]).astype(float)
-    own = np.array([0, 0] + [1] * 18 + [1, 0] + [1] * 9)
-    table = pd.DataFrame({"label": label, "score": score, "own_prediction": own, "flipped_prediction": label})
-    assert agreement(table, table, easiest=True)(once(table)) == 3 / 4
-    assert agreement(table, table, easiest=False)(once(table)) == 2 / 4
-    assert agreement(table.assign(flipped_prediction=5), table, easiest=True)(once(table)) == 0
-    turned = table.assign(score=-score + 50)
-    assert agreement(table, turned, easiest=True)(once(table)) == 2 / 4, "what is easy is for `by` to say"
-
-
 @given(sizes, seeds, seeds)
 def test_agreement_of_all_is_their_share(n: int, seed: int, draw_seed: int) -> None:
     table = random_table(seed, n)

@@ -48,22 +48,6 @@ def test_settled_is_the_first_epoch_with_only_close_ones_after_it(pairs: list[tu
     assert found == slow_settled(epochs, own, flipped)
 
 
-@pytest.mark.parametrize(
-    ("own", "flipped", "expected"),
-    [
-        ([0.1, 0.8, 0.97, 0.98], [0.1, 0.7, 0.9, 0.9], 2),
-        ([0.1, 0.96, 0.97, 0.98], [0.1, 0.7, 0.9, 0.9], 2),  # own is there at 1, flipped is not
-        ([0.1, 0.96, 0.97, 0.98], [0.1, 0.9, 0.9, 0.9], 1),  # 0.02 is within 0.02, whatever 0.98 - 0.96 gives
-        ([0.1, 0.9, 0.9, 0.9], [0.1, 0.96, 0.97, 0.98], 1),
-        ([0.1, 0.98, 0.80, 0.98], [0.1, 0.9, 0.9, 0.9], 3),  # it went away once more
-        ([0.5, 0.5, 0.5, 0.5], [0.1, 0.1, 0.1, 0.1], 0),
-        ([0.1, 0.3, 0.5, 0.7], [0.1, 0.1, 0.1, 0.1], 3),
-    ],
-)
-def test_settled_by_hand(own: list[float], flipped: list[float], expected: int) -> None:
-    assert settled(pd.Series(own), pd.Series(flipped)) == expected
-
-
 @pytest.mark.parametrize(("epoch", "compared"), [(0, 1), (1, 1), (2, 2), (3, 5), (5, 5), (6, 20), (20, 20)])
 def test_rank_takes_the_first_scored_epoch_that_is_not_before(epoch: int, compared: int) -> None:
     scores = pd.DataFrame(np.random.default_rng(0).normal(size=(50, 4)), columns=[1, 2, 5, 20])
