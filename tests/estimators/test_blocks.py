@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,6 @@ from turnover.models.conv import conv
 from turnover.models.mlp import mlp
 from turnover.runs.build import build
 from turnover.runs.execute import execute
-from turnover.runs.store.run import Run
 from turnover.runs.store.tables import read_scores
 
 SMALL = ("turnover=off", "dataset.limit=120", "dataset.test_limit=40", "corruption=symmetric", "corruption.count=12")
@@ -240,48 +238,6 @@ def test_wrong_labels_are_found(finished: Path) -> None:
     assert auroc(table["score"].to_numpy(), wrong) > 0.95
     assert table["memorization"][wrong].mean() > 0.7 > 0.3 > table["memorization"][~wrong].mean()
     assert (table["prediction"] == table["true_label"])[wrong].mean() > 0.7
-
-
-def test_networks_of_any_kind_say_what_a_stack_of_them_says(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(networks, "_stacked", lambda config, model: False)
-    table, expected = read_scores(execute(run())), read_scores(finished)
-    for name in COLUMNS:
-        np.testing.assert_allclose(table[name], expected[name], rtol=1e-2, atol=1e-2, err_msg=name)
-
-
-@pytest.mark.parametrize("batch_size", [1, 7, 64])
-def test_in_how_large_batches_examples_are_scored_is_of_no_account(
-    batch_size: int, finished: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(networks, "full_logits", partial(full_logits, batch_size=batch_size))
-    table, expected = read_scores(execute(run())), read_scores(finished)
-    for name in COLUMNS:
-        np.testing.assert_allclose(table[name], expected[name], rtol=1e-4, atol=1e-5, err_msg=name)
-
-
-@pytest.mark.parametrize("hidden", ["[16]", "[8,8]"])
-def test_stopped_it_goes_on_bit_for_bit(hidden: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """After the first networks that were kept, of a stack and of some that are trained one by one."""
-    config = run(f"model.hidden={hidden}", "epochs=2")
-    with monkeypatch.context() as patch:
-        patch.setenv("TURNOVER_OUTPUTS", str(tmp_path / "whole"))
-        whole = execute(config)
-        tables = [(whole / name).read_bytes() for name in ("scores.parquet", "metrics.parquet")]
-    times: list[list[int]] = []
-
-    def interrupted(task: Task, config: Training, plan: Any, block: list[int], on_step: Any) -> list[nn.Module]:
-        if times:
-            raise KeyboardInterrupt
-        times.append(block)
-        return train_block(task, config, plan, block, on_step)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(networks, "train_block", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            execute(config)
-    assert Run(config).manifest["status"] == "interrupted"
-    folder = execute(config)
-    assert [(folder / name).read_bytes() for name in ("scores.parquet", "metrics.parquet")] == tables
 
 
 # --- one call ---

@@ -22,10 +22,9 @@ from turnover.config.estimators import SCORES, OneRunEstimator
 from turnover.config.run import RunConfig
 from turnover.data.augmentation import augmented
 from turnover.estimators import one_run as watching
-from turnover.runs import checkpoint, one_network
+from turnover.runs import checkpoint
 from turnover.runs.build import build
 from turnover.runs.execute import execute
-from turnover.runs.store.run import Run
 from turnover.runs.store.tables import SCORE_COLUMNS, read_metrics, read_scores
 from turnover.training.loop import Observer, train
 
@@ -122,8 +121,6 @@ def test_the_table_knows_every_example() -> None:
     assert set(table["split"]) == {"train"}
     schema = pq.read_schema(folder / "scores.parquet")
     assert schema.names == ["epoch", "id", *ALWAYS, "aum"]
-    for name in schema.names:
-        assert (schema.field(name).type, schema.field(name).metadata[b"doc"].decode()) == SCORE_COLUMNS[name]
     assert set(pd.read_parquet(folder / "scores.parquet")["epoch"]) == {5}
 
 
@@ -185,38 +182,6 @@ def test_a_crash_before_or_after_any_write_changes_nothing(tmp_path: Path, monke
         "config, manifest, in 3 epochs notes, variances, checksums, checkpoint and the one before, 2 tables, manifest"
     )
     assert writes == 21, told + ", checksums, DONE"
-
-
-def test_stopped_by_hand_it_goes_on_with_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = config_of("schedule=cosine")
-    whole = execute(config)
-    monkeypatch.setenv("TURNOVER_OUTPUTS", str(tmp_path / "stopped"))
-    save = checkpoint.save
-    first_epochs = []
-
-    def interrupt(path: Path, model: Any, optimizer: Any, progress: checkpoint.Progress) -> None:
-        save(path, model, optimizer, progress)
-        if progress.epoch == 2:
-            raise KeyboardInterrupt
-
-    def observed(*arguments: Any, **options: Any) -> Any:
-        first_epochs.append(options["first_epoch"])
-        return train(*arguments, **options)
-
-    run = Run(config)
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            execute(config)
-    kept = {path.name for path in (run.folder / "scratch").iterdir()}
-    assert kept == {"epoch-00001.npz", "epoch-00002.npz", "variances-00001.npz", "variances-00002.npz"}
-    monkeypatch.setattr(one_network, "train", observed)
-    execute(config)
-    assert first_epochs == [3]
-    for name in ("scores.parquet", "metrics.parquet"):
-        assert (run.folder / name).read_bytes() == (whole / name).read_bytes(), name
-    assert not (run.folder / "scratch").exists()
-    assert not (whole / "scratch").exists()
 
 
 def test_variances_of_three_epochs_are_kept_at_most(monkeypatch: pytest.MonkeyPatch) -> None:

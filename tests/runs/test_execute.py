@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +18,7 @@ from turnover.data.datasets import load
 from turnover.errors import RefusedInput, RunFailed
 from turnover.estimators.leakage import Swap, leakage
 from turnover.models.mlp import mlp
-from turnover.runs import checkpoint, pipeline
+from turnover.runs import pipeline
 from turnover.runs.build import build
 from turnover.runs.execute import execute
 from turnover.runs.store.run import Run
@@ -104,30 +103,6 @@ def test_a_finished_run_is_never_trained_again(finished: Path, monkeypatch: pyte
     again = digits("epochs=3", "corruption.count=200", "dataset.limit=800", "estimator.epochs=[1]")
     assert execute(changed(again, device="auto", experiment="other")) == finished
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()} == before
-
-
-def test_stopped_by_hand_it_goes_on_with_the_same_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = digits("epochs=4", "schedule=cosine", "optimizer.momentum=0.9")
-    whole = execute(config)
-    monkeypatch.setenv("TURNOVER_OUTPUTS", str(tmp_path / "stopped"))
-    save = checkpoint.save
-
-    def interrupt(path: Path, model: Any, optimizer: Any, progress: checkpoint.Progress) -> None:
-        save(path, model, optimizer, progress)
-        if progress.epoch == 2:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            execute(config)
-    run = Run(config)
-    assert run.manifest["status"] == "interrupted"
-    assert not run.finished
-    execute(config)
-    assert "goes on after epoch 2 of 4" in (run.folder / "log.txt").read_text()
-    for name in ("metrics.parquet", "scores.parquet"):
-        assert (run.folder / name).read_bytes() == (whole / name).read_bytes()
 
 
 def test_a_crash_before_or_after_any_write_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
