@@ -19,24 +19,6 @@ def test_make_lists_every_figure_and_command(root: Path) -> None:
         assert re.search(rf"^  make {target} +\S", done.stdout, flags=re.MULTILINE), target
 
 
-def test_doors_run_the_scripts_that_exist(root: Path) -> None:
-    for script in re.findall(r"scripts/\w+\.py", (root / "Makefile").read_text()):
-        assert (root / script).exists()
-    assert "make test" in (root / ".ci" / "run").read_text()
-
-
-def test_make_says_which_python_is_too_old(root: Path, tmp_path: Path) -> None:
-    old = tmp_path / "python3"
-    old.write_text('#!/bin/sh\nexec python3 -c "import sys; sys.version_info = (3, 9)\n$2"\n')
-    old.chmod(0o755)
-    check = re.search(r"@\$\(PYTHON\) -c '(.*)'", (root / "Makefile").read_text())
-    assert check is not None
-    program = check.group(1).replace("$$", "$")
-    done = subprocess.run([old, "-c", program], capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "needs Python 3.11 or newer" in done.stderr
-
-
 def readme_code(root: Path) -> list[str]:
     return re.findall(r"```python\n(.*?)```", (root / "README.md").read_text(), flags=re.DOTALL)
 

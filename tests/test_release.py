@@ -138,19 +138,6 @@ def test_the_installed_version_is_that_of_the_project(clean_python: Path, tmp_pa
 # --- changelog ---
 
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-KINDS = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
-
-
-def test_the_changelog_has_the_form_of_keep_a_changelog() -> None:
-    headings = re.findall(r"^## (.*)$", CHANGELOG, flags=re.MULTILINE)
-    assert headings[0] == "[Unreleased]"
-    released = [re.fullmatch(r"\[(\d+)\.(\d+)\.(\d+)\] - (\d{4}-\d{2}-\d{2})", text) for text in headings[1:]]
-    assert all(released)
-    versions = [tuple(map(int, found.groups()[:3])) for found in released if found]
-    dates = [found[4] for found in released if found]
-    assert versions == sorted(versions, reverse=True)
-    assert dates == sorted(dates, reverse=True)
-    assert set(re.findall(r"^### (.*)$", CHANGELOG, flags=re.MULTILINE)) <= KINDS
 
 
 def test_the_newest_release_is_the_version_of_the_project() -> None:

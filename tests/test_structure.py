@@ -287,12 +287,6 @@ def test_the_citation_agrees_with_the_project(project: dict[str, Any]) -> None:
     assert citation["cff-version"] == "1.2.0"
     for ours, theirs in (("title", "name"), ("version", "version"), ("license", "license")):
         assert citation[ours] == project["project"][theirs]
-    assert citation["message"]
-    assert citation["authors"] == [{"name": "The turnover authors"}]
-    assert [(work["year"], work["authors"][0]["family-names"]) for work in citation["references"]] == [
-        (2021, "Liu"),
-        (2020, "Kobayashi"),
-    ]
 
 
 # --- what is tracked ---

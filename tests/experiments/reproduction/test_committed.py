@@ -28,7 +28,6 @@ def test_what_is_committed_agrees(path: Path) -> None:
 def test_the_validation_agrees() -> None:
     table, exposure = validation(REFERENCE / "laptop" / "validate")
     assert (table.wrong, exposure.wrong) == ([], [])
-    assert table.compared == "627 values from the examples"
 
 
 # --- what must be noticed ---
