@@ -237,11 +237,6 @@ def test_after_the_first_error_wandb_is_left_alone(caplog: pytest.LogCaptureFixt
     assert caplog.text.count("wandb failed and is off from here on: WandbTroubleError: log") == 1
 
 
-def test_an_undocumented_metric_is_refused() -> None:
-    with pytest.raises(ValueError, match="'acuracy' is not documented"):
-        Tracker(Dashboard(), []).log(1, "test", {"acuracy": 1.0})
-
-
 def test_an_interruption_is_not_swallowed() -> None:
     class Interrupted(Fake):
         def log(self, values: object) -> None:
