@@ -45,9 +45,8 @@ def _table(claims: dict[str, Values], *, deciding: bool = False) -> str:
     for id, claim in claims.items():
         verdict, paper = "not run", at_paper_scale.get(id, {"measures": []})
         if id in at_paper_scale:
-            only = (
-                paper["text"].removeprefix(claim["text"]).strip()
-            )  # a part of the figure's runs, which its text names
+            # the text may end with the data sets that it is about alone
+            only = paper["text"].removeprefix(claim["text"]).strip()
             verdict = f"**{paper['verdict']}** {only}".strip()
         rows.append([f"**{id}**: {claim['text']}", "", f"**{claim['verdict']}**", verdict])
         effects = {measure["name"]: effect(measure["effect"], measure["interval"]) for measure in paper["measures"]}
