@@ -28,7 +28,7 @@ def block_estimates(log_odds: Tensor, included: Tensor) -> dict[str, Tensor]:
 
     Args:
         log_odds: of the label, by each block.  # float64 [blocks, n]
-        included: what each is trained on, as `complementary` gives it, of three pairs or more.  # bool [blocks, n]
+        included: what each is trained on, as `complementary` returns it, of three pairs or more.  # bool [blocks, n]
 
     Returns:
         By their names in `config.estimators.ESTIMATES`: blocks, memorization, memorization_se, out_probability,
@@ -63,8 +63,8 @@ def _jackknife(inside: Tensor, outside: Tensor) -> Tensor:
     """Estimate the standard error of memorization by leaving out one pair at a time.  # [pairs, n], twice -> [n]"""
     pairs = len(inside)
     without = [torch.arange(pairs, device=inside.device) != pair for pair in range(pairs)]
-    found = torch.stack([_right(inside[others]) - _right(outside[others]) for others in without])
-    return ((pairs - 1) * found.var(0, correction=0)).sqrt()
+    estimates = torch.stack([_right(inside[rest]) - _right(outside[rest]) for rest in without])
+    return ((pairs - 1) * estimates.var(0, correction=0)).sqrt()
 
 
 def missing_classes(included: Tensor, labels: Tensor) -> str | None:
@@ -99,8 +99,10 @@ def unfitted(log_odds: Tensor, right: Tensor, included: Tensor, labels: Tensor, 
     dead = sum(len(row.unique()) <= len(labels.unique()) for row in log_odds)
     accuracy = float((right & included).sum() / included.sum())
     if dead:
-        told = f"{dead} of {len(included)} blocks say the same of all examples, so scores say little"
-        return f"{told}: take a tenth of lr = {lr:g}"
+        return (
+            f"{dead} of {len(included)} blocks say the same of all examples, so scores say little: "
+            f"take a tenth of lr = {lr:g}"
+        )
     if accuracy < _FITTED:
         return (
             f"blocks are right about {accuracy:.0%} of the examples that they were trained on, so scores say little: "
@@ -111,5 +113,5 @@ def unfitted(log_odds: Tensor, right: Tensor, included: Tensor, labels: Tensor, 
 
 def _of_classes(included: Tensor, labels: Tensor) -> Tensor:
     """Count the examples of each class that each block is trained on.  # int64 [blocks, classes]"""
-    place = labels.unique(return_inverse=True)[1]
-    return torch.stack([place[part].bincount(minlength=int(place.max()) + 1) for part in included])
+    classes = labels.unique(return_inverse=True)[1]
+    return torch.stack([classes[of_block].bincount(minlength=int(classes.max()) + 1) for of_block in included])

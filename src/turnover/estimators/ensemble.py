@@ -17,7 +17,7 @@ from turnover.estimators.confident_learning import confident_learning
 from turnover.estimators.estimator import Design, Estimates, Outcomes, Task
 from turnover.estimators.membership import log_likelihood_ratios, membership
 from turnover.estimators.networks import design, outcomes
-from turnover.estimators.subsampling import inconsistency, memorization, with_and_without
+from turnover.estimators.subsampling import excess_loss, inconsistency, memorization, with_and_without
 
 log = logging.getLogger("turnover")
 
@@ -47,11 +47,11 @@ class Ensemble:
         of_blocks = isinstance(estimator, BlocksEstimator)
         if of_blocks and (rare := missing_classes(networks.included, labels)):
             log.warning("%s", rare)
-        found = outcomes(task, config, networks, folder, on_step)
+        predictions = outcomes(task, config, networks, folder, on_step)
         n = len(task.train)
-        train, test = found.right[:, :n], found.right[:, n:]
+        train, test = predictions.right[:, :n], predictions.right[:, n:]
         if of_blocks and (
-            failed := unfitted(found.confidence[:, :n], train, networks.included, labels, config.optimizer.lr)
+            failed := unfitted(predictions.confidence[:, :n], train, networks.included, labels, config.optimizer.lr)
         ):
             log.warning("%s", failed)
         with_it, without = with_and_without(train, networks.included)
@@ -60,12 +60,12 @@ class Ensemble:
             metrics["test"] = {"full_accuracy": float(test.double().mean())}
         leave_one_out = isinstance(estimator, LeaveOneOutEstimator)
         return Estimates(
-            columns=_columns(config, found, networks, labels),
+            columns=_columns(config, predictions, networks, labels),
             score="memorization" if leave_one_out else score_of(estimator),
             metrics=metrics,
             examples_trained=int(networks.included.sum()) * config.epochs,
             scored=(~networks.included).any(0) if leave_one_out else None,
-            outcomes=(networks, found),
+            outcomes=(networks, predictions),
         )
 
 
@@ -73,16 +73,16 @@ def _refuse_unscored(ensemble: Design, score: str) -> None:
     inside, outside = _networks(ensemble)
     match score:
         case "inconsistency":
-            enough, told = (outside >= 1).any(0), "all networks are trained on them"
+            enough, why = (outside >= 1).any(0), "all networks are trained on them"
         case "membership":
             enough = torch.minimum(inside, outside).amin(0) >= _TO_FIT
-            told = f"of a fraction fewer than {_TO_FIT} networks are trained on them, or fewer than {_TO_FIT} are not"
+            why = f"of a fraction fewer than {_TO_FIT} networks are trained on them, or fewer than {_TO_FIT} are not"
         case _:
             enough = (torch.minimum(inside, outside) >= 1).any(0)
-            told = "all networks of a fraction are trained on them, or none is"
+            why = "all networks of a fraction are trained on them, or none is"
     missing = int((~enough).sum())
     if missing:
-        raise RunFailed(f"{missing} of {len(enough)} examples have no score ({score}): {told}; raise estimator.models")
+        raise RunFailed(f"{missing} of {len(enough)} examples have no score ({score}): {why}; raise estimator.models")
 
 
 def _networks(ensemble: Design) -> tuple[Tensor, Tensor]:
@@ -102,36 +102,33 @@ def _within_fractions(estimate: Callable[[Tensor, Tensor], Tensor], values: Tens
     Pooled, they would overestimate memorization: those trained on more examples are more often right, and more of
     them are trained on any one example.
     """
-    found = [estimate(values[group], ensemble.included[group]) for group in _groups(ensemble)]
-    return torch.stack(found).nanmean(0)
-
-
-def _excess_loss(losses: Tensor, included: Tensor) -> Tensor:
-    with_it, without = with_and_without(losses, included)
-    return without - with_it
+    estimates = [estimate(values[group], ensemble.included[group]) for group in _groups(ensemble)]
+    return torch.stack(estimates).nanmean(0)
 
 
 def _membership(confidence: Tensor, included: Tensor) -> Tensor:
     return membership(log_likelihood_ratios(confidence, included), included)
 
 
-def _columns(config: Training, found: Outcomes, ensemble: Design, labels: Tensor) -> dict[str, Tensor]:
+def _columns(config: Training, predictions: Outcomes, ensemble: Design, labels: Tensor) -> dict[str, Tensor]:
     """Return the estimates that these networks allow, by their names in `ESTIMATES`.  # [examples] each"""
     included = ensemble.included
     n = included.shape[1]
-    right, confidence = found.right[:, :n], found.confidence[:, :n]
-    if found.logits is not None:
-        out = torch.where(~included[:, :, None], found.logits, 0.0).sum(0)  # every example is out once  # [n, classes]
+    right, confidence = predictions.right[:, :n], predictions.confidence[:, :n]
+    if predictions.logits is not None:
+        out = torch.where(~included[:, :, None], predictions.logits, 0.0).sum(
+            0
+        )  # every example is out once  # [n, classes]
         judged = confident_learning(out.double().softmax(1).numpy(), labels.numpy())
         return {"confident_learning": torch.from_numpy(np.asarray(judged))}
-    if found.held_out is not None:
-        probability, prediction = found.held_out.max(1)
+    if predictions.held_out is not None:
+        probability, prediction = predictions.held_out.max(1)
         return {**block_estimates(confidence, included), "prediction": prediction, "probability": probability}
     losses = F.softplus(-confidence.double())
     loss_with, loss_without = with_and_without(losses, included)
     columns = {
         "memorization": _within_fractions(memorization, right, ensemble),
-        "memorization_loss": _within_fractions(_excess_loss, losses, ensemble),
+        "memorization_loss": _within_fractions(excess_loss, losses, ensemble),
         "out_accuracy": with_and_without(right, included)[1],
         "in_loss": loss_with,
         "out_loss": loss_without,

@@ -70,8 +70,8 @@ def unconfidence(logits: Tensor, labels: Tensor) -> Tensor:
 
 def log_odds_against(logits: Tensor, labels: Tensor) -> Tensor:
     """Compute log((1 - p) / p), p the probability of the label, without differences of nearly equal numbers.  # [b]"""
-    own, others = own_and_others(logits, labels)
-    return others.logsumexp(dim=1) - own
+    own, rest = own_and_others(logits, labels)
+    return rest.logsumexp(dim=1) - own
 
 
 def el2n(logits: Tensor, labels: Tensor) -> Tensor:
@@ -91,8 +91,8 @@ def el2n(logits: Tensor, labels: Tensor) -> Tensor:
     """
     # (1 - p)² + Σ p_j² over the other classes j, where p_j = (1 - p) q_j and q is the softmax of the others alone: so
     # that p near 1 costs no precision
-    _, others = own_and_others(logits, labels)
-    return unconfidence(logits, labels) * (1 + others.softmax(dim=1).square().sum(dim=1)).sqrt()
+    _, rest = own_and_others(logits, labels)
+    return unconfidence(logits, labels) * (1 + rest.softmax(dim=1).square().sum(dim=1)).sqrt()
 
 
 def margin(logits: Tensor, labels: Tensor) -> Tensor:
@@ -108,5 +108,5 @@ def margin(logits: Tensor, labels: Tensor) -> Tensor:
     Raises:
         RefusedInput: shapes or the dtype of labels are others.
     """
-    own, others = own_and_others(logits, labels)
-    return own - others.amax(dim=1)
+    own, rest = own_and_others(logits, labels)
+    return own - rest.amax(dim=1)

@@ -35,8 +35,8 @@ def design(task: Task, config: Training) -> Design:
     match estimator:
         case SubsamplingEstimator(models=models, fractions=fractions):
             drawn = [
-                random_parts(models, n, fraction, config.seed, first=place * models)
-                for place, fraction in enumerate(fractions)
+                random_parts(models, n, fraction, config.seed, first=number * models)
+                for number, fraction in enumerate(fractions)
             ]
             included = torch.cat(drawn)
             numbers = list(range(len(included)))
@@ -69,17 +69,17 @@ def outcomes(
     held_out: Tensor | None = None
     for block in ensemble.blocks(at_once(task, config)):
         path = folder / f"{block[0]:05d}-{block[-1]:05d}.npz"
-        found = kept(path)
-        if found is None:
-            found = _observed(task, config, train_block(task, config, ensemble, block, on_step))
-            keep(path, **found)
+        predictions = kept(path)
+        if predictions is None:
+            predictions = _observed(task, config, train_block(task, config, ensemble, block, on_step))
+            keep(path, **predictions)
         else:
             on_step(_steps(config, ensemble, block))
         if isinstance(config.estimator, BlocksEstimator):  # added up at once: all logits would take much memory
-            for logits, inside in zip(found.pop("logits").cpu(), ensemble.included[block], strict=True):
-                part = logits.double().softmax(1) * ~inside[:, None]
-                held_out = part if held_out is None else held_out.add_(part)
-        for name, value in found.items():
+            for logits, inside in zip(predictions.pop("logits").cpu(), ensemble.included[block], strict=True):
+                probabilities = logits.double().softmax(1) * ~inside[:, None]
+                held_out = probabilities if held_out is None else held_out.add_(probabilities)
+        for name, value in predictions.items():
             together.setdefault(name, []).append(value.cpu())
     all_of_them = {name: torch.cat(values) for name, values in together.items()}
     if held_out is not None:
@@ -136,13 +136,13 @@ def _observed(task: Task, config: Training, models: list[nn.Module]) -> dict[str
     rows: dict[str, list[Tensor]] = {"confidence": [], "right": []}
     of_blocks = isinstance(config.estimator, BlocksEstimator)
     for model in models:
-        found = [full_logits(model, examples) for examples in asked]  # [examples, classes] each
+        logits = [full_logits(model, examples) for examples in asked]  # [examples, classes] each
         labels = [examples.labels for examples in asked]
-        exact = [z.double() if of_blocks else z for z in found]  # means over spreads are compared
+        exact = [z.double() if of_blocks else z for z in logits]  # means over spreads are compared
         rows["confidence"].append(torch.cat([-log_odds_against(z, y) for z, y in zip(exact, labels, strict=True)]))
-        rows["right"].append(torch.cat([z.argmax(1) == y for z, y in zip(found, labels, strict=True)]))
+        rows["right"].append(torch.cat([z.argmax(1) == y for z, y in zip(logits, labels, strict=True)]))
         if isinstance(config.estimator, ConfidentLearningEstimator | BlocksEstimator):
-            rows.setdefault("logits", []).append(found[0])
+            rows.setdefault("logits", []).append(logits[0])
     return {name: torch.stack(values) for name, values in rows.items()}
 
 

@@ -47,13 +47,13 @@ class Watch(Observer):
 
     def epoch_end(self, epoch: Epoch) -> None:
         """Note an epoch; written before its checkpoint."""
-        found = {"losses": epoch.losses, "margins": self._margins, "correct": epoch.correct}
+        records = {"losses": epoch.losses, "margins": self._margins, "correct": epoch.correct}
         if epoch.number == self.estimator.early:
             if "el2n" in self.estimator.scores:
-                found["el2n"] = el2n(full_logits(self.task.model, self.task.train), self.task.train.labels)
+                records["el2n"] = el2n(full_logits(self.task.model, self.task.train), self.task.train.labels)
             if "grand" in self.estimator.scores:
-                found["grand"] = grand(self.task.model, self.task.train)
-        keep(self._path(epoch.number), **found)
+                records["grand"] = grand(self.task.model, self.task.train)
+        keep(self._path(epoch.number), **records)
         if self._variance is not None:
             self._variance.update(self.task.model, self.task.train)
             keep(self._variances(epoch.number), **{k: torch.as_tensor(v) for k, v in self._variance.state().items()})
@@ -68,14 +68,14 @@ class Watch(Observer):
         for number in range(1, epoch + 1):
             self._noted(self._path(number))
         if self._variance is not None and epoch:
-            found = self._noted(self._variances(epoch))
-            self._variance.load({name: value.to(self.task.train.device) for name, value in found.items()})
+            state = self._noted(self._variances(epoch))
+            self._variance.load({name: value.to(self.task.train.device) for name, value in state.items()})
 
     def _noted(self, path: Path) -> dict[str, Tensor]:
-        found = kept(path)
-        if found is None:
+        records = kept(path)
+        if records is None:
             raise FileNotFoundError(errno.ENOENT, "missing or damaged", str(path))
-        return found
+        return records
 
     def columns(self) -> dict[str, Tensor]:
         """Return the scores asked for, after the last epoch, by their names in `ESTIMATES`.  # [examples] each"""
@@ -107,7 +107,7 @@ class Predictions(Observer):
 
     def __init__(self, examples: Examples) -> None:
         self._examples = examples
-        self._sums: Tensor | None = None  # float32 [n, classes]; made when the first logits tell how many there are
+        self._sums: Tensor | None = None  # float32 [n, classes]; made with the first logits
         self._counts = torch.zeros(len(examples), device=examples.device)
 
     def update(self, logits: Tensor, labels: Tensor, index: Tensor) -> None:

@@ -50,7 +50,7 @@ def negative_aum(margins: Tensor) -> Tensor:
     """Return minus the mean margin over all epochs, -AUM.
 
     Args:
-        margins: of each example in each epoch, as `margin` gives them.  # [epochs, n]
+        margins: of each example in each epoch, as `margin` returns them.  # [epochs, n]
 
     Returns:
         -AUM in logits; high: the network prefers another label.  # [n]

@@ -42,7 +42,7 @@ def score(
 
     Returns:
         A row for every example, index "id": score, own_loss, flipped_loss, own_prediction, flipped_prediction, label.
-        `attrs["leakage"]` says whether the scores can be trusted. A warning reports ids that were never seen under
+        `attrs["leakage"]` is the verdict on whether to trust them. A warning reports ids that were never seen under
         `own` in training, and training outside of it.
     """
     device, dtype = taken_by(model)

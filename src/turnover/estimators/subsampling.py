@@ -52,6 +52,12 @@ def memorization(right: Tensor, included: Tensor) -> Tensor:
     return with_it - without
 
 
+def excess_loss(losses: Tensor, included: Tensor) -> Tensor:
+    """Return the mean loss of networks not trained on an example minus that of the others.  # [networks, examples]"""
+    with_it, without = with_and_without(losses, included)
+    return without - with_it
+
+
 def influence(right: Tensor, included: Tensor) -> Tensor:
     """Return P(right about t | trained on i) - P(right about t | not trained on i), by one matrix product.
 

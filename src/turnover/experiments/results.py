@@ -1,7 +1,6 @@
 """Results of finished figures, studies, validations and benchmarks: those made here, else the committed ones."""
 
 import json
-import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,10 +11,9 @@ import pandas as pd
 from turnover.common.files import checkout, outputs_root
 from turnover.errors import RunFailed
 
-Values = dict[str, Any]  # the json that stands beside a picture
+Values = dict[str, Any]  # the json beside a picture
 
 SCALES = ("laptop", "paper")  # whose results are committed
-_NUMBER = re.compile(r"fig(\d+)")  # of a whole name: fig4_vgg is none of the paper's figures
 
 
 @dataclass(frozen=True)
@@ -30,14 +28,23 @@ class Result:
 
     @property
     def base(self) -> str:
-        """The figure's name without overrides."""
+        """Return the figure's name without overrides."""
         return self.name.partition("-")[0]
 
     @property
+    def title(self) -> str:
+        """Return its name and scale."""
+        return f"{self.name}, {self.scale} scale"
+
+    @property
     def paper_figure(self) -> str:
-        """The number of the paper's figure that it reproduces; empty for a study of our own."""
-        found = _NUMBER.fullmatch(self.base)
-        return found[1] if found else ""
+        """Return the number of the paper's figure that it reproduces; empty for a study of our own."""
+        return paper_number(self.base)
+
+    @property
+    def all_runs(self) -> Values:
+        """Return its runs and the score runs before them, by name."""
+        return self.values["runs"] | self.values["score_runs"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,12 @@ class Validation:
     table: pd.DataFrame
     values: Values
     local: bool
+
+
+def paper_number(figure: str) -> str:
+    """Return the number of the paper's figure by the name of one here; empty for a study of our own, as fig4_vgg."""
+    number = figure.removeprefix("fig")
+    return number if number.isdigit() else ""
 
 
 def reference(scale: str) -> Path:
@@ -62,16 +75,16 @@ def read(path: Path) -> Values:
         RunFailed: it is damaged.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         raise RunFailed(f"{path} is damaged: remove it and make it again") from None
-    return found if isinstance(found, dict) else {}
+    return values if isinstance(values, dict) else {}
 
 
 def figures(folder: Path) -> dict[str, Values]:
     """Return every figure or study of a folder by the name of its files, as fig2 or fig5-setting=cifar10_vgg11."""
-    found = {path.stem: read(path) for path in sorted(folder.glob("*.json"))}
-    return {name: values for name, values in found.items() if "claims" in values}  # the others are of something else
+    files = {path.stem: read(path) for path in sorted(folder.glob("*.json"))}
+    return {name: values for name, values in files.items() if "claims" in values}  # the others are of something else
 
 
 def committed(scale: str) -> dict[str, Values]:
@@ -88,15 +101,15 @@ def results(scale: str) -> list[Result]:
     Raises:
         RunFailed: there is none, neither made here nor committed.
     """
-    found: dict[str, Result] = {}
+    drawn: dict[str, Result] = {}
     for folder, local in ((reference(scale), False), (outputs_root() / "figures" / scale, True)):
         for name, values in figures(folder).items():
             picture = folder / f"{name}.png"
             if picture.exists():
-                found[name] = Result(name, scale, picture, values, local)
-    if not found:
+                drawn[name] = Result(name, scale, picture, values, local)
+    if not drawn:
         raise RunFailed(f"there is no figure at {scale} scale: make one with: make fig2 SCALE={scale}")
-    return sorted(found.values(), key=lambda each: sort_key(each.base))
+    return sorted(drawn.values(), key=lambda result: sort_key(result.base))
 
 
 def sort_key(name: str) -> tuple[bool, int, str]:
@@ -114,7 +127,7 @@ def validation(scale: str) -> Validation | None:
 
 
 def benchmark(scale: str) -> tuple[pd.DataFrame, Values] | None:
-    """Return measured speeds and their machine; they have no scale but stand with the laptop's results."""
+    """Return measured speeds and their machine; the committed ones are among the laptop's results."""
     for machine in (outputs_root() / "bench" / "machine.json", reference(scale) / "bench_machine.json"):
         table = machine.with_name("bench.csv")
         if machine.exists() and table.exists():

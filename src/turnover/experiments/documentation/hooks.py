@@ -14,8 +14,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pictures of outputs/reference as pictures/SCALE/NAME.png."""
     for scale in SCALES:
         for path in sorted(reference(scale).rglob("*.png")):
-            place = f"pictures/{scale}/{path.relative_to(reference(scale)).as_posix()}"
-            files.append(File.generated(config, place, abs_src_path=str(path)))
+            name = f"pictures/{scale}/{path.relative_to(reference(scale)).as_posix()}"
+            files.append(File.generated(config, name, abs_src_path=str(path)))
     return files
 
 
@@ -25,10 +25,10 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def block(source: str, *_arguments: Any, **_options: Any) -> str:
-    """A fenced block ```math as an equation on a line of its own; `source` is LaTeX."""
+    """Return a fenced block ```math as an equation on a line of its own; `source` is LaTeX."""
     return f'<div class="equation">{convert(source, display="block")}</div>'
 
 
 def inline(source: str, *_arguments: Any, **_options: Any) -> str:
-    """`#!math ...` within a line."""
+    """Return `#!math ...` within a line as an equation; `source` is LaTeX."""
     return convert(source)

@@ -9,12 +9,12 @@ from turnover.common.files import checkout
 
 
 def scripts() -> list[Path]:
-    """The scripts that notebooks are made from."""
+    """Return the scripts that notebooks are made from."""
     return sorted((checkout() / "notebooks").glob("*.py"))
 
 
 def made_from(script: Path) -> nbformat.NotebookNode:
-    """The notebook of a script, without outputs; its cells are numbered, so that it is the same each time."""
+    """Return the notebook of a script, without outputs; its cells are numbered, so that it is the same each time."""
     notebook: nbformat.NotebookNode = jupytext.read(script)
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{number}"
@@ -22,5 +22,5 @@ def made_from(script: Path) -> nbformat.NotebookNode:
 
 
 def text_of(script: Path) -> str:
-    """What stands in the file of its notebook."""
+    """Return the content of the file of its notebook."""
     return str(nbformat.writes(made_from(script), version=4)) + "\n"

@@ -3,6 +3,7 @@
 import ast
 import inspect
 import io
+import itertools
 import tokenize
 from collections.abc import Iterator
 from functools import cache
@@ -18,11 +19,12 @@ from turnover.config.options import Group
 from turnover.config.run import NOT_SCIENCE, RunConfig
 from turnover.experiments.documentation.tables import markdown_table
 from turnover.experiments.figures.make import FigureJob  # with it come the resolvers of conf/
+from turnover.experiments.results import Values
 from turnover.experiments.validation.make import ValidateJob
 
 
 def field_types(schema: type[BaseModel]) -> dict[str, str]:
-    """What each field may be, in words."""
+    """Return the allowed values of each field, in words."""
     described = schema.model_json_schema()
     definitions = described.get("$defs", {})
     own = definitions[schema.__name__] if "$ref" in described else described  # a run may hold runs
@@ -36,9 +38,9 @@ def _kind(info: dict[str, Any], definitions: dict[str, Any]) -> str:
     if "const" in info:
         return f"`{info['const']}`"
     if "enum" in info:
-        return ", ".join(f"`{each}`" for each in info["enum"])
+        return ", ".join(f"`{value}`" for value in info["enum"])
     if alternatives := info.get("anyOf") or info.get("oneOf"):
-        return " or ".join(dict.fromkeys(_kind(each, definitions) for each in alternatives))
+        return " or ".join(dict.fromkeys(_kind(alternative, definitions) for alternative in alternatives))
     match info.get("type"):
         case "null":
             return "`null`"
@@ -56,15 +58,15 @@ def _kind(info: dict[str, Any], definitions: dict[str, Any]) -> str:
 def _bounds(info: dict[str, Any]) -> str:
     named = {2**31: "2^31", 2**63: "2^63"}
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    found = [f"{sign} {named.get(info[key], info[key])}" for key, sign in signs.items() if key in info]
+    bounds = [f"{sign} {named.get(info[key], info[key])}" for key, sign in signs.items() if key in info]
     # that a whole number fits into 31 bits says nothing to a reader
-    found = [each for each in found if each != "< 2^31"]
-    return f" {', '.join(found)}" if found else ""
+    bounds = [bound for bound in bounds if bound != "< 2^31"]
+    return f" {', '.join(bounds)}" if bounds else ""
 
 
 @cache
 def meanings(schema: type[BaseModel]) -> dict[str, str]:
-    """What each field means: the comment behind it in the source, or the comment lines above it; empty if none."""
+    """Return the comment behind each field in the source, or the comment lines above it; empty if there is none."""
     source = inspect.getsource(schema)
     comments = {
         token.start[0]: (token.string.lstrip("# ").strip(), not token.line[: token.start[1]].strip())
@@ -73,7 +75,7 @@ def meanings(schema: type[BaseModel]) -> dict[str, str]:
     }
     [tree] = ast.parse(source).body
     assert isinstance(tree, ast.ClassDef)
-    found = {}
+    texts = {}
     for node in tree.body:
         if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
             continue
@@ -83,36 +85,34 @@ def meanings(schema: type[BaseModel]) -> dict[str, str]:
             above.insert(0, comments[line][0])
             line -= 1
         behind = [comments[node.end_lineno or 0][0]] if (node.end_lineno or 0) in comments else []
-        found[node.target.id] = " ".join(behind or above)
-    return {name: found.get(name) or _inherited(schema, name) for name in schema.model_fields}
-
-
-def _inherited(schema: type[BaseModel], name: str) -> str:
-    bases = [base for base in schema.__bases__ if issubclass(base, BaseModel) and name in base.model_fields]
-    return next((said for base in bases if (said := meanings(base)[name])), "")
+        texts[node.target.id] = " ".join(behind or above)
+    inherited: dict[str, str] = {}
+    for base in reversed(schema.__bases__):
+        if issubclass(base, Group):
+            inherited |= {name: text for name, text in meanings(base).items() if text}
+    return {name: texts.get(name) or inherited.get(name, "") for name in schema.model_fields}
 
 
 SCALES = ("smoke", "laptop", "paper")
 
-Values = dict[str, Any]
-
 
 def reference() -> str:
-    """The whole page: the fields of a run itself, every config group with its options, the other entry points."""
+    """Return the whole page: the fields of a run, every config group with its options, the other entry points."""
     plain = [name for name in RunConfig.model_fields if not members(name)]
-    parts = ["## A run", _table(RunConfig, plain, _at_scales("train", ()))]
+    defaults = {scale: _values((), scale) for scale in SCALES}
+    paragraphs = ["## A run", _table(RunConfig, plain, defaults)]
     for group in RunConfig.model_fields:
-        if found := members(group):
-            parts.append(f"## `{group}`")
-            parts += [text for member in found for text in _option(group, member, alone=len(found) == 1)]
+        if classes := members(group):
+            paragraphs.append(f"## `{group}`")
+            paragraphs += [text for member in classes for text in _option(group, member, alone=len(classes) == 1)]
     jobs: dict[str, type[Group]] = {"figure": FigureJob, "validate": ValidateJob}
     for script, job in jobs.items():
-        parts += [f"## `scripts/{script}.py`", _table(job, list(job.model_fields), {})]
-    return "\n\n".join(parts)
+        paragraphs += [f"## `scripts/{script}.py`", _table(job, list(job.model_fields), {})]
+    return "\n\n".join(paragraphs)
 
 
 def members(field: str) -> list[type[Group]]:
-    """The classes that a field of a run may be; none if it is a plain value."""
+    """Return the classes that a field of a run may be; none if it is a plain value."""
     return list(_groups(RunConfig.model_fields[field].annotation))
 
 
@@ -120,93 +120,84 @@ def _groups(annotation: Any) -> Iterator[type[Group]]:
     if isinstance(annotation, type) and issubclass(annotation, Group):
         yield annotation
     elif not isinstance(annotation, type):
-        for part in get_args(annotation):
-            yield from _groups(part)
+        for argument in get_args(annotation):
+            yield from _groups(argument)
 
 
 def _option(group: str, member: type[Group], *, alone: bool) -> Iterator[str]:
-    """Title, meaning, files and fields of one class of a group; a group of one class has its title already."""
+    """Yield title, meaning, files and fields of one class of a group; of an only class no title."""
     tags = get_args(member.model_fields["name"].annotation) if "name" in member.model_fields else ()
     names = _names(group)
     if not alone:
-        names = [name for name in names if _values("train", (_choice(group, name),), "smoke")[group]["name"] in tags]
+        names = [name for name in names if _settings(group, name)["smoke"]["name"] in tags]
         yield "### " + (" · ".join(f"`{group}={name}`" for name in names) or member.__name__)
-    if said := meanings(member).get("name"):
-        yield f"{said[0].upper()}{said[1:]}" + ("" if said.endswith("?") else ".")
+    if meaning := meanings(member).get("name"):
+        yield f"{meaning[0].upper()}{meaning[1:]}" + ("" if meaning.endswith("?") else ".")
     main = next((name for name in names if name in tags or name == group), None)
+    about = {name: _about(group, name) for name in names if not alone and name != main}
+    defaults = _settings(group, main) if main and not alone else {}
     if alone:
-        yield "\n".join(f"- `{group}={name}`: {_settings(group, name)}" for name in names)
-    elif others := [
-        f"- `{group}={name}`: {about}" for name in names if name != main and (about := _about(group, name))
-    ]:
-        yield "\n".join(others)
-    defaults = {}
-    if main and not alone:
-        defaults = {scale: values[group] for scale, values in _at_scales("train", (_choice(group, main),)).items()}
+        for name in names:
+            values = _settings(group, name)
+            fields = [f"{field} {_default(field, values)}" for field in values["smoke"] if field != "name"]
+            about[name] = "; ".join(fields)
+    if any(about.values()):
+        yield "\n".join(f"- `{group}={name}`: {text}" for name, text in about.items() if text or alone)
     yield _table(member, [name for name in member.model_fields if name != "name"], defaults)
 
 
 def _names(group: str) -> list[str]:
-    """The options of a config group: its files, and of estimators the aliases."""
+    """Return the options of a config group: its files, and of estimators the aliases."""
     aliases = ALIASES if group == "estimator" else {}
     return sorted({*aliases, *(path.stem for path in (checkout() / "conf" / group).glob("*.yaml"))})
 
 
-def _choice(group: str, name: str) -> str:
-    return f"{group}='{name}'"  # `off` without quotes would be a truth value
-
-
-def _settings(group: str, name: str) -> str:
-    """What one option of a group that has a single class sets."""
-    of_scales = {scale: values[group] for scale, values in _at_scales("train", (_choice(group, name),)).items()}
-    told = [f"{name} {_default(name, of_scales)}" for name in of_scales["smoke"] if name != "name"]
-    return "; ".join(told)
+def _settings(group: str, name: str) -> dict[str, Values]:
+    """Return the values that an option of a group sets, by scale."""
+    option = f"{group}='{name}'"  # `off` without quotes would be a truth value
+    return {scale: _values((option,), scale)[group] for scale in SCALES}
 
 
 def _about(group: str, name: str) -> str:
-    """What an option is: an alias says it, or the comment at the top of its file."""
+    """Return the description of an option: of its alias, or the comment at the top of its file."""
     if group == "estimator" and name in ALIASES:
         return ALIASES[name].about
-    said = []
-    for line in (checkout() / "conf" / group / f"{name}.yaml").read_text(encoding="utf-8").splitlines():
-        if not line.startswith("#"):
-            break
-        said += [line.lstrip("# ")] if "@package" not in line else []
-    return " ".join(said)
-
-
-def _at_scales(entry: str, overrides: tuple[str, ...]) -> dict[str, Values]:
-    return {scale: _values(entry, overrides, scale) for scale in SCALES}
+    lines = (checkout() / "conf" / group / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+    comment = itertools.takewhile(lambda line: line.startswith("#"), lines)
+    return " ".join(line.lstrip("# ") for line in comment if "@package" not in line)
 
 
 @cache
-def _values(entry: str, overrides: tuple[str, ...], scale: str) -> Values:
-    """What conf/ says with these choices."""
+def _values(overrides: tuple[str, ...], scale: str) -> Values:
+    """Return the values of conf/train.yaml with these overrides."""
     with initialize_config_dir(str(checkout() / "conf"), version_base="1.3"):
-        found: Any = OmegaConf.to_container(compose(entry, [*overrides, f"scale={scale}"]), resolve=True)
-    return dict(found)
+        values: Any = OmegaConf.to_container(compose("train", [*overrides, f"scale={scale}"]), resolve=True)
+    return dict(values)
 
 
 def _table(schema: type[BaseModel], names: list[str], defaults: dict[str, Values]) -> str:
-    types, said = field_types(schema), meanings(schema)
+    if not names:
+        return "It has no fields."
+    types, texts = field_types(schema), meanings(schema)
     rows = [["field", "type and allowed values", *(["default"] if defaults else []), "meaning"]]
     for name in names:
-        free = schema is RunConfig and name in NOT_SCIENCE
-        meaning = said[name] + ("; no part of a run's name" if free else "")
+        meaning = texts[name]
+        if schema is RunConfig and name in NOT_SCIENCE:
+            meaning += "; no part of a run's name"
         rows.append([f"`{name}`", types[name], *([_default(name, defaults)] if defaults else []), meaning])
-    return markdown_table(rows) if names else "It has no fields."
+    return markdown_table(rows)
 
 
 def _default(name: str, defaults: dict[str, Values]) -> str:
     if [defaults[scale].get(name) for scale in SCALES] == [*SCALES]:  # it is the scale itself
         return "`laptop`"
-    values = [_told(defaults[scale].get(name)) for scale in SCALES]
+    values = [_yaml(defaults[scale].get(name)) for scale in SCALES]
     if len(set(values)) == 1:
         return "must be given" if values[0] == "`???`" else values[0]
     return ", ".join(f"{value} ({scale})" for scale, value in zip(SCALES, values, strict=True))
 
 
-def _told(value: Any) -> str:
+def _yaml(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return f"`{str(value).lower().replace('none', 'null')}`"
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"

@@ -1,4 +1,4 @@
-"""What stands in the documentation in place of <!-- turnover: WHAT ARGUMENT -->: made when it is built, never typed."""
+"""Text of the documentation in place of <!-- turnover: WHAT ARGUMENT -->: made when it is built, never typed."""
 
 import ast
 import re
@@ -14,58 +14,56 @@ _MARK = re.compile(r"<!-- turnover: (\w+) ?(.*?) -->")
 
 
 def figure(name: str) -> str:
-    """Title, picture, command, time and claims of a committed figure or study."""
+    """Return title, picture, command, time and claims of a committed figure or study."""
     laptop, paper = (tables.of_figure(name, scale) for scale in ("laptop", "paper"))
-    parts = []
-    for scale, found in (("laptop", laptop), ("paper", paper)):
-        for stem, result in found.items():
-            reduced = "; ".join(result["reduced"])
-            said = result["title"] + (f"; {scale} scale, {_seeds(result['seeds'])}" if result["seeds"] else "")
-            parts.append(f"![{said}](pictures/{scale}/{stem}.png)")
-            parts.append(f"*{said}.*" + (f" Reduced: {reduced}." if reduced else ""))
+    paragraphs = []
+    for scale, results in (("laptop", laptop), ("paper", paper)):
+        for stem, result in results.items():
+            reduced, seeds = "; ".join(result["reduced"]), ", ".join(map(str, result["seeds"]))
+            title = result["title"]
+            if seeds:
+                title += f"; {scale} scale, seed{'s' if ',' in seeds else ''} {seeds}"
+            paragraphs.append(f"![{title}](pictures/{scale}/{stem}.png)")
+            paragraphs.append(f"*{title}.*" + (f" Reduced: {reduced}." if reduced else ""))
             if numbers := tables.curves(scale, stem):
                 words = f"Numbers of the curves, {scale} scale"
-                parts.append(f'<details markdown="1"><summary>{words}</summary>\n\n{numbers}\n\n</details>')
-    parts.append(f"`make {name}`" + (f": {tables.time(name)} on 2 cores at laptop scale." if laptop else ""))
+                paragraphs.append(f'<details markdown="1"><summary>{words}</summary>\n\n{numbers}\n\n</details>')
+    paragraphs.append(f"`make {name}`" + (f": {tables.time(name)} on 2 cores at laptop scale." if laptop else ""))
     if any(result["claims"] for result in laptop.values()):
-        parts.append(tables.by_figure(name))
-    return "\n\n".join(parts)
-
-
-def _seeds(seeds: list[int]) -> str:
-    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+        paragraphs.append(tables.by_figure(name))
+    return "\n\n".join(paragraphs)
 
 
 def columns() -> str:
-    """The columns of a score table."""
+    """Return the columns of a score table."""
     rows = [["column", "type", "meaning"], *([f"`{name}`", *column] for name, column in SCORE_COLUMNS.items())]
     return tables.markdown_table(rows)
 
 
 def metrics() -> str:
-    """The metrics of a run."""
-    return tables.markdown_table([["metric", "meaning"], *([f"`{name}`", said] for name, said in METRICS.items())])
+    """Return the metrics of a run."""
+    return tables.markdown_table([["metric", "meaning"], *([f"`{name}`", text] for name, text in METRICS.items())])
 
 
 def panels() -> str:
-    """The panels of the dashboard, section by section."""
-    rows = [[section, panel.title, described(panel)] for section, each in SECTIONS.items() for panel in each]
+    """Return the panels of the dashboard, section by section."""
+    rows = [[section, panel.title, described(panel)] for section, panels in SECTIONS.items() for panel in panels]
     return tables.markdown_table([["section", "panel", "shows"], *rows])
 
 
-def source(place: str) -> str:
+def source(argument: str) -> str:
     """Return the code of a function or method, named as turnover/core/masks.py:MaskRule.keep, without its docstring.
 
     Raises:
         RunFailed: there is no such function; the page that names it must be changed.
     """
-    path, _, name = place.partition(":")
+    path, _, qualified = argument.partition(":")
     text = (checkout() / "src" / path).read_text(encoding="utf-8")
     node: ast.AST = ast.parse(text)
-    for part in name.split("."):
-        inner = [child for child in ast.iter_child_nodes(node) if getattr(child, "name", None) == part]
+    for name in qualified.split("."):
+        inner = [child for child in ast.iter_child_nodes(node) if getattr(child, "name", None) == name]
         if not inner:
-            raise RunFailed(f"src/{path} has no {name}: the documentation shows its code")
+            raise RunFailed(f"src/{path} has no {qualified}: the documentation shows its code")
         node = inner[0]
     assert isinstance(node, ast.FunctionDef)
     lines = text.splitlines()[node.lineno - 1 : node.end_lineno]
@@ -94,19 +92,19 @@ MAKERS: dict[str, Callable[[str], str]] = {
 
 
 def filled(text: str) -> str:
-    """A page with everything generated in its place.
+    """Return a page with everything generated in its place.
 
     Raises:
         RunFailed: a page asks for something that nothing makes.
     """
 
-    def made(found: re.Match[str]) -> str:
-        what, argument = found.groups()
-        if what not in MAKERS:
-            raise RunFailed(f"{found[0]}: nothing makes {what!r}; there are {', '.join(MAKERS)}")
-        return MAKERS[what](argument)
+    def generated(mark: re.Match[str]) -> str:
+        name, argument = mark.groups()
+        if name not in MAKERS:
+            raise RunFailed(f"{mark[0]}: nothing makes {name!r}; there are {', '.join(MAKERS)}")
+        return MAKERS[name](argument)
 
-    return _MARK.sub(made, text)
+    return _MARK.sub(generated, text)
 
 
 PARTS: dict[str, Callable[[], str]] = {
@@ -116,15 +114,15 @@ PARTS: dict[str, Callable[[], str]] = {
 
 
 def filled_readme(text: str) -> str:
-    """The README with its generated parts made anew from the committed results.
+    """Return the README with its generated parts made anew from the committed results.
 
     Raises:
-        RunFailed: the marks of a part are missing, or stand there more than once.
+        RunFailed: the marks of a part are missing, or occur more than once.
     """
     for name, make in PARTS.items():
         first, last = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
-        found = re.findall(f"{re.escape(first)}.*?{re.escape(last)}", text, flags=re.DOTALL)
-        if len(found) != 1:
+        blocks = re.findall(f"{re.escape(first)}.*?{re.escape(last)}", text, flags=re.DOTALL)
+        if len(blocks) != 1:
             raise RunFailed(f"README.md must have {first.strip()} and {last} once, around what is generated")
-        text = text.replace(found[0], f"{first}\n{make()}\n\n{last}")
+        text = text.replace(blocks[0], f"{first}\n{make()}\n\n{last}")
     return text

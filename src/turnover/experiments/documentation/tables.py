@@ -8,12 +8,12 @@ from turnover.common.text import effect, short
 from turnover.config.datasets import DATASETS
 from turnover.experiments.plots.figure import words
 from turnover.experiments.report.claims import claimed
-from turnover.experiments.results import Values, committed, read, reference, sort_key
+from turnover.experiments.results import Values, committed, paper_number, read, reference, sort_key
 
 
 def of_figure(name: str, scale: str) -> dict[str, Values]:
     """Return the results of a figure by the names of their files: with other values there is one for each."""
-    return {stem: found for stem, found in committed(scale).items() if stem == name or stem.startswith(f"{name}-")}
+    return {stem: result for stem, result in committed(scale).items() if stem == name or stem.startswith(f"{name}-")}
 
 
 def verdicts(result: Values) -> str:
@@ -23,13 +23,14 @@ def verdicts(result: Values) -> str:
 
 def by_figure(name: str) -> str:
     """Return every measure of every claim of a figure, laptop and paper scale side by side."""
-    return _table({id: claim for found in of_figure(name, "laptop").values() for id, claim in found["claims"].items()})
+    results = of_figure(name, "laptop").values()
+    return _table({id: claim for result in results for id, claim in result["claims"].items()})
 
 
 def every_claim() -> str:
     """Return every claim of every figure and study with the measures that decide it."""
-    known = {id: claim for name in in_order() for id, claim in committed("laptop")[name]["claims"].items()}
-    return _table(known, deciding=True)
+    claims = {id: claim for name in in_order() for id, claim in committed("laptop")[name]["claims"].items()}
+    return _table(claims, deciding=True)
 
 
 def in_order() -> list[str]:
@@ -38,30 +39,22 @@ def in_order() -> list[str]:
 
 
 def _table(claims: dict[str, Values], *, deciding: bool = False) -> str:
-    at_paper = {id: claim for found in committed("paper").values() for id, claim in found["claims"].items()}
-    rows = [["claim, and what decides it" if deciding else "claim and measure", "claimed", "laptop scale"]]
-    rows[0] += ["paper scale"]
+    at_paper_scale = {id: claim for result in committed("paper").values() for id, claim in result["claims"].items()}
+    first = "claim, and what decides it" if deciding else "claim and measure"
+    rows = [[first, "claimed", "laptop scale", "paper scale"]]
     for id, claim in claims.items():
-        other = at_paper.get(id)
-        rows.append([f"**{id}**: {claim['text']}", "", f"**{claim['verdict']}**", _paper_verdict(claim, other)])
-        measured = {each["name"]: each for each in other["measures"]} if other else {}
-        for each in claim["measures"]:
-            if deciding and each["threshold"] is None:
-                continue
-            there = measured.get(each["name"])
-            rows.append([words(id, each["name"]), claimed(each), _number(each), _number(there) if there else ""])
+        verdict, paper = "not run", at_paper_scale.get(id, {"measures": []})
+        if id in at_paper_scale:
+            # the text may end with the data sets that it is about alone
+            only = paper["text"].removeprefix(claim["text"]).strip()
+            verdict = f"**{paper['verdict']}** {only}".strip()
+        rows.append([f"**{id}**: {claim['text']}", "", f"**{claim['verdict']}**", verdict])
+        effects = {measure["name"]: effect(measure["effect"], measure["interval"]) for measure in paper["measures"]}
+        for measure in claim["measures"]:
+            if not deciding or measure["threshold"] is not None:
+                name, laptop = measure["name"], effect(measure["effect"], measure["interval"])
+                rows.append([words(id, name), claimed(measure), laptop, effects.get(name, "")])
     return markdown_table(rows)
-
-
-def _number(measured: Values) -> str:
-    return effect(measured["effect"], measured["interval"])
-
-
-def _paper_verdict(claim: Values, other: Values | None) -> str:
-    if other is None:
-        return "not run"
-    only = other["text"].removeprefix(claim["text"]).strip()  # a part of the figure's runs, which its text names
-    return f"**{other['verdict']}**" + (f" {only}" if only else "")
 
 
 def markdown_table(rows: list[list[Any]]) -> str:
@@ -77,20 +70,20 @@ def table(argument: str) -> str:
         argument: its path below outputs/reference (and of a summary the part), then the columns to show, separated by
             semicolons; none: all of them.
     """
-    place, _, columns = argument.partition(" ")
-    path, _, part = place.partition(":")
-    file = reference(path.partition("/")[0]) / path.partition("/")[2]
-    frame = _summary(read(file)["summary"], part) if file.suffix == ".json" else pd.read_csv(file)
-    chosen = [name.strip() for name in columns.split(";")] if columns else list(frame)
-    heading = [str(name).replace("_", " ") for name in chosen]
-    return markdown_table([heading, *([_cell(value) for value in row] for row in frame[chosen].to_numpy(object))])
-
-
-def _summary(values: Values, part: str) -> pd.DataFrame:
-    found = values[part] if part else values
-    if isinstance(found, list):
-        return pd.DataFrame(found)
-    return pd.DataFrame.from_dict(found, orient="index").reset_index(names="of")
+    location, _, columns = argument.partition(" ")
+    path, _, key = location.partition(":")
+    scale, _, name = path.partition("/")
+    file = reference(scale) / name
+    if file.suffix == ".json":
+        summary = read(file)["summary"]
+        values = summary[key] if key else summary
+        rows = values if isinstance(values, list) else [{"of": name} | row for name, row in values.items()]
+        frame = pd.DataFrame(rows)
+    else:
+        frame = pd.read_csv(file)
+    names = [name.strip() for name in columns.split(";")] if columns else list(frame)
+    heading = [str(name).replace("_", " ") for name in names]
+    return markdown_table([heading, *([_cell(value) for value in row] for row in frame[names].to_numpy(object))])
 
 
 def _cell(value: Any) -> str:
@@ -105,8 +98,8 @@ def curves(scale: str, name: str) -> str:
     if not {"panel", "curve", "seed", "epoch", "value"} <= set(plotted):
         return ""
     rows = [["panel", "curve", "epoch: mean over seeds"]]
-    for (panel, curve), found in plotted.dropna(subset="epoch").groupby(["panel", "curve"], sort=False):
-        mean = found.groupby("epoch")["value"].mean()
+    for (panel, curve), points in plotted.dropna(subset="epoch").groupby(["panel", "curve"], sort=False):
+        mean = points.groupby("epoch")["value"].mean()
         shown = mean.iloc[sorted({round(share * (len(mean) - 1)) for share in (0, 0.25, 0.5, 0.75, 1)})]
         rows.append([str(panel), str(curve), ", ".join(f"{epoch:g}: {short(value)}" for epoch, value in shown.items())])
     return markdown_table(rows)
@@ -126,33 +119,27 @@ def recommended() -> str:
     titles = [DATASETS[name].title for name in VALIDATED]
     rows = [["score", "cost", *titles, "wrong labels found"]]
     table = _main()
-    table = table[table["estimator"].isin(_SHOWN)]
-    of_mnist = table[(table["dataset"] == "mnist") & (table["seeds"] == 1)]
-    of_mnist = of_mnist.sort_values("spearman", ascending=False)
-    for name, networks in zip(of_mnist["estimator"], of_mnist["networks"], strict=True):
-        rows.append(_row(table, name, networks))
+    of_mnist = table[table["estimator"].isin(_SHOWN) & (table["dataset"] == "mnist") & (table["seeds"] == 1)]
+    for row in of_mnist.sort_values("spearman", ascending=False).to_dict("records"):
+        rows.append(_row(table, row["estimator"], row["networks"]))
     return markdown_table(rows)
 
 
 def brief() -> str:
     """Return one run of the scores that the README names: cost, agreement with memorization, wrong labels found."""
     rows = [["score", "cost", "agreement with memorization", "wrong labels found"]]
-    chosen = [("cumulative_loss", 1), ("aum", 1), ("el2n", 1), ("turnover", 1), ("memorization", 80)]
-    for name, networks in chosen:
-        first, cost, *agreement, found = _row(_main(), name, networks)
-        title = f"`subsampling`, {networks} networks" if name == "memorization" else first
-        rows.append([title, cost, " / ".join(each.partition(" →")[0] for each in agreement), found])
+    for name, networks in (("cumulative_loss", 1), ("aum", 1), ("el2n", 1), ("turnover", 1), ("memorization", 80)):
+        title, cost, *agreement, detected = _row(_main(), name, networks)
+        title = title.replace("memorization", "subsampling")
+        rows.append([title, cost, " / ".join(steps.partition(" →")[0] for steps in agreement), detected])
     return markdown_table(rows)
-
-
-MEASURED = ("spearman", "pearson", "pearson_loss", "auroc", "precision")
 
 
 def truth() -> str:
     """Return how reliable the ground truth is, and the highest correlation that its noise and its ties allow."""
-    found = read(reference("laptop") / "validate" / "validate.json")["truth"]
+    by_dataset = read(reference("laptop") / "validate" / "validate.json")["truth"]
     rows = [["data set", "networks", "reliability", "highest Spearman correlation of a score"]]
-    for dataset, about in found.items():
+    for dataset, about in by_dataset.items():
         limits = [short(about[kind]["spearman/probability/all"]) for kind in ("reliability", "ceiling")]
         rows.append([DATASETS[dataset].title, str(about["networks"]), *limits])
     return markdown_table(rows)
@@ -170,33 +157,28 @@ def of_estimator(name: str) -> str:
     for dataset in VALIDATED:
         for _, row in mine[mine["dataset"] == dataset].iterrows():
             counts = [str(row[name]) for name in (["networks", "seeds"] if ensemble else ["seeds"])]
-            measured = [_interval(row, measure) for measure in MEASURED]
+            measured = [
+                f"{row[name]:.2f} [{row[f'{name}_low']:.2f}, {row[f'{name}_high']:.2f}]"
+                for name in ("spearman", "pearson", "pearson_loss", "auroc", "precision")
+            ]
             rows.append([DATASETS[dataset].title, *counts, *measured, f"{row['cost']:.1f}"])
     return markdown_table(rows)
 
 
 def _main() -> pd.DataFrame:
-    """Of all conditions: 10 % wrong labels of any other class, no augmentation."""
+    """Return the rows with 10 % wrong labels of any other class and no augmentation."""
     table = pd.read_csv(reference("laptop") / "validate" / "table.csv")
-    chosen = (table["noise"] == "symmetric") & (table["wrong"] == 300) & (table["augmentation"] == "none")
-    return table[chosen]
+    return table[(table["noise"] == "symmetric") & (table["wrong"] == 300) & (table["augmentation"] == "none")]
 
 
 def _row(table: pd.DataFrame, estimator: str, networks: int) -> list[str]:
     mine = table[(table["estimator"] == estimator) & (table["networks"] == networks)]
-    one = mine[mine["seeds"] == 1].set_index("dataset")
-    cells = []
-    for dataset in VALIDATED:
-        agreement = mine[mine["dataset"] == dataset].sort_values("seeds")["spearman"]
-        cells.append(" → ".join(_short(each) for each in agreement))
+    single = mine[mine["seeds"] == 1].set_index("dataset")
+    by_dataset = [mine[mine["dataset"] == dataset].sort_values("seeds")["spearman"] for dataset in VALIDATED]
+    cells = [" → ".join(map(_short, agreement)) for agreement in by_dataset]
     name = f"`{estimator}`" + (f", {networks} networks" if networks > 1 else "")
-    found = " / ".join(_short(float(one["precision"][dataset])) for dataset in VALIDATED)
-    return [name, f"{one['cost']['mnist']:.1f}", *cells, found]
-
-
-def _interval(row: pd.Series, measure: str) -> str:
-    value, low, high = (float(row[name]) for name in (measure, f"{measure}_low", f"{measure}_high"))
-    return f"{value:.2f} [{low:.2f}, {high:.2f}]"
+    detected = " / ".join(_short(float(single["precision"][dataset])) for dataset in VALIDATED)
+    return [name, f"{single['cost']['mnist']:.1f}", *cells, detected]
 
 
 def _short(value: float) -> str:
@@ -207,23 +189,19 @@ def index(pictures: str, *, paper_only: bool = False) -> str:
     """Return a row for each committed figure and study, or the paper's own; `pictures`: the folder of the links."""
     rows = [["figure", "command", "laptop scale, 2 cores", "claims at laptop scale", "claims at paper scale"]]
     for name in in_order():
-        if paper_only and not name.removeprefix("fig").isdigit():
+        if paper_only and not paper_number(name):
             continue
         result = committed("laptop")[name]
-        paper = [
-            f"[{verdicts(there) or 'picture'}]({pictures}/paper/{stem.replace('=', '%3D')}.png)"
-            + (f" ({', '.join(there['overrides'])})" if there["overrides"] else "")
-            for stem, there in of_figure(name, "paper").items()
+        links = [
+            f"[{verdicts(paper) or 'picture'}]({pictures}/paper/{stem.replace('=', '%3D')}.png)"
+            + (f" ({', '.join(paper['overrides'])})" if paper["overrides"] else "")
+            for stem, paper in of_figure(name, "paper").items()
         ]
-        link = f"[{title(name, result)}]({pictures}/laptop/{name}.png)"
-        rows.append([link, f"`make {name}`", time(name), verdicts(result) or "none", " ".join(paper)])
+        number = paper_number(name)
+        title = f"{number}: {result['title']}" if number else result["title"]
+        link = f"[{title}]({pictures}/laptop/{name}.png)"
+        rows.append([link, f"`make {name}`", time(name), verdicts(result) or "none", " ".join(links)])
     return markdown_table(rows)
-
-
-def title(name: str, result: Values) -> str:
-    """Return its title, with the paper's number if it has one."""
-    number = name.removeprefix("fig")
-    return f"{number}: {result['title']}" if number.isdigit() else str(result["title"])
 
 
 def time(name: str) -> str:

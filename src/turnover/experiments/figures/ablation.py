@@ -19,7 +19,7 @@ from turnover.experiments.validation.table import with_interval
 from turnover.experiments.validation.truth import truth
 from turnover.runs.store.tables import read_scores, scores_by_epoch
 from turnover.stats.agreement import spearman
-from turnover.stats.measures import Statistic, auroc
+from turnover.stats.measures import auroc
 
 _BASE = "as validated"
 _MEASURES = {
@@ -29,12 +29,13 @@ _MEASURES = {
 
 
 def tabulate(sources: Sequence[Source]) -> Plotted:
-    """Rows for each variant: one run, and the mean score of all seeds."""
+    """Return rows for each variant: one run, and the mean score of all seeds."""
     scored = [source for source in sources if isinstance(source.config.turnover, TurnoverConfig)]
     dataset = scored[0].config.dataset.name
-    [known] = [s.config for s in sources if s not in scored and s.config.dataset.name == dataset]
-    real = truth(known).table
-    base = max(scored, key=lambda one: sum(_same(one.config, other.config) for other in scored)).config
+    [ensemble] = [s.config for s in sources if s not in scored and s.config.dataset.name == dataset]
+    real = truth(ensemble).table
+    science = [source.config.science() | {"seed": 0} for source in scored]
+    base = scored[max(range(len(scored)), key=lambda number: science.count(science[number]))].config
     variants: dict[str, list[pd.Series]] = {}
     for source in scored:
         for name, scores in _variants(source, base).items():
@@ -43,14 +44,14 @@ def tabulate(sources: Sequence[Source]) -> Plotted:
 
 
 def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
-    """Two panels, a row for each variant."""
+    """Draw two panels, a row for each variant."""
     order = numbers[numbers["seeds"] > 1].groupby("variant")["spearman"].max().sort_values()
     picture, panels = plt.subplots(1, 2, figsize=(9, 1.2 + 0.3 * len(order)), layout="constrained", sharey=True)
     for axes, letter, (name, (title, words)) in zip(panels, "ab", _MEASURES.items(), strict=True):
         panel(axes, letter, title)
         axes.set_xlabel(words)
         axes.xaxis.set_major_locator(MaxNLocator(5))
-        _dots(axes, numbers, name, {variant: place for place, variant in enumerate(order.index)})
+        _dots(axes, numbers, name, order.index.tolist())
     panels[0].set_yticks(range(len(order)), order.index)
     for label in panels[0].get_yticklabels():
         label.set_fontweight("bold" if label.get_text() == _BASE else "normal")
@@ -61,18 +62,13 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
 
 
 def drawn(configs: Sequence[RunConfig]) -> list[RunConfig]:
-    """The runs of the data set that variants are of; there is ground truth of others too."""
+    """Return the runs of the data set that variants are of; there is ground truth of others too."""
     dataset = next(config.dataset.name for config in configs if isinstance(config.turnover, TurnoverConfig))
     return [config for config in configs if config.dataset.name == dataset]
 
 
-def _same(one: RunConfig, other: RunConfig) -> bool:
-    """Whether two runs differ in their seed alone."""
-    return one.science() | {"seed": 0} == other.science() | {"seed": 0}
-
-
 def _variants(source: Source, base: RunConfig) -> dict[str, pd.Series]:
-    """Scores of a run by the name of its variant; a run of the base gives some more, from its own tables."""
+    """Return scores of a run by the name of its variant; of a run of the base several, from its own tables."""
     config, table = source.config, read_scores(source.folder)
     changes = _changes(config, base)
     if changes:
@@ -92,42 +88,36 @@ def _variants(source: Source, base: RunConfig) -> dict[str, pd.Series]:
 
 
 def _changes(config: RunConfig, base: RunConfig) -> str:
-    """What differs from the base, in words; nothing: the base itself."""
+    """Return the differences from the base, in words; empty for the base itself."""
     ours, theirs = config.turnover, base.turnover
     assert isinstance(ours, TurnoverConfig)
     assert isinstance(theirs, TurnoverConfig)
-    told = {
+    differences = {
         f"p = {ours.p:g}": ours.p != theirs.p,
         f"{ours.groups} shared masks": ours.groups != theirs.groups,
         "exactly half of the units": ours.balance != theirs.balance,
         f"{config.epochs} epochs": config.epochs != base.epochs,
         f"lr {config.optimizer.lr:g}": config.optimizer.lr != base.optimizer.lr,
     }
-    return ", ".join(words for words, differs in told.items() if differs)
+    return ", ".join(words for words, differs in differences.items() if differs)
 
 
 def _rows(name: str, runs: Sequence[pd.Series], real: pd.DataFrame) -> list[dict[str, object]]:
-    """Rows for single runs and for the mean of all: variant, seeds, and each measure with its 95 % interval."""
+    """Return rows for single runs and for the mean of all: variant, seeds, and each measure with its 95 % interval."""
     ids = runs[0].index
-    known, wrong = real.reindex(ids)["probability"].to_numpy(), real.reindex(ids)["wrong"].to_numpy()
+    memorized, mislabelled = (real.reindex(ids)[column].to_numpy() for column in ("probability", "wrong"))
+    by_run = [run.reindex(ids).to_numpy() for run in runs]
     rows = []
-    for together in (1, len(runs)):
-        scores = [run.reindex(ids).to_numpy() for run in runs]
-        scores = scores if together == 1 else [np.mean(scores, axis=0)]
-        row: dict[str, object] = {"variant": name, "seeds": together}
-        kinds: dict[str, list[Statistic]] = {
-            "spearman": [spearman(each, known) for each in scores],
-            "auroc": [auroc(each, wrong) for each in scores],
-        }
-        for kind, statistics in kinds.items():
-            row |= with_interval(kind, statistics, len(ids))
-        rows.append(row)
+    for seeds, scores in ((1, by_run), (len(runs), [np.mean(by_run, axis=0)])):
+        agreement = with_interval("spearman", [spearman(values, memorized) for values in scores], len(ids))
+        detection = with_interval("auroc", [auroc(values, mislabelled) for values in scores], len(ids))
+        rows.append({"variant": name, "seeds": seeds} | agreement | detection)
     return rows
 
 
-def _dots(axes: Axes, table: pd.DataFrame, name: str, places: dict[str, int]) -> None:
+def _dots(axes: Axes, table: pd.DataFrame, name: str, order: list[str]) -> None:
     for row in table.to_dict("records"):
-        place = places[row["variant"]] + (0.12 if row["seeds"] == 1 else -0.12)
-        axes.plot([row[f"{name}_low"], row[f"{name}_high"]], [place, place], color=COLOURS["own"], linewidth=0.9)
-        full = "none" if row["seeds"] == 1 else "full"
-        axes.plot(row[name], place, "o", color=COLOURS["own"], markersize=4.5, fillstyle=full)
+        shift, fill = (0.12, "none") if row["seeds"] == 1 else (-0.12, "full")
+        y = order.index(row["variant"]) + shift
+        axes.plot([row[f"{name}_low"], row[f"{name}_high"]], [y, y], color=COLOURS["own"], linewidth=0.9)
+        axes.plot(row[name], y, "o", color=COLOURS["own"], markersize=4.5, fillstyle=fill)

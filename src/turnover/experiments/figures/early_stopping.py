@@ -11,29 +11,27 @@ from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
 from turnover.config.run import RunConfig
 from turnover.errors import RefusedInput
+from turnover.experiments.plots.curves import band
 from turnover.experiments.plots.figure import Plotted
 from turnover.experiments.plots.notes import Source, pair
-from turnover.experiments.plots.style import COLOURS, panel
+from turnover.experiments.plots.style import COLOURS, panel, shades
 from turnover.runs.store.tables import scores_by_epoch
 
 TO_LAST, SEEDS, REST = "to the last epoch", "between seeds", "means of seeds"
 LEVELS = (0.8, 0.9)  # of the correlation with the last scores, for which the summary names an epoch
 
-_LOOKS = (("-", "o"), ("--", "s"), ("-.", "^"), (":", "D"))  # told apart without colours too
-_LIGHTEST = 0.88  # of viridis; beyond it a line can hardly be seen on white
+_LOOKS = (("-", "o"), ("--", "s"), ("-.", "^"), (":", "D"))  # distinct without colours too
 
 
 def tabulate(sources: Sequence[Source]) -> Plotted:
-    """Every correlation.
+    """Return every correlation.
 
     Raises:
         RefusedInput: two runs with the same seed have the same data, network and number of random labels.
@@ -52,24 +50,24 @@ def tabulate(sources: Sequence[Source]) -> Plotted:
 
 
 def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
-    """Both panels and their key."""
+    """Draw both panels and their key."""
     settings = numbers["setting"].unique()
-    picture, places = plt.subplot_mosaic(
+    picture, mosaic = plt.subplot_mosaic(
         [["a", "b"], ["key", "key"]], figsize=(8.5, 5.2), height_ratios=[1, 0.3], layout="constrained"
     )
-    left, right, key = places["a"], places["b"], places["key"]
+    left, right, key = (mosaic[name] for name in ("a", "b", "key"))
     right.sharey(left)
     right.tick_params(labelleft=False)
     panel(left, "a", "with the scores after the last epoch")
     panel(right, "b", "with the scores of other seeds, same epoch")
-    colours = [to_hex(colour) for colour in mpl.colormaps["viridis"](np.linspace(0, _LIGHTEST, len(settings)))]
-    for name, colour, look in zip(settings, colours, _LOOKS * len(settings), strict=False):
-        found = numbers[numbers["setting"] == name]
-        _line(left, found[found["kind"] == TO_LAST], colour, look, name)
-        _line(right, found[found["kind"] == SEEDS], colour, look)
-        ends = found[(found["kind"] == REST) & (found["epoch"] == found["epoch"].max())]
+    for name, colour, look in zip(settings, shades(len(settings)), _LOOKS * len(settings), strict=False):
+        correlations = numbers[numbers["setting"] == name]
+        _line(left, correlations[correlations["kind"] == TO_LAST], colour, look, name)
+        _line(right, correlations[correlations["kind"] == SEEDS], colour, look)
+        last = correlations["epoch"].max()
+        ends = correlations[(correlations["kind"] == REST) & (correlations["epoch"] == last)]
         if len(ends):
-            right.plot(ends["epoch"].max(), ends["spearman"].mean(), "*", color=colour, markersize=12, clip_on=False)
+            right.plot(last, ends["spearman"].mean(), "*", color=colour, markersize=12, clip_on=False)
     for axes in (left, right):
         for level in LEVELS:
             axes.axhline(level, color=COLOURS["all"], linewidth=0.6, linestyle=(0, (1, 3)))
@@ -89,23 +87,23 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
 
 
 def summary(numbers: pd.DataFrame, rest: dict[str, Any]) -> dict[str, Any]:
-    """For each setting, which epochs are enough."""
-    return rest | {str(name): enough(part) for name, part in numbers.groupby("setting", sort=False)}
+    """Return for each setting which epochs are enough."""
+    return rest | {str(name): enough(table) for name, table in numbers.groupby("setting", sort=False)}
 
 
 def setting(source: Source) -> str:
-    """Data, network and random labels of a run, for example "MNIST, MLP 784-4096-10, 20,000 random labels"."""
+    """Return data, network and random labels of a run, for example "MNIST, MLP 784-4096-10, 20,000 random labels"."""
     count = source.config.corruption.count
     return pair(source.config) + (f", {count:,} random labels" if count else "")
 
 
 def spearman(scores: pd.DataFrame) -> pd.DataFrame:
-    """Spearman's correlation of every two columns: Pearson's of their ranks, equal values at their mean rank."""
+    """Return Spearman's correlation of every two columns: Pearson's of their ranks, equal values at their mean rank."""
     return scores.rank().corr()
 
 
 def correlations(scores: dict[int, pd.DataFrame]) -> pd.DataFrame:
-    """How the scores of one setting rank alike, over epochs and over seeds.
+    """Return how scores of one setting correlate, over epochs and over seeds.
 
     Args:
         scores: for each seed its `scores_by_epoch`, all of the same examples and epochs.
@@ -123,44 +121,44 @@ def correlations(scores: dict[int, pd.DataFrame]) -> pd.DataFrame:
         rows += [{"kind": TO_LAST, "epoch": epoch, "seeds": str(seed), "spearman": r} for epoch, r in last.items()]
     for epoch in next(iter(scores.values())):
         one_epoch = pd.DataFrame({seed: table[epoch] for seed, table in scores.items()})
-        found = spearman(one_epoch)
+        of_seeds = spearman(one_epoch)
         for a, b in combinations(scores, 2):
-            rows.append({"kind": SEEDS, "epoch": epoch, "seeds": f"{a}, {b}", "spearman": found.loc[a, b]})
+            rows.append({"kind": SEEDS, "epoch": epoch, "seeds": f"{a}, {b}", "spearman": of_seeds.loc[a, b]})
         for some, rest in _splits(list(scores)):
             means = pd.DataFrame({"some": one_epoch[some].mean(axis=1), "rest": one_epoch[rest].mean(axis=1)})
-            text = " | ".join(", ".join(str(seed) for seed in part) for part in (some, rest))
+            text = " | ".join(", ".join(map(str, seeds)) for seeds in (some, rest))
             rows.append({"kind": REST, "epoch": epoch, "seeds": text, "spearman": spearman(means).loc["some", "rest"]})
     return pd.DataFrame(rows)
 
 
 def _splits(seeds: list[int]) -> list[tuple[list[int], list[int]]]:
-    """Every way to split three or more seeds in two parts, each once, the smaller part first."""
+    """Return every way to split three or more seeds in two parts, each once, the smaller part first."""
     if len(seeds) < 3:
         return []
-    parts = [list(some) for k in range(1, len(seeds) // 2 + 1) for some in combinations(seeds, k)]
-    both = [(some, [seed for seed in seeds if seed not in some]) for some in parts]
-    return [(some, rest) for some, rest in both if len(some) < len(rest) or seeds[0] in some]
+    smaller = [list(some) for k in range(1, len(seeds) // 2 + 1) for some in combinations(seeds, k)]
+    splits = [(some, [seed for seed in seeds if seed not in some]) for some in smaller]
+    return [(some, rest) for some, rest in splits if len(some) < len(rest) or seeds[0] in some]
 
 
 def enough(table: pd.DataFrame) -> dict[str, Any]:
-    """What a setting's correlations, each a mean over seeds or over pairs of seeds, say about cheaper scores.
+    """Return the first scored epochs that correlate with the last scores by 0.8 and by 0.9, and how seeds agree.
 
-    epoch_0.8 and epoch_0.9 are the first scored epochs whose correlation with the last scores is at least that.
+    Correlations are means over seeds, or over pairs of seeds.
     """
     means = table.groupby(["kind", "epoch"])["spearman"].mean()
     last = int(table["epoch"].max())
     to_last = means[TO_LAST]
-    found: dict[str, Any] = {f"epoch_{level:g}": int(to_last.index[to_last >= level][0]) for level in LEVELS}
-    found["last_epoch"] = last
-    for name, kind in (("between_seeds", SEEDS), ("means_of_seeds", REST)):
-        found[name] = round(float(means[kind, last]), 4) if kind in means else None
-    return found
+    epochs = {f"epoch_{level:g}": int(to_last.index[to_last >= level][0]) for level in LEVELS}
+    agreement = {
+        name: round(float(means[kind, last]), 4) if kind in means else None
+        for name, kind in (("between_seeds", SEEDS), ("means_of_seeds", REST))
+    }
+    return epochs | {"last_epoch": last} | agreement
 
 
 def _line(axes: Axes, table: pd.DataFrame, colour: str, look: tuple[str, str], label: str | None = None) -> None:
     if table.empty:  # one seed has no other
         return
-    over = table.groupby("epoch")["spearman"].agg(["mean", "min", "max"])
     style, marker = look
-    axes.plot(over.index, over["mean"], color=colour, linestyle=style, marker=marker, markersize=4, label=label)
-    axes.fill_between(over.index, over["min"], over["max"], color=colour, alpha=0.25, linewidth=0)
+    by_epoch = table.groupby("epoch")["spearman"]
+    band(axes, by_epoch, colour, linestyle=style, marker=marker, markersize=4, label=label)

@@ -22,7 +22,7 @@ _SHOWN = 16  # examples and units of the mask matrix
 
 
 def tabulate(sources: Sequence[Source]) -> Plotted:
-    """The masks of the first examples, which no run is needed for."""
+    """Return the masks of the first examples, for which no run is needed."""
     ids = torch.arange(_SHOWN)
     own = [mask(ids, units, layer, seed=0).numpy() for layer, units in enumerate(_HIDDEN)]  # [examples, units] a layer
     rows = [
@@ -35,14 +35,14 @@ def tabulate(sources: Sequence[Source]) -> Plotted:
 
 
 def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
-    """Two schematic sub-networks of example 7 and the mask matrix of the first examples."""
+    """Draw two schematic sub-networks of example 7 and the mask matrix of the first examples."""
     picture, axes = plt.subplots(1, 3, figsize=(8.5, 3.7), layout="constrained", width_ratios=[1, 1, 0.9])
     mine = numbers[numbers["example"] == _EXAMPLE]
-    parts = [layer["own"].to_numpy() for _, layer in mine.groupby("layer")]
+    own = [layer["own"].to_numpy() for _, layer in mine.groupby("layer")]
     panel(axes[0], "a", f"own sub-network of example {_EXAMPLE}")
-    _network(axes[0], parts, COLOURS["own"], "trained by the example; loss(own)")
+    _network(axes[0], own, COLOURS["own"], "trained by the example; loss(own)")
     panel(axes[1], "b", f"flipped sub-network of example {_EXAMPLE}")
-    _network(axes[1], [~part for part in parts], COLOURS["flipped"], "never trained by it; loss(flipped)")
+    _network(axes[1], [~units for units in own], COLOURS["flipped"], "never trained by it; loss(flipped)")
     panel(axes[2], "c", "masks of 16 examples")
     _matrix(axes[2], mask(torch.arange(_SHOWN), _SHOWN, 0, seed=0).numpy())
     score = "memorization score  =  loss(flipped) - loss(own)"
@@ -51,22 +51,20 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
 
 
 def _network(axes: Axes, active: list[np.ndarray], colour: str, text: str) -> None:
-    """Units as circles, layer by layer; only active ones have edges."""
+    """Draw units as circles, layer by layer; only active ones have edges."""
     layers = [np.ones(_INPUTS, dtype=bool), *active, np.ones(_OUTPUTS, dtype=bool)]
-    places = [[(x, (len(layer) - 1) / 2 - i) for i in range(len(layer))] for x, layer in enumerate(layers)]
-    for (ends, here), (next_ends, there) in zip(
-        zip(places, layers, strict=True), list(zip(places, layers, strict=True))[1:], strict=False
-    ):
-        for (x0, y0), on in zip(ends, here, strict=True):
-            for (x1, y1), next_on in zip(next_ends, there, strict=True):
+    heights = [[(len(layer) - 1) / 2 - i for i in range(len(layer))] for layer in layers]
+    for x in range(len(layers) - 1):
+        for y0, on in zip(heights[x], layers[x], strict=True):
+            for y1, next_on in zip(heights[x + 1], layers[x + 1], strict=True):
                 if on and next_on:
-                    axes.plot([x0, x1], [y0, y1], color=colour, linewidth=0.5, alpha=0.6, zorder=1)
-    for x, (ends, layer) in enumerate(zip(places, layers, strict=True)):
+                    axes.plot([x, x + 1], [y0, y1], color=colour, linewidth=0.5, alpha=0.6, zorder=1)
+    for x, layer in enumerate(layers):
         hidden = 0 < x < len(layers) - 1
-        for place, on in zip(ends, layer, strict=True):
+        for y, on in zip(heights[x], layer, strict=True):
             face = ("white" if not on else colour) if hidden else COLOURS["all"]
             edge = COLOURS["muted"] if hidden and not on else face
-            axes.scatter(*place, s=70, facecolor=face, edgecolor=edge, linewidth=1.0, zorder=2)
+            axes.scatter(x, y, s=70, facecolor=face, edgecolor=edge, linewidth=1.0, zorder=2)
     names = ["input", *(f"hidden {i + 1}" for i in range(len(active))), "logits"]
     for x, name in enumerate(names):
         axes.text(x, -4.6, name, ha="center", va="top", fontsize=8)

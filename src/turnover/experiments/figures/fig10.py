@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from turnover.config.datasets import DATASETS
@@ -15,46 +13,43 @@ from turnover.experiments.plots.curves import BAND, METRIC, accuracy_axes, curve
 from turnover.experiments.plots.figure import Plotted
 from turnover.experiments.plots.learning_curves import by_seed, falls, final, later
 from turnover.experiments.plots.notes import Source
-from turnover.experiments.plots.style import panel
+from turnover.experiments.plots.style import panel, shades
 
-_LIGHTEST = 0.88  # of viridis; beyond it a line can hardly be seen on white
 _PANELS = {"a": "train", "b": "test"}
 _COSINE = ", cosine schedule"
 
 
 def tabulate(sources: Sequence[Source]) -> Plotted:
-    """The curves of runs of every corruption level with the same seeds."""
+    """Return the curves of runs of every corruption level with the same seeds."""
     cosine = [source for source in sources if source.config.schedule.name == "cosine"]
     plain = [source for source in sources if source not in cosine]
     size = plain[0].config.train_size
-    parts = []
+    tables = []
     for letter, split in _PANELS.items():
         for count in sorted({source.config.corruption.count for source in plain}):
             runs = [source for source in plain if source.config.corruption.count == count]
             name = f"{count:,} ({100 * count / size:.0f} %)"
-            parts.append(rows(curves(runs, split, "all", METRIC), letter, name))
-    parts.append(rows(curves(cosine, "train", "all", METRIC), "a", f"{size:,} (100 %){_COSINE}"))
-    return Plotted(pd.concat(parts, ignore_index=True))
+            tables.append(rows(curves(runs, split, "all", METRIC), letter, name))
+    tables.append(rows(curves(cosine, "train", "all", METRIC), "a", f"{size:,} (100 %){_COSINE}"))
+    return Plotted(pd.concat(tables, ignore_index=True))
 
 
 def _counted(drawn: dict[str, pd.DataFrame]) -> dict[int, pd.DataFrame]:
-    """The curves with a multi-step schedule by their number of random labels."""
-    return {_number(name): one for name, one in drawn.items() if not name.endswith(_COSINE)}
-
-
-def _number(name: str) -> int:
-    """The number of random labels in the name of a curve."""
-    return int(name.split()[0].replace(",", ""))
+    """Return the curves with a multi-step schedule by their number of random labels, with which their names begin."""
+    plain = {name: table for name, table in drawn.items() if not name.endswith(_COSINE)}
+    return {int(name.split()[0].replace(",", "")): table for name, table in plain.items()}
 
 
 def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
-    """The measures of claims 10a to 10c."""
+    """Return the measures of claims 10a to 10c."""
     drawn = panels(numbers)
     train, test = _counted(drawn["a"]), _counted(drawn["b"])
-    [(size, cosine)] = [(_number(name), one) for name, one in drawn["a"].items() if name.endswith(_COSINE)]
+    [cosine] = [table for name, table in drawn["a"].items() if name.endswith(_COSINE)]
+    size = max(train)  # all labels random
     some = [falls(table) for count, table in test.items() if 0.2 <= count / size <= 0.8]
+    by_count = [pd.DataFrame({count: table[seed] for count, table in train.items()}) for seed in cosine.columns]
     return {
-        "later": [later(pd.DataFrame({count: one[seed] for count, one in train.items()})) for seed in cosine.columns],
+        "later": [later(curves) for curves in by_count],
         "drop": [float(value) for value in np.mean(some, axis=0)],
         "drop_clean": falls(test[0]),
         "fitted": by_seed(final, train[size]),
@@ -63,14 +58,14 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
 
 
 def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
-    """Both panels."""
+    """Draw both panels."""
     size, classes = configs[0].train_size, DATASETS[configs[0].dataset.name].classes
     picture, grid = plt.subplots(1, 2, figsize=(8.5, 4.5), layout="constrained")
     drawn = panels(numbers)
     for axes, (letter, split) in zip(grid, _PANELS.items(), strict=True):
         panel(axes, letter, {"train": f"accuracy on the {size:,} training images", "test": "test accuracy"}[split])
-        plain = {name: one for name, one in drawn[letter].items() if not name.endswith(_COSINE)}
-        colours = [to_hex(colour) for colour in mpl.colormaps["viridis"](np.linspace(0, _LIGHTEST, len(plain)))]
+        plain = {name: table for name, table in drawn[letter].items() if not name.endswith(_COSINE)}
+        colours = shades(len(plain))
         for (name, table), colour in zip(plain.items(), colours, strict=True):
             line(axes, table, name, colour)
         accuracy_axes(axes, classes)

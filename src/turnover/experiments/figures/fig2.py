@@ -20,7 +20,7 @@ _COLOURS = {"all examples": COLOURS["easy"], "uncorrupted": COLOURS["easy"], "co
 
 
 def tabulate(sources: Sequence[Source]) -> Plotted:
-    """Counts of clean and of corrupted score runs of the same seeds, and the claims, which count single examples."""
+    """Return counts of clean and corrupted score runs of the same seeds, and statistics that count single examples."""
     clean = {source.config.seed: read_scores(source.folder) for source in sources if not source.config.corruption.count}
     noisy = {source.config.seed: read_scores(source.folder) for source in sources if source.config.corruption.count}
     groups = {
@@ -33,8 +33,12 @@ def tabulate(sources: Sequence[Source]) -> Plotted:
     def ordered(positive: Callable[[pd.DataFrame], pd.Series]) -> list[Statistic]:
         return [auroc(table["score"].to_numpy(), positive(table).to_numpy()) for table in noisy.values()]
 
+    def distance(scores: np.ndarray) -> Statistic:
+        middle = median(scores)
+        return lambda counts: abs(middle(counts))
+
     statistics = {
-        "median_distance": [_distance(scores) for scores in real],
+        "median_distance": [distance(scores) for scores in real],
         "skewness": [skewness(scores) for scores in real],
         "top_decile_share": [top_share(scores) for scores in real],
         "auroc": ordered(lambda table: table["corrupted"]),
@@ -43,13 +47,8 @@ def tabulate(sources: Sequence[Source]) -> Plotted:
     return Plotted(pd.concat(counts, ignore_index=True), statistics=statistics, examples=len(real[0]))
 
 
-def _distance(scores: np.ndarray) -> Statistic:
-    middle = median(scores)
-    return lambda counts: abs(middle(counts))
-
-
 def _counts(letter: str, groups: dict[str, dict[int, pd.DataFrame]]) -> pd.DataFrame:
-    """Examples of each group and seed in bins that all groups share."""
+    """Return the number of examples of each group and seed in bins that all groups share."""
     everything = np.concatenate([table["score"] for tables in groups.values() for table in tables.values()])
     edges = np.linspace(everything.min(), everything.max(), _BINS + 1)
     rows = []
@@ -62,24 +61,24 @@ def _counts(letter: str, groups: dict[str, dict[int, pd.DataFrame]]) -> pd.DataF
 
 
 def bounds(numbers: pd.DataFrame) -> dict[str, list[tuple[float, float]]]:
-    """Between what measures must lie, by seed: examples of one bin may have any order and any score in it."""
-    found: dict[str, list[tuple[float, float]]] = {"median_distance": [], "auroc": []}
+    """Return limits of measures by seed: examples of one bin may have any order and any score in it."""
+    limits: dict[str, list[tuple[float, float]]] = {"median_distance": [], "auroc": []}
     for _, bins in numbers[numbers["panel"] == "a"].groupby("seed"):
-        middle = bins[bins["examples"].cumsum() >= bins["examples"].sum() / 2].iloc[0]  # the bin that holds the median
+        middle = bins[bins["examples"].cumsum() >= bins["examples"].sum() / 2].iloc[0]  # the bin of the median
         low, high = float(middle["bin_low"]), float(middle["bin_high"])
-        found["median_distance"].append((max(0.0, low, -high), max(-low, high)))
+        limits["median_distance"].append((max(0.0, low, -high), max(-low, high)))
     for _, bins in numbers[numbers["panel"] == "b"].groupby("seed"):
         wide = bins.pivot(index="bin_low", columns="group", values="examples").sort_index()
         yes, no = wide["corrupted"], wide["uncorrupted"]
         below = no.cumsum() - no  # uncorrupted examples in lower bins
         pairs = float(yes.sum() * no.sum())
         low, high = (float((yes * lower).sum()) / pairs for lower in (below, below + no))
-        found["auroc"].append((low, high))
-    return found
+        limits["auroc"].append((low, high))
+    return limits
 
 
 def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
-    """Both histograms."""
+    """Draw both histograms."""
     count = max(config.corruption.count for config in configs)
     picture, grid = plt.subplots(1, 2, figsize=(8.5, 3.6), layout="constrained")
     titles = {"a": "no corruption", "b": f"{count:,} random labels"}

@@ -30,14 +30,14 @@ _TRAIN = {"easy": _EASY, "difficult": _DIFFICULT, "all": "all", "control": _CONT
 
 
 def tabulate(sources: Sequence[Source]) -> Plotted:
-    """The curves of runs that differ in their seed."""
-    parts = [rows(curves(sources, "train", subset, METRIC), "a", name) for subset, name in _TRAIN.items()]
-    parts.append(rows(curves(sources, "test", "all", METRIC), "b", _TEST))
-    return Plotted(pd.concat(parts, ignore_index=True))
+    """Return the curves of runs that differ in their seed."""
+    tables = [rows(curves(sources, "train", subset, METRIC), "a", name) for subset, name in _TRAIN.items()]
+    tables.append(rows(curves(sources, "test", "all", METRIC), "b", _TEST))
+    return Plotted(pd.concat(tables, ignore_index=True))
 
 
 def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
-    """The measures of claims 3a to 3c."""
+    """Return the measures of claims 3a to 3c."""
     drawn = panels(numbers)
     train, test = drawn["a"], drawn["b"][_TEST]
     return {
@@ -52,18 +52,18 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
 
 
 def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
-    """Both panels and their key."""
+    """Draw both panels and their key."""
     classes = DATASETS[configs[0].dataset.name].classes
     drawn, peaks = panels(numbers), measures(numbers)
-    picture, places = plt.subplot_mosaic(
+    picture, mosaic = plt.subplot_mosaic(
         [["a", "b"], ["key", "key"]], figsize=(8.5, 4.6), height_ratios=[1, 0.2], layout="constrained"
     )
-    left, right = places["a"], places["b"]
+    left, right = mosaic["a"], mosaic["b"]
     panel(left, "a", "training accuracy")
     subset_lines(left, drawn["a"], list(_TRAIN.values())[:3])
     line(left, drawn["a"][_CONTROL], _CONTROL, COLOURS["random"], "-.")
     accuracy_axes(left, classes)
-    key(places["key"], left.get_legend_handles_labels()[0], columns=3)
+    key(mosaic["key"], left.get_legend_handles_labels()[0], columns=3)
     panel(right, "b", "test accuracy")
     _test(right, drawn["b"][_TEST], peaks["peak_epoch"], peaks["peak_accuracy"])
     accuracy_axes(right, classes)
@@ -71,7 +71,7 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
 
 
 def _test(axes: Axes, test: pd.DataFrame, epochs: Sequence[float], heights: Sequence[float]) -> None:
-    """The test accuracy, and an inset that enlarges it from the first seed's peak down."""
+    """Draw the test accuracy, and an inset that enlarges it from the first seed's peak down."""
     line(axes, test, _TEST, COLOURS["all"])
     floor = 0.22 if test.iloc[-1].mean() > 0.75 else 0.52  # where no curve is
     zoom = axes.inset_axes((0.4, floor, 0.58, 0.4))

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from turnover.config.run import RunConfig
-from turnover.experiments.plots.curves import SUBSETS, curves, key, panels, rows, subset_lines
+from turnover.experiments.plots.curves import SUBSETS, band, curves, key, panels, rows, subset_lines
 from turnover.experiments.plots.figure import Plotted
 from turnover.experiments.plots.learning_curves import by_seed
 from turnover.experiments.plots.notes import Source
@@ -34,12 +34,12 @@ _PANELS = {
         "mean contribution\n(nats per unit of length)",
     ),
 }
-_LOOKS = {"easy": ("-", "o"), "difficult": ("--", "s"), "all": (":", "^")}  # told apart without colours too
+_LOOKS = {"easy": ("-", "o"), "difficult": ("--", "s"), "all": (":", "^")}  # distinct without colours too
 
 
 def tabulate(sources: Sequence[Source]) -> Plotted:
-    """The curves of runs that differ in their seed, and the cosine of the last epoch of every layer, inputs first."""
-    parts = [
+    """Return the curves of runs that differ in their seed, and every layer's cosine in the last epoch, inputs first."""
+    tables = [
         rows(curves(sources, "train", subset, metric), letter, name)
         for letter, (metric, _, _) in _PANELS.items()
         for subset, name in zip(SUBSETS, NAMES, strict=True)
@@ -50,50 +50,50 @@ def tabulate(sources: Sequence[Source]) -> Plotted:
         for metric in layers:
             name = metric.removeprefix("set_cosine/").removesuffix(".weight")
             last = curves(sources, "train", subset, metric).iloc[-1]
-            part = {"panel": "e", "curve": f"{subset}, {name}", "seed": last.index, "value": last.to_numpy()}
-            parts.append(pd.DataFrame(part))
-    return Plotted(pd.concat(parts, ignore_index=True))
+            columns = {"panel": "e", "curve": f"{subset}, {name}", "seed": last.index, "value": last.to_numpy()}
+            tables.append(pd.DataFrame(columns))
+    return Plotted(pd.concat(tables, ignore_index=True))
 
 
 def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
-    """The measures of claims 4a and 4b."""
+    """Return the measures of claims 4a and 4b."""
     drawn = panels(numbers)
-    pairs, contribution, sets, others = (
+    pairs, contribution, sets, without_self = (
         {subset: drawn[letter][name] for subset, name in zip(SUBSETS, NAMES, strict=True)} for letter in _PANELS
     )
-    found = {
+    values = {
         "cosine_lead": lowest(pairs["easy"], pairs["difficult"]),
         "set_cosine_lead": lowest(sets["easy"], sets["difficult"]),
     }
-    for prefix, tables in (("", contribution), ("others_", others)):
+    for prefix, tables in (("", contribution), ("others_", without_self)):
         for first, second in (("difficult", "all"), ("difficult", "easy"), ("all", "easy")):
-            found[f"{prefix}{first}_over_{second}"] = lowest(tables[first], tables[second])
-    return found | {f"others_{subset}": list(others[subset].mean()) for subset in ("difficult", "easy")}
+            values[f"{prefix}{first}_over_{second}"] = lowest(tables[first], tables[second])
+    return values | {f"others_{subset}": list(without_self[subset].mean()) for subset in ("difficult", "easy")}
 
 
 def lowest(first: pd.DataFrame, second: pd.DataFrame) -> list[float]:
-    """For each seed, the lowest difference of two curves over all epochs that were watched; before training is none."""
+    """Return the lowest difference of two curves by seed, over all watched epochs but that before training."""
     return by_seed(lambda a, b: float((a - b)[a.index > 0].min()), first, second)
 
 
 def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
-    """All panels and the key of a to d."""
+    """Draw all panels and the key of a to d."""
     drawn, layers = panels(numbers), numbers[numbers["panel"] == "e"]
     mosaic, heights = ("ab;cd;kk;ee", [1, 1, 0.16, 1]) if len(layers) else ("ab;cd;kk", [1, 1, 0.16])
     size = (8.5, 1.2 + 2.45 * sum(heights))
-    picture, places = plt.subplot_mosaic(mosaic, figsize=size, height_ratios=heights, layout="constrained")
+    picture, grid = plt.subplot_mosaic(mosaic, figsize=size, height_ratios=heights, layout="constrained")
     for letter, (_, title, label) in _PANELS.items():
-        axes = places[letter]
+        axes = grid[letter]
         panel(axes, letter, title)
         subset_lines(axes, drawn[letter], NAMES)
         axes.margins(x=0)
         axes.xaxis.set_major_locator(MaxNLocator(nbins="auto", steps=[1, 2, 5, 10], integer=True))
         axes.set(xlabel="epoch", ylabel=label)
-    key(places["k"], places["a"].get_legend_handles_labels()[0], columns=len(NAMES))
+    key(grid["k"], grid["a"].get_legend_handles_labels()[0], columns=len(NAMES))
     if len(layers):
-        _layers(places["e"], layers)
-    for name in places.keys() - {"k"}:
-        places[name].axhline(0, color=COLOURS["muted"], linewidth=1, zorder=1)
+        _layers(grid["e"], layers)
+    for name in grid.keys() - {"k"}:
+        grid[name].axhline(0, color=COLOURS["muted"], linewidth=1, zorder=1)
     return picture
 
 
@@ -102,8 +102,6 @@ def _layers(axes: Axes, numbers: pd.DataFrame) -> None:
     for subset in SUBSETS:
         mine = numbers[numbers["curve"].str.startswith(f"{subset}, ")]
         by_layer = mine.groupby(mine["curve"].str.removeprefix(f"{subset}, "), sort=False)["value"]
-        mean, low, high = by_layer.mean(), by_layer.min(), by_layer.max()
         dash, marker = _LOOKS[subset]
-        axes.plot(mean.index, mean, color=COLOURS[subset], linestyle=dash, marker=marker, markersize=4)
-        axes.fill_between(mean.index, low, high, color=COLOURS[subset], alpha=0.25, linewidth=0)
+        band(axes, by_layer, COLOURS[subset], linestyle=dash, marker=marker, markersize=4)
     axes.set(xlabel="layer", ylabel="mean cosine of gradients")

@@ -34,32 +34,32 @@ _PANELS = {
 
 
 def tabulate(sources: Sequence[Source]) -> Plotted:
-    """The curves of runs of each data set with the same seeds."""
+    """Return the curves of runs of each data set with the same seeds."""
     runs = of_datasets(sources, ("mnist", "cifar10"))
-    parts = [
+    tables = [
         rows(curves(runs[name], split, subset, METRIC), letter, subset)
         for letter, (name, split, _) in _PANELS.items()
         if name in runs
         for subset in SUBSETS
     ]
-    return Plotted(pd.concat(parts, ignore_index=True))
+    return Plotted(pd.concat(tables, ignore_index=True))
 
 
 def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
-    """The measures of claims 5a to 5c."""
-    found: dict[str, list[float]] = {}
+    """Return the measures of claims 5a to 5c."""
+    values: dict[str, list[float]] = {}
     for letter, drawn in panels(numbers).items():
         name, split, claim = _PANELS[letter]
         easy, difficult = drawn["easy"], drawn["difficult"]
         for word, number in {"faster": faster, "together": together, "lead": lead}.items():
-            found[f"{claim} {word}_{name}"] = by_seed(number, easy, difficult)
+            values[f"{claim} {word}_{name}"] = by_seed(number, easy, difficult)
         if split == "test":
-            found[f"final_gap_{name}"] = by_seed(final_gap, easy, difficult)
-    return found
+            values[f"final_gap_{name}"] = by_seed(final_gap, easy, difficult)
+    return values
 
 
 def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
-    """A row of panels for each data set."""
+    """Draw a row of panels for each data set."""
     drawn = panels(numbers)
     lines = len(drawn) // 2
     picture, grid = plt.subplots(lines, 2, figsize=(8.5, 1.6 + 2.8 * lines), layout="constrained", squeeze=False)

@@ -32,37 +32,36 @@ def _shown(trained: str) -> list[str]:
 
 
 def tabulate(sources: Sequence[Source]) -> Plotted:
-    """The curves of runs trained on each subset, with the same seeds."""
-    parts = []
+    """Return the curves of runs trained on each subset, with the same seeds."""
+    tables = []
     for letter, trained in _PANELS.items():
         runs = [source for source in sources if getattr(source.config.subsets, "train_on", None) == trained]
-        parts += [
-            rows(curves(runs, "train", subset, METRIC), letter, _curve(subset, trained)) for subset in _shown(trained)
-        ]
-        parts.append(rows(curves(runs, "test", "all", METRIC), letter, _TEST))
-    return Plotted(pd.concat(parts, ignore_index=True))
+        for subset in _shown(trained):
+            tables.append(rows(curves(runs, "train", subset, METRIC), letter, _curve(subset, trained)))
+        tables.append(rows(curves(runs, "test", "all", METRIC), letter, _TEST))
+    return Plotted(pd.concat(tables, ignore_index=True))
 
 
 def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
-    """The measures of claim 6."""
+    """Return the measures of claim 6."""
     drawn = panels(numbers)
-    found: dict[str, list[float]] = {}
+    values: dict[str, list[float]] = {}
     for letter, trained in _PANELS.items():
         for subset in _shown(trained):
-            found[f"{trained}_to_{subset}"] = by_seed(final, drawn[letter][_curve(subset, trained)])
-        found[f"{trained}_to_test"] = by_seed(final, drawn[letter][_TEST])
+            values[f"{trained}_to_{subset}"] = by_seed(final, drawn[letter][_curve(subset, trained)])
+        values[f"{trained}_to_test"] = by_seed(final, drawn[letter][_TEST])
     to_easy, to_difficult = drawn["b"][_curve("easy", "difficult")], drawn["a"][_curve("difficult", "easy")]
-    return found | {"transfer": by_seed(final_gap, to_easy, to_difficult)}
+    return values | {"transfer": by_seed(final_gap, to_easy, to_difficult)}
 
 
 def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
-    """A panel for each subset, and their key."""
-    picture, places = plt.subplot_mosaic(
+    """Draw a panel for each subset, and their key."""
+    picture, mosaic = plt.subplot_mosaic(
         [["a", "b", "c"], ["key"] * 3], figsize=(8.5, 4.5), height_ratios=[1, 0.14], layout="constrained"
     )
     for letter, drawn in panels(numbers).items():
-        axes, trained = places[letter], _PANELS[letter]
-        config = next(each for each in configs if each.subsets.train_on == trained)
+        axes, trained = mosaic[letter], _PANELS[letter]
+        config = next(config for config in configs if config.subsets.train_on == trained)
         panel(axes, letter, f"trained on {trained_on(config):,} {trained}")
         for subset in _shown(trained):
             name = _curve(subset, trained)
@@ -72,18 +71,16 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
         axes.set_xlabel("epoch (log scale)")
         axes.set_ylabel("accuracy of the full network" if letter == "a" else "")
         axes.tick_params(labelleft=letter == "a")
-    key(places["key"], _looks(), columns=7)
+    key(mosaic["key"], _looks(), columns=7)
     return picture
 
 
 def _looks() -> list[Line2D]:
-    """Lines that look like those of all panels: a colour is a set, a dash what it was to the network."""
-    shown = {name: COLOURS[name] for name in NAMES}
-    handles = [Line2D([], [], color=colour, label=name) for name, colour in shown.items()]
-    handles += [
+    """Return lines that look like those of all panels: a colour is a set, a dash what it was to the network."""
+    return [
+        *(Line2D([], [], color=COLOURS[name], label=name) for name in NAMES),
         Line2D([], [], color="#666666", linestyle="-", label="trained on"),
         Line2D([], [], color="#666666", linestyle="--", label="never seen"),
         Line2D([], [], color=COLOURS["all"], linestyle=":", label=_TEST),
         Line2D([], [], color=COLOURS["muted"], linewidth=1, label="chance"),
     ]
-    return handles

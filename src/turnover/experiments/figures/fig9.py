@@ -22,27 +22,27 @@ _SHOWN = ("own, train", "flipped, train", "fresh masks, test", "full network, te
 
 
 def tabulate(sources: Sequence[Source]) -> Plotted:
-    """The curves of score runs of each data set with the same seeds, and how their scores rank."""
-    parts, letters = [], {name: letter for letter, name in _PANELS.items()}
-    scores: dict[str, dict[int, pd.DataFrame]] = {}
-    for name, alike in of_datasets(sources, letters).items():
+    """Return the curves of score runs of each data set with the same seeds, and how their scores rank."""
+    tables, letters = [], {name: letter for letter, name in _PANELS.items()}
+    runs = of_datasets(sources, letters)
+    for name, of_dataset in runs.items():
         for kind in _SHOWN:
             split, metric, _, _ = KINDS[kind]
-            table = curves(alike, split, "all", metric)
+            table = curves(of_dataset, split, "all", metric)
             if not table.empty:  # shared masks: none is fresh
-                parts.append(rows(table, letters[name], kind))
-        scores[name] = {source.config.seed: scores_by_epoch(source.folder) for source in alike}
-    numbers = pd.concat(parts, ignore_index=True)
+                tables.append(rows(table, letters[name], kind))
+    numbers = pd.concat(tables, ignore_index=True)
     values: dict[str, list[float]] = {}
-    for name, by in scores.items():
-        epochs = dict(zip(sorted(by), map(int, measures(numbers)[f"settled_{name}"]), strict=True))
-        values[f"rank_{name}"] = [rank(by[seed], epoch) for seed, epoch in epochs.items()]
-        values[f"kept_{name}"] = [kept(by, seed, epoch) for seed, epoch in epochs.items()]
+    for name, of_dataset in runs.items():
+        scores = {source.config.seed: scores_by_epoch(source.folder) for source in of_dataset}
+        epochs = dict(zip(sorted(scores), map(int, measures(numbers)[f"settled_{name}"]), strict=True))
+        values[f"rank_{name}"] = [rank(scores[seed], epoch) for seed, epoch in epochs.items()]
+        values[f"kept_{name}"] = [kept(scores, seed, epoch) for seed, epoch in epochs.items()]
     return Plotted(numbers, values)
 
 
 def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
-    """When sub-networks settle; how scores rank then is in no table."""
+    """Return the epochs in which sub-networks settle; the ranks of scores then are in no table."""
     return {
         f"settled_{_PANELS[letter]}": by_seed(settled, drawn["own, train"], drawn["flipped, train"])
         for letter, drawn in panels(numbers).items()
@@ -50,13 +50,14 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
 
 
 def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
-    """A panel for each data set, and their key."""
+    """Draw a panel for each data set, and their key."""
     drawn, settled_by_seed = panels(numbers), measures(numbers)
-    picture, places = plt.subplot_mosaic(
+    picture, mosaic = plt.subplot_mosaic(
         [[*drawn], ["key"] * len(drawn)], figsize=(8.5, 4.2), height_ratios=[1, 0.14], layout="constrained"
     )
+    first = mosaic[next(iter(drawn))]
     for letter, tables in drawn.items():
-        axes, name = places[letter], _PANELS[letter]
+        axes, name = mosaic[letter], _PANELS[letter]
         panel(axes, letter, pair(next(config for config in configs if config.dataset.name == name)))
         for kind, table in tables.items():
             split, _, colour, dash = KINDS[kind]
@@ -64,56 +65,51 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
             if split == "test":
                 axes.lines[-1].set_linewidth(0.9)
         accuracy_axes(axes, DATASETS[name].classes, log=True)
-        axes.set(xlabel="epoch (log scale)", ylabel="accuracy" if axes is places[next(iter(drawn))] else "")
+        axes.set(xlabel="epoch (log scale)", ylabel="accuracy" if axes is first else "")
         mean = float(np.mean(settled_by_seed[f"settled_{name}"]))
         axes.axvline(mean, color=COLOURS["all"], linewidth=0.8, linestyle=":", label="settled (mean)")
-    first = places[next(iter(drawn))]
-    key(places["key"], first.get_legend_handles_labels()[0], columns=6, spacing=1.2)
+    key(mosaic["key"], first.get_legend_handles_labels()[0], columns=6, spacing=1.2)
     return picture
 
 
-def settled(own: pd.Series, flipped: pd.Series, within: float = 0.02) -> int:
-    """First tracked epoch from which both accuracies stay within `within` of their last values.
+def settled(own: pd.Series, flipped: pd.Series) -> int:
+    """Return the first tracked epoch from which both accuracies stay within 0.02 of their last values.
 
     Args:
         own, flipped: accuracies of one run.  # index: epoch, rising
     """
-    away = ((own - own.iloc[-1]).abs() > within + 1e-9) | ((flipped - flipped.iloc[-1]).abs() > within + 1e-9)
+    away = ((own - own.iloc[-1]).abs() > 0.02 + 1e-9) | ((flipped - flipped.iloc[-1]).abs() > 0.02 + 1e-9)
     return int(own.index[int(away.to_numpy().nonzero()[0].max(initial=-1)) + 1])
 
 
 def rank(scores: pd.DataFrame, epoch: int) -> float:
-    """Spearman correlation of the scores after the first scored epoch that is not before `epoch` with the last ones.
+    """Return Spearman's correlation of the scores of the first scored epoch that is not before `epoch` with the last.
 
-    1 if that is the last epoch: of a run that never settles, only `settled` says so.
+    1 if that is the last epoch: only `settled` shows that a run never settles.
 
     Args:
-        scores: of one run, as `scores_by_epoch` gives them.
+        scores: of one run, as `scores_by_epoch` returns them.
     """
-    return _spearman(scores[_scored(scores, epoch)], scores[_last(scores)])
+    return float(spearmanr(_first_from(scores, epoch), _last(scores))[0])
 
 
 def kept(scores: dict[int, pd.DataFrame], seed: int, epoch: int) -> float:
-    """How well those scores agree with other seeds, in parts of how well the last ones do.
+    """Return how well those scores agree with other seeds, in parts of how well the last ones do.
 
     r(s_e, o) / r(s_T, o): Spearman correlations of the scores of `seed` after the first scored epoch that is not before
     `epoch`, and after the last one, with the mean of the last scores of all other seeds (of its own if there are none).
     What two epochs of one run have in common but two seeds have not, such as their masks, does not count.
     """
     ours = scores[seed]
-    others = [table for other, table in scores.items() if other != seed] or [ours]
-    mean = pd.concat([table[_last(table)] for table in others], axis=1).mean(axis=1)[ours.index]
-    return _spearman(ours[_scored(ours, epoch)], mean) / _spearman(ours[_last(ours)], mean)
+    rest = [_last(table) for another, table in scores.items() if another != seed] or [_last(ours)]
+    mean = pd.concat(rest, axis=1).mean(axis=1)[ours.index]
+    first, last = (float(spearmanr(values, mean)[0]) for values in (_first_from(ours, epoch), _last(ours)))
+    return first / last
 
 
-def _scored(scores: pd.DataFrame, epoch: int) -> int:
-    epochs = scores.columns.to_numpy()
-    return int(epochs[epochs >= epoch].min())
+def _first_from(scores: pd.DataFrame, epoch: int) -> pd.Series:
+    return scores[min(column for column in scores.columns if int(column) >= epoch)]
 
 
-def _last(scores: pd.DataFrame) -> int:
-    return int(scores.columns.to_numpy().max())
-
-
-def _spearman(a: pd.Series, b: pd.Series) -> float:
-    return float(spearmanr(a, b)[0])
+def _last(scores: pd.DataFrame) -> pd.Series:
+    return scores[scores.columns.max()]

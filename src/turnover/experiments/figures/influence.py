@@ -24,7 +24,7 @@ _SIDES = {"helpful": ("highest influence", "easy"), "harmful": ("lowest influenc
 
 
 def tabulate(sources: Sequence[Source]) -> Plotted:
-    """What is shown; influences are means over the runs, which differ in their seeds."""
+    """Return the influences that are shown, means over the runs, which differ in their seeds."""
     runs = [read_influences(source.folder) for source in sources]
     mean = sum(runs[1:], runs[0]) / len(runs)
     config = sources[0].config
@@ -34,50 +34,10 @@ def tabulate(sources: Sequence[Source]) -> Plotted:
 
 
 def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
-    """A row for each test image, with images from the data set."""
+    """Draw a row for each test image, with images from the data set."""
     dataset = load(configs[0].dataset, configs[0].corruption)
-    return _draw(numbers, dataset.train, dataset.test, DATASETS[configs[0].dataset.name].class_names)
-
-
-def chosen(mean: pd.DataFrame, test: Split, count: int = _TARGETS) -> list[int]:
-    """The test examples on which influences differ most, at most one of a class, in the order of their classes."""
-    labels = pd.Series(test.labels.numpy(), index=test.ids.numpy()).reindex(mean.columns)
-    spread = (mean.max() - mean.min()).sort_values(ascending=False)
-    first = labels[spread.index].drop_duplicates().index[:count]
-    return sorted(first, key=lambda target: int(labels[target]))
-
-
-def extremes(influence: pd.Series, target: int, count: int = _SHOWN) -> pd.DataFrame:
-    """The highest and the lowest influences on a test example: target, side, rank (from 1), id, influence in nats."""
-    parts = {"helpful": influence.nlargest(count), "harmful": influence.nsmallest(count)}
-    rows = [
-        part.rename("influence").reset_index().assign(target=target, side=side, rank=range(1, len(part) + 1))
-        for side, part in parts.items()
-    ]
-    return pd.concat(rows, ignore_index=True)[["target", "side", "rank", "id", "influence"]]
-
-
-def agreement_of_seeds(runs: Sequence[pd.DataFrame]) -> float:
-    """Mean Spearman correlation of the influences on one test example by two seeds; NaN for one seed."""
-    found = [spearmanr(a[target], b[target]).statistic for a, b in combinations(runs, 2) for target in runs[0].columns]
-    return float(np.mean(found)) if found else float("nan")
-
-
-def note(summary: dict[str, Any], configs: Sequence[RunConfig]) -> str:
-    """What stands above a training image, and how much of it is noise."""
-    over, agree = "", "one seed, so how much of it is noise is not known"
-    if len(configs) > 1:
-        over, agreement = f", mean of {len(configs)} seeds", summary["agreement_of_seeds"]
-        agree = f"two seeds agree with a Spearman correlation of {agreement:.3f} (1 without noise)"
-    return (
-        "Above a training image: its label, and by how much the test image's loss is lower in the training image's own "
-        f"sub-network than in its flipped one (equation 5), in nats{over}; {agree}. "
-        f"Shown: the test images, of {summary['targets']} looked at, with the widest range."
-    )
-
-
-def _draw(shown: pd.DataFrame, train: Split, test: Split, names: Sequence[str]) -> Figure:
-    targets = list(dict.fromkeys(shown["target"]))
+    train, test, names = dataset.train, dataset.test, DATASETS[configs[0].dataset.name].class_names
+    targets = list(dict.fromkeys(numbers["target"]))
     widths = [1.0, 0.35, *[1.0] * _SHOWN, 0.35, *[1.0] * _SHOWN]
     picture, grid = plt.subplots(
         1 + len(targets),  # the first row is for headers
@@ -90,26 +50,60 @@ def _draw(shown: pd.DataFrame, train: Split, test: Split, names: Sequence[str]) 
     )
     for axes in grid.flat:
         axes.axis("off")
-    where = {int(id): place for place, id in enumerate(train.ids)}
-    places = {int(id): place for place, id in enumerate(test.ids)}
+    of_train, of_test = ({int(id): position for position, id in enumerate(split.ids)} for split in (train, test))
+    first = {"helpful": 2, "harmful": 3 + _SHOWN}  # columns
     for row, target in enumerate(targets, start=1):
-        place = places[target]
-        _image(grid[row, 0], test, place, names[int(test.labels[place])], COLOURS["all"])
-        for number, (side, (_, colour)) in enumerate(_SIDES.items()):
-            mine = shown[(shown["target"] == target) & (shown["side"] == side)]
-            for each in mine.to_dict("records"):
-                axes = grid[row, 2 + number * (_SHOWN + 1) + each["rank"] - 1]
-                at = where[each["id"]]
-                text = f"{names[int(train.labels[at])]}  {each['influence']:+.2f}"
-                _image(axes, train, at, text, COLOURS[colour])
-    heads = {0: ("test", COLOURS["all"])}
-    heads |= {2 + n * (_SHOWN + 1): (words, COLOURS[colour]) for n, (words, colour) in enumerate(_SIDES.values())}
+        position = of_test[target]
+        _image(grid[row, 0], test, position, names[int(test.labels[position])], COLOURS["all"])
+        for image in numbers[numbers["target"] == target].to_dict("records"):
+            position, side = of_train[image["id"]], image["side"]
+            text = f"{names[int(train.labels[position])]}  {image['influence']:+.2f}"
+            axes = grid[row, first[side] + image["rank"] - 1]
+            _image(axes, train, position, text, COLOURS[_SIDES[side][1]])
+    heads = {0: ("test", "all")} | {first[side]: head for side, head in _SIDES.items()}
     for column, (words, colour) in heads.items():
-        head = grid[0, column].text(0, 0, words, color=colour, fontsize=9, fontweight="bold")
+        head = grid[0, column].text(0, 0, words, color=COLOURS[colour], fontsize=9, fontweight="bold")
         head.set_in_layout(False)  # else its column grows with it
     return picture
 
 
-def _image(axes: Axes, split: Split, place: int, title: str, colour: str) -> None:
-    axes.imshow(split.images[place].permute(1, 2, 0).numpy(), cmap="gray", vmin=0, vmax=255)
+def chosen(mean: pd.DataFrame, test: Split, count: int = _TARGETS) -> list[int]:
+    """Return the test examples on which influences differ most, at most one of a class, ordered by class."""
+    labels = pd.Series(test.labels.numpy(), index=test.ids.numpy()).reindex(mean.columns)
+    spread = (mean.max() - mean.min()).sort_values(ascending=False)
+    first = labels[spread.index].drop_duplicates().index[:count]
+    return sorted(first, key=lambda target: int(labels[target]))
+
+
+def extremes(influence: pd.Series, target: int, count: int = _SHOWN) -> pd.DataFrame:
+    """Return the highest and lowest influences on a test example: target, side, rank (from 1), id, influence (nats)."""
+    sides = {"helpful": influence.nlargest(count), "harmful": influence.nsmallest(count)}
+    rows = [
+        values.rename("influence").reset_index().assign(target=target, side=side, rank=range(1, len(values) + 1))
+        for side, values in sides.items()
+    ]
+    return pd.concat(rows, ignore_index=True)[["target", "side", "rank", "id", "influence"]]
+
+
+def agreement_of_seeds(runs: Sequence[pd.DataFrame]) -> float:
+    """Return the mean Spearman correlation of the influences on one test example by two seeds; NaN for one seed."""
+    pairs = [(a[target], b[target]) for a, b in combinations(runs, 2) for target in runs[0].columns]
+    return float(np.mean([spearmanr(a, b).statistic for a, b in pairs])) if pairs else float("nan")
+
+
+def note(summary: dict[str, Any], configs: Sequence[RunConfig]) -> str:
+    """Return what is above a training image, and how much of it is noise."""
+    over, agree = "", "one seed, so how much of it is noise is not known"
+    if len(configs) > 1:
+        over, agreement = f", mean of {len(configs)} seeds", summary["agreement_of_seeds"]
+        agree = f"two seeds agree with a Spearman correlation of {agreement:.3f} (1 without noise)"
+    return (
+        "Above a training image: its label, and by how much the test image's loss is lower in the training image's own "
+        f"sub-network than in its flipped one (equation 5), in nats{over}; {agree}. "
+        f"Shown: the test images, of {summary['targets']} looked at, with the widest range."
+    )
+
+
+def _image(axes: Axes, split: Split, position: int, title: str, colour: str) -> None:
+    axes.imshow(split.images[position].permute(1, 2, 0).numpy(), cmap="gray", vmin=0, vmax=255)
     axes.set_title(title, fontsize=7, loc="center", pad=2, color=colour)

@@ -13,16 +13,16 @@ from pydantic import Field
 
 from turnover.common.files import locked, outputs_root, remove_leftovers, replacing, write_json
 from turnover.common.text import effect
-from turnover.config.compose import sweep, varied
+from turnover.config.compose import varied
 from turnover.config.options import Group, NoLogger, WandbLogger
 from turnover.config.run import RunConfig
 from turnover.errors import RunFailed
 from turnover.experiments.figures import claims as figures
 from turnover.experiments.plots.differences import Recorded, recorded
-from turnover.experiments.plots.figure import FigureConfig, Plotted, configured
+from turnover.experiments.plots.figure import FigureConfig, Plotted, configured, runs_of
 from turnover.experiments.plots.notes import SMOKE, Notes, Source, notes
 from turnover.experiments.plots.style import finish, save, style
-from turnover.experiments.results import read
+from turnover.experiments.results import paper_number, read
 from turnover.runs.dashboard.summary import show_figure
 from turnover.runs.scripts import make_runs
 from turnover.runs.store import checksums
@@ -38,7 +38,7 @@ class FigureJob(Group):
 
     figure: FigureConfig  # an option of conf/figure
     scale: Literal["smoke", "laptop", "paper"]  # which runs are drawn
-    overrides: list[str]  # of the experiment's runs; empty: as the experiment says
+    overrides: list[str]  # of the experiment's runs; empty: none
     launcher: str | None = None  # of the runs that are missing, as hydra/launcher; null: none is made
     logger: Annotated[NoLogger | WandbLogger, Field(discriminator="name")]  # as of a run
 
@@ -56,17 +56,14 @@ def make(job: FigureJob) -> Path:
         make_runs(figure.experiments, scale, job.launcher, job.overrides)
     sources = _sources(job)
     folder = outputs_root() / "figures" / scale
-    inputs = {
-        "figure": figure.model_dump(mode="json"),
-        "runs": [source.folder.name for source in sources],
-        "code": provenance()["commit"],
-    }
+    runs = [source.folder.name for source in sources]
+    inputs = {"figure": figure.model_dump(mode="json"), "runs": runs, "code": provenance()["commit"]}
     stem = "-".join([figure.name, *(text.replace("/", "_") for text in job.overrides)])
     paths = {kind: folder / f"{stem}.{kind}" for kind in ("png", "pdf", "csv", "json")}
     if not _up_to_date(paths, inputs):
         with locked(folder / f".{stem}.lock", stem):
             if not _up_to_date(paths, inputs):  # or another process has drawn it meanwhile
-                remove_leftovers(each for each in folder.iterdir() if each.name.startswith(f".{stem}."))
+                remove_leftovers(path for path in folder.iterdir() if path.name.startswith(f".{stem}."))
                 _draw(job, sources, inputs, paths)
                 return paths["png"]
     log.info("cached: %s", paths["png"])
@@ -79,11 +76,10 @@ def _draw(job: FigureJob, sources: list[Source], inputs: dict[str, Any], paths: 
     plotted: Plotted = figures.module(figure).tabulate(sources)
     claims = figures.claims(figure, plotted, list(dict.fromkeys(config.dataset.name for config in configs)))
     summary = figures.summary(figure, plotted.numbers, plotted.summary)
-    under = _picture(job, plotted.numbers, summary, configs, recorded(configs), paths["png"])
+    manifests, parents = recorded(configs), recorded([parent for config in configs for parent in config.parents])
+    under = _picture(job, plotted.numbers, summary, configs, manifests | parents, paths["png"])
     with replacing(paths["csv"]) as temporary:
         plotted.numbers.to_csv(temporary, index=False)
-    manifests = {source.folder.name: Run(source.config).manifest for source in sources}
-    parents = {Run(parent).name: Run(parent).manifest for source in sources for parent in source.config.parents}
     kept = ("seconds", "commit", "versions", "machine", "device", "threads", "precision", "leakage", "peak_memory")
     varying = varied(configs)
     result = {
@@ -100,14 +96,14 @@ def _draw(job: FigureJob, sources: list[Source], inputs: dict[str, Any], paths: 
             name: varying[number] | {key: manifest.get(key) for key in kept}
             for number, (name, manifest) in enumerate(manifests.items())
         },
-        "score_runs": {name: {key: each.get(key) for key in kept} for name, each in parents.items()},
-        "training_seconds": round(sum(each.get("seconds", 0.0) for each in manifests.values()), 1),  # without those
+        "score_runs": {name: {key: manifest.get(key) for key in kept} for name, manifest in parents.items()},
+        "training_seconds": round(sum(manifest.get("seconds", 0.0) for manifest in manifests.values()), 1),
         "made": now(),
         "files": _checksums(paths),
         **provenance(),
     }
-    write_json(paths["json"], result)  # last: it tells that the others are complete, and which they are
-    _tell(job, claims)
+    write_json(paths["json"], result)  # last: its checksums vouch for the others
+    _log(job, claims)
     show_figure(
         job.logger,
         job.model_dump(mode="json"),
@@ -130,7 +126,7 @@ def _picture(
     recorded: Recorded,
     png: Path,
 ) -> Notes:
-    """Write the picture of these plotted numbers; returns what stands under it."""
+    """Write the picture of these plotted numbers; returns the notes under it."""
     module = figures.module(job.figure)
     drawn = module.drawn(configs) if hasattr(module, "drawn") else configs
     under = notes(drawn, recorded, job.scale, job.overrides)
@@ -143,7 +139,7 @@ def _picture(
 
 
 def redraw(path: Path) -> None:
-    """Draw a figure again from its csv and what its json tells of its runs, which need not be here.
+    """Draw a figure again from its csv and its json, without its runs.
 
     Args:
         path: of its json; the checksum of the picture is changed there, and nothing else.
@@ -153,7 +149,7 @@ def redraw(path: Path) -> None:
     """
     result, figure = read(path), configured(path.stem.partition("-")[0])
     job = FigureJob(figure=figure, scale=result["scale"], overrides=result["overrides"], logger=NoLogger(name="none"))
-    configs = _configs(figure, job.scale, job.overrides)
+    configs = runs_of(figure.experiments, job.scale, job.overrides)
     if result["inputs"]["runs"] != [Run(config).name for config in configs]:
         raise RunFailed(f"{path}: drawn from other runs than those of conf/, so its settings are not known")
     with tempfile.TemporaryDirectory() as folder:
@@ -162,7 +158,7 @@ def redraw(path: Path) -> None:
         _picture(job, numbers, result["summary"], configs, result["runs"] | result["score_runs"], png)
         for kind in ("png", "pdf"):
             drawn, beside = png.with_suffix(f".{kind}"), path.with_suffix(f".{kind}")
-            if "files" in result:  # it was not always told
+            if "files" in result:  # older ones have none
                 result["files"][kind] = checksums.sha256(drawn)
             if beside.is_file():
                 with replacing(beside) as temporary:
@@ -173,28 +169,22 @@ def redraw(path: Path) -> None:
 def _sources(job: FigureJob) -> list[Source]:
     with_overrides = f' OVERRIDES="{" ".join(job.overrides)}"' if job.overrides else ""
     door = f"make it with: make {job.figure.name} SCALE={job.scale}{with_overrides}"
-    configs = _configs(job.figure, job.scale, job.overrides)
+    configs = runs_of(job.figure.experiments, job.scale, job.overrides)
     return [Source(config, require(Run(config), door)) for config in configs]
 
 
-def _configs(figure: FigureConfig, scale: str, overrides: Sequence[str]) -> list[RunConfig]:
-    return [
-        config for name in figure.experiments for config in sweep([f"+experiment={name}", f"scale={scale}", *overrides])
-    ]
-
-
 def _title(figure: FigureConfig) -> str:
-    number = figure.name.removeprefix("fig")
-    return f"Figure {number}. {figure.title}" if number.isdigit() else figure.title
+    number = paper_number(figure.name)
+    return f"Figure {number}. {figure.title}" if number else figure.title
 
 
 def _up_to_date(paths: dict[str, Path], inputs: dict[str, Any]) -> bool:
     if not inputs["code"] or inputs["code"].endswith("-dirty"):
         return False
     try:
-        told = json.loads(paths["json"].read_text(encoding="utf-8"))
-        return isinstance(told, dict) and (told.get("inputs"), told.get("files")) == (inputs, _checksums(paths))
-    except (FileNotFoundError, ValueError):  # something is missing, or what is told is damaged
+        result = json.loads(paths["json"].read_text(encoding="utf-8"))
+        return isinstance(result, dict) and (result.get("inputs"), result.get("files")) == (inputs, _checksums(paths))
+    except (FileNotFoundError, ValueError):  # something is missing, or the json is damaged
         return False
 
 
@@ -202,12 +192,14 @@ def _checksums(paths: dict[str, Path]) -> dict[str, str]:
     return {kind: checksums.sha256(path) for kind, path in paths.items() if kind != "json"}
 
 
-def _tell(job: FigureJob, claims: Sequence[Claim]) -> None:
+def _log(job: FigureJob, claims: Sequence[Claim]) -> None:
     if job.scale == "smoke" and claims:
         log.info(SMOKE)
     for claim in claims:
         log.info("claim %s: %s (%s)", claim.id, claim.verdict, claim.text)
-        for each in claim.measures:
-            word = "condition" if each.condition else "claimed"
-            bound = f", {word} {each.side} {each.threshold:g}: {each.verdict}" if each.threshold is not None else ""
-            log.info("  %s %s%s", each.name, effect(each.effect, each.interval), bound)
+        for measured in claim.measures:
+            bound = ""
+            if measured.threshold is not None:
+                word = "condition" if measured.condition else "claimed"
+                bound = f", {word} {measured.side} {measured.threshold:g}: {measured.verdict}"
+            log.info("  %s %s%s", measured.name, effect(measured.effect, measured.interval), bound)

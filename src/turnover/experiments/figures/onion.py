@@ -9,11 +9,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from turnover.config.run import RunConfig
 from turnover.estimators.membership import log_likelihood_ratios, membership, share_above, threshold
+from turnover.experiments.plots.curves import band
 from turnover.experiments.plots.figure import Plotted
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import COLOURS, panel
@@ -32,7 +32,7 @@ _SHOWN = {
 
 
 def tabulate(sources: Sequence[Source]) -> Plotted:
-    """Exposure by tenth, of the examples that remain in both, ranked by their exposure when all were there."""
+    """Return exposure by tenth of the examples that remain in both, ranked by their exposure when all were there."""
     [parent] = sources[0].config.parents
     before = read_scores(Run(parent).folder)["score"]
     seeds = sorted({source.config.seed for source in sources})
@@ -41,11 +41,14 @@ def tabulate(sources: Sequence[Source]) -> Plotted:
 
 
 def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
-    """Mean exposure, and the share that an attacker finds, by tenth."""
+    """Draw mean exposure, and the share that an attacker finds, by tenth."""
     picture, panels = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
     for axes, letter, (value, (title, unit)) in zip(panels, "ab", _SHOWN.items(), strict=True):
         panel(axes, letter, title)
-        _by_tenth(axes, numbers[numbers["tenth"] > 0], value)
+        for side, (words, colour) in _SIDES.items():
+            mine = numbers[(numbers["tenth"] > 0) & (numbers["side"] == side)]
+            band(axes, mine.groupby("tenth")[value], COLOURS[colour], marker="o", markersize=4, label=words)
+        axes.set_xticks(range(1, 11))
         axes.set_xlabel("tenth of the rest, by exposure when all were there")
         axes.set_ylabel(unit)
     panels[0].legend(title="mean and range over seeds", title_fontsize=7, fontsize=8, alignment="left")
@@ -53,7 +56,7 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
 
 
 def _of_seed(seed: int, sources: Sequence[Source], before: pd.Series) -> tuple[pd.DataFrame, float]:
-    """Rows of one seed: side, tenth (0: all that remain), examples, exposure (mean, nats), found (share at 1 %).
+    """Return rows of one seed: side, tenth (0: all that remain), examples, exposure (mean, nats), found (share at 1 %).
 
     And the share of the examples that are more exposed without the most exposed ones. Thresholds are set by the
     examples that remain in both alone: those that were not left out would set one for themselves.
@@ -61,45 +64,32 @@ def _of_seed(seed: int, sources: Sequence[Source], before: pd.Series) -> tuple[p
     members = {
         source.config.subsets.train_on: read_members(source.folder) for source in sources if source.config.seed == seed
     }
-    first, second = (each.ids for each in members.values())
-    both = np.intersect1d(first, second)
-    ranked = before.reindex(both).sort_values(kind="stable").index.to_numpy()
+    first, second = (networks.ids for networks in members.values())
+    ranked = before.reindex(np.intersect1d(first, second)).sort_values(kind="stable").index.to_numpy()
+    everywhere = torch.arange(len(ranked))
     rows, by_side = [], {}
-    for side, each in members.items():
-        places = pd.Series(np.arange(len(each.ids)), index=each.ids)
-        remaining = torch.tensor(places[ranked].to_numpy())
-        included = each.included[:, remaining]
-        ratios = log_likelihood_ratios(each.confidence[:, remaining], included)
+    for side, networks in members.items():
+        remaining = torch.from_numpy(pd.Index(networks.ids).get_indexer(ranked))
+        included = networks.included[:, remaining]
+        ratios = log_likelihood_ratios(networks.confidence[:, remaining], included)
         exposure = by_side[side] = membership(ratios, included)
         limit = threshold(ratios, included, _RATE)
-        everywhere = np.arange(len(ranked))
-        for tenth, positions in enumerate([everywhere, *np.array_split(everywhere, 10)]):
-            among = torch.from_numpy(positions)
-            found = float(share_above(ratios[:, among], included[:, among], limit))
-            mean = float(exposure[among].mean())
-            rows.append(
-                {"seed": seed, "side": side, "tenth": tenth, "examples": len(among), "exposure": mean, "found": found}
-            )
+        for tenth, positions in enumerate([everywhere, *everywhere.tensor_split(10)]):
+            row = {"seed": seed, "side": side, "tenth": tenth, "examples": len(positions)}
+            row["exposure"] = float(exposure[positions].mean())
+            row["found"] = float(share_above(ratios[:, positions], included[:, positions], limit))
+            rows.append(row)
     more = by_side["without_difficult"] > by_side["without_random"]
     return pd.DataFrame(rows), float(more.double().mean())
 
 
-def _by_tenth(axes: Axes, numbers: pd.DataFrame, value: str) -> None:
-    for side, (words, colour) in _SIDES.items():
-        by_tenth = numbers[numbers["side"] == side].groupby("tenth")[value]
-        axes.plot(by_tenth.mean(), color=COLOURS[colour], marker="o", markersize=4, label=words)
-        low, high = by_tenth.min(), by_tenth.max()
-        axes.fill_between(low.index, low, high, color=COLOURS[colour], alpha=0.25, linewidth=0)
-    axes.set_xticks(range(1, 11))
-
-
 def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
-    """What the two sides differ by; the share of more exposed examples is in no table."""
+    """Return the differences of the two sides; the share of more exposed examples is in no table."""
     wide = numbers.pivot(index=["seed", "tenth"], columns="side", values=["exposure", "found"])
 
     def gain(value: str, tenth: int) -> list[float]:
-        part = wide.xs(tenth, level="tenth")[value]
-        return [float(each) for each in part["without_difficult"] - part["without_random"]]
+        sides = wide.xs(tenth, level="tenth")[value]
+        return [float(difference) for difference in sides["without_difficult"] - sides["without_random"]]
 
     return {
         "gain": gain("exposure", 0),

@@ -1,11 +1,14 @@
 """Learning curves of several seeds: as plotted numbers, and as lines, the mean, in a band from lowest to highest."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
+from pandas.api.typing import SeriesGroupBy
 
 from turnover.errors import RefusedInput
 from turnover.experiments.plots.notes import Source
@@ -27,11 +30,11 @@ KINDS = {
 
 _EPOCHS = (0, 1, 2, 5, 10, 20, 50, 100, 200)  # that a logarithmic axis names
 BAND = "mean and range over seeds"  # title of a legend
-_DASHES = {"easy": "-", "difficult": "--", "all": ":"}  # told apart without colours too
+_DASHES = {"easy": "-", "difficult": "--", "all": ":"}  # distinct without colours too
 
 
 def curves(sources: Sequence[Source], split: str, subset: str, metric: str) -> pd.DataFrame:
-    """One metric of runs with different seeds.  # index: epoch; a column for each seed"""
+    """Return one metric of runs with different seeds.  # index: epoch; a column for each seed"""
     columns = {}
     for source in sources:
         if source.config.seed in columns:
@@ -43,46 +46,66 @@ def curves(sources: Sequence[Source], split: str, subset: str, metric: str) -> p
 
 
 def of_datasets(sources: Sequence[Source], names: Iterable[str]) -> dict[str, list[Source]]:
-    """The runs of each of these data sets, in this order.
+    """Return the runs of each of these data sets, in this order.
 
     Raises:
         RefusedInput: there are runs of others.
     """
-    found = {name: [source for source in sources if source.config.dataset.name == name] for name in names}
+    runs = {name: [source for source in sources if source.config.dataset.name == name] for name in names}
     for source in sources:
-        if source.config.dataset.name not in found:
-            raise RefusedInput(f"dataset = {source.config.dataset.name}: this figure is of {' and '.join(found)}")
-    return {name: alike for name, alike in found.items() if alike}
+        if source.config.dataset.name not in runs:
+            raise RefusedInput(f"dataset = {source.config.dataset.name}: this figure is of {' and '.join(runs)}")
+    return {name: of_dataset for name, of_dataset in runs.items() if of_dataset}
 
 
 def rows(table: pd.DataFrame, panel: str, name: str) -> pd.DataFrame:
-    """What `curves` gives as plotted numbers: panel, curve, seed, epoch, value."""
+    """Return the curves of `curves` as plotted numbers: panel, curve, seed, epoch, value."""
     long = table.rename_axis(index="epoch").reset_index().melt("epoch", var_name="seed")
     return long.assign(panel=panel, curve=name)[["panel", "curve", "seed", "epoch", "value"]]
 
 
 def panels(numbers: pd.DataFrame) -> dict[str, dict[str, pd.DataFrame]]:
-    """The curves of plotted numbers by panel and name, each as `curves` gives it."""
-    found: dict[str, dict[str, pd.DataFrame]] = {}
-    for (panel, name), part in numbers.groupby(["panel", "curve"], sort=False):
-        found.setdefault(str(panel), {})[str(name)] = part.pivot(index="epoch", columns="seed", values="value")
-    return found
+    """Return the curves of plotted numbers by panel and name, each as `curves` returns it."""
+    tables: dict[str, dict[str, pd.DataFrame]] = {}
+    for (panel, name), points in numbers.groupby(["panel", "curve"], sort=False):
+        tables.setdefault(str(panel), {})[str(name)] = points.pivot(index="epoch", columns="seed", values="value")
+    return tables
 
 
 def line(axes: Axes, table: pd.DataFrame, name: str, colour: str, style: str = "-") -> None:
-    """Draw what `curves` gives."""
+    """Draw the curves of `curves`."""
     axes.plot(table.index, table.mean(axis=1), color=colour, linestyle=style, label=name)
     axes.fill_between(table.index, table.min(axis=1), table.max(axis=1), color=colour, alpha=0.25, linewidth=0)
 
 
+def band(axes: Axes, values: SeriesGroupBy, colour: str, *, alpha: float = 0.25, **look: Any) -> None:
+    """Draw the mean of each group of values, in a band from lowest to highest."""
+    mean = values.mean()
+    axes.plot(mean.index, mean, color=colour, **look)
+    axes.fill_between(mean.index, values.min(), values.max(), color=colour, alpha=alpha, linewidth=0)
+
+
+def outer_labels(grid: np.ndarray, used: int, x: str, y: str) -> None:
+    """Label the first `used` axes of a grid at its edges alone, and switch off the others."""
+    columns = grid.shape[1]
+    for number, axes in enumerate(grid.flat):
+        if number >= used:
+            axes.axis("off")
+            continue
+        lowest = number + columns >= used
+        axes.tick_params(labelbottom=lowest)
+        axes.set_xlabel(x if lowest else "")
+        axes.set_ylabel(y if number % columns == 0 else "")
+
+
 def subset_lines(axes: Axes, drawn: Mapping[str, pd.DataFrame], names: Iterable[str] = SUBSETS) -> None:
-    """A line for the easy, the difficult and all examples, of these names."""
+    """Draw a line for the easy, the difficult and all examples, of these names."""
     for subset, name in zip(SUBSETS, names, strict=True):
         line(axes, drawn[name], name, COLOURS[subset], _DASHES[subset])
 
 
 def accuracy_axes(axes: Axes, classes: int, *, log: bool = False) -> None:
-    """Axes of accuracies of the full network over epochs, from 0 to 1, with the level of chance; to call once drawn.
+    """Set axes of accuracies of the full network over epochs, from 0 to 1, with the level of chance, once all is drawn.
 
     Args:
         log: a logarithmic axis of epochs, on which 0 has a place beside 1.
@@ -103,14 +126,14 @@ def accuracy_axes(axes: Axes, classes: int, *, log: bool = False) -> None:
 
 
 def legend(axes: Axes, title: str = BAND, columns: int = 1) -> None:
-    """The legend, where it hides least, and paler than what it does hide."""
+    """Draw the legend where it hides least, and paler than what it does hide."""
     axes.legend(
         title=title, title_fontsize=7, fontsize=8, ncols=columns, frameon=True, framealpha=0.8, edgecolor="none"
     )
 
 
 def key(axes: Axes, handles: Sequence[Artist], columns: int, spacing: float = 2.0) -> None:
-    """The legend of several panels, on axes of its own that show nothing else."""
+    """Draw the legend of several panels, on axes of its own that show nothing else."""
     axes.axis("off")
     axes.legend(
         handles=handles, title=BAND, title_fontsize=7, fontsize=8, loc="center", ncols=columns, columnspacing=spacing

@@ -1,5 +1,6 @@
 """Where runs differ from the paper's: in fields of their configs, and the same in words."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from turnover.runs.store.run import Run
 
 Recorded = Mapping[str, Mapping[str, Any]]  # what runs wrote into their manifests, by the names of the runs
 Difference = tuple[str, str, Any, Any]  # of which runs, if not of all; field, its value, and the paper's
-_NO_REDUCTION = ("subsets.runs", "estimator.epochs")  # told of the score runs themselves; costs no accuracy
+_NO_REDUCTION = ("subsets.runs", "estimator.epochs")  # shown with the score runs themselves; costs no accuracy
 _PAPER: dict[str, dict[str, Any]] = {  # appendix A and section 3.1, of what an experiment here may do in another way
     "mnist": {"epochs": 200, "schedule.name": "constant", "turnover.layers": None},
     "cifar10": {"epochs": 200, "schedule.name": "multistep", "turnover.layers": None},
@@ -38,19 +39,19 @@ _WORDS = {  # for the fields of a config, where they differ from the paper's
 
 
 def recorded(configs: Sequence[RunConfig]) -> dict[str, dict[str, Any]]:
-    """What these runs and their score runs wrote into their manifests."""
-    return {Run(each).name: Run(each).manifest for config in configs for each in (config, *config.parents)}
+    """Return the manifests of these runs by their names."""
+    return {Run(config).name: Run(config).manifest for config in configs}
 
 
 def reduced(
     configs: Sequence[RunConfig], overrides: Sequence[str], recorded: Recorded, several: bool
 ) -> list[Difference]:
-    """Every field in which the runs, or the score runs behind them, differ from the paper's scale.
+    """Return every field in which the runs, or the score runs behind them, differ from the paper's scale.
 
     Args:
-        several: whether they have several data sets or networks, so that differences are told with the data set.
+        several: whether they have several data sets or networks, so that differences name the data set.
     """
-    found: list[Difference] = []
+    differences: list[Difference] = []
     for experiment in dict.fromkeys(config.experiment for config in configs):
         ours = [config for config in configs if config.experiment == experiment]
         try:
@@ -60,63 +61,65 @@ def reduced(
         for here, there in _pairs(ours, theirs):
             prefix = f"{DATASETS[here.dataset.name].title} " if several else ""
             own = _differences(here, there, recorded)
-            found += [(prefix, *each) for each in own]
+            differences += [(prefix, *difference) for difference in own]
             for our_parent, their_parent in zip(here.parents, there.parents, strict=True):
                 of_parent = _differences(our_parent, their_parent, recorded)
-                found += [(f"{prefix}score runs' ", *each) for each in of_parent if each not in own]
-    return _once(found)
+                differences += [
+                    (f"{prefix}score runs' ", *difference) for difference in of_parent if difference not in own
+                ]
+    return _once(differences)
 
 
 def _pairs(ours: Sequence[RunConfig], theirs: Sequence[RunConfig]) -> list[tuple[RunConfig, RunConfig]]:
-    """Each run with the one that stands for it at the paper's scale; a smaller sweep leaves some of those out."""
+    """Return each run with its run at the paper's scale; a smaller sweep leaves some of those out."""
     if len(ours) == len(theirs):
         return list(zip(ours, theirs, strict=True))
     pairs = []
     for here, special in zip(ours, varied(ours), strict=True):
-        alike = (there for there in theirs if special.items() <= flatten(there.science()).items())
-        pairs += [(here, there) for there in [next(alike, None)] if there is not None]
+        same = (there for there in theirs if special.items() <= flatten(there.science()).items())
+        pairs += [(here, there) for there in itertools.islice(same, 1)]
     return pairs
 
 
 def unlike_paper(configs: Sequence[RunConfig]) -> list[Difference]:
-    """Where the runs, or the score runs behind them, are not as the paper's are at any scale."""
-    found: list[Difference] = []
+    """Return where the runs, or the score runs behind them, are not as the paper's are at any scale."""
+    differences: list[Difference] = []
     runs = [("", config) for config in configs]
     runs += [("score runs' ", parent) for config in configs for parent in config.parents]
     for prefix, config in runs:
         ours = flatten(config.science())
-        known = _PAPER.get(config.dataset.name, {})
-        found += [(prefix, name, ours[name], paper) for name, paper in known.items() if ours.get(name, paper) != paper]
-    return _once(found)
+        for name, theirs in _PAPER.get(config.dataset.name, {}).items():
+            if ours.get(name, theirs) != theirs:
+                differences.append((prefix, name, ours[name], theirs))
+    return _once(differences)
 
 
-def _once(found: Sequence[Difference]) -> list[Difference]:
-    return list({repr(each): each for each in found}.values())
+def _once(differences: Sequence[Difference]) -> list[Difference]:
+    return list({repr(difference): difference for difference in differences}.values())
 
 
-def in_words(found: Sequence[Difference]) -> str:
-    """What differs, in words; fields of the same runs together, and a field's values of several runs too."""
+def in_words(differences: Sequence[Difference]) -> str:
+    """Return differences in words; fields of the same runs together, and a field's values of several runs too."""
     by_runs: dict[str, dict[str, list[tuple[str, str]]]] = {}
-    for of, name, ours, theirs in found:
+    for of, name, ours, theirs in differences:
         by_runs.setdefault(of, {}).setdefault(name, []).append((_worded(ours), _worded(theirs)))
-    return "; ".join(
-        of + ", ".join(_instead(_WORDS.get(name, name), values) for name, values in fields.items())
-        for of, fields in by_runs.items()
-    )
+    texts = []
+    for of, fields in by_runs.items():
+        words = []
+        for name, values in fields.items():
+            ours, theirs = (", ".join(dict.fromkeys(texts)) for texts in zip(*values, strict=True))
+            words.append(f"{_WORDS.get(name, name)} {ours} instead of {theirs}")
+        texts.append(of + ", ".join(words))
+    return "; ".join(texts)
 
 
 def by_fields(found: Sequence[Difference], paper: str) -> list[str]:
-    """What differs, by the names of fields."""
-    return [f"{of}{name} {_said(ours)} ({paper}: {_said(theirs)})" for of, name, ours, theirs in found]
-
-
-def _instead(words: str, values: Sequence[tuple[str, str]]) -> str:
-    ours, theirs = (", ".join(dict.fromkeys(texts)) for texts in zip(*values, strict=True))
-    return f"{words} {ours} instead of {theirs}"
+    """Return differences by the names of fields."""
+    return [f"{of}{name} {all_if_none(ours)} ({paper}: {all_if_none(theirs)})" for of, name, ours, theirs in found]
 
 
 def fields(config: RunConfig, recorded: Recorded) -> dict[str, Any]:
-    """Every field by its dotted name, with what `precision=auto` was in the run, if it is finished."""
+    """Return every field by its dotted name; `precision=auto` as it was in the run, if that is finished."""
     fields = flatten(config.science())
     if config.precision == "auto":
         fields["precision"] = recorded.get(Run(config).name, {}).get("precision") or fields["precision"]
@@ -132,11 +135,12 @@ def _differences(ours: RunConfig, theirs: RunConfig, recorded: Recorded) -> list
     ]
 
 
-def _said(value: Any) -> str:
+def all_if_none(value: Any) -> str:
+    """Return the text of a value; of None, as a limit is if there is none, "all"."""
     return "all" if value is None else str(value)
 
 
 def _worded(value: Any) -> str:
     if isinstance(value, list):
         return " and ".join(map(_worded, value))
-    return f"{value:,}" if isinstance(value, int) else _said(value)
+    return f"{value:,}" if isinstance(value, int) else all_if_none(value)

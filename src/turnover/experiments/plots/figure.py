@@ -10,8 +10,10 @@ import yaml
 from pydantic import model_validator
 
 from turnover.common.files import checkout
+from turnover.config.compose import sweep
 from turnover.config.options import Group
 from turnover.config.parse import parse
+from turnover.config.run import RunConfig
 from turnover.stats.measures import Statistic
 
 
@@ -34,7 +36,7 @@ class MeasureConfig(Group):
 
     @property
     def sides(self) -> dict[str, Any]:
-        """All but the words, as arguments of `claims.measure`."""
+        """Return all but the words, as arguments of `claims.measure`."""
         return self.model_dump(exclude={"words"})
 
 
@@ -60,13 +62,19 @@ class FigureConfig(Group):
 
 @cache
 def configured(name: str) -> FigureConfig:
-    """The config of a figure, from conf/figure."""
+    """Return the config of a figure, from conf/figure."""
     text = (checkout() / "conf" / "figure" / f"{name}.yaml").read_text(encoding="utf-8")
     return parse(FigureConfig, yaml.safe_load(text))
 
 
+def runs_of(experiments: Sequence[str], scale: str, overrides: Sequence[str] = ()) -> list[RunConfig]:
+    """Return the runs of some experiments at a scale, in their order."""
+    options = [f"scale={scale}", *overrides]
+    return [config for name in experiments for config in sweep([f"+experiment={name}", *options])]
+
+
 def words(claim: str, measure: str) -> str:
-    """A measure of a claim in words."""
+    """Return a measure of a claim in words."""
     [config] = [figure.claims[claim] for figure in map(configured, NAMES) if claim in figure.claims]
     return config.measures[measure].words
 
@@ -76,7 +84,7 @@ class Plotted:
     """What a figure's module makes of its runs."""
 
     numbers: pd.DataFrame  # what is plotted, one row a point or bar
-    values: dict[str, list[float]] = field(default_factory=dict)  # by seed; measures that the numbers do not tell
+    values: dict[str, list[float]] = field(default_factory=dict)  # by seed; measures that the numbers do not give
     statistics: Mapping[str, Sequence[Statistic]] = field(default_factory=dict)  # by seed; measures that count examples
     examples: int = 0  # that statistics count
-    summary: dict[str, Any] = field(default_factory=dict)  # findings but claims that the numbers do not tell
+    summary: dict[str, Any] = field(default_factory=dict)  # findings but claims that do not follow from the numbers

@@ -1,5 +1,6 @@
 """What a reader must know about a figure's runs: data, network, training, seeds, subsets, what was reduced."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,25 +46,25 @@ class Notes:
 
 
 def notes(configs: Sequence[RunConfig], recorded: Recorded, scale: str, overrides: Sequence[str] = ()) -> Notes:
-    """What stands under a figure of these runs, made with these overrides of their experiment."""
+    """Return the lines under a figure of these runs, made with these overrides of their experiment."""
     if not configs:
         return Notes(["Masks of seed 0, p = 0.5; nothing is trained, so every scale shows the same."])
     lines = list(dict.fromkeys(line for config in configs for line in _setting(config, configs, recorded)))
     lines += dict.fromkeys(line for config in configs for line in [_subsets(config, recorded)] if line)
     lines += [f"Not as the experiment says: {', '.join(overrides)}."] if overrides else []
     several = len(set(map(pair, configs))) > 1
-    found = unlike_paper(configs) if scale == "paper" else reduced(configs, overrides, recorded, several)
+    differences = unlike_paper(configs) if scale == "paper" else reduced(configs, overrides, recorded, several)
     paper, than = ("paper", "not as in the paper") if scale == "paper" else ("paper scale", "smaller than the paper's")
-    lines.append(f"{scale.capitalize()} scale" + (f", {than}: {in_words(found)}." if found else "."))
+    lines.append(f"{scale.capitalize()} scale" + (f", {than}: {in_words(differences)}." if differences else "."))
     if scale == "smoke":
         lines.append(SMOKE)
-    first, *others = (fields(config, recorded) for config in configs)
-    same = {name: value for name, value in first.items() if all(repr(each.get(name)) == repr(value) for each in others)}
-    return Notes(lines, same, by_fields(found, paper))
+    first, *rest = (fields(config, recorded) for config in configs)
+    same = {name: value for name, value in first.items() if all(repr(run.get(name)) == repr(value) for run in rest)}
+    return Notes(lines, same, by_fields(differences, paper))
 
 
 def network(config: RunConfig) -> str:
-    """The name of a run's network as papers write it."""
+    """Return the name of a run's network as papers write it."""
     facts = DATASETS[config.dataset.name]
     match config.model:
         case MLPConfig(hidden=hidden):
@@ -78,12 +79,12 @@ def network(config: RunConfig) -> str:
 
 
 def pair(config: RunConfig) -> str:
-    """Data and network, for example "MNIST, MLP 784-4096-10"."""
+    """Return data and network, for example "MNIST, MLP 784-4096-10"."""
     return f"{DATASETS[config.dataset.name].title}, {network(config)}"
 
 
 def trained_on(config: RunConfig) -> int:
-    """Number of examples that the network of a run trained on; where a table names them, of a finished one."""
+    """Return how many examples a run's network is trained on; where a table names them, of a finished run."""
     if not isinstance(config.subsets, TableSubsets) or config.subsets.train_on == "all":
         return config.trained_size
     table = read_subsets(Run(config).folder)
@@ -91,45 +92,46 @@ def trained_on(config: RunConfig) -> int:
 
 
 def _setting(config: RunConfig, among: Sequence[RunConfig], recorded: Recorded) -> list[str]:
-    alike = [other for other in among if pair(other) == pair(config)]
-    seeds = ", ".join(str(seed) for seed in sorted({other.seed for other in alike}))
-    sizes = " or ".join(f"{size:,}" for size in sorted({trained_on(other) for other in alike}))
-    rates = ", ".join(f"{rate:g}" for rate in sorted({other.optimizer.lr for other in alike}))
-    schedules = " or ".join(dict.fromkeys(_SCHEDULES[other.schedule.name] for other in alike))
-    epochs = ", ".join(str(number) for number in sorted({other.epochs for other in alike}))
+    runs = [run for run in among if pair(run) == pair(config)]
+    seeds = ", ".join(str(seed) for seed in sorted({run.seed for run in runs}))
+    sizes = " or ".join(f"{size:,}" for size in sorted({trained_on(run) for run in runs}))
+    rates = ", ".join(f"{rate:g}" for rate in sorted({run.optimizer.lr for run in runs}))
+    schedules = " or ".join(dict.fromkeys(_SCHEDULES[run.schedule.name] for run in runs))
+    epochs = ", ".join(str(number) for number in sorted({run.epochs for run in runs}))
     included = " (test examples among them)" if config.dataset.include_test else ""
     lines = [
-        f"{DATASETS[config.dataset.name].title}, {sizes} training examples{included}{_wrong_labels(alike)}; "
+        f"{DATASETS[config.dataset.name].title}, {sizes} training examples{included}{_wrong_labels(runs)}; "
         f"{network(config)}; {epochs} epochs of SGD in batches of {config.batch_size}, learning rate {rates} "
         f"({schedules}), momentum {config.optimizer.momentum:g}; seed{'s' if ',' in seeds else ''} {seeds}."
     ]
-    if isinstance(config.turnover, TurnoverConfig) and set(varied(alike)[0]) <= {"seed"}:
-        lines.append(f"{pair(config)}: {masks(config)}; {_judged(alike, recorded)}.")
+    if isinstance(config.turnover, TurnoverConfig) and set(varied(runs)[0]) <= {"seed"}:
+        lines.append(f"{pair(config)}: {masks(config)}; {_judged(runs, recorded)}.")
     return lines
 
 
 def _wrong_labels(runs: Sequence[RunConfig]) -> str:
-    """How many labels of all these runs are not the real ones; nothing where runs differ in that or subsets tell it."""
+    """Return how many labels of these runs are not the real ones; empty if runs differ in that or subsets name it."""
     first = runs[0]
-    alike = all(run.corruption == first.corruption and run.train_size == first.train_size for run in runs)
-    if not alike or not first.corruption.count or isinstance(first.subsets, LabelSubsets):
+    same = all(run.corruption == first.corruption and run.train_size == first.train_size for run in runs)
+    if not same or not first.corruption.count or isinstance(first.subsets, LabelSubsets):
         return ""
     kind = {"random": "random", "symmetric": "wrong", "pair": "wrong (the next class)"}[first.corruption.kind]
     return f", {first.corruption.count:,} of {first.train_size:,} labels {kind}"
 
 
 def _judged(runs: Sequence[RunConfig], recorded: Recorded) -> str:
-    """What sub-networks reach in score runs, a mean over them, and every verdict on leakage but that of none."""
-    found = [recorded.get(Run(run).name, {}).get("leakage") or {} for run in runs]
+    """Return the accuracy of sub-networks in score runs, a mean, and every verdict on leakage but "none"."""
+    judged = [recorded.get(Run(run).name, {}).get("leakage") or {} for run in runs]
     own, flipped = (
-        sum(each.get(f"{kind}_accuracy", float("nan")) for each in found) / len(found) for kind in ("own", "flipped")
+        sum(leakage.get(f"{kind}_accuracy", math.nan) for leakage in judged) / len(judged)
+        for kind in ("own", "flipped")
     )
-    leaks = " and ".join(sorted({each["verdict"] for each in found if each.get("verdict", "none") != "none"}))
-    return f"own accuracy {own:.2f}, flipped {flipped:.2f}" + (f"; {leaks}" if leaks else "")
+    verdicts = " and ".join(sorted({leakage.get("verdict", "none") for leakage in judged} - {"none"}))
+    return f"own accuracy {own:.2f}, flipped {flipped:.2f}" + (f"; {verdicts}" if verdicts else "")
 
 
 def _subsets(config: RunConfig, recorded: Recorded) -> str:
-    """Which examples are easy and difficult here, and what is known of the runs that say so."""
+    """Return which examples are easy and difficult, and the score runs that rank them."""
     name, size = DATASETS[config.dataset.name].title, f"{config.subset_size:,}"
     match config.subsets:
         case NoSubsets():
@@ -153,7 +155,7 @@ def _subsets(config: RunConfig, recorded: Recorded) -> str:
 
 
 def masks(config: RunConfig) -> str:
-    """Where and how turn-over dropout sits, in a few words."""
+    """Return where and how turn-over dropout is applied, in a few words."""
     turnover = config.turnover
     if not isinstance(turnover, TurnoverConfig):
         return "no turn-over dropout"

@@ -1,4 +1,4 @@
-"""One look for every figure: colours that colour-blind readers can tell apart, units on axes, settings underneath."""
+"""One look for every figure: colours that colour-blind readers can distinguish, units on axes, settings underneath."""
 
 import textwrap
 from collections.abc import Iterator
@@ -8,7 +8,9 @@ from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from turnover.common.files import replacing
@@ -46,14 +48,14 @@ _RC: Any = {
 
 @contextmanager
 def style() -> Iterator[None]:
-    """The house style inside; drawn without a screen."""
+    """Set the house style for the length of the block, drawn without a screen."""
     mpl.use("Agg")
     with plt.rc_context(_RC):
         yield
 
 
 def finish(figure: Figure, title: str, notes: list[str]) -> None:
-    """Title above, and underneath what a reader must know: data, model, scale, seeds, what was reduced."""
+    """Write the title above, and underneath what a reader must know: data, model, scale, seeds, what was reduced."""
     notes = [line for note in notes for line in textwrap.wrap(note, width=int(19 * figure.get_figwidth()))]
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     height = figure.get_figheight()
@@ -74,6 +76,11 @@ def save(figure: Figure, path: Path) -> None:
     plt.close(figure)
 
 
+def shades(count: int) -> list[str]:
+    """Return so many colours of viridis; its end can hardly be seen on white."""
+    return [to_hex(colour) for colour in mpl.colormaps["viridis"](np.linspace(0, 0.88, count))]
+
+
 def panel(axes: Axes, letter: str, title: str) -> None:
-    """A panel's letter and what it shows."""
+    """Write a panel's letter and what it shows."""
     axes.set_title(f"({letter}) {title}")

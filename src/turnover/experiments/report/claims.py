@@ -6,7 +6,7 @@ from typing import Any
 
 from turnover.common.text import effect
 from turnover.experiments.plots.figure import words
-from turnover.experiments.results import Result, sort_key
+from turnover.experiments.results import Result, Values, sort_key
 
 VERDICTS = ("reproduced", "inconclusive", "not reproduced")
 
@@ -54,41 +54,42 @@ class ClaimRow:
 
 
 def claims(of_scales: Sequence[Sequence[Result]]) -> list[ClaimRow]:
-    """Every claim once, in the order of the figures; figures drawn with overrides only where there is no plain one."""
-    found: dict[str, list[tuple[Result, dict[str, Any]] | None]] = {}
-    order: dict[str, tuple[bool, int, str, str]] = {}
-    for place, every in enumerate(of_scales):
-        for result in sorted(every, key=lambda each: each.name != each.base):
-            for id, claim in result.values["claims"].items():
-                slots = found.setdefault(id, [None] * len(of_scales))
-                slots[place] = slots[place] or (result, claim)
-                order.setdefault(id, (*sort_key(result.base), id))
-    return [_claim(id, found[id]) for id in sorted(found, key=lambda id: order[id])]
+    """Return every claim once, in the order of figures; of a figure with overrides only where there is no plain one."""
+    by_id: dict[str, list[Result | None]] = {}
+    for scale, results in enumerate(of_scales):
+        for result in sorted(results, key=lambda result: result.name != result.base):
+            for id in result.values["claims"]:
+                at_scales = by_id.setdefault(id, [None] * len(of_scales))
+                at_scales[scale] = at_scales[scale] or result
+    rows = [_claim(id, at_scales) for id, at_scales in by_id.items()]
+    return sorted(rows, key=lambda row: (*sort_key(row.figure), row.id))
 
 
-def tally(rows: Sequence[ClaimRow], place: int) -> dict[str, int]:
-    """How many claims have each verdict at one of the scales."""
-    said = [row.verdicts[place] for row in rows]
-    return {verdict: said.count(verdict) for verdict in VERDICTS}
+def tally(rows: Sequence[ClaimRow], scale: int) -> dict[str, int]:
+    """Return how many claims have each verdict at one of the scales, by its position."""
+    verdicts = [row.verdicts[scale] for row in rows]
+    return {verdict: verdicts.count(verdict) for verdict in VERDICTS}
 
 
-def _claim(id: str, slots: Sequence[tuple[Result, dict[str, Any]] | None]) -> ClaimRow:
-    known = [slot for slot in slots if slot]
-    result, claim = known[0]
-    names = list(dict.fromkeys(each["name"] for _, one in known for each in one["measures"]))
+def _claim(id: str, at_scales: Sequence[Result | None]) -> ClaimRow:
+    results = [result for result in at_scales if result]
+    none: Values = {"verdict": "", "measures": []}
+    claims = [result.values["claims"][id] if result else none for result in at_scales]
+    measures = [{measure["name"]: measure for measure in claim["measures"]} for claim in claims]
     rows = []
-    for name in names:
-        cells = [next((m for m in slot[1]["measures"] if m["name"] == name), None) if slot else None for slot in slots]
-        first = next(cell for cell in cells if cell)
-        rows.append(Row(words(id, name), claimed(first), tuple(_cell(cell) if cell else None for cell in cells)))
-    verdicts = tuple(slot[1]["verdict"] if slot else "" for slot in slots)
-    others = [(slot[0].scale, slot[0].values["overrides"]) for slot in known]
-    notes = tuple(f"at {scale} scale with {' '.join(overrides)}" for scale, overrides in others if overrides)
-    return ClaimRow(id, claim["text"], result.base, result.paper_figure, verdicts, notes, tuple(rows))
+    for name in dict.fromkeys(name for by_name in measures for name in by_name):
+        bound = next(claimed(by_name[name]) for by_name in measures if name in by_name)
+        cells = tuple(_cell(by_name[name]) if name in by_name else None for by_name in measures)
+        rows.append(Row(words(id, name), bound, cells))
+    changed = [(result.scale, result.values["overrides"]) for result in results if result.values["overrides"]]
+    notes = tuple(f"at {scale} scale with {' '.join(overrides)}" for scale, overrides in changed)
+    first, text = results[0], results[0].values["claims"][id]["text"]
+    verdicts = tuple(claim["verdict"] for claim in claims)
+    return ClaimRow(id, text, first.base, first.paper_figure, verdicts, notes, tuple(rows))
 
 
 def claimed(measured: dict[str, Any]) -> str:
-    """What is claimed of a measure: on which side of which number it lies."""
+    """Return the claimed side of a measure's threshold."""
     if measured["threshold"] is None:
         return "reported only"
     sign = ">" if measured["side"] == "above" else "<"
@@ -96,13 +97,11 @@ def claimed(measured: dict[str, Any]) -> str:
 
 
 def _cell(measured: dict[str, Any]) -> Cell:
-    interval = tuple(measured["interval"]) if measured["interval"] else None
-    mark = None
+    interval, mark = measured["interval"], None
     if measured["threshold"] is not None and interval:
-        threshold = measured["threshold"]
-        ends = (*interval, threshold, measured["effect"])
-        room = (max(ends) - min(ends)) * 0.15 or 1.0
-        low, wide = min(ends) - room, max(ends) - min(ends) + 2 * room
-        at = [round(100 * (each - low) / wide, 1) for each in (interval[0], measured["effect"], interval[1], threshold)]
-        mark = Mark(at[0], at[1], at[2], at[3], measured["side"] == "above")
+        numbers = (interval[0], measured["effect"], interval[1], measured["threshold"])
+        room = (max(numbers) - min(numbers)) * 0.15 or 1.0
+        left, width = min(numbers) - room, max(numbers) - min(numbers) + 2 * room
+        low, middle, high, threshold = (round(100 * (number - left) / width, 1) for number in numbers)
+        mark = Mark(low, middle, high, threshold, measured["side"] == "above")
     return Cell(effect(measured["effect"], interval), measured["verdict"] or "", mark)

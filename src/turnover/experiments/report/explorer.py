@@ -10,39 +10,40 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from PIL import Image
 from tqdm.auto import trange
 
-from turnover.common.files import checkout
 from turnover.config.datasets import DATASETS
 from turnover.config.options import CorruptionConfig, DatasetConfig
 from turnover.data.datasets import load
 from turnover.data.fetch import at_hand
-from turnover.experiments.report.sets import LABELS, ExampleSet, documentation
+from turnover.experiments.plots.figure import NAMES, configured
+from turnover.experiments.report.sets import LABELS, ExampleSet
+from turnover.runs.store.tables import SCORE_COLUMNS
 
 
 @dataclass(frozen=True)
 class Explorer:
-    """What the page holds of single examples."""
+    """Data of single examples on the page."""
 
     index: dict[str, Any]  # for data.js: the list of sets and of images, and how to read them
     blobs: dict[str, str]  # by element id, in base64
     missing: tuple[str, ...]  # commands that would make more
 
 
-def explorer(found: Sequence[ExampleSet], missing: Sequence[str], scale: str) -> Explorer:
-    """All sets, packed, with the images of their examples."""
+def explorer(sets: Sequence[ExampleSet], missing: Sequence[str], scale: str) -> Explorer:
+    """Return all sets, packed, with the images of their examples."""
     blobs: dict[str, str] = {}
     index: dict[str, Any] = {"sets": [], "images": {}, "floor": FLOOR, "steps": STEPS}
-    for each in found:
-        entry, text = _packed(each)
+    for examples in sets:
+        entry, text = _packed(examples)
         index["sets"].append(entry)
-        blobs[f"set-{each.name}"] = text
-    for dataset in dict.fromkeys(each.dataset for each in found):
+        blobs[f"set-{examples.name}"] = text
+    for dataset in dict.fromkeys(examples.dataset for examples in sets):
         if not at_hand(dataset):
             continue
-        ids = np.unique(np.concatenate([each.table.index.to_numpy() for each in found if each.dataset == dataset]))
+        tables = [examples.table for examples in sets if examples.dataset == dataset]
+        ids = np.unique(np.concatenate([table.index.to_numpy() for table in tables]))
         packer = Packer(len(ids))
         packer.ids("id", ids)
         _, height, width = DATASETS[dataset].shape
@@ -50,44 +51,45 @@ def explorer(found: Sequence[ExampleSet], missing: Sequence[str], scale: str) ->
         blobs |= {f"sheet-{dataset}-{number}": text for number, text in enumerate(sheets(dataset, ids))}
         about = {"rows": len(ids), "fields": packer.fields, "width": width, "height": height, "columns": COLUMNS}
         index["images"][dataset] = about
-    return Explorer(index, blobs, _commands(found, missing, scale))
+    return Explorer(index, blobs, _commands(sets, missing, scale))
 
 
-def _packed(each: ExampleSet) -> tuple[dict[str, Any], str]:
-    facts, table = DATASETS[each.dataset], each.table
+def _packed(examples: ExampleSet) -> tuple[dict[str, Any], str]:
+    facts, table, curves = DATASETS[examples.dataset], examples.table, examples.curves
     packer = Packer(len(table))
     packer.ids("id", table.index.to_numpy())
     for name in LABELS:
         if name in table:
             packer.classes(name, table[name].to_numpy(), name.replace("_", " "))
-    for name, title in each.numbers.items():
-        packer.numbers(name, table[name].to_numpy(), title, documentation(name))
+    for name, title in examples.numbers.items():
+        about = SCORE_COLUMNS[name][1] if name in SCORE_COLUMNS else ""
+        packer.numbers(name, table[name].to_numpy(), title, about)
     entry: dict[str, Any] = {
-        "name": each.name,
-        "title": each.title,
-        "about": each.about,
-        "dataset": each.dataset,
+        "name": examples.name,
+        "title": examples.title,
+        "about": examples.about,
+        "dataset": examples.dataset,
         "tests": facts.train,  # ids from here on are test examples
         "classes": facts.class_names,
         "rows": len(table),
     }
-    if each.curves:
-        highest = float(max(each.curves.own.max(), each.curves.flipped.max(), 10 * FLOOR))
-        packer.curves("own", each.curves.own, highest)
-        packer.curves("flipped", each.curves.flipped, highest)
-        entry["curves"] = {"epochs": each.curves.epochs, "highest": highest}
+    if curves:
+        highest = float(max(curves.own.max(), curves.flipped.max(), 10 * FLOOR))
+        packer.curves("own", curves.own, highest)
+        packer.curves("flipped", curves.flipped, highest)
+        entry["curves"] = {"epochs": curves.epochs, "highest": highest}
     entry["fields"] = packer.fields
     return entry, packer.text()
 
 
-def _commands(found: Sequence[ExampleSet], missing: Sequence[str], scale: str) -> tuple[str, ...]:
-    """Which commands would make what is not there: runs of experiments, and data sets for the images."""
-    doors: dict[str, str] = {}
-    for path in sorted((checkout() / "conf" / "figure").glob("*.yaml")):
-        for experiment in yaml.safe_load(path.read_text(encoding="utf-8"))["experiments"]:
-            doors.setdefault(experiment, path.stem)
-    runs = [f"make {doors[name]} SCALE={scale}" for name in missing if name in doors]
-    absent = [each.dataset for each in found if not at_hand(each.dataset)]
+def _commands(sets: Sequence[ExampleSet], missing: Sequence[str], scale: str) -> tuple[str, ...]:
+    """Return the commands that make what is not there: runs of experiments, and data sets for the images."""
+    figures: dict[str, str] = {}
+    for name in sorted(NAMES):
+        for experiment in configured(name).experiments:
+            figures.setdefault(experiment, name)
+    runs = [f"make {figures[name]} SCALE={scale}" for name in missing if name in figures]
+    absent = [examples.dataset for examples in sets if not at_hand(examples.dataset)]
     return tuple(dict.fromkeys([*runs, *(f"make data DATASET={name}" for name in absent)]))
 
 
@@ -115,11 +117,11 @@ class Packer:
         self.fields: list[dict[str, Any]] = []
 
     def ids(self, key: str, values: np.ndarray) -> None:
-        """Whole numbers of up to 32 bits."""
+        """Add whole numbers of up to 32 bits."""
         self._add({"key": key, "kind": "id", "bytes": 4}, values.astype("<u4"))
 
     def classes(self, key: str, values: np.ndarray, title: str) -> None:
-        """Class numbers from 0 to 254; -1 means that there is none."""
+        """Add class numbers from 0 to 254; -1 means that there is none."""
         if values.max(initial=0) > 254:
             raise ValueError(f"column {key!r} has class {values.max()}: at most 254 can be told in a byte")
         self._add(
@@ -127,7 +129,7 @@ class Packer:
         )
 
     def numbers(self, key: str, values: np.ndarray, title: str, about: str) -> None:
-        """Numbers, rounded to about three digits; NaN stays NaN."""
+        """Add numbers, rounded to about three digits; NaN stays NaN."""
         largest = float(np.nanmax(np.abs(values), initial=0.0))
         exponent = max(0, math.ceil(math.log2(largest / _HIGHEST))) if largest else 0
         scaled = np.ldexp(values.astype(np.float64), -exponent).astype("<f2")
@@ -135,14 +137,14 @@ class Packer:
         self._add(field, scaled.view("<u2"))
 
     def curves(self, key: str, values: np.ndarray, highest: float) -> None:
-        """Losses over epochs [epochs, rows], each a byte on a logarithmic axis from FLOOR to `highest`."""
+        """Add losses over epochs [epochs, rows], each a byte on a logarithmic axis from FLOOR to `highest`."""
         share = np.log(np.maximum(values, FLOOR) / FLOOR) / math.log(highest / FLOOR)
         steps = np.where(np.isnan(values), 255, np.rint(STEPS * np.clip(np.nan_to_num(share), 0, 1))).astype("u1")
         for epoch, row in enumerate(steps):
             self._add({"key": f"{key}-{epoch}", "kind": "curve", "bytes": 1}, row)
 
     def text(self) -> str:
-        """All columns in base64."""
+        """Return all columns in base64."""
         return encode(zlib.compress(b"".join(self._parts), 9))
 
     def _add(self, field: dict[str, Any], values: np.ndarray) -> None:
@@ -154,12 +156,12 @@ class Packer:
 
 
 def encode(content: bytes) -> str:
-    """Bytes as text."""
+    """Return bytes as text."""
     return base64.b64encode(content).decode("ascii")
 
 
 def figure(path: Path) -> str:
-    """A png as a WebP, a third as large, in base64; with 256 colours where nobody sees that."""
+    """Return a png as a WebP, a third as large, in base64; with 256 colours where nobody sees that."""
     with Image.open(path) as opened:
         picture = opened.convert("RGB")
     few = picture.quantize(256, dither=Image.Dither.NONE).convert("RGB")
@@ -176,27 +178,25 @@ def small(path: Path) -> str:
 
 
 def sheets(dataset: str, ids: np.ndarray) -> Iterator[str]:
-    """The images with these ids, row by row on sheets of 32 x 32 or fewer, each a WebP in base64."""
+    """Yield the images with these ids, row by row on sheets of 32 x 32 or fewer, each a WebP in base64."""
     images = _images(dataset, ids)
     _, height, width, channels = images.shape
     for start in trange(0, len(images), _SHEET, desc=f"images of {DATASETS[dataset].title}", leave=False):
-        part = images[start : start + _SHEET]
-        rows = -(-len(part) // COLUMNS)
-        places = np.zeros((rows * COLUMNS, height, width, channels), dtype=np.uint8)
-        places[: len(part)] = part
-        lines = places.reshape(rows, COLUMNS, height, width, channels).swapaxes(1, 2)
+        some = images[start : start + _SHEET]
+        rows = -(-len(some) // COLUMNS)
+        cells = np.zeros((rows * COLUMNS, height, width, channels), dtype=np.uint8)
+        cells[: len(some)] = some
+        lines = cells.reshape(rows, COLUMNS, height, width, channels).swapaxes(1, 2)
         sheet = lines.reshape(rows * height, COLUMNS * width, channels)
         yield encode(_webp(Image.fromarray(sheet.squeeze()), lossless=channels == 1))
 
 
 def _images(dataset: str, ids: np.ndarray) -> np.ndarray:
-    """uint8 [n, height, width, channels]: of a few levels if they are grey, brightest 255."""
+    """Return images, of a few levels if they are grey, brightest 255.  # uint8 [n, height, width, channels]"""
     everything = {"limit": None, "test_limit": None, "include_test": True, "normalization": "unit", "seed": 0}
     whole = DatasetConfig.model_validate({"name": dataset, **everything})
-    split = load(
-        whole, CorruptionConfig(count=0, seed=0, kind="random")
-    ).train  # ids are positions: nothing is left out
-    images = split.images.permute(0, 2, 3, 1).numpy()[ids]
+    split = load(whole, CorruptionConfig(count=0, seed=0, kind="random")).train
+    images = split.images.permute(0, 2, 3, 1).numpy()[ids]  # ids are positions: nothing is left out
     if DATASETS[dataset].shape[0] > 1:
         return images
     highest = _FEWER.get(dataset, _LEVELS) - 1

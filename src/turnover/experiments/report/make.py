@@ -23,7 +23,7 @@ SCRIPTS = ("search.js", "data.js", "explorer.js", "detail.js", "scatter.js")
 
 
 def render(**content: Any) -> str:
-    """The whole page."""
+    """Return the whole page."""
     environment = Environment(
         loader=PackageLoader("turnover.experiments.report"),
         autoescape=True,
@@ -39,7 +39,7 @@ def render(**content: Any) -> str:
 
 
 def embed(value: Any) -> str:
-    """Plain data as json that may stand inside a script element."""
+    """Return plain data as json that may be put inside a script element."""
     return json.dumps(value, ensure_ascii=False).replace("<", "\\u003c")
 
 
@@ -68,31 +68,30 @@ def make(job: ReportJob) -> Path:
     Raises:
         RunFailed: there is no figure at this scale.
     """
-    scales = ("laptop", "paper") if job.scale == "laptop" else (job.scale,)  # the paper's own stand beside laptop scale
+    scales = ("laptop", "paper") if job.scale == "laptop" else (job.scale,)  # laptop scale has the paper's beside it
     by_scale = [results.results(scale) for scale in scales]
-    every = [result for found in by_scale for result in found]
-    validated = results.validation(job.scale)
-    found, missing = sets.from_store(job.examples, job.scale)
-    found += sets.from_validation(validated) if validated else []
+    every = [result for of_scale in by_scale for result in of_scale]
+    validation = results.validation(job.scale)
+    examples, missing = sets.from_store(job.examples, job.scale)
+    examples += sets.from_validation(validation) if validation else []
     rows = claims(by_scale)
+    of_paper = [row for row in rows if row.paper_figure]
     leakage = next((result for result in every if result.base == "leakage"), None)
     bench = results.benchmark(job.scale)
     content = render(
         scales=scales,
         claims=rows,
-        tallies=[tally([row for row in rows if row.paper_figure], place) for place in range(len(scales))],
-        thumbnails=thumbnails(every, validated),
-        figures={name: [sections.shown(each) for each in group] for name, group in sections.grouped(every).items()},
-        explorer=explorer(found, missing, job.scale),
-        leakage=sections.shown(leakage) if leakage else None,
-        variants=sections.variants(leakage) if leakage else None,
+        tallies=[tally(of_paper, scale) for scale in range(len(scales))],
+        thumbnails=thumbnails(every, validation),
+        figures={name: [*map(sections.shown, group)] for name, group in sections.grouped(every).items()},
+        explorer=explorer(examples, missing, job.scale),
+        leakage=leakage and sections.shown(leakage),
+        variants=leakage and sections.variants(leakage),
         leaking=sections.leaking(every),
-        validation=validated,
-        agreement=sections.agreement(validated) if validated else None,
-        pictures={title: figure(validated.folder / f"{name}.png") for name, title in PICTURES.items()}
-        if validated
-        else {},
-        cost=figure(validated.folder / "cost.png") if validated else None,
+        validation=validation,
+        agreement=validation and sections.agreement(validation),
+        pictures=validation and {title: figure(validation.folder / f"{name}.png") for name, title in PICTURES.items()},
+        cost=validation and figure(validation.folder / "cost.png"),
         bench=bench and (sections.speed(bench[0]), bench[1]),
         times=sections.times(every),
         provenance=sections.provenance(every),
@@ -102,17 +101,14 @@ def make(job: ReportJob) -> Path:
     )
     path = outputs_root() / "report" / "index.html"
     write_text(path, content)
-    log.info("%d figures, %d sets of examples, %s", len(every), len(found), size(path.stat().st_size))
+    log.info("%d figures, %d sets of examples, %s", len(every), len(examples), size(path.stat().st_size))
     return path
 
 
-def thumbnails(every: Sequence[Result], validated: Validation | None) -> list[dict[str, str]]:
+def thumbnails(every: Sequence[Result], validation: Validation | None) -> list[dict[str, str]]:
     """Return small pictures, what each shows and where it leads to: at most three, of one scale."""
-    shown = {each.base: each for each in every if each.base in FIRST and each.scale == every[0].scale}
-    found = [
-        {"to": name, "words": each.values["title"], "picture": small(each.picture)} for name, each in shown.items()
-    ]
-    if validated:
-        words, path = PICTURES["agreement"], validated.folder / "agreement.png"
-        found.append({"to": "validation", "words": words, "picture": small(path)})
-    return found
+    of_scale = {result.base: result for result in every if result.scale == every[0].scale}
+    first = [(name, result.values["title"], result.picture) for name, result in of_scale.items() if name in FIRST]
+    if validation:
+        first.append(("validation", PICTURES["agreement"], validation.folder / "agreement.png"))
+    return [{"to": name, "words": words, "picture": small(path)} for name, words, path in first]

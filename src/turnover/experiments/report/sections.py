@@ -1,28 +1,30 @@
 """What the sections of the page show of results: figures with their settings, leakage, validation, cost, provenance."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 import pandas as pd
 
 from turnover.common.text import clock, short
 from turnover.config.datasets import DATASETS
+from turnover.experiments.plots.differences import all_if_none
 from turnover.experiments.report.explorer import figure
-from turnover.experiments.results import Result, Validation
+from turnover.experiments.results import Result, Validation, Values
 from turnover.experiments.validation.estimates import TITLES
-
-STUDIES = {"leakage": "leakage"}  # results that stand in a section of their own
+from turnover.experiments.validation.table import dataset_names
 
 
 @dataclass(frozen=True)
 class Table:
-    """Cells of text; a heading each, and an explanation where it needs one."""
+    """Cells of text."""
 
     caption: str
-    headings: tuple[tuple[str, str], ...]
-    rows: tuple[tuple[str, ...], ...]
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    explained: Mapping[str, str] = field(default_factory=dict)  # headings that need it
 
 
 @dataclass(frozen=True)
@@ -37,38 +39,32 @@ class Shown:
 
 
 def shown(result: Result) -> Shown:
-    """A result with its picture, settings and runs."""
-    values = result.values
-    settings = tuple((name, _said(value)) for name, value in values["settings"].items())
-    return Shown(result, figure(result.picture), tuple(_facts(result)), settings, _runs(values))
+    """Return a result with its picture, settings and runs."""
+    settings = tuple((name, all_if_none(value)) for name, value in result.values["settings"].items())
+    return Shown(result, figure(result.picture), tuple(_facts(result)), settings, _runs(result))
 
 
 def grouped(results: Iterable[Result]) -> dict[str, list[Result]]:
-    """Results of all scales by their figure, those with a section of their own left out."""
-    found: dict[str, list[Result]] = {}
+    """Return results of all scales by their figure, without the leakage study, which has a section of its own."""
+    by_figure: dict[str, list[Result]] = {}
     for result in results:
-        if result.base not in STUDIES:
-            found.setdefault(result.base, []).append(result)
-    return found
+        if result.base != "leakage":
+            by_figure.setdefault(result.base, []).append(result)
+    return by_figure
 
 
 def _facts(result: Result) -> list[tuple[str, str]]:
     values = result.values
-    runs = {**values["runs"], **values["score_runs"]}
     facts = [("Scale", values["scale"])]
     if values["overrides"]:
         facts.append(("Not as the experiment says", ", ".join(values["overrides"])))
-    if runs:
-        seconds = sum(each["seconds"] or 0 for each in runs.values())
+    if result.all_runs:
+        score_runs = len(values["score_runs"])
         facts += [
             ("Seeds", ", ".join(map(str, values["seeds"]))),
-            (
-                "Runs",
-                f"{len(values['runs'])}"
-                + (f" and {len(values['score_runs'])} score runs" * bool(values["score_runs"])),
-            ),
-            ("Training time, summed over runs", clock(seconds)),
-            ("Devices", devices(runs.values())),
+            ("Runs", f"{len(values['runs'])}" + (f" and {score_runs} score runs" if score_runs else "")),
+            ("Training time, summed over runs", clock(_seconds(result.all_runs))),
+            ("Devices", devices(result.all_runs.values())),
         ]
     facts += [
         ("Not as in the paper" if values["scale"] == "paper" else "Reduced", "; ".join(values["reduced"]) or "nothing"),
@@ -79,9 +75,18 @@ def _facts(result: Result) -> list[tuple[str, str]]:
 
 
 def devices(runs: Iterable[dict[str, Any]]) -> str:
-    """On what runs were trained, and how many of them on each."""
-    found = Counter(_device(each) for each in runs)
-    return "; ".join(f"{name} ({count} run{'s' * (count > 1)})" for name, count in found.items())
+    """Return the devices that runs were trained on, and how many runs on each."""
+    counts = Counter(map(_device, runs))
+    return "; ".join(f"{name} ({count} run{'s' * (count > 1)})" for name, count in counts.items())
+
+
+def _seconds(runs: Values) -> float:
+    return sum(run["seconds"] or 0 for run in runs.values())
+
+
+def _memory(runs: Iterable[Values]) -> str:
+    peak = max((run.get("peak_memory") or {}).get("host") or 0 for run in runs)
+    return f"{peak / 1e9:.1f} GB" if peak else "–"
 
 
 def _device(run: dict[str, Any]) -> str:
@@ -90,148 +95,109 @@ def _device(run: dict[str, Any]) -> str:
     return f"{name}, {machine['cores']} cores"
 
 
-def _runs(values: dict[str, Any]) -> Table:
+def _runs(result: Result) -> Table:
     rows = []
-    for kind in ("runs", "score_runs"):
-        for name, each in values[kind].items():
-            memory = (each.get("peak_memory") or {}).get("host")
-            varying = {k: v for k, v in each.items() if k == "seed" or "." in k}
-            rows.append(
-                (
-                    name,
-                    ", ".join(f"{key} {_said(value)}" for key, value in varying.items()),
-                    clock(each["seconds"] or 0),
-                    f"{memory / 1e9:.1f} GB" if memory else "–",
-                    _device(each),
-                    (each["commit"] or "–")[:10],
-                    (each["versions"] or {}).get("torch", "–"),
-                )
-            )
-    heads = ("run", "differs in", "time", "memory", "device", "commit", "torch")
-    return Table("Runs", tuple((head, "") for head in heads), tuple(rows))
+    for name, run in result.all_runs.items():
+        varying = {key: value for key, value in run.items() if key == "seed" or "." in key}
+        differs = ", ".join(f"{key} {all_if_none(value)}" for key, value in varying.items())
+        commit, torch = (run["commit"] or "–")[:10], (run["versions"] or {}).get("torch", "–")
+        rows.append((name, differs, clock(run["seconds"] or 0), _memory([run]), _device(run), commit, torch))
+    return Table("Runs", ("run", "differs in", "time", "memory", "device", "commit", "torch"), rows)
 
 
 def leaking(results: Sequence[Result]) -> Table:
-    """What is known of mask leakage of the runs behind every figure whose runs were judged."""
+    """Return the leakage verdicts of the runs behind every figure whose runs were judged."""
     rows = []
     for result in results:
-        every = {**result.values["runs"], **result.values["score_runs"]}.values()
-        judged = [each["leakage"] for each in every if each.get("leakage")]
+        judged = [run["leakage"] for run in result.all_runs.values() if run.get("leakage")]
         if judged:
-            verdicts = Counter(each["verdict"] for each in judged)
-            mean = {k: sum(each[f"{k}_accuracy"] for each in judged) / len(judged) for k in ("own", "flipped")}
-            told = ", ".join(f"{'no sign' if name == 'none' else name} ({count})" for name, count in verdicts.items())
-            name = f"{result.name}, {result.scale} scale"
-            rows.append((name, str(len(judged)), f"{mean['own']:.3f}", f"{mean['flipped']:.3f}", told))
-    heads = (
-        ("figure", ""),
-        ("runs judged", ""),
-        ("own accuracy", ""),
-        ("flipped accuracy", ""),
-        ("verdicts (runs)", ""),
-    )
-    return Table("Leakage verdicts of the runs behind each figure", heads, tuple(rows))
+            counts = Counter(leakage["verdict"] for leakage in judged)
+            own, flipped = (
+                f"{sum(leakage[f'{kind}_accuracy'] for leakage in judged) / len(judged):.3f}"
+                for kind in ("own", "flipped")
+            )
+            words = ", ".join(f"{'no sign' if name == 'none' else name} ({count})" for name, count in counts.items())
+            rows.append((result.title, str(len(judged)), own, flipped, words))
+    headings = ("figure", "runs judged", "own accuracy", "flipped accuracy", "verdicts (runs)")
+    return Table("Leakage verdicts of the runs behind each figure", headings, rows)
 
 
 def variants(result: Result) -> Table:
-    """The leakage study: what sub-networks know, one change at a time."""
-    found = result.values["summary"]["variants"]
-    names = [name for name in found[0] if name not in ("variant", "verdicts", "seconds")]
-    rows = tuple(
-        (each["variant"], *(short(each.get(name)) for name in names), ", ".join(each["verdicts"])) for each in found
-    )
-    heads = [(name.replace("_", " "), "") for name in ("variant", *names, "verdict")]
-    return Table("One change from the base at a time: accuracies, shares of 1", tuple(heads), rows)
+    """Return the leakage study: accuracies of sub-networks, one change at a time."""
+    studied = result.values["summary"]["variants"]
+    names = [name for name in studied[0] if name not in ("variant", "verdicts", "seconds")]
+    rows = [
+        (variant["variant"], *(short(variant.get(name)) for name in names), ", ".join(variant["verdicts"]))
+        for variant in studied
+    ]
+    headings = [name.replace("_", " ") for name in ("variant", *names, "verdict")]
+    return Table("One change from the base at a time: accuracies, shares of 1", headings, rows)
 
 
-def agreement(found: Validation) -> Table:
-    """Every estimator: cost, agreement with the ground truth, wrong labels found; the most agreeing one comes first."""
-    table = found.table
-    known = table[table["spearman"].notna() & (table["augmentation"] == "none")]
-    datasets = [name for name in DATASETS if name in set(known["dataset"])]
+def agreement(validation: Validation) -> Table:
+    """Return cost, agreement with the ground truth and wrong labels found of every estimator, best agreement first."""
+    table = validation.table
+    table = table[table["spearman"].notna() & (table["augmentation"] == "none")]
+    datasets = dataset_names(table)
     rows: list[tuple[float, tuple[str, ...]]] = []
-    groups: Any = known.groupby(["estimator", "networks"], sort=False)
+    groups: Any = table.groupby(["estimator", "networks"], sort=False)
     for (name, networks), group in groups:
-        one = group[group["seeds"] == 1].set_index("dataset")
+        single = group[group["seeds"] == 1].set_index("dataset")
         mean = group[group["seeds"] > 1].set_index("dataset")
         cells = []
         for measure in ("spearman", "precision"):
             for dataset in datasets:
-                steps = [short(float(side[measure][dataset])) for side in (one, mean) if dataset in side.index]
+                steps = [short(float(side[measure][dataset])) for side in (single, mean) if dataset in side.index]
                 cells.append(" → ".join(steps) or "–")
         title = TITLES[str(name)] + (f", {networks} networks" if networks > 1 else "")
-        first = one.loc[next(dataset for dataset in datasets if dataset in one.index)]
+        first = single.loc[next(dataset for dataset in datasets if dataset in single.index)]
         rows.append((-float(first["spearman"]), (title, f"{first['cost']:.1f}", *cells)))
-    rows.sort(key=lambda each: each[0])
-    heads = [("estimator", ""), (f"cost, {DATASETS[datasets[0]].title}", found.values["columns"]["cost"])]
-    for words in ("Spearman", "wrong labels found"):
-        heads += [(f"{words}, {DATASETS[dataset].title}", "") for dataset in datasets]
+    rows.sort(key=itemgetter(0))
+    titles, cost = [DATASETS[dataset].title for dataset in datasets], f"cost, {DATASETS[datasets[0]].title}"
+    measured = [f"{words}, {title}" for words in ("Spearman", "wrong labels found") for title in titles]
     caption = (
         "One run → mean score of all seeds. Spearman correlation with the ground truth; share of the wrong labels found"
     )
-    return Table(caption, tuple(heads), tuple(cells for _, cells in rows))
+    explained = {cost: validation.values["columns"]["cost"]}
+    return Table(caption, ("estimator", cost, *measured), [cells for _, cells in rows], explained)
 
 
 def speed(table: pd.DataFrame) -> Table:
-    """The benchmark: median times, side by side."""
-    rows = tuple(
-        (str(each["comparison"]), str(each["contestant"]), short(each["ms"]), short(each["ratio"]))
-        for each in table.to_dict("records")
-    )
-    return Table("Median times", (("comparison", ""), ("contestant", ""), ("ms", ""), ("ratio to the first", "")), rows)
+    """Return the benchmark: median times, side by side."""
+    columns = ("comparison", "contestant", "ms", "ratio")
+    rows = [tuple(short(row[column]) for column in columns) for row in table.to_dict("records")]
+    return Table("Median times", ("comparison", "contestant", "ms", "ratio to the first"), rows)
 
 
 def times(results: Sequence[Result]) -> Table:
-    """What every figure took to train."""
+    """Return the training time and memory of every figure."""
     rows = []
     for result in results:
-        values = result.values
-        if values["runs"]:
-            own, before = (
-                sum(each["seconds"] or 0 for each in values[kind].values()) for kind in ("runs", "score_runs")
-            )
-            runs = {**values["runs"], **values["score_runs"]}
-            peaks = [(each.get("peak_memory") or {}).get("host", 0) for each in runs.values()]
-            memory = f"{max(peaks) / 1e9:.1f} GB" if max(peaks) else "–"
-            name = f"{result.name}, {result.scale} scale"
-            rows.append(
-                (
-                    name,
-                    str(len(values["runs"])),
-                    clock(own),
-                    clock(before) if before else "–",
-                    memory,
-                    devices(runs.values()),
-                )
-            )
-    heads = ("figure", "runs", "time of its runs, summed", "of its score runs", "most memory of a run", "devices")
-    return Table("Training time and memory of every figure", tuple((head, "") for head in heads), tuple(rows))
+        own, before = result.values["runs"], _seconds(result.values["score_runs"])
+        if own:
+            time, scores = clock(_seconds(own)), clock(before) if before else "–"
+            runs = result.all_runs.values()
+            rows.append((result.title, str(len(own)), time, scores, _memory(runs), devices(runs)))
+    headings = ("figure", "runs", "time of its runs, summed", "of its score runs", "most memory of a run", "devices")
+    return Table("Training time and memory of every figure", headings, rows)
 
 
 def provenance(results: Sequence[Result]) -> Table:
-    """Commit, versions, seeds and machine behind every figure."""
+    """Return commit, versions, seeds and machine behind every figure."""
     rows = []
     for result in results:
         values = result.values
-        commits = sorted(
-            {(each["commit"] or "")[:10] for each in {**values["runs"], **values["score_runs"]}.values()} - {""}
+        commits = sorted({(run["commit"] or "")[:10] for run in result.all_runs.values()} - {""})
+        cells = (
+            result.title,
+            values["made"],
+            values["commit"][:10],
+            ", ".join(commits) or "–",
+            ", ".join(map(str, values["seeds"])) or "–",
+            ", ".join(f"{name} {version}" for name, version in values["versions"].items()),
+            f"{values['machine']['processor']}, {values['machine']['cores']} cores",
+            "here" if result.local else "reference",
         )
-        versions = ", ".join(f"{name} {version}" for name, version in values["versions"].items())
-        rows.append(
-            (
-                f"{result.name}, {result.scale} scale",
-                values["made"],
-                values["commit"][:10],
-                ", ".join(commits) or "–",
-                ", ".join(map(str, values["seeds"])) or "–",
-                versions,
-                f"{values['machine']['processor']}, {values['machine']['cores']} cores",
-                "here" if result.local else "reference",
-            )
-        )
-    heads = ("figure", "drawn", "commit", "commits of its runs", "seeds", "versions", "drawn on", "from")
-    return Table("Where every figure comes from", tuple((head, "") for head in heads), tuple(rows))
-
-
-def _said(value: Any) -> str:
-    return "all" if value is None else str(value)
+        rows.append(cells)
+    headings = ("figure", "drawn", "commit", "commits of its runs", "seeds", "versions", "drawn on", "from")
+    return Table("Where every figure comes from", headings, rows)

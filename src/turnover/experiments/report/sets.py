@@ -18,7 +18,7 @@ from turnover.experiments.plots.notes import network, pair
 from turnover.experiments.results import Validation
 from turnover.experiments.validation.truth import file_name, read_examples, title
 from turnover.runs.store.run import Run, require
-from turnover.runs.store.tables import SCORE_COLUMNS, read_scores
+from turnover.runs.store.tables import read_scores
 
 log = logging.getLogger("turnover")
 
@@ -48,29 +48,29 @@ class ExampleSet:
     curves: Curves | None = None
 
 
-def from_validation(found: Validation) -> list[ExampleSet]:
-    """One set for each data set: every estimator and the ground truth."""
+def from_validation(validation: Validation) -> list[ExampleSet]:
+    """Return one set for each data set: every estimator and the ground truth."""
     sets = []
-    lines = {line.partition(":")[0]: line for line in found.values["settings"]}
+    lines = {line.partition(":")[0]: line for line in validation.values["settings"]}
     for name, facts in DATASETS.items():
-        path = found.folder / file_name(name)
+        path = validation.folder / file_name(name)
         if path.exists():
             table = read_examples(path)
-            wrong = int((table["label"] != table["true_label"]).sum())
-            names = [str(each) for each in table if each not in LABELS]
-            first = [each for each in ("turnover", "own_loss", "flipped_loss") if each in names]
-            columns = {each: _LOSSES.get(each, title(each)) for each in dict.fromkeys([*first, *names])}
-            heading = f"{facts.title}, {len(table):,} examples, {wrong:,} labels wrong: all estimators"
+            mislabelled = int((table["label"] != table["true_label"]).sum())
+            numbers = [str(column) for column in table if column not in LABELS]
+            first = [column for column in ("turnover", "own_loss", "flipped_loss") if column in numbers]
+            columns = {column: _LOSSES.get(column, title(column)) for column in dict.fromkeys([*first, *numbers])}
+            heading = f"{facts.title}, {len(table):,} examples, {mislabelled:,} labels wrong: all estimators"
             about = f"{lines.get(facts.title, '')} Estimates are means over seeds."
             sets.append(ExampleSet(f"validate-{name}", heading, about.strip(), name, table, columns))
     return sets
 
 
 def from_store(experiments: Sequence[str], scale: str) -> tuple[list[ExampleSet], list[str]]:
-    """Sets of the finished score runs of these experiments, and the experiments that have none.
+    """Return sets of the finished score runs of these experiments, and the experiments that have none.
 
-    Runs whose network, data set and labels an earlier experiment has shown already are left out: they say the same
-    again, with other seeds.
+    Runs whose network, data set and labels an earlier experiment has shown already are left out: they give
+    the same again, with other seeds.
     """
     runs: dict[str, RunConfig] = {}
     missing = []
@@ -82,11 +82,11 @@ def from_store(experiments: Sequence[str], scale: str) -> tuple[list[ExampleSet]
         runs |= {name: config for name, config in done.items() if _kind(config) not in seen}
         seen |= {_kind(config) for config in done.values()}
         missing += [] if done else [experiment]
-    alike: dict[str, list[RunConfig]] = {}
+    same_labels: dict[str, list[RunConfig]] = {}
     for config in runs.values():
-        same = [config.dataset.model_dump(), config.corruption.model_dump()]
-        alike.setdefault(json.dumps(same, sort_keys=True), []).append(config)
-    return [_of_runs(configs) for configs in alike.values()], missing
+        labels = [config.dataset.model_dump(), config.corruption.model_dump()]
+        same_labels.setdefault(json.dumps(labels, sort_keys=True), []).append(config)
+    return [_of_runs(configs) for configs in same_labels.values()], missing
 
 
 def _kind(config: RunConfig) -> str:
@@ -94,75 +94,75 @@ def _kind(config: RunConfig) -> str:
 
 
 def _of_runs(configs: Sequence[RunConfig]) -> ExampleSet:
-    """Runs on the same examples with the same labels: a column for every kind of run, averaged over its seeds."""
+    """Return runs on the same examples and labels: a column for every kind of run, averaged over its seeds."""
     kinds: dict[str, list[RunConfig]] = {}
     for config in configs:
         science = {key: value for key, value in config.science().items() if key != "seed"}
         kinds.setdefault(json.dumps(science, sort_keys=True), []).append(config)
     table, columns, curves = pd.DataFrame(), {}, None
-    several = _differences([runs[0] for runs in kinds.values()])
-    for number, (runs, differs) in enumerate(zip(kinds.values(), several, strict=True)):
+    differences = _differences([runs[0] for runs in kinds.values()])
+    for number, (runs, differs) in enumerate(zip(kinds.values(), differences, strict=True)):
         tables = [read_scores(_folder(config)) for config in runs]
-        mean, first = average(tables), runs[0]
+        mean = average(tables)
         if not number:
-            table = mean[[name for name in ("split", *LABELS) if name in mean]].copy()
-        else:
-            for name in LABELS:
-                if name in mean and name not in table:
-                    table[name] = mean[name]
-        for name, heading, values in _scores(first, runs, mean, tables):
+            table = mean[["split"]].copy()
+        for name in LABELS:
+            if name in mean and name not in table:
+                table[name] = mean[name]
+        for name, heading, values in _scores(runs, mean, tables):
             key = name if name not in columns else f"{name}-{number}"
             table[key] = values.reindex(table.index)
             columns[key] = f"{heading}{differs}"
         curves = curves or _curves(runs, table.index)
     config = configs[0]
     facts = DATASETS[config.dataset.name]
-    wrong = f", {config.corruption.count:,} labels replaced" if config.corruption.count else ""
+    replaced = f", {config.corruption.count:,} labels replaced" if config.corruption.count else ""
     tests = ", test examples among them" if config.dataset.include_test else ""
-    heading = f"{facts.title}, {len(table):,} examples{tests}{wrong}: {network(config)}"
-    seeds = ", ".join(str(seed) for seed in sorted({each.seed for each in configs}))
+    heading = f"{facts.title}, {len(table):,} examples{tests}{replaced}: {network(config)}"
+    seeds = ", ".join(map(str, sorted({config.seed for config in configs})))
     about = f"{pair(config)}, {config.epochs} epochs, {config.scale} scale; means over seeds {seeds}."
     name = f"{config.experiment}-{Run(config).name[-10:]}"
     return ExampleSet(name, heading, about, config.dataset.name, table, columns, curves)
 
 
 def _scores(
-    config: RunConfig, runs: Sequence[RunConfig], mean: pd.DataFrame, tables: Sequence[pd.DataFrame]
+    runs: Sequence[RunConfig], mean: pd.DataFrame, tables: Sequence[pd.DataFrame]
 ) -> list[tuple[str, str, pd.Series]]:
-    """Name, title and values of every number that runs of one kind give."""
-    if not isinstance(config.estimator, TurnoverEstimator):
-        names = [each for each in ESTIMATES if each in mean] or ["score"]
-        return [(n if n != "score" else score_of(config.estimator), title(n), mean[n]) for n in names]
-    found = [("turnover", "score: flipped - own loss", mean["score"])]
-    found += [(name, words, mean[name]) for name, words in _LOSSES.items()]
+    """Return name, title and values of every number that runs of one kind give."""
+    estimator = runs[0].estimator
+    if not isinstance(estimator, TurnoverEstimator):
+        names = [name for name in ESTIMATES if name in mean] or ["score"]
+        return [(name if name != "score" else score_of(estimator), title(name), mean[name]) for name in names]
+    numbers = [("turnover", "score: flipped - own loss", mean["score"])]
+    numbers += [(name, words, mean[name]) for name, words in _LOSSES.items()]
     if len(runs) > 1:  # how well two seeds agree can then be seen
-        for run, table in list(zip(runs, tables, strict=True))[:2]:
-            found.append((f"seed_{run.seed}", f"score of seed {run.seed} alone", table["score"]))
-    return found
+        for run, table in zip(runs[:2], tables[:2], strict=True):
+            numbers.append((f"seed_{run.seed}", f"score of seed {run.seed} alone", table["score"]))
+    return numbers
 
 
 def _differences(configs: Sequence[RunConfig]) -> list[str]:
-    """What tells each kind of run from the others, in brackets; nothing if there is one kind or estimators tell it."""
-    told = []
-    for each in varied(configs):
-        fields = {name: value for name, value in each.items() if not name.startswith("estimator.")}
-        told.append(f" ({', '.join(f'{name} {value}' for name, value in fields.items())})" if fields else "")
-    return told
+    """Return the fields in which kinds of runs differ, in brackets, but not those of estimators."""
+    texts = []
+    for values in varied(configs):
+        fields = [f"{name} {value}" for name, value in values.items() if not name.startswith("estimator.")]
+        texts.append(f" ({', '.join(fields)})" if fields else "")
+    return texts
 
 
 def _curves(runs: Sequence[RunConfig], index: pd.Index) -> Curves | None:
-    """Losses after every epoch that all runs scored; None if that is one epoch or if they have no sub-networks."""
+    """Return losses after every epoch that all runs scored; None if that is one epoch or there are no sub-networks."""
     if not isinstance(runs[0].estimator, TurnoverEstimator):
         return None
-    stacks = []
+    tables = []
     for config in runs:
         table = pd.read_parquet(_folder(config) / "scores.parquet", columns=["epoch", "id", *_LOSSES])
-        stacks.append(table.pivot(index="epoch", columns="id", values=list(_LOSSES)))
-    epochs = sorted(set.intersection(*(set(each.index) for each in stacks)))
+        tables.append(table.pivot(index="epoch", columns="id", values=list(_LOSSES)))
+    epochs = sorted(set.intersection(*(set(table.index) for table in tables)))
     if len(epochs) < 2:
         return None
     own, flipped = (
-        np.mean([each.loc[epochs, name].reindex(columns=index).to_numpy() for each in stacks], axis=0)
+        np.mean([table.loc[epochs, name].reindex(columns=index).to_numpy() for table in tables], axis=0)
         for name in _LOSSES
     )
     return Curves([int(epoch) for epoch in epochs], own, flipped)
@@ -170,8 +170,3 @@ def _curves(runs: Sequence[RunConfig], index: pd.Index) -> Curves | None:
 
 def _folder(config: RunConfig) -> Path:
     return require(Run(config), f"make it with: make {config.experiment} SCALE={config.scale}")
-
-
-def documentation(column: str) -> str:
-    """What a column holds, for readers who want to know exactly; empty if its title says it all."""
-    return SCORE_COLUMNS[column][1] if column in SCORE_COLUMNS else ""

@@ -14,10 +14,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student_t
 
-from turnover.config.compose import sweep
 from turnover.experiments.figures import claims as figures
 from turnover.experiments.figures import fig2
-from turnover.experiments.plots.figure import FigureConfig, configured
+from turnover.experiments.plots.figure import FigureConfig, configured, runs_of
 from turnover.experiments.results import read
 from turnover.runs.store import checksums
 from turnover.runs.store.run import Run
@@ -38,26 +37,25 @@ class Verdict:
 
 
 def figure(path: Path) -> Verdict:
-    """A figure or study, from its json."""
-    beside = [path.with_suffix(f".{kind}") for kind in ("csv", "png")]
-    if missing := [each.name for each in beside if not each.is_file()]:
+    """Check a figure or study, from its json."""
+    table = path.with_suffix(".csv")
+    if missing := [file.name for file in (table, path.with_suffix(".png")) if not file.is_file()]:
         return Verdict(path.name, "nothing", [f"{name}: not there" for name in missing])
     result, config = read(path), configured(path.stem.partition("-")[0])
-    wrong = [*_configured(result, config), *_checksums(path, result), *_claims(result, config)]
+    differences = [*_configured(result, config), *_checksums(path, result), *_claims(result, config)]
     try:
-        found = list(_numbers(config, pd.read_csv(beside[0]), result))
+        values = list(_numbers(config, pd.read_csv(table), result))
     except (LookupError, ValueError) as error:  # a row or a column that must be there is not
-        found = [(f"{beside[0].name}: no table of such a figure ({type(error).__name__}: {error})", False)]
-    wrong += [text for text, right in found if not right]
-    numbers = {"runs": len(result["runs"]), "claims": len(result["claims"]), "values from the table": len(found)}
+        values = [(f"{table.name}: no table of such a figure ({type(error).__name__}: {error})", False)]
+    differences += [text for text, same in values if not same]
+    numbers = {"runs": len(result["runs"]), "claims": len(result["claims"]), "values from the table": len(values)}
     compared = ", ".join(f"{count} {what}" for what, count in numbers.items() if count)
-    return Verdict(path.name, compared or "its config", wrong)
+    return Verdict(path.name, compared or "its config", differences)
 
 
 def _configured(result: dict[str, Any], config: FigureConfig) -> Iterator[str]:
-    """Whether the runs are those that the configs of today name."""
-    overrides = [f"scale={result['scale']}", *result["overrides"]]
-    runs = [run for name in config.experiments for run in sweep([f"+experiment={name}", *overrides])]
+    """Check that the runs are those that the configs of today name."""
+    runs = runs_of(config.experiments, result["scale"], result["overrides"])
     names = [Run(run).name for run in runs]
     parents = {Run(parent).name for run in runs for parent in run.parents}
     expected = {
@@ -69,13 +67,13 @@ def _configured(result: dict[str, Any], config: FigureConfig) -> Iterator[str]:
         "claims": (list(result["claims"]), list(config.claims)),
     }
     yield from (f"{what}: not those that conf/ says" for what, (there, here) in expected.items() if there != here)
-    seconds = sum(each["seconds"] or 0.0 for each in result["runs"].values())
+    seconds = sum(run["seconds"] or 0.0 for run in result["runs"].values())
     if not math.isclose(result["training_seconds"], seconds, abs_tol=0.06):
         yield f"training_seconds: {result['training_seconds']}, its runs say {seconds:.1f}"
 
 
 def _checksums(path: Path, result: dict[str, Any]) -> Iterator[str]:
-    """Whether the files that the json names are those that were written with it; those that are not committed aside."""
+    """Check that the files that the json names are those that were written with it, as far as they are committed."""
     for kind, digest in result.get("files", {}).items():
         beside = path.with_suffix(f".{kind}")
         if beside.is_file() and checksums.sha256(beside) != digest:
@@ -83,69 +81,67 @@ def _checksums(path: Path, result: dict[str, Any]) -> Iterator[str]:
 
 
 def _claims(result: dict[str, Any], config: FigureConfig) -> Iterator[str]:
-    """Whether thresholds are those of the config, and verdicts follow from the values of the seeds."""
+    """Check that thresholds are those of the config, and that verdicts follow from the values of the seeds."""
     for id, claim in result["claims"].items():
         if id not in config.claims:
-            continue  # told already
-        known = config.claims[id]
-        if not claim["text"].startswith(known.text):  # it may go on to say that it is about a part
+            continue  # `_configured` reports it
+        claimed = config.claims[id]
+        if not claim["text"].startswith(claimed.text):  # it may go on to say that it is about some data sets alone
             yield f"{id}: another claim than that of conf/"
         measures = []
-        for told in claim["measures"]:
-            if told["name"] not in known.measures:
-                yield f"{id}, {told['name']}: no measure of conf/"
+        for written in claim["measures"]:
+            name = written["name"]
+            if name not in claimed.measures:
+                yield f"{id}, {name}: no measure of conf/"
                 continue
-            variance = _variance(told) if config.name in _OF_EXAMPLES else 0.0
-            sides = known.measures[told["name"]].sides
-            again = measure_seeds(told["name"], told["by_seed"], **sides, variance=variance)
-            measures.append(again)
-            yield from (f"{id}, {told['name']}: {text}" for text in _differing(told, again))
+            variance = _variance(written) if config.name in _OF_EXAMPLES else 0.0
+            measured = measure_seeds(name, written["by_seed"], **claimed.measures[name].sides, variance=variance)
+            measures.append(measured)
+            yield from (f"{id}, {name}: {text}" for text in _differing(written, measured))
         if decide(id, claim["text"], measures).verdict != claim["verdict"]:
             yield f"{id}: verdict {claim['verdict']!r} does not follow from its measures"
 
 
-def _variance(told: dict[str, Any]) -> float:
-    """The variance over examples that an interval must have in it besides that of the seeds; at least 0."""
-    n = len(told["by_seed"])
+def _variance(written: dict[str, Any]) -> float:
+    """Return the variance over examples that is in an interval besides that of the seeds; at least 0."""
+    n = len(written["by_seed"])
     if n < 2:
         return 0.0
-    half = (told["interval"][1] - told["interval"][0]) / 2
-    return max(0.0, float((half / student_t.ppf(0.975, n - 1)) ** 2 - np.var(told["by_seed"], ddof=1) / n))
+    half = (written["interval"][1] - written["interval"][0]) / 2
+    return max(0.0, float((half / student_t.ppf(0.975, n - 1)) ** 2 - np.var(written["by_seed"], ddof=1) / n))
 
 
-def _differing(told: dict[str, Any], again: Measured) -> Iterator[str]:
-    if not near(told["effect"], again.effect):
-        yield f"effect {told['effect']}, the mean of its seeds is {again.effect}"
-    if (told["interval"] is None) != (again.interval is None) or (
-        again.interval and not all(map(near, told["interval"], again.interval))
-    ):
-        yield f"interval {told['interval']}, its seeds say {again.interval}"
+def _differing(written: dict[str, Any], measured: Measured) -> Iterator[str]:
+    if not near(written["effect"], measured.effect):
+        yield f"effect {written['effect']}, the mean of its seeds is {measured.effect}"
+    if not near(written["interval"], measured.interval):
+        yield f"interval {written['interval']}, its seeds say {measured.interval}"
     for name in ("side", "threshold", "condition"):
-        if told[name] != getattr(again, name):
-            yield f"{name} {told[name]!r}, conf/ says {getattr(again, name)!r}"
-    if told["verdict"] != again.verdict:
-        yield f"verdict {told['verdict']!r}, its interval and threshold say {again.verdict!r}"
+        if written[name] != getattr(measured, name):
+            yield f"{name} {written[name]!r}, conf/ says {getattr(measured, name)!r}"
+    if written["verdict"] != measured.verdict:
+        yield f"verdict {written['verdict']!r}, its interval and threshold say {measured.verdict!r}"
 
 
 def _numbers(config: FigureConfig, table: pd.DataFrame, result: dict[str, Any]) -> Iterator[tuple[str, bool]]:
-    """What the plotted numbers tell, and whether it is what the json says."""
+    """Yield what follows from the plotted numbers, and whether the json has it so."""
     values = figures.measures(config, table)
     limits = fig2.bounds(table) if config.name == "fig2" else {}
     for id, claim in result["claims"].items():
         for measure in claim["measures"]:
             name, by_seed = measure["name"], measure["by_seed"]
-            again = figures.of_claim(values, id, name)
-            if again is not None:
-                yield f"{id}, {name}: by seed {by_seed}, the table says {again}", near(by_seed, again)
+            plotted = figures.of_claim(values, id, name)
+            if plotted is not None:
+                yield f"{id}, {name}: by seed {by_seed}, the table says {plotted}", near(by_seed, plotted)
             if name in limits:
                 inside = all(low <= value <= high for (low, high), value in zip(limits[name], by_seed, strict=True))
                 yield f"{id}, {name}: by seed {by_seed}, the table allows {limits[name]}", inside
-    for part, value in figures.summary(config, table, result["summary"]).items():
-        yield f"summary, {part}: the table says {value}", near(result["summary"].get(part), value)
+    for key, value in figures.summary(config, table, result["summary"]).items():
+        yield f"summary, {key}: the table says {value}", near(result["summary"].get(key), value)
 
 
 def near(there: Any, here: Any) -> bool:
-    """Whether two values are the same but for the last digits of numbers in them."""
+    """Return True if two values are the same but for the last digits of numbers in them."""
     if isinstance(there, dict) and isinstance(here, dict):
         return there.keys() == here.keys() and all(near(there[key], here[key]) for key in there)
     if isinstance(there, list | tuple) and isinstance(here, list | tuple):

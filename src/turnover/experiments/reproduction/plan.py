@@ -5,7 +5,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import yaml
 
@@ -13,7 +13,7 @@ from turnover.common.files import checkout, outputs_root, write_json
 from turnover.common.text import clock
 from turnover.config.compose import sweep
 from turnover.config.run import RunConfig
-from turnover.experiments.plots.figure import NAMES
+from turnover.experiments.plots.figure import NAMES, configured
 from turnover.runs.plan import Expected
 from turnover.runs.store.provenance import provenance
 from turnover.runs.store.run import Run
@@ -31,18 +31,14 @@ class Step:
     overrides: tuple[str, ...] = ()  # of those runs, on what is no science
     about: str = ""  # how long the script takes, if that is more than a minute
 
-    def sweep(self, experiment: str, scale: Scale, launcher: str) -> list[str]:
-        """The overrides of scripts/train.py -m that do the runs of one of its experiments."""
-        return [f"+experiment={experiment}", f"scale={scale}", f"hydra/launcher={launcher}", *self.overrides]
-
 
 def steps(scale: Scale) -> list[Step]:
-    """Everything, in an order in which runs that several figures share are done for the first of them."""
+    """Return all steps, in an order in which runs that several figures share are done for the first of them."""
     figures = [
-        Step(name, tuple(_config("figure", name)["experiments"]), ("figure.py", f"figure={name}", f"scale={scale}"))
+        Step(name, tuple(configured(name).experiments), ("figure.py", f"figure={name}", f"scale={scale}"))
         for name in NAMES
     ]
-    validated = _config("validate")
+    validated = yaml.safe_load((checkout() / "conf" / "validate.yaml").read_text(encoding="utf-8"))
     kinds = ("truth", "estimates", "leave_one_out", "influence")
     experiments = tuple(name for kind in kinds for name in validated[kind])
     # hundreds of runs of seconds each: a dashboard of each would take longer than the run
@@ -51,12 +47,6 @@ def steps(scale: Scale) -> list[Step]:
     if scale == "smoke":  # one comparison of seconds, enough to see that it works
         bench = Step("bench", (), ("benchmark.py", "--rounds", "1", "--only", "masks"))
     return [*figures, validate, bench, Step("report", (), ("report.py", f"scale={scale}"))]
-
-
-def _config(*names: str) -> dict[str, Any]:
-    path = checkout().joinpath("conf", *names).with_suffix(".yaml")
-    found: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return found
 
 
 log = logging.getLogger("turnover")
@@ -69,19 +59,23 @@ class Planned:
     step: Step
     runs: dict[str, list[RunConfig]]  # by experiment
     to_do: int  # score runs before them included, runs of earlier steps not
-    seconds: float | None  # what these take; None if nobody can tell
+    seconds: float | None  # expected of these; None if runs are not done here
 
     @property
     def every(self) -> dict[str, RunConfig]:
-        """All runs by name, each after the score runs that it needs."""
-        configs = [config for configs in self.runs.values() for config in configs]
-        return {Run(each).name: each for config in configs for each in (*config.parents, config)}
+        """Return all runs by name, each after the score runs that it needs."""
+        return _by_name(self.runs)
+
+
+def _by_name(runs: dict[str, list[RunConfig]]) -> dict[str, RunConfig]:
+    configs = [config for configs in runs.values() for config in configs]
+    return {Run(run).name: run for config in configs for run in (*config.parents, config)}
 
 
 def announce(steps: Sequence[Step], scale: Scale, launcher: str) -> list[Planned]:
-    """Tell the plan as a table, a row as soon as it is known, and return it. Missing data are fetched.
+    """Log the plan as a table, a row as soon as it is known, and return it. Missing data are fetched.
 
-    A run that an earlier step does too is shared. How long runs take is told if they are done here, one after another.
+    A run that an earlier step does too is shared. Times are expected of runs that are done here, one after another.
     """
     here = launcher == "basic"
     log.info("everything at %s scale (to plan what is not cached takes some minutes)", scale)
@@ -92,40 +86,42 @@ def announce(steps: Sequence[Step], scale: Scale, launcher: str) -> list[Planned
     for step in steps:
         for experiment in step.experiments:
             if experiment not in composed:
-                composed[experiment] = sweep(step.sweep(experiment, scale, launcher))
-        one = Planned(step, {name: composed[name] for name in step.experiments}, 0, None)
-        own = {name: config for name, config in one.every.items() if name not in met}
+                options = [f"scale={scale}", f"hydra/launcher={launcher}", *step.overrides]
+                composed[experiment] = sweep([f"+experiment={experiment}", *options])
+        runs = {name: composed[name] for name in step.experiments}
+        every = _by_name(runs)
+        own = {name: config for name, config in every.items() if name not in met}
         to_do = [config for config in own.values() if not Run(config).finished]
         seconds = None
         if here:
             with _remembered() as expected:
                 seconds = sum(map(expected.seconds, to_do))
         met |= own
-        planned.append(Planned(step, one.runs, len(to_do), seconds))
-        numbers = (len(one.every), len(own) - len(to_do), len(one.every) - len(own), len(to_do))
+        planned.append(Planned(step, runs, len(to_do), seconds))
+        numbers = (len(every), len(own) - len(to_do), len(every) - len(own), len(to_do))
         log.info("%-15s %5d %7d %7d %6d  %s", step.name, *numbers, clock(seconds) if seconds else step.about)
-    left = sum(each.to_do for each in planned)
+    left = sum(step.to_do for step in planned)
     total = f"; training takes about {clock(left_seconds(planned))}, one run after another" if here and left else ""
     log.info("%d different runs: %d cached, %d to do%s", len(met), len(met) - left, left, total)
     return planned
 
 
 def left_seconds(planned: Sequence[Planned]) -> float:
-    """What the runs of these steps that were to do are expected to take."""
-    return sum(each.seconds or 0.0 for each in planned)
+    """Return the expected seconds of the runs of these steps that were to do."""
+    return sum(step.seconds or 0.0 for step in planned)
 
 
 @contextmanager
 def _remembered() -> Iterator[Expected]:
-    """What runs take on this machine, so that who goes on after a stop need not time them again."""
+    """Keep expected times of runs on this machine, so that going on after a stop need not time them again."""
     path, machine = outputs_root() / "reproduction" / "expected.json", repr(provenance()["machine"])
-    expected, others = Expected(), {}
+    expected, by_machine = Expected(), {}
     with suppress(FileNotFoundError, ValueError):
-        found = json.loads(path.read_text(encoding="utf-8"))
-        others = found if isinstance(found, dict) else {}
-    mine = others.get(machine)
-    expected.known |= mine if isinstance(mine, dict) else {}
+        content = json.loads(path.read_text(encoding="utf-8"))
+        by_machine = content if isinstance(content, dict) else {}
+    here = by_machine.get(machine)
+    expected.known |= here if isinstance(here, dict) else {}
     before = len(expected.known)
     yield expected
     if len(expected.known) > before:
-        write_json(path, others | {machine: expected.known})
+        write_json(path, by_machine | {machine: expected.known})

@@ -27,20 +27,20 @@ KEPT = ("laptop", "paper")  # at smoke scale numbers and verdicts mean nothing
 
 
 def reproduce(scale: Scale, launcher: str) -> Path:
-    """Tell the plan, do it, and keep what comes of it in outputs/reference; returns the record's path.
+    """Log the plan, do it, and keep its results in outputs/reference; returns the record's path.
 
     Raises:
         KeyboardInterrupt: it was stopped; called again it goes on.
-        SystemExit: a script failed, and has said why.
+        SystemExit: a script failed, and has logged why.
     """
     with locked(path(scale).with_name(f".{scale}.lock"), f"the reproduction at {scale} scale"):
         planned = announce(steps(scale), scale, launcher)
-        for number, each in enumerate(planned, 1):
+        for number, step in enumerate(planned, 1):
             left = left_seconds(planned[number - 1 :])
             ahead = f", about {clock(left)} of training to go" if left else ""
-            log.info("\n%d of %d: %s%s", number, len(planned), each.step.name, ahead)
-            with recorded(scale, each):
-                _do(each, scale, launcher)
+            log.info("\n%d of %d: %s%s", number, len(planned), step.step.name, ahead)
+            with recorded(scale, step):
+                _do(step, scale, launcher)
         log.info("\neverything at %s scale took %s so far", scale, clock(read(scale)["seconds"]))
         if scale in KEPT:
             log.info("results are kept in %s; make readme tells them in the README", keep(scale))
@@ -60,35 +60,37 @@ def _do(planned: Planned, scale: Scale, launcher: str) -> None:
 
 
 def _measured() -> bool:
-    """Whether this very code was measured already."""
-    about = outputs_root() / "bench" / "machine.json"
+    """Return True if this very code was measured already."""
+    machine = outputs_root() / "bench" / "machine.json"
+    code = _json(machine).get("commit")
+    return bool(code) and code == commit() and not code.endswith("-dirty") and machine.with_name("bench.csv").is_file()
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """Return the values of a json file; none if it is missing or damaged."""
     try:
-        measured = json.loads(about.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
-        return False
-    told = measured.get("commit") if isinstance(measured, dict) else None
-    return bool(told) and told == commit() and not told.endswith("-dirty") and about.with_name("bench.csv").is_file()
+        return {}
+    return values if isinstance(values, dict) else {}
 
 
 def path(scale: Scale) -> Path:
-    """Where the record of a scale lies; without it the times are counted anew."""
+    """Return the path of the record of a scale; without it the times are counted anew."""
     return outputs_root() / "reproduction" / f"{scale}.json"
 
 
 def read(scale: Scale) -> dict[str, Any]:
-    """What is recorded so far; nothing if there is no record, or a damaged one."""
-    try:
-        found = json.loads(path(scale).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return {}
-    return found if isinstance(found, dict) and isinstance(found.get("steps"), dict) else {}
+    """Return what is recorded so far; nothing if there is no record, or a damaged one."""
+    record = _json(path(scale))
+    return record if isinstance(record.get("steps"), dict) else {}
 
 
 @contextmanager
 def recorded(scale: Scale, planned: Planned) -> Iterator[None]:
-    """Adds the time that the block takes to the record of a step, however it ends, and all else if it ends well."""
-    started, name = time.monotonic(), planned.step.name
-    missing = [run for run in map(Run, planned.every.values()) if not run.finished]
+    """Add the time of the block to the record of a step, however it ends, and all else if it ends well."""
+    started, name, runs = time.monotonic(), planned.step.name, planned.every
+    missing = [run for run in map(Run, runs.values()) if not run.finished]
     done = False
     try:
         yield
@@ -96,27 +98,21 @@ def recorded(scale: Scale, planned: Planned) -> Iterator[None]:
     finally:
         steps = read(scale).get("steps", {})
         before = steps.get(name, {})
-        made = sum(run.finished for run in missing)
         steps[name] = before | {
             "seconds": round(before.get("seconds", 0.0) + time.monotonic() - started, 1),
-            "runs_made": before.get("runs_made", 0) + made,
+            "runs_made": before.get("runs_made", 0) + sum(run.finished for run in missing),
         }
         if done:
-            steps[name] |= _about(planned)
-        total = round(sum(each["seconds"] for each in steps.values()), 1)
+            seconds = [Run(config).manifest.get("seconds", 0.0) for config in runs.values()]
+            steps[name] |= {
+                "runs": len(runs),
+                "seeds": sorted({config.seed for config in runs.values()}),
+                "training_seconds": round(sum(seconds), 1),
+                "ended": now(),
+                **provenance(),
+            }
+        total = round(sum(step["seconds"] for step in steps.values()), 1)
         write_json(path(scale), {"scale": scale, "seconds": total, "steps": steps})
-
-
-def _about(planned: Planned) -> dict[str, Any]:
-    runs = planned.every
-    manifests = [Run(config).manifest for config in runs.values()]
-    return {
-        "runs": len(runs),
-        "seeds": sorted({config.seed for config in runs.values()}),
-        "training_seconds": round(sum(each.get("seconds", 0.0) for each in manifests), 1),
-        "ended": now(),
-        **provenance(),
-    }
 
 
 def keep(scale: Scale, folder: Path | None = None) -> Path:
@@ -139,16 +135,16 @@ def keep(scale: Scale, folder: Path | None = None) -> Path:
 
 
 def _pairs(scale: Scale) -> Iterator[tuple[Path, str]]:
-    """What is kept, and its name there."""
+    """Yield the files to keep, and their names there."""
     root = outputs_root()
     for name in NAMES:
         for kind in ("png", "csv", "json"):  # the json last: it vouches for the others
             yield root / "figures" / scale / f"{name}.{kind}", f"{name}.{kind}"
     validated = root / "validate" / scale
     yield validated / "validate.json", "validate/validate.json"
-    for each in sorted(validated.glob("*")):
-        if each.suffix in (".png", ".csv", ".parquet"):
-            yield each, f"validate/{each.name}"
+    for file in sorted(validated.glob("*")):
+        if file.suffix in (".png", ".csv", ".parquet"):
+            yield file, f"validate/{file.name}"
     yield root / "bench" / "bench.csv", "bench.csv"
     yield root / "bench" / "machine.json", "bench_machine.json"
     yield path(scale), "reproduction.json"

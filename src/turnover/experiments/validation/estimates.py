@@ -1,4 +1,4 @@
-"""What every finished score run says of its examples, under one name for each estimator, with what it cost."""
+"""Scores of every finished score run, under one name for each estimator, and their cost."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from turnover.estimators.subsampling import memorization
 from turnover.experiments.validation.operations import of_scoring, of_training
 from turnover.models import build as build_model
 from turnover.runs.store.run import Run
-from turnover.runs.store.tables import Members, read_members, read_scores
+from turnover.runs.store.tables import read_members, read_scores
 
 TITLES = {
     "turnover": "turn-over dropout: flipped - own loss",
@@ -52,7 +52,7 @@ class Condition:
 
     @classmethod
     def of(cls, config: RunConfig) -> "Condition":
-        """The condition under which a run scores."""
+        """Return the condition under which a run scores."""
         noise, augmentation = config.corruption, config.augmentation.name
         return cls(config.dataset.name, noise.kind, noise.count, config.train_size, augmentation)
 
@@ -73,11 +73,11 @@ class Estimate:
 
 
 def estimates(config: RunConfig, larger: float) -> Iterator[Estimate]:
-    """Every estimate that a finished run gives; to train its network takes so many ordinary trainings."""
+    """Yield every estimate of a finished run, whose network takes `larger` ordinary trainings."""
     run = Run(config)
     table = read_scores(run.folder)
     manifest = run.manifest
-    wrong = table["label"] != table["true_label"]
+    mislabelled = table["label"] != table["true_label"]
     memory = manifest["peak_memory"]["host"] / 1e6
     networks = manifest.get("networks", 1)
     trained = manifest.get("examples_trained", config.train_size * config.epochs)
@@ -89,7 +89,7 @@ def estimates(config: RunConfig, larger: float) -> Iterator[Estimate]:
         share = count / networks  # of the run's networks
         seconds = manifest["seconds"] * share
         scored = int(scores.notna().sum())
-        return Estimate(name, config.seed, count, filled, scored, wrong, cost * passes * share, seconds, memory)
+        return Estimate(name, config.seed, count, filled, scored, mislabelled, cost * passes * share, seconds, memory)
 
     match config.estimator:
         case TurnoverEstimator():
@@ -101,20 +101,21 @@ def estimates(config: RunConfig, larger: float) -> Iterator[Estimate]:
         case OneRunEstimator(scores=names, early=early):
             # el2n and grand are known early; a gradient pass over all examples costs an epoch
             passes = {"vog": 2.0, "el2n": early / config.epochs, "grand": (early + 1) / config.epochs}
-            for each in names:
-                yield estimate(each, table[each], passes=passes.get(each, 1.0))
+            for name in names:
+                yield estimate(name, table[name], passes=passes.get(name, 1.0))
         case SubsamplingEstimator(score="memorization"):
             members = read_members(run.folder)
             for budget in sorted({min(budget, networks) for budget in BUDGETS}):
                 for start in range(0, networks - budget + 1, budget):
-                    chosen = slice(start, start + budget)
-                    yield estimate("memorization", by_networks(members, chosen), used=budget)
+                    some = slice(start, start + budget)
+                    memorized = memorization(members.right[some], members.included[some]).numpy()
+                    yield estimate("memorization", pd.Series(memorized, pd.Index(members.ids, name="id")), used=budget)
             for name in ("memorization_loss", "membership"):
                 if name in table:  # membership needs a few networks with and without every example
                     yield estimate(name, table[name])
         case SubsamplingEstimator():
             yield estimate("inconsistency", table["inconsistency"])
-        case BlocksEstimator():  # each says something of all examples once, which its few epochs do not hide
+        case BlocksEstimator():  # each scores all examples once, which is much beside its few epochs
             scoring = networks * config.train_size * of_scoring(config) / (trained * of_training(config))
             yield estimate("blocks", table["score"], passes=1 + scoring)
         case _:
@@ -122,7 +123,7 @@ def estimates(config: RunConfig, larger: float) -> Iterator[Estimate]:
 
 
 def turnover_forms(table: pd.DataFrame) -> dict[str, pd.Series]:
-    """What the losses of sub-networks can be made into: their difference, that of probabilities, the flipped alone."""
+    """Return scores from losses of sub-networks: their difference, that of probabilities, the flipped alone."""
     return {
         "turnover": table["score"],
         "turnover_probability": np.exp(-table["own_loss"]) - np.exp(-table["flipped_loss"]),
@@ -130,36 +131,26 @@ def turnover_forms(table: pd.DataFrame) -> dict[str, pd.Series]:
     }
 
 
-def by_networks(members: Members, chosen: slice) -> pd.Series:
-    """Memorization by some networks of an ensemble; NaN where all or none of them were trained on an example."""
-    found = memorization(members.right[chosen], members.included[chosen])
-    return pd.Series(found.numpy(), index=pd.Index(members.ids, name="id"))
-
-
 def gather(configs: Sequence[RunConfig]) -> dict[Condition, list[Estimate]]:
-    """All estimates by the condition under which they were made."""
-    ordinary = {name: _ordinary([each for each in configs if each.dataset.name == name]) for name in DATASETS}
-    found: dict[Condition, list[Estimate]] = {}
-    for config in {Run(config).name: config for config in configs}.values():
-        larger = _operations(config) / ordinary[config.dataset.name]
-        found.setdefault(Condition.of(config), []).extend(estimates(config, larger))
-    return found
-
-
-def _ordinary(configs: Sequence[RunConfig]) -> int:
-    """Operations of the training of one ordinary network; of the smallest, if no run scores one."""
-    of_one = [config for config in configs if isinstance(config.estimator, OneRunEstimator)]
-    return min(map(_operations, of_one or configs), default=0)
+    """Return all estimates by the condition under which they were made."""
+    by_condition: dict[Condition, list[Estimate]] = {}
+    for dataset in dict.fromkeys(config.dataset.name for config in configs):
+        runs = {Run(config).name: config for config in configs if config.dataset.name == dataset}.values()
+        # where no run scores an ordinary network, the smallest network stands for it
+        ordinary = min(map(_operations, [run for run in runs if isinstance(run.estimator, OneRunEstimator)] or runs))
+        for run in runs:
+            by_condition.setdefault(Condition.of(run), []).extend(estimates(run, _operations(run) / ordinary))
+    return by_condition
 
 
 def _operations(config: RunConfig) -> int:
-    """Operations of a training of the run's network, for each example."""
+    """Return the operations of a training of the run's network, for each example."""
     return config.epochs * of_training(config)
 
 
 def parameters(config: RunConfig) -> int:
-    """How many a run's network has."""
+    """Return the number of parameters of a run's network."""
     facts = DATASETS[config.dataset.name]
     with torch.device("meta"):
         network = build_model(config.model, facts.shape, facts.classes)
-    return sum(each.numel() for each in network.parameters())
+    return sum(parameter.numel() for parameter in network.parameters())

@@ -14,12 +14,12 @@ from turnover.models import build as build_model
 
 
 def of_training(config: RunConfig) -> int:
-    """Operations of matrix products and convolutions, forwards and backwards."""
+    """Count operations of matrix products and convolutions, forwards and backwards."""
     return _counted(config.dataset.name, config.model.model_dump_json(), backwards=True)
 
 
 def of_scoring(config: RunConfig) -> int:
-    """The same, forwards alone."""
+    """Count the same, forwards alone."""
     return _counted(config.dataset.name, config.model.model_dump_json(), backwards=False)
 
 

@@ -29,7 +29,7 @@ _MEASURES = ("spearman", "pearson", "spearman_loss", "pearson_loss")
 
 
 def exposure(config: RunConfig, truth: Truth) -> pd.DataFrame:
-    """True-positive rate of LiRA against each network of an ensemble, the others being the attacker's own.
+    """Return the true-positive rate of LiRA against each network of an ensemble, the others being the attacker's own.
 
     The threshold is one for all examples, set by the false positives among all of them, so that every tenth has a
     false-positive rate of its own. Tenths are of the examples ranked by memorization (probability form, ties by the
@@ -45,12 +45,9 @@ def exposure(config: RunConfig, truth: Truth) -> pd.DataFrame:
     included = included[:, enough]
     ratios = log_likelihood_ratios(members.confidence[:, enough], included)
     examples = truth.table.reindex(members.ids[enough.numpy()])
-    n = len(examples)
-    order = np.lexsort((examples["loss"].to_numpy(), examples["probability"].to_numpy()))
-    positions_of = {0: np.arange(n)} | dict(enumerate(np.array_split(order, 10), start=1))
     limits = {rate: threshold(ratios, included, rate) for rate in RATES}
     table = []
-    for tenth, positions in positions_of.items():
+    for tenth, positions in enumerate(tenths(examples["probability"].to_numpy(), examples["loss"].to_numpy())):
         row = {
             "dataset": config.dataset.name,
             "tenth": tenth,
@@ -66,8 +63,14 @@ def exposure(config: RunConfig, truth: Truth) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
+def tenths(probability: np.ndarray, loss: np.ndarray) -> list[np.ndarray]:
+    """Return the positions of all examples, then those of each tenth by memorization, least first; ties by the loss."""
+    order = np.lexsort((loss, probability))
+    return [np.arange(len(order)), *np.array_split(order, 10)]
+
+
 def influence_agreement(truth: RunConfig, estimates: Sequence[RunConfig]) -> dict[str, float]:
-    """Correlations of the influences of all training examples on one test example, their mean over test examples.
+    """Correlate the influences of all training examples on one test example; returns means over test examples.
 
     The ground truth's influence of z_i on z_t is the mean loss on z_t of networks that were not trained on z_i, minus
     that of the others: the loss form of equation 1 of Liu et al. Pearson's correlation, since most influences are
@@ -81,31 +84,31 @@ def influence_agreement(truth: RunConfig, estimates: Sequence[RunConfig]) -> dic
     included, losses = members.included, F.softplus(-members.test_confidence.double())  # [networks, test examples]
     real = -influence(losses, included).numpy()
     first, second = (-influence(losses[start::2], included[start::2]).numpy() for start in (0, 1))
-    found = [
+    by_run = [
         read_influences(Run(config).folder).loc[members.ids, members.test_ids].to_numpy().T for config in estimates
     ]
     halves = mean_correlation(first, second)
     reliability = 2 * halves / (1 + halves)
     return {
-        "one_run": float(np.mean([mean_correlation(each, real) for each in found])),
-        "all_runs": mean_correlation(np.mean(found, axis=0), real),
-        "two_runs": mean_correlation(found[0], found[1]),
-        "runs": len(found),
+        "one_run": float(np.mean([mean_correlation(influences, real) for influences in by_run])),
+        "all_runs": mean_correlation(np.mean(by_run, axis=0), real),
+        "two_runs": mean_correlation(by_run[0], by_run[1]),
+        "runs": len(by_run),
         "reliability": reliability,
         "ceiling": ceiling(reliability),
     }
 
 
 def mean_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Mean over rows of Pearson's correlation within a row; rows without variance are left out.  # [t, n] each"""
-    a, b = (each - each.mean(axis=1, keepdims=True) for each in (a, b))
+    """Return the mean of Pearson's correlations within rows; those without variance are left out.  # [t, n] each"""
+    a, b = (rows - rows.mean(axis=1, keepdims=True) for rows in (a, b))
     scale = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
     varied = scale > 0
     return float(((a * b).sum(axis=1)[varied] / scale[varied]).mean())
 
 
 def against_leave_one_out(config: RunConfig, estimates: Sequence[Estimate], truth: Truth) -> pd.DataFrame:
-    """Correlations of every estimator, and of the ground truth itself, on the examples that were left out.
+    """Correlate every estimator, and the ground truth itself, with the truth on the examples that were left out.
 
     Args:
         config: of a finished run with estimator=leave_one_out.
@@ -118,26 +121,24 @@ def against_leave_one_out(config: RunConfig, estimates: Sequence[Estimate], trut
     """
     exact = known(read_scores(Run(config).folder))
     ids = exact.index
-    whole = truth.table["probability"]
-    itself = replace(estimates[0], name="truth", networks=truth.networks, scores=whole)
-    here = [
-        replace(each, scores=each.scores.reindex(ids), wrong=exact["wrong"], scored=len(ids))
-        for each in [*estimates, itself]
+    itself = replace(estimates[0], name="truth", networks=truth.networks, scores=truth.table["probability"])
+    on_left_out = [
+        replace(estimate, scores=estimate.scores.reindex(ids), wrong=exact["wrong"], scored=len(ids))
+        for estimate in [*estimates, itself]
     ]
     condition = replace(Condition.of(config), wrong=int(exact["wrong"].sum()), examples=len(ids))
-    table = pd.DataFrame(rows({condition: here}, {condition: Truth(exact, {}, 0)}))
+    table = pd.DataFrame(rows({condition: on_left_out}, {condition: Truth(exact, {}, 0)}))
     measures = [name + end for name in _MEASURES for end in ("", "_low", "_high")]
     return table[[*_COLUMNS, *measures]].sort_values("spearman", ascending=False, ignore_index=True)
 
 
 def split_seeds(config: RunConfig) -> float:
-    """Reliability (Spearman) of leave-one-out memorization: even against odd seeds, by the Spearman-Brown formula."""
+    """Return the reliability of leave-one-out memorization: Spearman of even and odd seeds, by Spearman-Brown."""
     members = read_members(Run(config).folder)
-    left = ~members.included
-    places = left.any(0)  # bool [examples]
-    seed = np.arange(len(left)) // int(places.sum())  # the networks of one seed follow one another
-    halves = [
-        memorization(members.right[seed % 2 == half], members.included[seed % 2 == half])[places].float()
+    left_out = (~members.included).any(0)  # bool [examples]
+    seed = np.arange(len(members.included)) // int(left_out.sum())  # the networks of one seed follow one another
+    even, odd = (
+        memorization(members.right[seed % 2 == half], members.included[seed % 2 == half])[left_out].float().numpy()
         for half in (0, 1)
-    ]
-    return reliability(halves[0].numpy(), halves[1].numpy(), spearman)
+    )
+    return reliability(even, odd, spearman)

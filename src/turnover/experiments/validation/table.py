@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from turnover.config.datasets import DATASETS
 from turnover.experiments.validation.estimates import Condition, Estimate
 from turnover.experiments.validation.truth import CORRELATIONS, Truth
 from turnover.stats.agreement import interval, precision_at_wrong, spearman
@@ -42,14 +44,16 @@ COLUMNS = {
     "network on all examples",
     "seconds": "wall-clock seconds of the runs, which may give other scores too, perhaps many at a time",
     "memory": "peak resident memory of the process, in MB",
-}  # a measure's 95 % interval stands in <measure>_low and <measure>_high
+}  # a measure's 95 % interval: <measure>_low, <measure>_high
 
 
-def rows(found: Mapping[Condition, Sequence[Estimate]], truths: Mapping[Condition, Truth]) -> Iterator[dict[str, Any]]:
-    """A row for each condition, estimator and number of averaged seeds (one, and all)."""
-    for condition, estimates in found.items():
-        kinds = sorted(estimates, key=lambda each: (each.name, each.networks))
-        for (name, networks), group in groupby(kinds, key=lambda each: (each.name, each.networks)):
+def rows(
+    by_condition: Mapping[Condition, Sequence[Estimate]], truths: Mapping[Condition, Truth]
+) -> Iterator[dict[str, Any]]:
+    """Yield a row for each condition, estimator and number of averaged seeds (one, and all)."""
+    kind = attrgetter("name", "networks")
+    for condition, estimates in by_condition.items():
+        for (name, networks), group in groupby(sorted(estimates, key=kind), key=kind):
             runs = list(group)
             seeds = {run.seed for run in runs}  # parts of an ensemble have one: their mean is a larger ensemble
             for together in sorted({1, len(seeds)}):
@@ -68,36 +72,47 @@ def rows(found: Mapping[Condition, Sequence[Estimate]], truths: Mapping[Conditio
 
 
 def _measures(runs: Sequence[Estimate], truth: Truth | None, *, together: int) -> dict[str, float]:
-    """Every measure with its interval: of single runs, or of the mean of their scores."""
+    """Return every measure with its interval: of single runs, or of the mean of their scores."""
     ids = runs[0].scores.index
     scores = [run.scores.reindex(ids).to_numpy() for run in runs]
     if together > 1:
         scores = [np.mean(scores, axis=0)]
-    scores = [each.astype(np.float32) for each in scores]  # as in `truth.known`, and in the tables of examples
-    wrong = runs[0].wrong.to_numpy()
-    n = len(ids)
-    kinds: dict[str, list[Statistic]] = {}
+    scores = [values.astype(np.float32) for values in scores]  # as in `truth.known`, and in the tables of examples
+    memorized = None if truth is None else truth.table.reindex(ids)
+    values: dict[str, float] = {}
+    for name, of_runs, examples in statistics(scores, runs[0].wrong.to_numpy(), memorized):
+        values |= with_interval(name, of_runs, examples)
+    return values
+
+
+def statistics(
+    scores: Sequence[np.ndarray], wrong: np.ndarray, memorized: pd.DataFrame | None
+) -> Iterator[tuple[str, list[Statistic], int]]:
+    """Yield every measure of some scores of the same examples: its name, a statistic of each, how many examples count.
+
+    Args:
+        scores: float [n] each.
+        wrong: whether a label is wrong.  # bool [n]
+        memorized: columns probability, loss and error of the ground truth, n rows; None: it is not known.
+    """
+    n = len(wrong)
     if wrong.any() and not wrong.all():
-        kinds["auroc"] = [auroc(each, wrong) for each in scores]
-        kinds["precision"] = [precision_at_wrong(each, wrong) for each in scores]
-    found: dict[str, float] = {}
-    for name, statistics in kinds.items():
-        found |= with_interval(name, statistics, n)
-    if truth is not None:
-        known = truth.table.reindex(ids)
-        for part, chosen in (("", np.ones(n, dtype=bool)), ("_clean", ~wrong)):
-            for form, suffix in (("probability", ""), ("loss", "_loss")):
-                real = known[form].to_numpy()[chosen]
-                for name, correlation in CORRELATIONS.items():
-                    statistics = [correlation(each[chosen], real) for each in scores]
-                    found |= with_interval(name + suffix + part, statistics, int(chosen.sum()))
-        error = known["error"].to_numpy()
-        found |= with_interval("spearman_error", [spearman(each, error) for each in scores], n)
-    return found
+        yield "auroc", [auroc(values, wrong) for values in scores], n
+        yield "precision", [precision_at_wrong(values, wrong) for values in scores], n
+    if memorized is None:
+        return
+    for part, included in (("", np.ones(n, dtype=bool)), ("_clean", ~wrong)):
+        for form, suffix in (("probability", ""), ("loss", "_loss")):
+            real = memorized[form].to_numpy()[included]
+            for name, correlation in CORRELATIONS.items():
+                of_scores = [correlation(values[included], real) for values in scores]
+                yield name + suffix + part, of_scores, int(included.sum())
+    error = memorized["error"].to_numpy()
+    yield "spearman_error", [spearman(values, error) for values in scores], n
 
 
 def with_interval(name: str, runs: Sequence[Statistic], examples: int) -> dict[str, float]:
-    """A measure and its 95 % interval: over examples, and if there are several runs over their seeds too."""
+    """Return a measure and its 95 % interval: over examples, and over seeds if there are several runs."""
     if len(runs) > 1:
         measured = measure(name, runs, examples, replicates=REPLICATES)
         low, high = measured.interval or (np.nan, np.nan)
@@ -106,8 +121,13 @@ def with_interval(name: str, runs: Sequence[Statistic], examples: int) -> dict[s
     return {name: value, f"{name}_low": low, f"{name}_high": high}
 
 
+def dataset_names(table: pd.DataFrame) -> list[str]:
+    """Return the data sets of a table, in the order of `DATASETS`."""
+    return [name for name in DATASETS if name in set(table["dataset"])]
+
+
 def ordered(table: pd.DataFrame) -> pd.DataFrame:
-    """The columns in the order of `COLUMNS`, each measure with its interval behind it."""
+    """Order the columns as in `COLUMNS`, each measure with its interval behind it."""
     names = [name for column in COLUMNS for name in (column, f"{column}_low", f"{column}_high") if name in table]
     keys = ["dataset", "augmentation", "noise", "wrong", "estimator", "networks", "seeds"]
     return table[names].sort_values(keys, ignore_index=True)

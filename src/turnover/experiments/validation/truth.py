@@ -9,13 +9,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch.nn.functional as F
-from torch import Tensor
 
 from turnover.common.files import replacing
 from turnover.config.estimators import TurnoverEstimator
 from turnover.config.run import RunConfig
 from turnover.estimators.score import average
-from turnover.estimators.subsampling import memorization, with_and_without
+from turnover.estimators.subsampling import excess_loss, memorization
 from turnover.experiments.validation.estimates import TITLES, Condition, Estimate
 from turnover.runs.store.run import Run
 from turnover.runs.store.tables import SCORE_COLUMNS, read_members, read_scores
@@ -26,58 +25,57 @@ CORRELATIONS: Mapping[str, Correlation] = {"spearman": spearman, "pearson": pear
 
 @dataclass(frozen=True)
 class Truth:
-    """What a thousand networks, or a few hundred, say of every example."""
+    """Memorization of every example by a thousand networks, or a few hundred."""
 
     table: pd.DataFrame  # index "id": the columns of `known`
     reliability: dict[str, float]  # by correlation, form and "all" or "clean", of the whole ensemble
     networks: int
 
     def ceiling(self, correlation: str, form: str, part: str) -> float:
-        """The highest correlation that a perfect score without ties can be expected to have with this truth.
+        """Return the highest correlation with this truth that is expected of a perfect score without ties.
 
         A rank correlation is limited by the truth's ties too: nothing is memorized of many examples, whose order is
-        arbitrary. Halves of the networks agree about such ties, so reliability does not know of them.
+        arbitrary. Halves of the networks agree about such ties, so reliability does not show them.
         """
-        found = ceiling(self.reliability[f"{correlation}/{form}/{part}"])
-        known = self.table if part == "all" else self.table[~self.table["wrong"]]
-        return found * tie_bound(known[form].to_numpy()) if correlation == "spearman" else found
+        limit = ceiling(self.reliability[f"{correlation}/{form}/{part}"])
+        table = self.table if part == "all" else self.table[~self.table["wrong"]]
+        return limit * tie_bound(table[form].to_numpy()) if correlation == "spearman" else limit
 
 
 def truth(config: RunConfig) -> Truth:
-    """The ground truth of a finished run with estimator=subsampling."""
+    """Return the ground truth of a finished run with estimator=subsampling."""
     run = Run(config)
     table = known(read_scores(run.folder))
     members = read_members(run.folder)
-    right, confidence, included = members.right, members.confidence, members.included
-    halves = [_forms(right[start::2], confidence[start::2], included[start::2]) for start in (0, 1)]
-    wrong = table["wrong"].to_numpy()
-    found = {}
+    right, included, losses = members.right, members.included, F.softplus(-members.confidence.double())
+    halves = [slice(start, None, 2) for start in (0, 1)]
+    forms = {
+        "probability": [memorization(right[half], included[half]).float().numpy() for half in halves],
+        "loss": [excess_loss(losses[half], included[half]).float().numpy() for half in halves],
+    }
+    clean = ~table["wrong"].to_numpy()
+    reliabilities = {}
     for name, correlation in CORRELATIONS.items():
-        for form in halves[0]:
-            for part, chosen in (("all", np.ones(len(table), dtype=bool)), ("clean", ~wrong)):
-                both = chosen & np.isfinite(halves[0][form]) & np.isfinite(halves[1][form])
-                first, second = (half[form][both] for half in halves)
-                found[f"{name}/{form}/{part}"] = reliability(first, second, correlation)
-    return Truth(table, found, len(included))
+        for form, (first, second) in forms.items():
+            for part, rows in (("all", np.ones(len(table), dtype=bool)), ("clean", clean)):
+                finite = rows & np.isfinite(first) & np.isfinite(second)
+                reliabilities[f"{name}/{form}/{part}"] = reliability(first[finite], second[finite], correlation)
+    return Truth(table, reliabilities, len(included))
 
 
 def known(scores: pd.DataFrame) -> pd.DataFrame:
-    """What an ensemble's score table says of memorization, in both of its forms; error: share of the networks not
-    trained on an example that are wrong about it; wrong: whether its label is. Numbers are float32, in which
-    differences of shares that are equal but for their rounding are ties.
+    """Return memorization by an ensemble's score table, in both of its forms.
+
+    error: share of the networks not trained on an example that are wrong about it; wrong: whether its label is. Numbers
+    are float32, in which differences of shares that are equal but for their rounding are ties.
     """
     columns = {
         "probability": scores["memorization"],
         "loss": scores["memorization_loss"],
         "error": 1 - scores["out_accuracy"],
     }
-    wrong = scores["label"] != scores["true_label"]
-    return pd.DataFrame(columns).astype(np.float32).assign(wrong=wrong)
-
-
-def _forms(right: Tensor, confidence: Tensor, included: Tensor) -> dict[str, np.ndarray]:
-    with_it, without = with_and_without(F.softplus(-confidence.double()), included)
-    return {"probability": memorization(right, included).float().numpy(), "loss": (without - with_it).float().numpy()}
+    mislabelled = scores["label"] != scores["true_label"]
+    return pd.DataFrame(columns).astype(np.float32).assign(wrong=mislabelled)
 
 
 KNOWN = "id label true_label own_loss flipped_loss own_prediction flipped_prediction".split()
@@ -89,19 +87,19 @@ TRUTHS = {  # columns of `truth.known`
 
 
 def file_name(dataset: str) -> str:
-    """Of the table of a data set, in the folder of a validation."""
+    """Return the name of the table of a data set, in the folder of a validation."""
     return f"examples_{dataset}.parquet"
 
 
 def title(column: str) -> str:
-    """What a column of numbers is called on an axis."""
+    """Return the name of a column of numbers on an axis."""
     if column in TRUTHS:
         return TRUTHS[column][1]
     return TITLES.get(column, column.replace("_", " "))
 
 
-def examples(runs: Sequence[RunConfig], estimates: Sequence[Estimate], known: Truth) -> pd.DataFrame:
-    """A row for each example: labels, losses and predictions of sub-networks, every estimate, the ground truth.
+def examples(runs: Sequence[RunConfig], estimates: Sequence[Estimate], truth: Truth) -> pd.DataFrame:
+    """Return a row for each example: labels, losses and predictions of sub-networks, every estimate, the ground truth.
 
     Estimates are means over the seeds; of ensembles of several sizes the largest one's. All are high for examples that
     are memorized, difficult or wrongly labelled.
@@ -113,17 +111,18 @@ def examples(runs: Sequence[RunConfig], estimates: Sequence[Estimate], known: Tr
     sub_networks = average([read_scores(Run(config).folder) for config in runs])
     table = sub_networks[[name for name in KNOWN if name != "id"]].copy()
     for name in TITLES:
-        found = [each for each in estimates if each.name == name]
-        largest = [each.scores for each in found if each.networks == max(one.networks for one in found)]
+        of_name = [estimate for estimate in estimates if estimate.name == name]
+        networks = max((estimate.networks for estimate in of_name), default=0)
+        largest = [estimate.scores for estimate in of_name if estimate.networks == networks]
         if largest:
             table[name] = np.mean([scores.reindex(table.index).to_numpy() for scores in largest], axis=0)
     for name, (column, _) in TRUTHS.items():
-        table[name] = known.table[column].reindex(table.index)
+        table[name] = truth.table[column].reindex(table.index)
     return table.reset_index()
 
 
 def sub_network_runs(condition: Condition, among: Sequence[RunConfig]) -> list[RunConfig]:
-    """The runs that say what sub-networks do under a condition: turn-over dropout as the paper has it, not tuned."""
+    """Return the runs of turn-over dropout under a condition as the paper has it, not tuned."""
     return [
         config
         for config in among
@@ -134,7 +133,7 @@ def sub_network_runs(condition: Condition, among: Sequence[RunConfig]) -> list[R
 
 
 def write_examples(path: Path, table: pd.DataFrame) -> None:
-    """Write a table of `examples`, all or nothing; every column says what it is in its field's metadata."""
+    """Write a table of `examples`, all or nothing; every column is described in its field's metadata."""
     whole_numbers = {name: pa.int8() for name in KNOWN if name.endswith(("label", "prediction"))} | {"id": pa.int32()}
     fields = []
     for name in table:
@@ -146,5 +145,5 @@ def write_examples(path: Path, table: pd.DataFrame) -> None:
 
 
 def read_examples(path: Path) -> pd.DataFrame:
-    """A table of `examples`, index "id"."""
+    """Return a table of `examples`, index "id"."""
     return pd.read_parquet(path).set_index("id")
