@@ -52,7 +52,8 @@ def fitting(choice: str) -> list[str]:
     needed = needs.get(choice, [])
     if choice.startswith("turnover="):
         return [choice]
-    ordinary = choice.startswith("estimator=") and choice[10:] not in ("none", "turnover", "turnover_tuned")
+    masked = choice in ("estimator=none", "estimator=turnover", "estimator=turnover_tuned")
+    ordinary = (choice.startswith("estimator=") and not masked) or choice.endswith("_blocks")
     return ["turnover=off" if ordinary else "turnover=all_layers", *needed, choice]
 
 

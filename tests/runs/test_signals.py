@@ -17,7 +17,7 @@ from turnover.config.run import RunConfig
 from turnover.runs import one_network, pipeline
 from turnover.runs.execute import execute
 from turnover.runs.store.run import Run
-from turnover.training.loop import train
+from turnover.training.fit import fit
 
 SMALL = ("dataset.limit=101", "model.hidden=[16]", "batch_size=25", "epochs=4", "corruption.count=30")
 KINDS = {
@@ -105,15 +105,15 @@ def test_no_step_of_one_network_is_done_twice(monkeypatch: pytest.MonkeyPatch) -
     def counted(*arguments: Any, **options: Any) -> Any:
         on_step = options.pop("on_step")
 
-        def both() -> None:
-            steps.append(1)
-            on_step()
+        def both(count: int) -> None:
+            steps.append(count)
+            on_step(count)
 
-        return train(*arguments, on_step=both, **options)
+        return fit(*arguments, on_step=both, **options)
 
-    monkeypatch.setattr(one_network, "train", counted)
+    monkeypatch.setattr(one_network, "fit", counted)
     execute(config)
-    assert len(steps) == 4 * 5 - 8
+    assert sum(steps) == 4 * 5 - 8
     assert "in the middle of the next (75 examples)" in (Run(config).folder / "log.txt").read_text()
 
 

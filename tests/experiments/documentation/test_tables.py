@@ -55,9 +55,9 @@ def laptop(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
         return tmp_path
     monkeypatch.setattr(results, "checkout", lambda: tmp_path)
     common = {"runs": ["a"], "overrides": [], "claims": {}, "seeds": [0, 1], "reduced": []}
-    measures = [measured("auroc", 0.75, 0.5), measured("skewness", 3.0, None)]
+    measures = [measured("top_decile_share", 0.75, 0.5), measured("skewness", 3.0, None)]
     claim = {"text": "it holds", "verdict": "reproduced", "measures": measures}
-    at_paper = claim | {"verdict": "inconclusive", "measures": [measured("auroc", 0.5, 0.5)]}
+    at_paper = claim | {"verdict": "inconclusive", "measures": [measured("top_decile_share", 0.5, 0.5)]}
     write: dict[str, Any] = {
         "laptop/fig10": common | {"title": "Last", "runs": []},
         "laptop/fig2": common | {"title": "Scores", "claims": {"2a": claim}},
@@ -99,10 +99,10 @@ def test_figures_are_listed_in_order_with_verdicts_and_times() -> None:
 
 
 def test_claims_have_their_verdicts_and_measures_at_both_scales() -> None:
-    [claim, auroc] = rows(tables.every_claim())
+    [claim, share] = rows(tables.every_claim())
     assert claim == ["**2a**: it holds", "", "**reproduced**", "**inconclusive**"]
-    assert auroc[1:] == ["> 0.5", "0.75 [0.65, 0.85]", "0.50 [0.40, 0.60]"]
-    assert [cells[2] for cells in rows(tables.by_figure("fig2"))[1:]] == [auroc[2], "3.00 [2.90, 3.10]"]
+    assert share[1:] == ["> 0.5", "0.75 [0.65, 0.85]", "0.50 [0.40, 0.60]"]
+    assert [cells[2] for cells in rows(tables.by_figure("fig2"))[1:]] == [share[2], "3.00 [2.90, 3.10]"]
 
 
 def test_a_figure_has_its_pictures_claims_and_the_means_of_its_curves() -> None:

@@ -34,23 +34,27 @@ def result(name: str, scale: str, claims: dict[str, Any], **values: Any) -> Resu
     return Result(name, scale, Path("none.png"), {"claims": claims, "overrides": [], **values}, local=False)
 
 
-def claim(verdict: str, effect: float) -> dict[str, Any]:
-    """Return a claim with one measure that decides it and one that is reported only."""
+def claim(id: str, verdict: str, effect: float) -> dict[str, Any]:
+    """Return a claim with one measure that decides it and, of 2a and onion, one that is reported only."""
+    names = {"2a": ["skewness", "top_decile_share"], "10a": ["later"], "onion": ["gain", "found_gain"]}[id]
     common = {"interval": [effect - 0.1, effect + 0.1], "side": "above", "condition": False}
-    deciding = common | {"name": "auroc", "effect": effect, "threshold": 0.5, "verdict": verdict}
-    reported = common | {"name": "skewness", "effect": effect, "threshold": None, "verdict": None}
-    return {"text": "it holds", "verdict": verdict, "measures": [deciding, reported]}
+    deciding = common | {"effect": effect, "threshold": 0.5, "verdict": verdict}
+    reported = common | {"effect": effect, "threshold": None, "verdict": None}
+    measures = [values | {"name": name} for values, name in zip((deciding, reported), names, strict=False)]
+    return {"text": "it holds", "verdict": verdict, "measures": measures}
 
 
 def test_every_claim_stands_once_with_its_verdicts_and_numbers() -> None:
-    whole, part = claim("reproduced", 0.75), claim("inconclusive", 0.5)
+    whole, part = (
+        {id: claim(id, *of) for id in ("onion", "10a", "2a")} for of in (("reproduced", 0.75), ("inconclusive", 0.5))
+    )
     laptop = [
-        result(name, "laptop", {id: whole}) for name, id in (("onion", "onion"), ("fig10", "10a"), ("fig2", "2a"))
+        result(name, "laptop", {id: whole[id]}) for name, id in (("onion", "onion"), ("fig10", "10a"), ("fig2", "2a"))
     ]
     paper = [
-        result("fig10-seed=0", "paper", {"10a": part}, overrides=["seed=0"]),
-        result("fig2-seed=0", "paper", {"2a": part}, overrides=["seed=0"]),
-        result("fig2", "paper", {"2a": whole}),
+        result("fig10-seed=0", "paper", {"10a": part["10a"]}, overrides=["seed=0"]),
+        result("fig2-seed=0", "paper", {"2a": part["2a"]}, overrides=["seed=0"]),
+        result("fig2", "paper", {"2a": whole["2a"]}),
     ]
     rows = claims([laptop, paper])
     assert [(row.id, row.figure, row.paper_figure) for row in rows] == [
@@ -65,8 +69,9 @@ def test_every_claim_stands_once_with_its_verdicts_and_numbers() -> None:
     ]
     assert [row.notes for row in rows] == [(), ("at paper scale with seed=0",), ()], "the whole figure comes first"
     assert tally(rows, 1) == {"reproduced": 1, "inconclusive": 1, "not reproduced": 0}
-    deciding, reported = rows[1].rows
-    assert [cell and cell.text for cell in deciding.cells] == ["0.75 [0.65, 0.85]", "0.50 [0.40, 0.60]"]
+    [of_fitting] = rows[1].rows
+    assert [cell and cell.text for cell in of_fitting.cells] == ["0.75 [0.65, 0.85]", "0.50 [0.40, 0.60]"]
+    deciding, reported = rows[0].rows
     assert (deciding.claimed, reported.claimed) == ("> 0.5", "reported only")
     assert [cell and cell.verdict for cell in reported.cells] == ["", ""]
     assert rows[2].rows[0].cells[1] is None
