@@ -154,7 +154,7 @@ def redraw(path: Path) -> None:
         raise RunFailed(f"{path}: drawn from other runs than those of conf/, so its settings are not known")
     with tempfile.TemporaryDirectory() as folder:
         png = Path(folder) / path.with_suffix(".png").name
-        numbers = pd.read_csv(path.with_suffix(".csv"))
+        numbers = pd.read_csv(path.with_suffix(".csv"), float_precision="round_trip")  # bit for bit
         _picture(job, numbers, result["summary"], configs, result["runs"] | result["score_runs"], png)
         for kind in ("png", "pdf"):
             drawn, beside = png.with_suffix(f".{kind}"), path.with_suffix(f".{kind}")
