@@ -77,9 +77,10 @@ def _draw(job: FigureJob, sources: list[Source], inputs: dict[str, Any], paths: 
     claims = figures.claims(figure, plotted, list(dict.fromkeys(config.dataset.name for config in configs)))
     summary = figures.summary(figure, plotted.numbers, plotted.summary)
     manifests, parents = recorded(configs), recorded([parent for config in configs for parent in config.parents])
-    under = _picture(job, plotted.numbers, summary, configs, manifests | parents, paths["png"])
     with replacing(paths["csv"]) as temporary:
         plotted.numbers.to_csv(temporary, index=False)
+    # from the table as it is written, so that it can be drawn again to the last bit
+    under = _picture(job, _read(paths["csv"]), summary, configs, manifests | parents, paths["png"])
     kept = ("seconds", "commit", "versions", "machine", "device", "threads", "precision", "leakage", "peak_memory")
     varying = varied(configs)
     result = {
@@ -154,8 +155,9 @@ def redraw(path: Path) -> None:
         raise RunFailed(f"{path}: drawn from other runs than those of conf/, so its settings are not known")
     with tempfile.TemporaryDirectory() as folder:
         png = Path(folder) / path.with_suffix(".png").name
-        numbers = pd.read_csv(path.with_suffix(".csv"), float_precision="round_trip")  # bit for bit
-        _picture(job, numbers, result["summary"], configs, result["runs"] | result["score_runs"], png)
+        _picture(
+            job, _read(path.with_suffix(".csv")), result["summary"], configs, result["runs"] | result["score_runs"], png
+        )
         for kind in ("png", "pdf"):
             drawn, beside = png.with_suffix(f".{kind}"), path.with_suffix(f".{kind}")
             if "files" in result:  # older ones have none
@@ -203,3 +205,8 @@ def _log(job: FigureJob, claims: Sequence[Claim]) -> None:
                 word = "condition" if measured.condition else "claimed"
                 bound = f", {word} {measured.side} {measured.threshold:g}: {measured.verdict}"
             log.info("  %s %s%s", measured.name, effect(measured.effect, measured.interval), bound)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """Read plotted numbers, to the last bit as they are written."""
+    return pd.read_csv(path, float_precision="round_trip")
