@@ -82,6 +82,9 @@ def test_every_figure_runs_and_has_picture_numbers_and_claims(
     config = job(name).figure
     sources = [run for experiment in config.experiments for run in runs(experiment)]
     assert set(result["runs"]) == {Run(run).name for run in sources}
+    for run_name, record in result["runs"].items():  # each has its own fields
+        assert record.get("dataset.name", "") in run_name
+        assert record.get("model.name", "") in run_name
     assert set(result["score_runs"]) == {Run(parent).name for run in sources for parent in run.parents}
     for each in result["score_runs"].values():
         assert each["seconds"] > 0

@@ -32,7 +32,7 @@ def test_score_runs_with_other_masks_than_the_papers_say_so() -> None:
 
 def test_what_is_reduced_is_told_in_words_and_a_field_once() -> None:
     told = lines("fig10", "laptop")[-1]
-    assert told.startswith("Laptop scale, smaller than the paper's: ")
+    assert told.startswith("Laptop scale, against this repository's paper scale: ")
     assert "training examples 1,500 instead of all" in told
     assert "random labels 300, 600, 900, 1,200, 1,500 instead of 10,000, 20,000, 30,000, 40,000, 50,000" in told
     assert "lower rates after epochs 15 and 23 instead of 100 and 150" in told

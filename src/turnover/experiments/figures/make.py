@@ -82,7 +82,9 @@ def _draw(job: FigureJob, sources: list[Source], inputs: dict[str, Any], paths: 
     # from the table as it is written, so that it can be drawn again to the last bit
     under = _picture(job, _read(paths["csv"]), summary, configs, manifests | parents, paths["png"])
     kept = ("seconds", "commit", "versions", "machine", "device", "threads", "precision", "leakage", "peak_memory")
-    varying = varied(configs)
+    varying = varied(
+        list({Run(config).name: config for config in configs}.values())
+    )  # a run that is drawn twice is one
     result = {
         "title": figure.title,
         "scale": scale,
@@ -94,8 +96,8 @@ def _draw(job: FigureJob, sources: list[Source], inputs: dict[str, Any], paths: 
         "summary": summary,
         "claims": {claim.id: claim.as_dict() for claim in claims},
         "runs": {
-            name: varying[number] | {key: manifest.get(key) for key in kept}
-            for number, (name, manifest) in enumerate(manifests.items())
+            name: differing | {key: manifest.get(key) for key in kept}
+            for differing, (name, manifest) in zip(varying, manifests.items(), strict=True)
         },
         "score_runs": {name: {key: manifest.get(key) for key in kept} for name, manifest in parents.items()},
         "training_seconds": round(sum(manifest.get("seconds", 0.0) for manifest in manifests.values()), 1),

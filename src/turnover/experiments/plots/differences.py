@@ -81,8 +81,12 @@ def _pairs(ours: Sequence[RunConfig], theirs: Sequence[RunConfig]) -> list[tuple
     return pairs
 
 
-def unlike_paper(configs: Sequence[RunConfig]) -> list[Difference]:
-    """Return where the runs, or the score runs behind them, are not as the paper's are at any scale."""
+def unlike_paper(configs: Sequence[RunConfig], several: bool) -> list[Difference]:
+    """Return where the runs, or the score runs behind them, are not as the paper's are at any scale.
+
+    Args:
+        several: whether they have several data sets or networks, so that differences name the data set.
+    """
     differences: list[Difference] = []
     runs = [("", config) for config in configs]
     runs += [("score runs' ", parent) for config in configs for parent in config.parents]
@@ -90,7 +94,8 @@ def unlike_paper(configs: Sequence[RunConfig]) -> list[Difference]:
         ours = flatten(config.science())
         for name, theirs in _PAPER.get(config.dataset.name, {}).items():
             if ours.get(name, theirs) != theirs:
-                differences.append((prefix, name, ours[name], theirs))
+                title = f"{DATASETS[config.dataset.name].title} " if several else ""
+                differences.append((f"{title}{prefix}", name, ours[name], theirs))
     return _once(differences)
 
 
@@ -107,10 +112,17 @@ def in_words(differences: Sequence[Difference]) -> str:
     for of, fields in by_runs.items():
         words = []
         for name, values in fields.items():
-            ours, theirs = (", ".join(dict.fromkeys(texts)) for texts in zip(*values, strict=True))
-            words.append(f"{_WORDS.get(name, name)} {ours} instead of {theirs}")
+            words.append(f"{_WORDS.get(name, name)} {_paired(list(dict.fromkeys(values)))}")
         texts.append(of + ", ".join(words))
     return "; ".join(texts)
+
+
+def _paired(values: list[tuple[str, str]]) -> str:
+    """Return values with the paper's: in the same order if all are different, else together by the paper's."""
+    if len({ours for ours, _ in values}) == len({theirs for _, theirs in values}) == len(values):
+        return " instead of ".join(", ".join(side) for side in zip(*values, strict=True))
+    groups = {theirs: [ours for ours, of in values if of == theirs] for _, theirs in values}
+    return " and ".join(f"{', '.join(ours)} instead of {theirs}" for theirs, ours in groups.items())
 
 
 def by_fields(found: Sequence[Difference], paper: str) -> list[str]:

@@ -53,8 +53,12 @@ def notes(configs: Sequence[RunConfig], recorded: Recorded, scale: str, override
     lines += dict.fromkeys(line for config in configs for line in [_subsets(config, recorded)] if line)
     lines += [f"Not as the experiment says: {', '.join(overrides)}."] if overrides else []
     several = len(set(map(pair, configs))) > 1
-    differences = unlike_paper(configs) if scale == "paper" else reduced(configs, overrides, recorded, several)
-    paper, than = ("paper", "not as in the paper") if scale == "paper" else ("paper scale", "smaller than the paper's")
+    differences = unlike_paper(configs, several) if scale == "paper" else reduced(configs, overrides, recorded, several)
+    paper, than = (
+        ("paper", "not as in the paper")
+        if scale == "paper"
+        else ("paper scale", "against this repository's paper scale")
+    )
     lines.append(f"{scale.capitalize()} scale" + (f", {than}: {in_words(differences)}." if differences else "."))
     if scale == "smoke":
         lines.append(SMOKE)

@@ -84,7 +84,8 @@ def _compared(file: str, values: list[tuple[str, float, float]], differences: li
         for name, committed, here in values
         if not abs(committed - here) <= ROUNDED
     ]
-    return Verdict(file, f"{len(values)} values from the examples", differences + far)
+    nothing = [] if values else ["there are no examples to compute it from"]
+    return Verdict(file, f"{len(values)} values from the examples", differences + far + nothing)
 
 
 def _agreement(name: str, examples: pd.DataFrame, table: pd.DataFrame) -> Iterator[tuple[str, float, float]]:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student_t
 
+from turnover.config.compose import varied
 from turnover.experiments.figures import claims as figures
 from turnover.experiments.figures import fig2
 from turnover.experiments.plots.figure import FigureConfig, configured, runs_of
@@ -67,6 +68,12 @@ def _configured(result: dict[str, Any], config: FigureConfig) -> Iterator[str]:
         "claims": (list(result["claims"]), list(config.claims)),
     }
     yield from (f"{what}: not those that conf/ says" for what, (there, here) in expected.items() if there != here)
+    distinct = dict(zip(names, runs, strict=True))
+    for name, fields in zip(distinct, varied(list(distinct.values())), strict=True):
+        written = result["runs"].get(name, {})
+        for field, value in fields.items():  # the precision is what `auto` was on the machine
+            if field != "precision" and field in written and not near(written[field], value):
+                yield f"{name}, {field}: {written[field]!r}, conf/ says {value!r}"
     seconds = sum(run["seconds"] or 0.0 for run in result["runs"].values())
     if not math.isclose(result["training_seconds"], seconds, abs_tol=0.06):
         yield f"training_seconds: {result['training_seconds']}, its runs say {seconds:.1f}"
@@ -136,8 +143,9 @@ def _numbers(config: FigureConfig, table: pd.DataFrame, result: dict[str, Any]) 
             if name in limits:
                 inside = all(low <= value <= high for (low, high), value in zip(limits[name], by_seed, strict=True))
                 yield f"{id}, {name}: by seed {by_seed}, the table allows {limits[name]}", inside
-    for key, value in figures.summary(config, table, result["summary"]).items():
-        yield f"summary, {key}: the table says {value}", near(result["summary"].get(key), value)
+    if hasattr(figures.module(config), "summary"):  # else nothing of it follows from the table
+        for key, value in figures.summary(config, table, result["summary"]).items():
+            yield f"summary, {key}: the table says {value}", near(result["summary"].get(key), value)
 
 
 def near(there: Any, here: Any) -> bool:
