@@ -211,4 +211,4 @@ def _log(job: FigureJob, claims: Sequence[Claim]) -> None:
 
 def _read(path: Path) -> pd.DataFrame:
     """Read plotted numbers, to the last bit as they are written."""
-    return pd.read_csv(path, float_precision="round_trip")
+    return pd.read_csv(path)

@@ -45,7 +45,7 @@ def figure(path: Path) -> Verdict:
     result, config = read(path), configured(path.stem.partition("-")[0])
     differences = [*_configured(result, config), *_checksums(path, result), *_claims(result, config)]
     try:
-        values = list(_numbers(config, pd.read_csv(table, float_precision="round_trip"), result))
+        values = list(_numbers(config, pd.read_csv(table), result))
     except (LookupError, ValueError) as error:  # a row or a column that must be there is not
         values = [(f"{table.name}: no table of such a figure ({type(error).__name__}: {error})", False)]
     differences += [text for text, same in values if not same]
