@@ -36,7 +36,6 @@ TITLES = {
     "memorization": "subsampling ensemble",
     "memorization_loss": "subsampling ensemble: loss",
     "membership": "membership (LiRA)",
-    "blocks": "blocks",
 }
 BUDGETS = (10, 20, 40, 80)  # networks of a small ensemble
 
