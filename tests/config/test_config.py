@@ -267,7 +267,7 @@ def test_experiments_share_the_runs_that_they_say_they_share(scale: str) -> None
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("figure", options("figure"))
 def test_every_figure_composes_at_every_scale(figure: str, scale: str) -> None:
-    from turnover.experiments.figures.claims import module
+    from turnover.experiments.figures.interface import module
     from turnover.experiments.figures.make import FigureJob
 
     composed = compose("figure", overrides=[f"figure={figure}", f"scale={scale}"])

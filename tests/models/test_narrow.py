@@ -12,6 +12,14 @@ from turnover.models.mlp import mlp
 from turnover.models.narrow import narrower
 
 
+class Skipping(nn.Sequential):
+    """Layers in a row by their names, but not in their forward pass."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hidden = torch.relu(self[0](x))
+        return self[3](self[2](hidden) + hidden)
+
+
 @pytest.mark.parametrize(
     ("wide", "narrow", "shape"),
     [
@@ -50,6 +58,7 @@ def test_its_weights_are_as_large_as_those_of_a_new_one() -> None:
         (nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 2)), 2, "a layer of type BatchNorm1d: give a"),
         (nn.Sequential(nn.Conv2d(4, 8, 1, groups=2), nn.Linear(8, 2)), 2, "of type grouped Conv2d"),
         (nn.Sequential(nn.Linear(4, 2)), 2, "no hidden layer: give a function"),
+        (Skipping(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.Linear(8, 2)), 2, "a layer of type Skipping"),
         (mlp(4, [6], 2), 8, "factor = 8: layer 1 has 6 units, so take at most 6"),
         (mlp(4, [6], 2), 0, "factor = 0"),
     ],

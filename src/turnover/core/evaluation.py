@@ -61,7 +61,7 @@ class Outcome:
 def evaluate(
     model: nn.Module,
     examples: Examples,
-    subnetworks: Sequence[Units] = (all_units,),
+    units: Sequence[Units] = (all_units,),
     *,
     batch_size: int = BATCH,
     precision: Precision = "float32",
@@ -69,10 +69,10 @@ def evaluate(
     """Compute the outcome of every example in each of the sub-networks; arguments as in `passes`.
 
     Returns:
-        An outcome for each of `subnetworks`, in the order of `examples`.
+        An outcome for each of `units`, in the order of `examples`.
     """
-    outcomes: list[list[Outcome]] = [[] for _ in subnetworks]
-    for y, logits in passes(model, examples, subnetworks, batch_size=batch_size, precision=precision):
+    outcomes: list[list[Outcome]] = [[] for _ in units]
+    for y, logits in passes(model, examples, units, batch_size=batch_size, precision=precision):
         for batches, batch_logits in zip(outcomes, logits, strict=True):
             batches.append(Outcome.of(batch_logits, y))
     return [
@@ -93,7 +93,7 @@ def full_logits(model: nn.Module, examples: Examples, *, batch_size: int = BATCH
 def passes(
     model: nn.Module,
     examples: Examples,
-    subnetworks: Sequence[Units],
+    units: Sequence[Units],
     *,
     batch_size: int,
     precision: Precision,
@@ -104,17 +104,17 @@ def passes(
 
     Args:
         model: with turn-over dropout attached, unless `all_units` is the only sub-network.
-        subnetworks: any of `own_units`, `flipped_units`, `all_units`, `fresh_units(k)`.
+        units: any of `own_units`, `flipped_units`, `all_units`, `fresh_units(k)`.
 
     Yields:
-        Labels  # int64 [batch], and for each of `subnetworks` logits of at least 32 bits  # [batch, classes].
+        Labels  # int64 [batch], and for each of `units` logits of at least 32 bits  # [batch, classes].
     """
     positions = torch.arange(len(examples), device=examples.device)
     with evaluation_mode(model), fast_products(examples.device), autocast(examples.device, precision):
-        run = _shared if _can_share(model, examples.batch(_few(positions)), subnetworks) else _separate
+        run = _shared if _can_share(model, examples.batch(_few(positions)), units) else _separate
         for index in positions.split(batch_size):
             x, y, ids = examples.batch(index)
-            logits = run(model, x, [choose(ids) for choose in subnetworks])
+            logits = run(model, x, [choose(ids) for choose in units])
             yield y, [output.float() if output.dtype.itemsize < 4 else output for output in logits]
 
 
@@ -135,16 +135,16 @@ def _shared(model: nn.Module, x: Tensor, subnets: list[Subnetwork]) -> list[Tens
     return list(logits.unflatten(0, (len(subnets), len(x))).unbind())
 
 
-def _can_share(model: nn.Module, batch: tuple[Tensor, ...], subnetworks: Sequence[Units]) -> bool:
+def _can_share(model: nn.Module, batch: tuple[Tensor, ...], units: Sequence[Units]) -> bool:
     """Return True if one pass with a repeated batch equals separate passes, on a few examples.
 
     A network that depends on its batch dimension, such as one that remembers the batch size of its input, fails or
     mixes examples when the batch grows on the way, and is run once for each sub-network.
     """
-    if len(subnetworks) == 1 or not is_attached(model):
+    if len(units) == 1 or not is_attached(model):
         return False
     x, _, ids = batch
-    subnets = [choose(ids) for choose in subnetworks]
+    subnets = [choose(ids) for choose in units]
     with torch.autocast(x.device.type, enabled=False):  # low precision would hide a difference
         expected = torch.stack(_separate(model, x, subnets))
         try:

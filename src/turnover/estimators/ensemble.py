@@ -116,9 +116,8 @@ def _columns(config: Training, predictions: Outcomes, ensemble: Design, labels: 
     n = included.shape[1]
     right, confidence = predictions.right[:, :n], predictions.confidence[:, :n]
     if predictions.logits is not None:
-        out = torch.where(~included[:, :, None], predictions.logits, 0.0).sum(
-            0
-        )  # every example is out once  # [n, classes]
+        # every example is out once
+        out = torch.where(~included[:, :, None], predictions.logits, 0.0).sum(0)  # [n, classes]
         judged = confident_learning(out.double().softmax(1).numpy(), labels.numpy())
         return {"confident_learning": torch.from_numpy(np.asarray(judged))}
     if predictions.held_out is not None:

@@ -94,7 +94,8 @@ def memorization(
         A row for every example, index "id": score, label, and what the score is made of. Of turn-over dropout: score,
         own_loss, flipped_loss (means over seeds), own_prediction, flipped_prediction (most frequent), label. Of the
         others: score, the estimates by their names in `turnover.config.estimators.ESTIMATES`, of blocks also
-        `prediction` and `probability` by those that were not trained on the example, label.
+        `prediction` and `probability` by those that were not trained on the example, label. Over several seeds they are
+        means, `memorization_se` and `probability` too, and most frequent predictions.
         `attrs["seeds"]` holds the seeds, `attrs["estimator"]` the name of the score, with `precision="auto"`
         `attrs["precision"]` what it was, and with turn-over dropout `attrs["leakage"]` the verdict with own and flipped
         accuracy of the seed whose masks leak most.

@@ -25,7 +25,8 @@ def narrower(model: nn.Module, factor: int) -> nn.Module:
     Raises:
         RefusedInput: it has other layers, or fewer hidden units than `factor`.
     """
-    layers = [module for module in model.modules() if not isinstance(module, nn.Sequential)]
+    # a subclass may have a forward pass of its own
+    layers = [module for module in model.modules() if type(module).forward is not nn.Sequential.forward]
     unknown = [type(module).__name__ for module in layers if type(module) not in (*_SIZES, *_OTHERS)]
     unknown += ["grouped Conv2d" for module in layers if isinstance(module, nn.Conv2d) and module.groups > 1]
     sized = [name for name, module in model.named_modules() if type(module) in _SIZES]

@@ -14,7 +14,6 @@ from contextlib import ExitStack, contextmanager
 from traceback import walk_tb
 from typing import Any, NoReturn
 
-import turnover.config.compose  # noqa: F401 (with it come the resolvers and the aliases of conf/)
 from turnover.common.files import outputs_root
 from turnover.common.text import suggestion
 from turnover.config.parse import fields
@@ -32,6 +31,8 @@ def enter(main: Callable[[], Any], known: Callable[[], list[str]] = fields) -> N
 
     `known` lists the fields of its config, to suggest one for a misspelt one.
     """
+    import turnover.config.compose  # noqa: F401 (resolvers and aliases of conf/)
+
     global _known
     _known = known
     os.environ["TURNOVER_OUTPUTS"] = str(outputs_root().resolve())  # wherever the command was given

@@ -53,24 +53,24 @@ class Sweep:
             self._watch.join()  # its bar is closed before the table
         if len(self.runs) < 2:
             return
-        found: dict[str, list[str]] = {"done": [], "cached": [], "failed": [], "not finished": []}
+        outcomes: dict[str, list[str]] = {"done": [], "cached": [], "failed": [], "not finished": []}
         for config in self.runs:
             run = Run(config)
             if run.finished:
-                found["cached" if run.name in self.cached else "done"].append(run.name)
+                outcomes["cached" if run.name in self.cached else "done"].append(run.name)
                 continue
             manifest = run.manifest
             status = manifest.get("status", "never started")
             if status == "finished":  # the disk was full before DONE, and then for another message too
                 status = "its last files could not be written"
-            told = f"{run.name}: {manifest['message']}" if manifest.get("message") else f"{run.name}: {status}"
+            text = f"{run.name}: {manifest['message']}" if manifest.get("message") else f"{run.name}: {status}"
             where = f"\n      log: {run.folder / 'log.txt'}" if manifest else ""
-            found["failed" if status == "failed" else "not finished"].append(told + where)
-        numbers = ", ".join(f"{len(names)} {state}" for state, names in found.items() if names)
+            outcomes["failed" if status == "failed" else "not finished"].append(text + where)
+        numbers = ", ".join(f"{len(names)} {state}" for state, names in outcomes.items() if names)
         log.info("%d runs: %s", len(self.runs), numbers)
         for state in ("failed", "not finished"):
-            for about in found[state]:
-                log.info("  %s: %s", state, about)
+            for line in outcomes[state]:
+                log.info("  %s: %s", state, line)
 
 
 class AnnouncePlan(Callback):
@@ -117,13 +117,13 @@ def announce(configs: Sequence[RunConfig], *, here: bool = True) -> list[RunConf
     if not to_do:
         return []
     expected, total = Expected(), 0.0
-    for config, told in [*_told(first, first), *_told(to_do, configs)]:
+    for config, text in [*_differing(first, first), *_differing(to_do, configs)]:
         if not here:
-            log.info("  to do: %s (%s)", Run(config).name, told)
+            log.info("  to do: %s (%s)", Run(config).name, text)
             continue
         seconds = expected.seconds(config)
         total += seconds
-        log.info("  to do, about %s: %s (%s)", clock(seconds), Run(config).name, told)
+        log.info("  to do, about %s: %s (%s)", clock(seconds), Run(config).name, text)
     if here:
         log.info("about %s in all, one after another on this machine", clock(total))
     return [*first, *to_do]
@@ -133,21 +133,21 @@ class Expected:
     """Timer of runs; those that differ in seed or labels alone take the same time and are timed once."""
 
     def __init__(self) -> None:
-        self.known: dict[str, float] = {}  # seconds of a run by its kind
+        self.timed: dict[str, float] = {}  # seconds of a run by its kind
 
     def seconds(self, config: RunConfig) -> float:
         """Estimate the seconds of a run; missing data are fetched."""
         from turnover.runs.timing import seconds
 
-        alike = {key: value for key, value in config.science().items() if key not in ("seed", "corruption")}
-        kind = repr(alike | {"precision": config.precision})
-        if kind not in self.known:
-            self.known[kind] = seconds(config)
-        return self.known[kind]
+        science = {key: value for key, value in config.science().items() if key not in ("seed", "corruption")}
+        kind = repr(science | {"precision": config.precision})
+        if kind not in self.timed:
+            self.timed[kind] = seconds(config)
+        return self.timed[kind]
 
 
-def _told(some: Sequence[RunConfig], among: Sequence[RunConfig]) -> list[tuple[RunConfig, str]]:
+def _differing(some: Sequence[RunConfig], among: Sequence[RunConfig]) -> list[tuple[RunConfig, str]]:
     """Return runs with the fields in which they differ from the others, as text."""
     differing = dict(zip([Run(config).name for config in among], varied(among), strict=True))
-    words = [", ".join(f"{name}={value}" for name, value in differing[Run(one).name].items()) for one in some]
-    return [(one, text or f"seed={one.seed}") for one, text in zip(some, words, strict=True)]
+    words = [", ".join(f"{name}={value}" for name, value in differing[Run(config).name].items()) for config in some]
+    return [(config, text or f"seed={config.seed}") for config, text in zip(some, words, strict=True)]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from turnover.config.compose import sweep
 from turnover.config.run import RunConfig
 from turnover.errors import RefusedInput
-from turnover.experiments.figures import claims as figures
+from turnover.experiments.figures import interface as figures
 from turnover.experiments.plots import learning_curves as dynamics
 from turnover.experiments.plots.curves import curves
 from turnover.experiments.plots.figure import ClaimConfig, FigureConfig, MeasureConfig, Plotted, configured

@@ -49,7 +49,7 @@ def drawn(sources: list[Source], claims: list[Claim]) -> Path:
         patch.setattr("turnover.experiments.figures.make.notes", lambda *_: Notes([]))  # of an experiment
         patch.setattr(fig1, "tabulate", lambda _: Plotted(NUMBERS))
         patch.setattr(fig1, "draw", lambda *_: real)
-        patch.setattr("turnover.experiments.figures.claims.claims", lambda *_: claims)
+        patch.setattr("turnover.experiments.figures.interface.claims", lambda *_: claims)
         return make(job("seed=0"))
 
 

@@ -17,7 +17,7 @@ from turnover.config.compose import varied
 from turnover.config.options import Group, NoLogger, WandbLogger
 from turnover.config.run import RunConfig
 from turnover.errors import RunFailed
-from turnover.experiments.figures import claims as figures
+from turnover.experiments.figures import interface as figures
 from turnover.experiments.plots.differences import Recorded, recorded
 from turnover.experiments.plots.figure import FigureConfig, Plotted, configured, runs_of
 from turnover.experiments.plots.notes import SMOKE, Notes, Source, notes

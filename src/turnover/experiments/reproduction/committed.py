@@ -15,8 +15,8 @@ import pandas as pd
 from scipy.stats import t as student_t
 
 from turnover.config.compose import varied
-from turnover.experiments.figures import claims as figures
 from turnover.experiments.figures import fig2
+from turnover.experiments.figures import interface as figures
 from turnover.experiments.plots.figure import FigureConfig, configured, runs_of
 from turnover.experiments.results import read
 from turnover.runs.store import checksums

@@ -120,8 +120,8 @@ def _remembered() -> Iterator[Expected]:
         content = json.loads(path.read_text(encoding="utf-8"))
         by_machine = content if isinstance(content, dict) else {}
     here = by_machine.get(machine)
-    expected.known |= here if isinstance(here, dict) else {}
-    before = len(expected.known)
+    expected.timed |= here if isinstance(here, dict) else {}
+    before = len(expected.timed)
     yield expected
-    if len(expected.known) > before:
-        write_json(path, by_machine | {machine: expected.known})
+    if len(expected.timed) > before:
+        write_json(path, by_machine | {machine: expected.timed})
