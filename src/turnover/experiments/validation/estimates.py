@@ -18,7 +18,7 @@ from turnover.runs.store.run import Run
 from turnover.runs.store.tables import read_members, read_scores
 
 TITLES = {
-    "blocks": "blocks: held-out log odds over their spread",
+    "blocks": "blocks: held-out log odds",
     "blocks_memorization": "blocks: memorization",
     "turnover": "turn-over dropout: flipped - own loss",
     "turnover_tuned": "turn-over dropout, tuned on MNIST",
