@@ -83,7 +83,7 @@ def _compared(file: str, values: list[tuple[str, float, float]], differences: li
     far = [
         f"{name}: {committed:.5g}, the examples say {here:.5g}"
         for name, committed, here in values
-        if not abs(committed - here) <= ROUNDED
+        if not (abs(committed - here) <= ROUNDED or f"{committed:.5g}" == f"{here:.5g}")
     ]
     nothing = [] if values else ["there are no examples to compute it from"]
     return Verdict(file, f"{len(values)} values from the examples", differences + far + nothing)
