@@ -427,7 +427,14 @@ def lazy() -> nn.Module:
 
 with torch.inference_mode():
     UNTRAINABLE = mlp()
-SHARED = mlp()
+SHARED, STATISTICS = mlp(), nn.BatchNorm1d(8, affine=False)
+
+
+def assigned() -> nn.Module:
+    """Parameters of its own, in memory that all such networks share."""
+    network = mlp()
+    network.load_state_dict(SHARED.state_dict(), assign=True)
+    return network
 
 
 @pytest.mark.parametrize(
@@ -435,12 +442,15 @@ SHARED = mlp()
     [
         (SHARED, "def make_model(): return Sequential(...)"),
         (lambda: SHARED, "copy.deepcopy(model)"),
+        (lambda: nn.Sequential(nn.Linear(8, 8), nn.ReLU(), SHARED), "copy.deepcopy(model)"),
+        (assigned, "copy.deepcopy(model)"),
+        (lambda: nn.Sequential(STATISTICS, mlp()), "copy.deepcopy(model)"),
         (lambda: mlp().requires_grad_(False), "model.requires_grad_(True)"),
         (lambda: UNTRAINABLE, "copy.deepcopy(model)"),
         (lazy, "model(torch.as_tensor(x[:2]))"),
     ],
 )
-@pytest.mark.parametrize("estimator", ["turnover", "aum"])
+@pytest.mark.parametrize("estimator", ["turnover", "aum", "blocks"])
 def test_networks(make: Any, step: str, estimator: str) -> None:
     options: dict[str, Any] = {"epochs": 1, "lr": 0.1, "seeds": 1, "progress": False, "estimator": estimator}
     with pytest.raises(RefusedInput) as refused:

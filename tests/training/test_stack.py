@@ -171,7 +171,12 @@ STACKABLE = {
     "without": nn.Sequential(nn.Linear(20, 8), nn.ReLU(), nn.Linear(8, 3)),
     "of the package": mlp(20, [8], 3),
 }
+TIED = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8))
+TIED[2].weight = TIED[0].weight
 NOT_STACKABLE = {
+    "frozen below": nn.Sequential(nn.Linear(20, 8).requires_grad_(False), nn.ReLU(), nn.Linear(8, 3)),
+    "tied": TIED,
+    "weights made of others": nn.Sequential(nn.utils.spectral_norm(nn.Linear(20, 8)), nn.ReLU(), nn.Linear(8, 3)),
     "no bias above": nn.Sequential(nn.Linear(20, 8), nn.ReLU(), nn.Linear(8, 3, bias=False)),
     "no bias below": nn.Sequential(nn.Linear(20, 8, bias=False), nn.ReLU(), nn.Linear(8, 3)),
     "another activation": nn.Sequential(nn.Linear(20, 8), nn.Tanh(), nn.Linear(8, 3)),

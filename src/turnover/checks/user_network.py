@@ -75,15 +75,27 @@ def taken_by(model: nn.Module) -> tuple[torch.device, torch.dtype]:
 
 
 def refuse_shared(first: nn.Module, second: nn.Module) -> None:
-    """Refuse two networks of the same function that have parameters in common.
+    """Refuse two networks of the same function that have in common what training changes.
 
     Raises:
         RefusedInput: they have, so training one would train the other.
     """
-    shared = {id(parameter) for parameter in first.parameters()} & {id(parameter) for parameter in second.parameters()}
-    if shared:
+    if shared := _trained(first) & _trained(second):
         raise RefusedInput(
-            f"make_model() gives the same network again, or one with {len(shared)} of the same parameters: every seed "
-            "must start from weights of its own, so make the layers inside the function, or return "
-            "copy.deepcopy(model) of what is pretrained"
+            f"make_model() gives the same network again, or one with {len(shared)} of the same parameters or running "
+            "statistics: every seed must start from weights of its own, so make the layers inside the function, or "
+            "return copy.deepcopy(model) of what is pretrained; of a trunk that stays as it is, requires_grad_(False), "
+            "give the features as x"
         )
+
+
+def _trained(model: nn.Module) -> set[int]:
+    """Return the places in memory of what training changes: parameters, and running statistics of normalisations.
+
+    Parameters that are different objects may share one, after load_state_dict(..., assign=True) for example.
+    """
+    model.train()  # in which some frozen modules stay in evaluation mode
+    normalisations = (module for module in model.modules() if isinstance(module, nn.modules.batchnorm._NormBase))
+    changed = [buffer for module in normalisations if module.training for buffer in module.buffers()]
+    changed += [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return {tensor.data_ptr() for tensor in changed if tensor.numel()}

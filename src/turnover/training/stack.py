@@ -23,13 +23,14 @@ SHARE = 4  # networks at once on one core: fewer take longer to start their oper
 
 
 def stackable(model: nn.Module) -> bool:
-    """Return True if `train_stack` can train a network: [Flatten,] Linear, ReLU, Linear, all with biases."""
+    """Return True if `train_stack` can train a network: [Flatten,] Linear, ReLU, Linear, with biases, none frozen."""
     kinds = [type(module) for module in model] if type(model) is nn.Sequential else []
-    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    # neither frozen nor tied, nor made of others as by spectral_norm
+    trained = [name.rpartition(".")[2] for name, parameter in model.named_parameters() if parameter.requires_grad]
     return (
         kinds[-3:] == [nn.Linear, nn.ReLU, nn.Linear]
         and kinds[:-3] in ([], [nn.Flatten])
-        and all(module.bias is not None for module in linear)
+        and trained == ["weight", "bias", "weight", "bias"]
     )
 
 
