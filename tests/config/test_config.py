@@ -135,7 +135,8 @@ def test_every_variant_of_a_study_changes_what_it_says_and_nothing_else(
     common = [f"+experiment={experiment}", f"scale={scale}", "seed=0"]
     [base], [changed] = (sweep([*common, f"variant={name}"]) for name in ("base", variant))
     stored = flatten(variants(experiment)[variant])
-    different = {key for key, value in flatten(base.science()).items() if flatten(changed.science())[key] != value}
+    before, after = flatten(base.science()), flatten(changed.science())
+    different = {key for key in before | after if before.get(key) != after.get(key)}
     # an accuracy is read once, at the end
     assert different - {"tracking.every"} == set(stored) - ({"dataset.limit"} if same_limit(base, changed) else set())
     plain = {key: value for key, value in stored.items() if "${" not in str(value)}
@@ -560,6 +561,9 @@ def test_a_config_cannot_be_changed() -> None:
         (["turnover=all_layers", "turnover.balance=half"], ["turnover.balance = 'half'", "'bernoulli' or 'exact'"]),
         (["turnover=all_layers", "turnover.layers=first"], ["turnover.layers = 'first'", "valid list"]),
         (["turnover=all_layers", "turnover.plain_epochs=-1"], ["turnover.plain_epochs = -1", "greater than or equal"]),
+        (["turnover=all_layers", "turnover.dropout=1"], ["turnover.dropout = 1", "less than 1"]),
+        (["turnover=all_layers", "turnover.dropout=-0.1"], ["turnover.dropout = -0.1", "greater than or equal to 0"]),
+        (["turnover=all_layers", "turnover.dropout=nan"], ["turnover.dropout = nan"]),
         (["turnover=all_layers", "turnover.plain_epochs=3"], ["turnover.plain_epochs = 3", "at most 2"]),
         (["dataset.test_limit=298"], ["dataset.test_limit = 298", "at most 297", "digits"]),
         (["dataset.test_limit=0"], ["dataset.test_limit = 0", "greater than or equal to 1"]),

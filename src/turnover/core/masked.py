@@ -62,9 +62,6 @@ def masked(
     shape[channel] = units = x.shape[channel]
     inputs = x.split(batch) if len(x) > batch else [x] * count  # the input of each subnetwork, [batch, ...]
 
-    def dropped_of(subnetwork: Subnetwork) -> float:
-        return 0.0 if subnetwork.flipped else dropped  # flipped sub-networks are never trained
-
     def factor(subnetwork: Subnetwork, out: Tensor | None = None) -> Tensor:
         if subnetwork.ids is None:
             return x.new_ones(()) if out is None else out.fill_(1)
@@ -76,12 +73,16 @@ def masked(
             dtype=x.dtype.to_real() if x.is_complex() else x.dtype,
             out=out,
         )  # [batch, units]
-        return F.dropout(values, dropped_of(subnetwork), inplace=out is not None) if dropped_of(subnetwork) else values
+        if not dropped or subnetwork.flipped:  # these are never trained
+            return values
+        return F.dropout(values, dropped, inplace=out is not None)
 
     if before is not None:
-        scale = torch.tensor(rule.scale(units, flipped=subnetworks[0].flipped), dtype=x.dtype)
-        scale *= torch.ones_like(scale).div(1 - dropped_of(subnetworks[0]))  # rounded as F.dropout does
-        return MaskedReLU.apply(before, x, factor(subnetworks[0]).reshape(shape), scale.item())
+        only = subnetworks[0]
+        scale = torch.tensor(rule.scale(units, flipped=only.flipped), dtype=x.dtype)
+        if dropped and not only.flipped:
+            scale *= torch.ones_like(scale).div(1 - dropped)  # rounded as F.dropout does
+        return MaskedReLU.apply(before, x, factor(only).reshape(shape), scale.item())
     if count == 1 or torch.is_grad_enabled():
         products = [
             rows * factor(subnetwork).reshape(shape if subnetwork.ids is not None else ())

@@ -19,7 +19,7 @@ from turnover.errors import RefusedInput
 from turnover.experiments.figures import early_stopping, leakage
 from turnover.experiments.figures.early_stopping import REST, SEEDS, TO_LAST, correlations, spearman
 from turnover.experiments.figures.fig9 import kept, rank, settled
-from turnover.experiments.figures.leakage import BASE, RULE, between_seeds, changes, choose
+from turnover.experiments.figures.leakage import BASE, DROPOUT, RULE, between_seeds, changes, choose
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import style
 from turnover.runs.store.run import Run
@@ -193,7 +193,7 @@ def test_a_variant_is_named_by_the_field_that_differs() -> None:
     runs = [run for name in ("leakage", "leakage_50000") for run in sweep([f"+experiment={name}", "scale=laptop"])]
     order = np.random.default_rng(0).permutation(len(runs))
     found = dict(zip(order, changes([runs[place] for place in order]), strict=True))
-    base, *others = [found[place] for place in range(0, 18, 2)]
+    base, *others = [found[place] for place in range(0, 22, 2)]
     assert base == BASE
     assert others == [
         "masks in block5 only",
@@ -204,9 +204,10 @@ def test_a_variant_is_named_by_the_field_that_differs() -> None:
         "256 shared masks",
         "p = 0.9",
         "2,000 examples",
+        *DROPOUT.values(),
     ]
-    assert [found[place] for place in range(1, 18, 2)] == [base, *others], "seeds make no variant"
-    assert found[18] == "50,000 examples"
+    assert [found[place] for place in range(1, 22, 2)] == [base, *others], "seeds make no variant"
+    assert found[22] == "50,000 examples"
 
 
 def test_a_variant_may_differ_in_any_field() -> None:
