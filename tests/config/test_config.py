@@ -16,10 +16,10 @@ from pydantic import BaseModel
 
 from turnover.common.text import flatten
 from turnover.config import run as schema
-from turnover.config.compose import resolved, sweep
+from turnover.config.compose import resolved, sweep, varied
 from turnover.config.estimators import ALIASES
 from turnover.config.options import TurnoverOff
-from turnover.config.parse import fields, parse
+from turnover.config.parse import fields, parse, recorded
 from turnover.config.run import LATER, NOT_SCIENCE, RunConfig, identity, run_name
 from turnover.errors import RefusedInput
 from turnover.runs.store.run import Run
@@ -458,6 +458,17 @@ def test_an_option_that_came_later_changes_no_identity_at_the_value_that_does_no
     values = config.model_dump()
     assert LATER[field] == (values[group][name] if name else values[group])
     assert not {key for key in flatten(config.science()) if key == field or key.startswith(f"{field}.")}
+
+
+def test_runs_that_differ_in_an_option_that_came_later_differ_in_whatever_order() -> None:
+    without, with_it = (on_digits("turnover=all_layers", f"turnover.dropout={share}") for share in (0, 0.5))
+    assert identity(without) == identity(on_digits("turnover=all_layers"))
+    assert identity(with_it) != identity(without)
+    assert varied([without, with_it]) == [{"turnover.dropout": None}, {"turnover.dropout": 0.5}]
+    assert varied([with_it, without]) == [{"turnover.dropout": 0.5}, {"turnover.dropout": None}]
+    stored = without.model_dump(mode="json")
+    del stored["turnover"]["dropout"]  # written before there was one
+    assert recorded(stored) == without
 
 
 def test_the_identity_is_what_it_was() -> None:

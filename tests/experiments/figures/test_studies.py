@@ -19,7 +19,7 @@ from turnover.errors import RefusedInput
 from turnover.experiments.figures import early_stopping, leakage
 from turnover.experiments.figures.early_stopping import REST, SEEDS, TO_LAST, correlations, spearman
 from turnover.experiments.figures.fig9 import kept, rank, settled
-from turnover.experiments.figures.leakage import BASE, DROPOUT, LAST_BLOCK, RULE, between_seeds, changes, choose
+from turnover.experiments.figures.leakage import BASE, RULE, between_seeds, changes, choose
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import style
 from turnover.runs.store.run import Run
@@ -204,7 +204,8 @@ def test_a_variant_is_named_by_the_field_that_differs() -> None:
         "256 shared masks",
         "p = 0.9",
         "2,000 examples",
-        *DROPOUT.values(),
+        "dropout 0.5",
+        "16 shared masks, dropout 0.5",
     ]
     assert [found[place] for place in range(1, 22, 2)] == [base, *others], "seeds make no variant"
     assert found[22] == "50,000 examples"
@@ -264,8 +265,6 @@ def test_the_table_of_variants_holds_last_epochs_and_means_over_seeds(tmp_path: 
             judged |= {"bystander_accuracy": 0.05, "verdict": ["partial leakage", "none"][seed]}
             write_json(Run(run).folder / "manifest.json", {"leakage": judged, "seconds": 10 * (seed + 1)})
     plotted = leakage.tabulate(sources)
-    assert not plotted.values, "without dropout nothing is said of it"
-    assert not leakage.measures(plotted.numbers)
     summary = leakage.summary(plotted.numbers, plotted.summary)
     assert summary["rule"] == RULE
     base, shared = summary["variants"]
@@ -299,40 +298,3 @@ def test_the_table_of_variants_holds_last_epochs_and_means_over_seeds(tmp_path: 
         picture = leakage.draw(plotted.numbers, [source.config for source in sources])
     shown = [axes for axes in picture.axes if axes.axison]
     assert [axes.get_title(loc="left") for axes in shown] == [f"(a) {BASE}", "(b) 4 shared masks"]
-
-
-def test_dropout_is_held_against_masks_in_the_last_block(tmp_path: Path) -> None:
-    kinds = {  # config, and by seed the accuracy of flipped sub-networks and the shares of mask and image
-        BASE: ((), [(0.1, 0.9, 0.1), (0.2, 0.8, 0.1)]),
-        DROPOUT["dropout"]: (("turnover.dropout=0.5",), [(0.3, 0.2, 0.25), (0.5, 0.3, 0.2)]),
-        LAST_BLOCK: (("turnover.layers=[block5]",), [(0.4, 0.1, 0.2), (0.45, 0.1, 0.3)]),
-        DROPOUT["dropout_shared"]: (
-            ("turnover.groups=16", "turnover.dropout=0.5"),
-            [(0.39, 0.1, 0.4), (0.44, 0.2, 0.6)],
-        ),
-    }
-    sources = []
-    for number, (overrides, seeds) in enumerate(kinds.values()):
-        for seed, (flipped, mask, image) in [*enumerate(seeds)][::-1]:  # in whatever order
-            config = changed(digits(*overrides), seed=seed)
-            sources.append(
-                invented(tmp_path / f"{number}{seed}", config, random_scores(seed), 0.01 * number + 0.1 * seed)
-            )
-            judged = {"flipped_accuracy": flipped, "mask_accuracy": mask, "image_accuracy": image}
-            judged |= {"bystander_accuracy": 0.05, "verdict": "none"}
-            write_json(Run(config).folder / "manifest.json", {"leakage": judged, "seconds": 1})
-    plotted = leakage.tabulate(sources)
-    expected = {
-        "dropout flipped": [0.3 - 0.4, 0.5 - 0.45],
-        "dropout swapped": [0.2 - 0.25, 0.3 - 0.2],
-        "dropout_shared flipped": [-0.01, -0.01],
-        "dropout_shared swapped": [-0.3, -0.4],
-    }
-    assert plotted.values == {name: pytest.approx(values) for name, values in expected.items()}
-    constant, own = (value("train", f"{kind}_accuracy", 2) for kind in ("constant", "own"))
-    assert leakage.measures(plotted.numbers) == {
-        "dropout constant": pytest.approx([constant + 0.01, constant + 0.11]),
-        "dropout own": pytest.approx([own + 0.01, own + 0.11]),
-        "dropout_shared constant": pytest.approx([constant + 0.03, constant + 0.13]),
-        "dropout_shared own": pytest.approx([own + 0.03, own + 0.13]),
-    }

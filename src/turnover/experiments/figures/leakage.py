@@ -27,11 +27,6 @@ from turnover.runs.store.run import Run
 from turnover.runs.store.tables import scores_by_epoch
 
 BASE = "base: masks in all layers"
-LAST_BLOCK = "masks in block5 only"
-DROPOUT = {  # by the id of the claim about it
-    "dropout": "dropout 0.5 inside the masks",
-    "dropout_shared": "16 shared masks, dropout 0.5 inside the masks",
-}
 RULE = (
     "among variants with as many training examples as the base, the highest flipped accuracy (all training examples, "
     "last epoch, mean over seeds); within 0.01 of it, the highest Spearman correlation of the scores of two seeds"
@@ -60,17 +55,7 @@ def tabulate(sources: Sequence[Source]) -> Plotted:
             if not (shared and kind == "fresh masks, test"):  # the shared mask of a new id is one that was trained
                 tables.append(rows(curves(runs, split, "all", metric), name, kind))
     about = {"variants": [_about(name, runs) for name, runs in variants.items()], "rule": RULE}
-    return Plotted(pd.concat(tables, ignore_index=True), _against_last_block(variants), summary=about)
-
-
-def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
-    """Return, by seed, the measures of claims that follow from the curves."""
-    drawn, values = panels(numbers), dict[str, list[float]]()
-    for id, name in DROPOUT.items():
-        if name in drawn:
-            for measure, kind in (("constant", "own, constant image"), ("own", "own, train")):
-                values[f"{id} {measure}"] = drawn[name][kind].iloc[-1].tolist()
-    return values
+    return Plotted(pd.concat(tables, ignore_index=True), summary=about)
 
 
 def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
@@ -117,7 +102,7 @@ def _in_words(name: str, value: Any, config: RunConfig) -> str:
         case "turnover.groups":
             return f"{value} shared masks" if value else "a mask for each"
         case "turnover.dropout":
-            return f"dropout {value:g} inside the masks" if value else "no dropout"
+            return f"dropout {value:g}" if value else "no dropout"
         case "turnover.plain_epochs":
             return f"{value} plain epoch{'s' if value > 1 else ''} first"
         case "turnover.p":
@@ -158,22 +143,6 @@ def between_seeds(scores: Sequence[pd.Series]) -> float | None:
         return None
     matrix = spearman(pd.concat(scores, axis=1)).to_numpy()
     return round(float(matrix[np.triu_indices(len(scores), k=1)].mean()), 4)
-
-
-def _against_last_block(variants: dict[str, list[Source]]) -> dict[str, list[float]]:
-    """Return, by seed, the measures of claims over all training examples, from verdicts on leakage."""
-    judged = {
-        name: {run.config.seed: Run(run.config).manifest["leakage"] for run in runs} for name, runs in variants.items()
-    }
-    values = {}
-    for id, name in DROPOUT.items():
-        if name in judged and LAST_BLOCK in judged:
-            there, pairs = judged[LAST_BLOCK], sorted(judged[name].items())
-            values[f"{id} flipped"] = [
-                each["flipped_accuracy"] - there[seed]["flipped_accuracy"] for seed, each in pairs
-            ]
-            values[f"{id} swapped"] = [each["mask_accuracy"] - each["image_accuracy"] for _, each in pairs]
-    return values
 
 
 def choose(table: Sequence[dict[str, Any]]) -> dict[str, Any]:
