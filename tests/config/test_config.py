@@ -338,6 +338,7 @@ FULL = (
     "scale=smoke",
     "corruption=labels",
     "turnover=all_layers",
+    "turnover.dropout=0.5",
     "estimator=turnover",
     "estimator.epochs=[1]",
     "schedule=multistep",

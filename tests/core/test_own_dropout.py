@@ -257,7 +257,9 @@ def test_under_torch_func_it_is_as_nn_dropout_is() -> None:
 def test_a_look_and_a_copy_leave_it_as_it_is() -> None:
     model, x = turnover.attach(network(), P, SEED, dropout=D), batch()
     torch.manual_seed(1)
-    turnover.verify(model, x, IDS)
+    report = turnover.verify(model, x, IDS)
+    plain = turnover.verify(turnover.attach(network(), P, SEED), x, IDS)
+    assert report.parameters.equals(plain.parameters), "the look is at all own units"
     with turnover.own(model, IDS):
         logits = model(x)
     assert torch.equal(logits, own_logits(model, x, 1)), "the look draws no number"
