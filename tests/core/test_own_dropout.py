@@ -190,15 +190,15 @@ def test_a_checkpoint_drops_the_same_units_again(reentrant: bool, whole: bool) -
             logits: Tensor = self.head(checkpoint(self.body, x, use_reentrant=reentrant))
             return logits
 
-    if whole:
-        torch.manual_seed(1)
-        with turnover.own(model, IDS):
-            logits = checkpoint(model, x, use_reentrant=reentrant)
-    else:
-        part = turnover.attach(Part(turnover.detach(model)), P, SEED, dropout=D)
-        own_logits(part, x, seed=0)
-        logits = own_logits(part, x, seed=1)
-    torch.manual_seed(77)  # other numbers are drawn between the two passes
+    net: nn.Module = model
+    if not whole:
+        net = turnover.attach(Part(turnover.detach(model)), P, SEED, dropout=D)
+    own_logits(net, x, seed=0)
+    torch.manual_seed(1)
+    with turnover.own(net, IDS):
+        logits = checkpoint(net, x, use_reentrant=reentrant) if whole else net(x)
+    own_logits(net.eval(), x, seed=77)  # between the two passes, of which the second is in training mode again
+    net.train()
     logits.backward(torch.randn(logits.shape, generator=torch.Generator().manual_seed(2), dtype=logits.dtype))
     for parameter, gradient in zip(model.parameters(), right, strict=True):
         assert parameter.grad is not None
@@ -255,15 +255,14 @@ def test_under_torch_func_it_is_as_nn_dropout_is() -> None:
 
 
 def test_a_look_and_a_copy_leave_it_as_it_is() -> None:
-    model, x = turnover.attach(network(), P, SEED, dropout=D), batch()
+    model, plain, x = turnover.attach(network(), P, SEED, dropout=D), turnover.attach(network(), P, SEED), batch()
     torch.manual_seed(1)
     report = turnover.verify(model, x, IDS)
-    plain = turnover.verify(turnover.attach(network(), P, SEED), x, IDS)
-    assert report.parameters.equals(plain.parameters), "the look is at all own units"
     with turnover.own(model, IDS):
         logits = model(x)
     assert torch.equal(logits, own_logits(model, x, 1)), "the look draws no number"
     assert torch.equal(logits, own_logits(copy.deepcopy(model), x, 1))
+    assert report.parameters.equals(turnover.verify(plain, x, IDS).parameters), "it looks at all own units"
 
 
 @pytest.mark.parametrize("dropout", [-0.1, 1.0, 1, math.nan, math.inf])
