@@ -25,6 +25,7 @@ from contestants import (
     UNITS,
     an_epoch,
     at_best,
+    blocks,
     by_pytorch,
     cosines_of,
     ensembles,
@@ -137,6 +138,8 @@ def comparisons(device: torch.device, folder: Path) -> dict[str, dict[str, Calla
             "F.dropout": lambda: F.dropout(hidden, 0.5),
         },
         **{f"{STACK} networks 784-{units}-10": ensembles(units, device) for units in (32, 128, 256, 512)},
+        "scores of 3,000 examples": blocks(3000, 30, device),
+        "scores of 60,000 examples": blocks(60_000, 3, device),
         "a batch of inputs": {
             "uint8, normalised in the step": lambda: pixels[ids].float().mul_(scale),
             "float32, normalised once": lambda: normal[ids],
@@ -156,7 +159,7 @@ def main() -> None:
         for name, contestants in comparisons(device, Path(scratch)).items():
             if given.only not in name:
                 continue
-            slow = name.startswith("mean cosine")
+            slow = name.startswith(("mean cosine", "scores of"))
             long = any(word in name for word in ("training", "networks", "epoch"))
             rows += interleaved(name, contestants, max(1, rounds // 3) if slow else rounds if long else 20 * rounds)
             if slow and device.type == "cpu":

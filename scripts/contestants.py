@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import torch
@@ -186,6 +187,24 @@ def ensembles(units: int, device: torch.device) -> dict[str, Callable[[], object
         **at_best(count * passes * 2100 * (FIRST * 784 + LATER * 10) * units, device, torch.float32),
         "one by one": one_by_one,
         "at once": at_once,
+    }
+
+
+def blocks(examples: int, epochs: int, device: torch.device) -> dict[str, Callable[[], object]]:
+    """Return scores of random images by an ordinary training, and by blocks on halves for two thirds of its epochs."""
+    inputs = torch.randn(examples, 784)
+    labels = (inputs @ torch.randn(784, 10)).argmax(1)
+    wide, narrow, count, shorter = 512, 64, 44, 2 * epochs // 3
+
+    def scored(units: int, **options: Any) -> Callable[[], object]:
+        data: dict[str, Any] = {"x": inputs, "y": labels, "seeds": 1, "device": device.type, "progress": False}
+        return lambda: turnover.memorization(lambda: mlp(784, [units], 10), **data, **options)
+
+    step, forwards = FIRST * 784 + LATER * 10, 784 + 10  # multiply-adds of an example for each unit
+    arithmetic = count * narrow * (shorter / 2 * step + forwards) / (epochs * wide * step)
+    return {
+        "ordinary training, cumulative loss": scored(wide, epochs=epochs, lr=0.1, estimator="cumulative_loss"),
+        f"44 blocks, {arithmetic:.2f} times the arithmetic": scored(narrow, epochs=shorter, estimator="blocks"),
     }
 
 

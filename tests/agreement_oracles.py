@@ -15,6 +15,14 @@ def pearson(a: Sequence[float], b: Sequence[float]) -> float:
     return math.copysign(math.sqrt(covariance**2 / variances), covariance) if variances else 0.0
 
 
+def slope(estimate: Sequence[float], real: Sequence[float]) -> float:
+    """Slope of the least-squares line that predicts the second from the first."""
+    x, y = [Fraction(value) for value in estimate], [Fraction(value) for value in real]
+    mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
+    covariance = sum((u - mean_x) * (v - mean_y) for u, v in zip(x, y, strict=True))
+    return float(covariance / sum((u - mean_x) ** 2 for u in x))
+
+
 def ranks(values: Sequence[float]) -> list[float]:
     """Rank of each value, from 1, equal ones at the mean of the places that they take in the sorted list."""
     ordered = sorted(values)

@@ -14,11 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from turnover.stats.agreement import (
+    bias,
     ceiling,
     interval,
     pearson,
     precision_at_wrong,
     reliability,
+    slope,
     spearman,
     split_half,
     tie_bound,
@@ -81,6 +83,16 @@ def repeated(drawn: Drawn) -> tuple[list[float], list[float]]:
 def test_pearson_of_counts(drawn: Drawn) -> None:
     a, b, counts = drawn
     assert pearson(a, b)(counts) == pytest.approx(oracles.pearson(*repeated(drawn)), abs=1e-10)
+
+
+@given(samples(any_value))
+def test_slope_and_bias_of_counts(drawn: Drawn) -> None:
+    """Least squares by the values written out; where the estimate is constant no line is drawn."""
+    a, b, counts = drawn
+    estimate, real = repeated(drawn)
+    assert bias(a, b)(counts) == pytest.approx(np.mean(np.subtract(estimate, real)), abs=1e-9)
+    expected = 0.0 if len(set(estimate)) == 1 else oracles.slope(estimate, real)
+    assert slope(a, b)(counts) == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
 @pytest.mark.parametrize("make", [spearman, pearson])

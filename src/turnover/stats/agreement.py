@@ -57,6 +57,37 @@ def spearman(a: np.ndarray, b: np.ndarray) -> Statistic:
     return statistic
 
 
+def slope(estimate: np.ndarray, real: np.ndarray) -> Statistic:
+    """Return the slope of the line that predicts `real` from an estimate by least squares; 0 if that is constant.
+
+    It is 1 if the estimate is neither too spread out nor too narrow (calibration slope, Cox, 1958).
+
+    Args:
+        estimate, real: numbers of the same examples.  # [n] each
+    """
+    _check(estimate, real)
+    a, b = estimate.astype(np.float64), real.astype(np.float64)
+
+    def statistic(counts: np.ndarray) -> float:
+        share = counts / counts.sum()
+        centred = a - share @ a
+        variance = share @ (centred * centred)
+        return float(share @ (centred * (b - share @ b)) / variance) if variance > 0 else 0.0
+
+    return statistic
+
+
+def bias(estimate: np.ndarray, real: np.ndarray) -> Statistic:
+    """Return the mean of an estimate less that of `real`.
+
+    Args:
+        estimate, real: numbers of the same examples.  # [n] each
+    """
+    _check(estimate, real)
+    difference = estimate.astype(np.float64) - real.astype(np.float64)
+    return lambda counts: float(counts @ difference / counts.sum())
+
+
 def precision_at_wrong(values: np.ndarray, wrong: np.ndarray) -> Statistic:
     """Return the share of wrong labels among the k highest values, k the number of wrong labels drawn; 0 if k is 0.
 

@@ -129,23 +129,36 @@ def test_a_committed_table_is_shown_in_whole_or_by_columns(laptop: Path) -> None
 
 
 def test_scores_are_those_of_the_validation(laptop: Path) -> None:
-    names = [("cumulative_loss", 1), ("aum", 1), ("el2n", 1), ("turnover", 1), ("memorization", 80)]
+    names = [("cumulative_loss", 1), ("turnover", 1), ("turnover_probability", 1), ("memorization", 40)]
+    names += [
+        ("memorization", 80),
+        ("blocks", 4),
+        ("blocks", 8),
+        ("blocks_memorization", 4),
+        ("blocks_memorization", 8),
+    ]
     condition = {"noise": "symmetric", "wrong": 300, "augmentation": "none"}
     made: list[dict[str, Any]] = []
     for place, (name, networks) in enumerate(names):
-        of_name = condition | {"estimator": name, "networks": networks, "cost": 1 + place, "precision": 0.1 * place}
+        of_name = condition | {"estimator": name, "cost": 1 + place, "precision": 0.1 * place, "pearson": 0.05 * place}
         for where, dataset in enumerate(tables.VALIDATED):
-            made.append(of_name | {"dataset": dataset, "seeds": 1, "spearman": 0.1 * place + 0.01 * where})
-            made.append(of_name | {"dataset": dataset, "seeds": 10, "spearman": 0.99})
+            of = of_name | {"dataset": dataset, "networks": networks - 1 if "blocks" in name and where else networks}
+            made.append(of | {"seeds": 1, "spearman": 0.1 * place + 0.01 * where})
+            made.append(of | {"seeds": 10, "spearman": 0.99})
     made.append(made[0] | {"wrong": 30, "spearman": 0.5})  # another condition
     (laptop / "validate").mkdir()
     pd.DataFrame(made).to_csv(laptop / "validate" / "table.csv", index=False)
     found = rows(tables.brief())
-    assert [cells[0] for cells in found][-2:] == ["`turnover`", "`subsampling`, 80 networks"]
-    assert found[3] == ["`turnover`", "4.0", ".30 / .31 / .32", ".30 / .30 / .30"]
-    assert [cells[:3] for cells in rows(tables.recommended())][:2] == [
-        ["`memorization`, 80 networks", "5.0", ".40 → .99"],
-        ["`turnover`", "4.0", ".30 → .99"],
+    assert found[-2:] == [
+        ["`turnover`", "2.0", ".10 / .11 / .12", ".10 / .10 / .10", ".10 / .10 / .10"],
+        ["`subsampling`, 80 networks", "5.0", ".40 / .41 / .42", ".20 / .20 / .20", ".40 / .40 / .40"],
+    ]
+    assert found[0][:4] == ["`blocks`, 8 / 7 / 7 networks", "7.0", ".60 / .61 / .62", ".40 / .40 / .40"]
+    assert found[1][:2] == ["`blocks`, 4 / 3 / 3 networks", "6.0"]
+    assert [cells[:3] for cells in rows(tables.recommended())][:3] == [
+        ["`blocks_memorization`, 8 / 7 / 7 networks", "9.0", ".80 → .99"],
+        ["`blocks_memorization`, 4 / 3 / 3 networks", "8.0", ".70 → .99"],
+        ["`blocks`, 8 / 7 / 7 networks", "7.0", ".60 → .99"],
     ]
 
 

@@ -3,6 +3,7 @@
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 
 from turnover.config.compose import sweep
@@ -45,7 +46,7 @@ def test_a_run_of_narrow_networks_changes_no_other_cost() -> None:
         execute(each)
 
     def costs(configs: list[RunConfig]) -> dict[tuple[str, int], float]:
-        return {(each.name, each.networks): each.cost for each in gather(configs)[Condition.of(ordinary)]}
+        return {(each.name, each.networks): each.cost for each in gather(configs, [ordinary])[Condition.of(ordinary)]}
 
     before, after = costs([ordinary, wide]), costs([ordinary, wide, narrow])
     assert before["cumulative_loss", 1] == 1
@@ -54,3 +55,17 @@ def test_a_run_of_narrow_networks_changes_no_other_cost() -> None:
     work: dict[str, Any] = {"ordinary": 3 * of_training(ordinary), "narrow": 6 * 2 * of_training(narrow) / 2}
     expected = (work["narrow"] + 6 * of_scoring(narrow)) / work["ordinary"]
     assert after["blocks", 6] == pytest.approx(expected)
+
+
+def test_half_of_the_pairs_of_a_run_are_a_run_of_half_as_many() -> None:
+    def gathered(blocks: int) -> dict[tuple[str, int], Any]:
+        options = ("model.hidden=[4]", "estimator=blocks", f"estimator.blocks={blocks}", "epochs=2")
+        run = config(*options)
+        execute(run)
+        return {(each.name, each.networks): each for each in gather([run], [run])[Condition.of(run)]}
+
+    small, large = gathered(6), gathered(12)
+    assert set(large) == {(name, count) for name in ("blocks", "blocks_memorization") for count in (6, 12)}
+    for name in ("blocks", "blocks_memorization"):
+        np.testing.assert_allclose(large[name, 6].scores, small[name, 6].scores, atol=1e-6)
+        assert large[name, 6].cost == pytest.approx(small[name, 6].cost) == pytest.approx(large[name, 12].cost / 2)

@@ -1,7 +1,9 @@
 """`make validate` at smoke scale, end to end on real data; its table against numbers computed by hand."""
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import oracles
@@ -22,12 +24,12 @@ from turnover.config.options import NoLogger, WandbLogger
 from turnover.config.run import RunConfig
 from turnover.errors import RunFailed
 from turnover.experiments.validation import make as validate
-from turnover.experiments.validation.estimates import TITLES, Condition, gather
+from turnover.experiments.validation.estimates import SIZES, TITLES, Condition, gather
 from turnover.experiments.validation.make import ValidateJob, make
 from turnover.experiments.validation.other_truths import influence_agreement, split_seeds
 from turnover.experiments.validation.table import COLUMNS
 from turnover.experiments.validation.truth import known as truth_of
-from turnover.experiments.validation.truth import read_examples, truth
+from turnover.experiments.validation.truth import read_examples, truth, write_examples
 from turnover.runs.execute import execute
 from turnover.runs.store.run import Run
 from turnover.runs.store.tables import Members, read_influences, read_scores
@@ -35,10 +37,10 @@ from turnover.runs.store.tables import Members, read_influences, read_scores
 PICTURES = ("agreement", "detection", "cost", "exposure")
 
 
-def job(logger: NoLogger | WandbLogger = NONE) -> ValidateJob:
+def job(logger: NoLogger | WandbLogger = NONE, **options: Any) -> ValidateJob:
     values = yaml.safe_load((checkout() / "conf" / "validate.yaml").read_text())
     names = {name: values[name] for name in ("truth", "estimates", "leave_one_out", "influence")}
-    return ValidateJob(**names, scale="smoke", logger=logger)
+    return ValidateJob(**names | options, scale="smoke", logger=logger)
 
 
 def configs(names: list[str]) -> list[RunConfig]:
@@ -92,6 +94,49 @@ def test_every_estimator_has_its_rows(table: pd.DataFrame) -> None:
     for measure in ("auroc", "spearman", "precision"):
         assert (known[f"{measure}_low"] <= known[measure] + 1e-4).all()
         assert (known[measure] <= known[f"{measure}_high"] + 1e-4).all()
+
+
+def test_an_estimator_is_added_to_an_earlier_validation(
+    folder: Path, table: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if all had been made at once; the ground truth is that of the tables, its runs are gone."""
+    names, earlier = ["blocks", "blocks_memorization"], tmp_path / "earlier"
+    shutil.copytree(folder, earlier)
+    without = table[~table["estimator"].isin(names)].drop(columns=["slope", "slope_low", "slope_high"])
+    without.to_csv(earlier / "table.csv", index=False)
+    for path in earlier.glob("examples_*.parquet"):
+        examples = read_examples(path).reset_index()
+        write_examples(path, examples.drop(columns=[name for name in names if name in examples]))
+    outputs = tmp_path / "outputs"
+    for config in configs(["validate_blocks"]):
+        shutil.copytree(Run(config).folder, outputs / "runs" / Run(config).folder.name)
+    monkeypatch.setenv("TURNOVER_OUTPUTS", str(outputs))
+    make(job(estimates=["validate_blocks"], onto=str(earlier)))
+    made = outputs / "validate" / "smoke"
+    found, keys = pd.read_csv(made / "table.csv"), ["estimator", "networks", "seeds", "wrong", "noise", "augmentation"]
+    pd.testing.assert_frame_equal(found.drop(columns=list(found.filter(like="slope"))), table[[*without]])
+    known = table.merge(found[[*keys, "dataset", "slope"]], on=[*keys, "dataset"], suffixes=("", "_again"))
+    again = known[known["slope_again"].notna()]
+    assert set(again["estimator"]) == set(SIZES), "of the rows whose scores are kept"
+    np.testing.assert_allclose(again["slope_again"], again["slope"], atol=1e-4)
+    pd.testing.assert_frame_equal(
+        read_examples(made / "examples_mnist.parquet"), read_examples(folder / "examples_mnist.parquet")
+    )
+    about, whole = (json.loads((each / "validate.json").read_text()) for each in (made, folder))
+    for name in ("truth", "leave_one_out", "influence", "settings", "commits", "machines"):
+        assert about[name] == whole[name]
+    assert about["runs"] == whole["runs"] + len(configs(["validate_blocks"]))
+    assert about["onto"] == [{name: whole[name] for name in ("made", "commit")}]
+
+
+def test_only_a_validation_of_the_same_scale_is_added_to(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunFailed, match=r"there is no validate\.json; give a folder that make validate has written"):
+        make(job(onto=str(tmp_path)))
+    shutil.copytree(folder, tmp_path / "laptop")
+    about = json.loads((folder / "validate.json").read_text()) | {"scale": "laptop"}
+    (tmp_path / "laptop" / "validate.json").write_text(json.dumps(about))
+    with pytest.raises(RunFailed, match="it is of laptop scale, not smoke: give scale=laptop"):
+        make(job(onto=str(tmp_path / "laptop")))
 
 
 def test_a_row_is_what_its_runs_say(folder: Path, table: pd.DataFrame) -> None:
@@ -171,7 +216,7 @@ def test_what_differs_by_rounding_alone_is_a_tie() -> None:
 def test_small_ensembles_are_disjoint_parts_of_one(folder: Path, table: pd.DataFrame) -> None:
     [config] = configs(["validate_subsampling"])
     members = kept(Run(config).folder)
-    parts = [each for each in gather([config])[Condition.of(config)] if each.networks == 10]
+    parts = [each for each in gather([config], [config])[Condition.of(config)] if each.networks == 10]
     assert len(parts) == 4
     for number, part in enumerate(parts):
         rows = slice(10 * number, 10 * number + 10)
@@ -255,7 +300,7 @@ def test_the_forms_of_turn_over_scores(folder: Path) -> None:
     config = masked_runs()[0]
     assert isinstance(config.estimator, TurnoverEstimator)
     scores = read_scores(Run(config).folder)
-    found = {each.name: each.scores for each in gather([config])[Condition.of(config)]}
+    found = {each.name: each.scores for each in gather([config], [config])[Condition.of(config)]}
     probability = np.exp(-scores["own_loss"]) - np.exp(-scores["flipped_loss"])
     assert set(found) == {"turnover", "turnover_probability", "turnover_flipped"}
     np.testing.assert_allclose(found["turnover_probability"], probability)

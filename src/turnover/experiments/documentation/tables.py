@@ -109,30 +109,61 @@ VALIDATED = ("mnist", "fashion_mnist", "cifar10")
 
 # those of the README: every kind of score, the best of its kind; c_score's is called inconsistency
 _SHOWN = (
-    "memorization_loss membership memorization inconsistency aum cumulative_loss el2n grand turnover final_loss "
-    "turnover_tuned confident_learning second_split forgetting vog"
+    "blocks blocks_memorization memorization_loss membership memorization inconsistency "
+    "aum cumulative_loss el2n grand turnover final_loss turnover_tuned "
+    "confident_learning second_split forgetting vog"
 ).split()
 
 
 def recommended() -> str:
-    """Return one run, and the mean of ten, by their agreement with memorization on MNIST; the best one first."""
+    """Return one run, and the mean of all, by their agreement with memorization on MNIST; the best one first."""
     titles = [DATASETS[name].title for name in VALIDATED]
     rows = [["score", "cost", *titles, "wrong labels found"]]
     table = _main()
     of_mnist = table[table["estimator"].isin(_SHOWN) & (table["dataset"] == "mnist") & (table["seeds"] == 1)]
-    for row in of_mnist.sort_values("spearman", ascending=False).to_dict("records"):
-        rows.append(_row(table, row["estimator"], row["networks"]))
+    place = of_mnist.sort_values("networks").groupby("estimator").cumcount()
+    for row in of_mnist.assign(place=place).sort_values("spearman", ascending=False).to_dict("records"):
+        mine = _of_size(table, row["estimator"], row["place"])
+        single = [of.iloc[0] for of in mine]
+        steps = [" → ".join(map(_short, of["spearman"])) for of in mine]
+        detected = " / ".join(_short(of["precision"]) for of in single)
+        rows.append([_name(row["estimator"], single), f"{single[0]['cost']:.1f}", *steps, detected])
     return markdown_table(rows)
+
+
+# rows of the README: what ranks and finds wrong labels, what has a size, and which of its ensembles, smallest first
+_BRIEF = (
+    ("blocks", "blocks_memorization", -1),
+    ("blocks", "blocks_memorization", 0),
+    ("cumulative_loss", "cumulative_loss", 0),
+    ("turnover", "turnover_probability", 0),
+    ("memorization", "memorization", -1),
+)
 
 
 def brief() -> str:
-    """Return one run of the scores that the README names: cost, agreement with memorization, wrong labels found."""
-    rows = [["score", "cost", "agreement with memorization", "wrong labels found"]]
-    for name, networks in (("cumulative_loss", 1), ("aum", 1), ("el2n", 1), ("turnover", 1), ("memorization", 80)):
-        title, cost, *agreement, detected = _row(_main(), name, networks)
-        title = title.replace("memorization", "subsampling")
-        rows.append([title, cost, " / ".join(steps.partition(" →")[0] for steps in agreement), detected])
+    """Return one run of the scores that the README names: cost, agreement in rank and size, wrong labels found."""
+    table = _main()
+    rows = [["estimator", "cost", "rank", "size", "wrong labels found"]]
+    for ranks, sizes, place in _BRIEF:
+        of_ranks, of_sizes = ([of.iloc[0] for of in _of_size(table, score, place)] for score in (ranks, sizes))
+        numbers = [[of["spearman"] for of in of_ranks], [of["pearson"] for of in of_sizes]]
+        numbers.append([of["precision"] for of in of_ranks])
+        name = _name(ranks, of_ranks).replace("memorization", "subsampling")
+        rows.append([name, f"{of_ranks[0]['cost']:.1f}", *(" / ".join(map(_short, values)) for values in numbers)])
     return markdown_table(rows)
+
+
+def _of_size(table: pd.DataFrame, estimator: str, place: int) -> list[pd.DataFrame]:
+    """Return the rows of an estimator on each data set, one run first, of its ensembles that at this place by size."""
+    of_all = [table[(table["estimator"] == estimator) & (table["dataset"] == name)] for name in VALIDATED]
+    return [of[of["networks"] == sorted(set(of["networks"]))[place]].sort_values("seeds") for of in of_all]
+
+
+def _name(estimator: str, rows: list[pd.Series]) -> str:
+    counts = list(dict.fromkeys(int(row["networks"]) for row in rows))
+    networks = " / ".join(str(int(row["networks"])) for row in rows) if len(counts) > 1 else str(counts[0])
+    return f"`{estimator}`" + (f", {networks} networks" if networks != "1" else "")
 
 
 def truth() -> str:
@@ -169,16 +200,6 @@ def _main() -> pd.DataFrame:
     """Return the rows with 10 % wrong labels of any other class and no augmentation."""
     table = pd.read_csv(reference("laptop") / "validate" / "table.csv")
     return table[(table["noise"] == "symmetric") & (table["wrong"] == 300) & (table["augmentation"] == "none")]
-
-
-def _row(table: pd.DataFrame, estimator: str, networks: int) -> list[str]:
-    mine = table[(table["estimator"] == estimator) & (table["networks"] == networks)]
-    single = mine[mine["seeds"] == 1].set_index("dataset")
-    by_dataset = [mine[mine["dataset"] == dataset].sort_values("seeds")["spearman"] for dataset in VALIDATED]
-    cells = [" → ".join(map(_short, agreement)) for agreement in by_dataset]
-    name = f"`{estimator}`" + (f", {networks} networks" if networks > 1 else "")
-    detected = " / ".join(_short(float(single["precision"][dataset])) for dataset in VALIDATED)
-    return [name, f"{single['cost']['mnist']:.1f}", *cells, detected]
 
 
 def _short(value: float) -> str:

@@ -15,6 +15,7 @@ from turnover.experiments.figures.detection_cost import ONE_RUN, rows
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.reproduction.committed import Verdict, figure
 from turnover.experiments.results import figures, read
+from turnover.experiments.validation.estimates import SIZES
 from turnover.experiments.validation.other_truths import tenths
 from turnover.experiments.validation.table import COLUMNS, statistics
 from turnover.experiments.validation.truth import TRUTHS, read_examples
@@ -96,7 +97,8 @@ def _agreement(name: str, examples: pd.DataFrame, table: pd.DataFrame) -> Iterat
     memorized = pd.DataFrame({form: examples[column] for column, (form, _) in TRUTHS.items()})
     for row in rows.sort_values(["networks", "seeds"]).groupby("estimator").tail(1).to_dict("records"):
         scores = examples[row["estimator"]].to_numpy()
-        for measure, [statistic], count in statistics([scores], mislabelled, memorized):
+        sizes = row["estimator"] in SIZES
+        for measure, [statistic], count in statistics([scores], mislabelled, memorized, sizes=sizes):
             value = statistic(np.ones(count, dtype=np.int64))
             yield f"{name}, {row['estimator']}, {measure}", row[measure], value
 

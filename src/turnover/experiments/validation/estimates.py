@@ -10,6 +10,7 @@ import torch
 from turnover.config.datasets import DATASETS
 from turnover.config.estimators import BlocksEstimator, OneRunEstimator, SubsamplingEstimator, TurnoverEstimator
 from turnover.config.run import RunConfig
+from turnover.estimators.blocks import block_estimates
 from turnover.estimators.subsampling import memorization
 from turnover.experiments.validation.operations import of_scoring, of_training
 from turnover.models import build as build_model
@@ -17,6 +18,8 @@ from turnover.runs.store.run import Run
 from turnover.runs.store.tables import read_members, read_scores
 
 TITLES = {
+    "blocks": "blocks: held-out log odds",
+    "blocks_memorization": "blocks: memorization",
     "turnover": "turn-over dropout: flipped - own loss",
     "turnover_tuned": "turn-over dropout, tuned on MNIST",
     "turnover_probability": "turn-over dropout: own - flipped probability",
@@ -38,6 +41,8 @@ TITLES = {
     "membership": "membership (LiRA)",
 }
 BUDGETS = (10, 20, 40, 80)  # networks of a small ensemble
+FEWEST_PAIRS = 3  # of blocks
+SIZES = ("memorization", "blocks_memorization", "turnover_probability")  # those that are differences of probabilities
 
 
 @dataclass(frozen=True)
@@ -115,9 +120,15 @@ def estimates(config: RunConfig, larger: float) -> Iterator[Estimate]:
                     yield estimate(name, table[name])
         case SubsamplingEstimator():
             yield estimate("inconsistency", table["inconsistency"])
-        case BlocksEstimator():  # each scores all examples once, which is much beside its few epochs
+        case BlocksEstimator(blocks=blocks):  # each scores all examples once, which is much beside its few epochs
             scoring = networks * config.train_size * of_scoring(config) / (trained * of_training(config))
-            yield estimate("blocks", table["score"], passes=1 + scoring)
+            members = read_members(run.folder)
+            for pairs in sorted({max(blocks // 4, FEWEST_PAIRS), blocks // 2}):  # half of them alone, and all
+                both = torch.cat([torch.arange(pairs), torch.arange(pairs) + blocks // 2])
+                of_some = block_estimates(members.confidence[both].double(), members.included[both])
+                for name, column in (("blocks", "blocks"), ("blocks_memorization", "memorization")):
+                    scores = pd.Series(of_some[column].numpy(), pd.Index(members.ids, name="id"))
+                    yield estimate(name, scores, passes=1 + scoring, used=2 * pairs)
         case _:
             yield estimate(config.estimator.name, table["score"])
 
@@ -131,15 +142,18 @@ def turnover_forms(table: pd.DataFrame) -> dict[str, pd.Series]:
     }
 
 
-def gather(configs: Sequence[RunConfig]) -> dict[Condition, list[Estimate]]:
-    """Return all estimates by the condition under which they were made."""
+def gather(configs: Sequence[RunConfig], ordinary: Sequence[RunConfig]) -> dict[Condition, list[Estimate]]:
+    """Return all estimates by the condition under which they were made.
+
+    Args:
+        configs: of finished runs.
+        ordinary: of runs of the same data sets, finished or not, whose networks cost 1 to train.
+    """
     by_condition: dict[Condition, list[Estimate]] = {}
-    for dataset in dict.fromkeys(config.dataset.name for config in configs):
-        runs = {Run(config).name: config for config in configs if config.dataset.name == dataset}.values()
-        # where no run scores an ordinary network, the smallest network stands for it
-        ordinary = min(map(_operations, [run for run in runs if isinstance(run.estimator, OneRunEstimator)] or runs))
-        for run in runs:
-            by_condition.setdefault(Condition.of(run), []).extend(estimates(run, _operations(run) / ordinary))
+    operations = {config.dataset.name: _operations(config) for config in ordinary}
+    for config in {Run(config).name: config for config in configs}.values():
+        larger = _operations(config) / operations[config.dataset.name]
+        by_condition.setdefault(Condition.of(config), []).extend(estimates(config, larger))
     return by_condition
 
 

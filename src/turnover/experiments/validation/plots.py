@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -28,6 +29,7 @@ class Look:
 
 
 LOOKS = {
+    "blocks": Look("#999933", "*", "blocks"),
     "turnover": Look(COLOURS["own"], "o", "turn-over dropout"),
     "memorization": Look(COLOURS["all"], "s", "subsampling ensemble"),
     "cumulative_loss": Look(COLOURS["easy"], "^", "cumulative loss"),
@@ -49,10 +51,10 @@ Picture = tuple[Figure, str, str]  # with its title and a note
 def agreement(table: pd.DataFrame, truths: Mapping[str, Truth]) -> Picture:
     """Draw a panel for each data set, a row for each estimator, the best ones on top."""
     table = table[table["spearman"].notna()].copy()
-    several = table["networks"].where(table["estimator"] == "memorization", 0)
+    most = table.groupby(["dataset", "estimator"])["networks"].transform("max")
     table["row"] = [
-        TITLES[name] + (f", {count} networks" if count else "")
-        for name, count in zip(table["estimator"], several, strict=True)
+        TITLES[name] + (f", {count} networks" if name == "memorization" else ", half of them" if count < whole else "")
+        for name, count, whole in zip(table["estimator"], table["networks"], most, strict=True)
     ]
     order = table.groupby("row")["spearman"].max().sort_values().index.tolist()
     datasets = dataset_names(table)
@@ -82,8 +84,8 @@ def agreement(table: pd.DataFrame, truths: Mapping[str, Truth]) -> Picture:
     note = (
         f"Of up to {table['runs'].max()} runs, or disjoint parts of one ensemble. Lines: 95 % intervals, over examples "
         "and, for one run, over seeds too. Ground truth: share of networks right about an example, trained on it minus "
-        "not trained on it. Ensembles train the ground truth's own networks on 70 % of the examples, the others train "
-        "on all."
+        "not trained on it. Ensembles train the ground truth's own networks on 70 % of the examples, blocks narrow "
+        "ones on halves, the others train on all."
     )
     return picture, "Which score agrees with memorization as it is measured by many networks?", note
 
@@ -92,7 +94,7 @@ def cost(table: pd.DataFrame, truths: Mapping[str, Truth]) -> Picture:
     """Draw a panel for each data set, a mark for each estimator and budget."""
     table = table[table["spearman"].notna() & table["estimator"].isin(LOOKS)]
     datasets = dataset_names(table)
-    size = (2.2 + 2.9 * len(datasets), 5.0)
+    size = (2.2 + 2.9 * len(datasets), 5.8)
     picture, grid = plt.subplots(1, len(datasets), figsize=size, sharey=True, layout="constrained", squeeze=False)
     for letter, axes, dataset in zip("abc", grid[0], datasets, strict=False):
         panel(axes, letter, DATASETS[dataset].title)
@@ -108,7 +110,8 @@ def cost(table: pd.DataFrame, truths: Mapping[str, Truth]) -> Picture:
     picture.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
     note = (
         "Lines join one run with the mean score of all runs, and ensembles of more and more networks. Cost: arithmetic "
-        "of training until the score is known; a network twice as wide counts twice, gradient passes count too."
+        "of training until the score is known; a network twice as wide counts twice, gradient passes and "
+        "the scoring of blocks count too."
     )
     return picture, "What does agreement with the ground truth cost?", note
 
@@ -118,8 +121,9 @@ _KINDS = {"symmetric": "any other class", "pair": "the next class"}
 
 def detection(table: pd.DataFrame) -> Picture:
     """Draw a row of panels for each kind of noise, a column for each data set."""
-    plain = table[(table["augmentation"] == "none") & (table["seeds"] == 1) & (table["networks"] <= 5)]
-    plain = plain[plain["estimator"].isin(LOOKS)]
+    plain = table[(table["augmentation"] == "none") & (table["seeds"] == 1) & table["estimator"].isin(LOOKS)]
+    plain = plain[(plain["networks"] <= 5) | (plain["estimator"] == "blocks")]
+    plain = plain.sort_values("networks").drop_duplicates(["dataset", "noise", "wrong", "estimator"], keep="last")
     costs = plain.groupby("estimator")["cost"].agg(["min", "max"])
     names = {name: f"{LOOKS[str(name)].name} ({_between(low, high)})" for name, low, high in costs.itertuples()}
     datasets, kinds = dataset_names(plain), [kind for kind in _KINDS if kind in set(plain["noise"])]
@@ -136,7 +140,9 @@ def detection(table: pd.DataFrame) -> Picture:
         for name in (name for name in LOOKS if name in set(here["estimator"])):
             look, mine = LOOKS[name], here[here["estimator"] == name]
             x, low, high = mine["percent"], mine["precision_low"], mine["precision_high"]
-            style = {"color": look.colour, "marker": look.mark, "markersize": 4}
+            style: dict[str, Any] = {"color": look.colour, "marker": look.mark, "markersize": 4}
+            if len(mine) == 1:  # measured at one share only: not to be hidden by the others
+                style |= {"markersize": 9, "zorder": 3}
             [handles[names[name]]] = axes.plot(x, mine["precision"], **style)
             axes.fill_between(x, low, high, color=look.colour, alpha=0.12, linewidth=0)
         axes.set_xscale("log")

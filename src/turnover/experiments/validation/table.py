@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from turnover.config.datasets import DATASETS
-from turnover.experiments.validation.estimates import Condition, Estimate
+from turnover.experiments.validation.estimates import SIZES, Condition, Estimate
 from turnover.experiments.validation.truth import CORRELATIONS, Truth
-from turnover.stats.agreement import interval, precision_at_wrong, spearman
+from turnover.stats.agreement import bias, interval, precision_at_wrong, slope, spearman
 from turnover.stats.claims import measure
 from turnover.stats.measures import Statistic, auroc
 
@@ -36,6 +36,8 @@ COLUMNS = {
     "pearson_clean": "as pearson, over examples with right labels alone",
     "spearman_loss_clean": "as spearman_loss, over examples with right labels alone",
     "pearson_loss_clean": "as pearson_loss, over examples with right labels alone",
+    "slope": "of the ground truth's memorization on a score in probabilities, by least squares; 1: right on average",
+    "bias": "mean of a score in probabilities less the ground truth's memorization",
     "spearman_error": "rank correlation with the share of networks not trained on an example that are wrong about it, "
     "by the ground truth: how difficult it is, memorized or not",
     "auroc": "how often a wrong label scores higher than a right one",
@@ -80,13 +82,14 @@ def _measures(runs: Sequence[Estimate], truth: Truth | None, *, together: int) -
     scores = [values.astype(np.float32) for values in scores]  # as in `truth.known`, and in the tables of examples
     memorized = None if truth is None else truth.table.reindex(ids)
     values: dict[str, float] = {}
-    for name, of_runs, examples in statistics(scores, runs[0].wrong.to_numpy(), memorized):
+    sizes = runs[0].name in SIZES
+    for name, of_runs, examples in statistics(scores, runs[0].wrong.to_numpy(), memorized, sizes=sizes):
         values |= with_interval(name, of_runs, examples)
     return values
 
 
 def statistics(
-    scores: Sequence[np.ndarray], wrong: np.ndarray, memorized: pd.DataFrame | None
+    scores: Sequence[np.ndarray], wrong: np.ndarray, memorized: pd.DataFrame | None, *, sizes: bool = False
 ) -> Iterator[tuple[str, list[Statistic], int]]:
     """Yield every measure of some scores of the same examples: its name, a statistic of each, how many examples count.
 
@@ -94,6 +97,7 @@ def statistics(
         scores: float [n] each.
         wrong: whether a label is wrong.  # bool [n]
         memorized: columns probability, loss and error of the ground truth, n rows; None: it is not known.
+        sizes: the scores are differences of probabilities, so that their size can be right too.
     """
     n = len(wrong)
     if wrong.any() and not wrong.all():
@@ -107,6 +111,10 @@ def statistics(
             for name, correlation in CORRELATIONS.items():
                 of_scores = [correlation(values[included], real) for values in scores]
                 yield name + suffix + part, of_scores, int(included.sum())
+    if sizes:
+        real = memorized["probability"].to_numpy()
+        yield "slope", [slope(values, real) for values in scores], n
+        yield "bias", [bias(values, real) for values in scores], n
     error = memorized["error"].to_numpy()
     yield "spearman_error", [spearman(values, error) for values in scores], n
 

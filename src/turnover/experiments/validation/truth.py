@@ -110,15 +110,23 @@ def examples(runs: Sequence[RunConfig], estimates: Sequence[Estimate], truth: Tr
     """
     sub_networks = average([read_scores(Run(config).folder) for config in runs])
     table = sub_networks[[name for name in KNOWN if name != "id"]].copy()
+    table = table.join(means(estimates).reindex(table.index))
+    for name, (column, _) in TRUTHS.items():
+        table[name] = truth.table[column].reindex(table.index)
+    return table.reset_index()
+
+
+def means(estimates: Sequence[Estimate]) -> pd.DataFrame:
+    """Return the mean over seeds of every estimate, of ensembles of several sizes that of the largest; index "id"."""
+    columns = {}
     for name in TITLES:
         of_name = [estimate for estimate in estimates if estimate.name == name]
         networks = max((estimate.networks for estimate in of_name), default=0)
         largest = [estimate.scores for estimate in of_name if estimate.networks == networks]
         if largest:
-            table[name] = np.mean([scores.reindex(table.index).to_numpy() for scores in largest], axis=0)
-    for name, (column, _) in TRUTHS.items():
-        table[name] = truth.table[column].reindex(table.index)
-    return table.reset_index()
+            ids = largest[0].index
+            columns[name] = pd.Series(np.mean([scores.reindex(ids).to_numpy() for scores in largest], axis=0), ids)
+    return pd.DataFrame(columns)
 
 
 def sub_network_runs(condition: Condition, among: Sequence[RunConfig]) -> list[RunConfig]:
