@@ -65,6 +65,30 @@ def cut_out(model: nn.Sequential, own: Sequence[Tensor], *, flipped: bool, p: fl
     return nn.Sequential(*layers)
 
 
+def thinned(
+    model: nn.Sequential, x: Tensor, own: Sequence[Tensor], left: Sequence[Tensor], *, p: float, dropout: float
+) -> Tensor:
+    """Logits of one example, in a step that drops units of its own sub-network: unit after unit, after every ReLU.
+
+    Args:
+        x: [1, ...]
+        own: the own mask of each hidden layer, bool.  # [units] a layer
+        left: the units of it that the step does not drop, whether own or not, bool.  # [units] a layer
+    """
+    layers = iter(zip(own, left, strict=True))
+    for module in model:
+        x = module(x)
+        if isinstance(module, nn.ReLU):
+            mask, stays = next(layers)
+            units = []
+            for unit in range(x.shape[1]):
+                factor = 1 / p if mask[unit] else 0.0
+                factor *= 1 / (1 - dropout) if stays[unit] else 0.0
+                units.append(x[:, unit] * factor)
+            x = torch.stack(units, dim=1)
+    return x
+
+
 def cross_entropy(logits: Tensor, label: int) -> float:
     """-log softmax(logits)[label] of one example, from the definition."""
     values = logits.tolist()

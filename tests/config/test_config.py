@@ -16,10 +16,10 @@ from pydantic import BaseModel
 
 from turnover.common.text import flatten
 from turnover.config import run as schema
-from turnover.config.compose import resolved, sweep
+from turnover.config.compose import resolved, sweep, varied
 from turnover.config.estimators import ALIASES
 from turnover.config.options import TurnoverOff
-from turnover.config.parse import fields, parse
+from turnover.config.parse import fields, parse, recorded
 from turnover.config.run import LATER, NOT_SCIENCE, RunConfig, identity, run_name
 from turnover.errors import RefusedInput
 from turnover.runs.store.run import Run
@@ -135,7 +135,8 @@ def test_every_variant_of_a_study_changes_what_it_says_and_nothing_else(
     common = [f"+experiment={experiment}", f"scale={scale}", "seed=0"]
     [base], [changed] = (sweep([*common, f"variant={name}"]) for name in ("base", variant))
     stored = flatten(variants(experiment)[variant])
-    different = {key for key, value in flatten(base.science()).items() if flatten(changed.science())[key] != value}
+    before, after = flatten(base.science()), flatten(changed.science())
+    different = {key for key in before | after if before.get(key) != after.get(key)}
     # an accuracy is read once, at the end
     assert different - {"tracking.every"} == set(stored) - ({"dataset.limit"} if same_limit(base, changed) else set())
     plain = {key: value for key, value in stored.items() if "${" not in str(value)}
@@ -337,6 +338,7 @@ FULL = (
     "scale=smoke",
     "corruption=labels",
     "turnover=all_layers",
+    "turnover.dropout=0.5",
     "estimator=turnover",
     "estimator.epochs=[1]",
     "schedule=multistep",
@@ -459,6 +461,18 @@ def test_an_option_that_came_later_changes_no_identity_at_the_value_that_does_no
     assert not {key for key in flatten(config.science()) if key == field or key.startswith(f"{field}.")}
 
 
+def test_runs_that_differ_in_an_option_that_came_later_differ_in_whatever_order() -> None:
+    common = ("dataset=digits", "scale=smoke", "turnover=all_layers")
+    without, with_it = (run_config(*common, f"turnover.dropout={share}") for share in (0, 0.5))
+    assert identity(without) == identity(run_config(*common))
+    assert identity(with_it) != identity(without)
+    assert varied([without, with_it]) == [{"turnover.dropout": None}, {"turnover.dropout": 0.5}]
+    assert varied([with_it, without]) == [{"turnover.dropout": 0.5}, {"turnover.dropout": None}]
+    stored = without.model_dump(mode="json")
+    del stored["turnover"]["dropout"]  # written before there was one
+    assert recorded(stored) == without
+
+
 def test_the_identity_is_what_it_was() -> None:
     """Runs that people have are found again; if this must change, raise STAGE_VERSION and say so."""
     config = run_config("dataset=digits", "scale=smoke", "corruption=labels", "turnover=all_layers")
@@ -560,6 +574,9 @@ def test_a_config_cannot_be_changed() -> None:
         (["turnover=all_layers", "turnover.balance=half"], ["turnover.balance = 'half'", "'bernoulli' or 'exact'"]),
         (["turnover=all_layers", "turnover.layers=first"], ["turnover.layers = 'first'", "valid list"]),
         (["turnover=all_layers", "turnover.plain_epochs=-1"], ["turnover.plain_epochs = -1", "greater than or equal"]),
+        (["turnover=all_layers", "turnover.dropout=1"], ["turnover.dropout = 1", "less than 1"]),
+        (["turnover=all_layers", "turnover.dropout=-0.1"], ["turnover.dropout = -0.1", "greater than or equal to 0"]),
+        (["turnover=all_layers", "turnover.dropout=nan"], ["turnover.dropout = nan"]),
         (["turnover=all_layers", "turnover.plain_epochs=3"], ["turnover.plain_epochs = 3", "at most 2"]),
         (["dataset.test_limit=298"], ["dataset.test_limit = 298", "at most 297", "digits"]),
         (["dataset.test_limit=0"], ["dataset.test_limit = 0", "greater than or equal to 1"]),

@@ -77,11 +77,12 @@ def test_masks(p: float, balance: Balance, groups: int | None) -> None:
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("name", [*NETWORKS, "resnet"])
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
 @pytest.mark.usefixtures("_shared")
-def test_step_and_scoring(name: str, precision: str) -> None:
+def test_step_and_scoring(name: str, precision: str, dropout: float) -> None:
     model = network(name)
     with FakeTensorMode():
-        model, examples = turnover.attach(on_fake_cuda(model)), images()
+        model, examples = turnover.attach(on_fake_cuda(model), dropout=dropout), images()
         order = torch.randperm(20, generator=torch_generator(0, "order", 1), device="cpu").to(CUDA)
         x, y, ids = examples.batch(order[:8])
         with turnover.own(model, ids), autocast(CUDA, precision):  # type: ignore[arg-type]

@@ -22,6 +22,7 @@ from turnover.training.fit import fit
 SMALL = ("dataset.limit=101", "model.hidden=[16]", "batch_size=25", "epochs=4", "corruption.count=30")
 KINDS = {
     "turnover": ("estimator.epochs=[1,3]", "optimizer.momentum=0.9"),
+    "own_dropout": ("turnover.dropout=0.5", "turnover.groups=16"),
     "gradients": ("tracking=gradients", "tracking.every=1"),
     "one_run": ("turnover=off", "estimator=one_run"),
     "augmented": ("augmentation=crop", "model=cvt"),

@@ -15,10 +15,10 @@ from torch.nn.parameter import is_lazy
 from turnover.checks.look import examine
 from turnover.checks.report import Report
 from turnover.common.untouched import has_hooks
-from turnover.core import dropout
 from turnover.core.activation_modules import has_values
 from turnover.core.activations import Interception, TurnOverDropout
 from turnover.core.attachment import attached_to
+from turnover.core.dropout import attach as attach_with
 from turnover.core.masks import Balance, check_ids
 from turnover.errors import TurnOverError
 
@@ -37,6 +37,7 @@ def attach(
     layers: list[str] | None = None,
     groups: int | None = None,
     balance: Balance = "bernoulli",
+    dropout: float = 0.0,
 ) -> Net:
     """Prepare `model` for turn-over dropout and return it; outside `own` and `flipped` it computes as before.
 
@@ -48,11 +49,13 @@ def attach(
             None: every hidden activation. The last logits never are.
         groups: examples share this many masks; None: a mask of its own for every example.
         balance: "bernoulli", every unit by itself; "exact", exactly a share p of a layer's units.
+        dropout: share of its own units that an example does not train in one pass, drawn anew in every pass in training
+            mode, as ordinary dropout does. Whole feature maps after convolutions; 0: none.
 
     Raises:
         TurnOverError: a bad argument, a layer that does not exist, or turn-over dropout already attached.
     """
-    return dropout.attach(model, p, seed, layers, groups, balance, look_once)
+    return attach_with(model, p, seed, layers, groups, balance, dropout, look_once)
 
 
 def verify(model: nn.Module, x: Any, ids: Any) -> Report:

@@ -22,7 +22,7 @@ from turnover.common.files import checkout
 from turnover.common.text import flatten, suggestion
 from turnover.config.estimators import ALIASES
 from turnover.config.parse import parse
-from turnover.config.run import RunConfig, run_name
+from turnover.config.run import LATER, RunConfig, run_name
 from turnover.errors import RefusedInput
 
 
@@ -193,9 +193,13 @@ def _is_plain_value(override: Override) -> bool:
 
 
 def varied(configs: Sequence[RunConfig]) -> list[dict[str, Any]]:
-    """Return the dotted fields in which runs differ, with their values in every run: `{"seed": 1}`."""
+    """Return the dotted fields in which runs differ, with their values in every run: `{"seed": 1}`.
+
+    An option that came later is None where it does nothing.
+    """
     flat = [flatten(config.science()) for config in configs]
-    names = [name for name in flat[0] if len({repr(values.get(name)) for values in flat}) > 1] if flat else []
+    known = dict.fromkeys(name for values in flat for name in values if name in flat[0] or name in LATER)
+    names = [name for name in known if len({repr(values.get(name)) for values in flat}) > 1]
     return [{name: values.get(name) for name in names} for values in flat]
 
 

@@ -137,6 +137,8 @@ class TurnoverConfig(Group):
     balance: Literal["bernoulli", "exact"]  # every unit by itself, or exactly a share p of a layer's units
     layers: list[str] | None  # names of modules whose activations are masked; null: every hidden activation
     plain_epochs: Count  # epochs in which the full network trains, before turn-over dropout starts
+    # share of its own units that an example does not train in one step, drawn anew, as ordinary dropout does; 0: none
+    dropout: Annotated[float, Field(ge=0, lt=1)]
 
     @field_validator("p")
     @classmethod

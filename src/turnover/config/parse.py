@@ -43,7 +43,12 @@ def refuse_contradictions(config: RunConfig) -> None:
 
 
 # of one choice of their group
-_LATER_OF = {"estimator.targets": "turnover", "subsets.random_of": "scores", "logger.checkpoints": "wandb"}
+_LATER_OF = {
+    "turnover.dropout": "all_layers",
+    "estimator.targets": "turnover",
+    "subsets.random_of": "scores",
+    "logger.checkpoints": "wandb",
+}
 
 
 def recorded(values: dict[str, Any]) -> RunConfig:

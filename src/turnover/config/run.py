@@ -141,6 +141,7 @@ NOT_SCIENCE = ("device", "logger", "experiment", "scale")
 LATER = {
     "augmentation": {"name": "none"},
     "corruption.kind": "random",
+    "turnover.dropout": 0.0,
     "estimator.targets": 0,
     "subsets.random_of": "others",
     "logger.checkpoints": "reference",

@@ -38,8 +38,8 @@ Look = Callable[["TurnOverDropout", nn.Module, Any, Any], None]
 class TurnOverDropout:
     """State that `attach` adds to a network: the rule of its masks, and the progress of a forward pass."""
 
-    def __init__(self, rule: MaskRule, network: str, look: Look) -> None:
-        self.rule, self.network, self.look = rule, network, look
+    def __init__(self, rule: MaskRule, dropout: float, network: str, look: Look) -> None:
+        self.rule, self.dropout, self.network, self.look = rule, dropout, network, look
         self.handles: list[RemovableHandle] = []
         self.whole: dict[str, bool] = {}  # by name of a module: whether it is one activation as a whole
         self.layers: list[str] | None = None  # names of the modules whose activations are masked; None: all
@@ -53,6 +53,7 @@ class TurnOverDropout:
         self.mixing: tuple[str, ...] = ()  # modules that mixed the examples of a batch in training
         self.subnetworks: list[Subnetwork] = []  # empty: the full network, untouched
         self.running = False  # inside the network's forward pass
+        self.dropped = 0.0  # share of own units that are dropped in this pass: `dropout` in training, else 0
         self.inside = 0  # depth of modules whose activations are masked
         self.within = 0  # depth of modules inside one that is an activation as a whole
         self.masked_before = 0  # `masked_count` when the innermost of them was entered
@@ -82,7 +83,7 @@ class TurnOverDropout:
     def snapshot(self) -> dict[str, Any]:
         """Return the state that changes during a forward pass."""
         counts = "inside within layer passes masked_before masked_count".split()
-        names = [*counts, *"subnetworks running widths by_rows channels_first open trace".split()]
+        names = [*counts, *"subnetworks running dropped widths by_rows channels_first open trace".split()]
         return {name: getattr(self, name) for name in names} | {"stale": list(self.stale)}
 
     def enter_network(self, module: nn.Module, args: Any, kwargs: Any) -> None:
@@ -95,6 +96,7 @@ class TurnOverDropout:
             self.running, self.inside, self.within, self.layer, self.masked_count = True, 0, 0, 0, 0
             self.widths, self.channels_first, self.open, self.trace, self.stale = (0, 0), False, False, (), []
             self.by_rows, self.spoiled = False, {}
+            self.dropped = self.dropout if module.training and not self.verifying else 0.0
             if torch.compiler.is_compiling():
                 self.compiled = (module, args, kwargs)
 
@@ -125,8 +127,7 @@ class TurnOverDropout:
 
     def end_network(self, module: nn.Module, inputs: Any, output: Any) -> None:
         """Hook after the network's forward pass, however it ended."""
-        if self.running:
-            self.running, self.stale = False, []
+        self.running, self.stale = False, []
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state of a copy, which is outside of any context."""
@@ -199,8 +200,7 @@ class TurnOverDropout:
             )
         if function in CONVOLUTIONS or from_the_left(function, args):
             width = output.shape[1 if function in CONVOLUTIONS else from_the_left(function, args)]
-            self.widths, self.channels_first, self.open = (width, width), True, False
-            self.by_rows = False
+            self.widths, self.channels_first, self.open, self.by_rows = (width, width), True, False, False
         elif function in LINEAR:
             self.widths, self.channels_first, self.open = (output.shape[-1], self.widths[1]), False, False
             self.by_rows = function in (F.linear, torch.addmm)
@@ -224,7 +224,7 @@ class TurnOverDropout:
             return output
         before = args[0] if fused else None
         with unseen(output):
-            result = masked(output, self.subnetworks, self.rule, layer, channel, before, self.network)
+            result = masked(output, self.subnetworks, self.rule, layer, channel, before, self.network, self.dropped)
         if args and output is args[0] and not torch.compiler.is_compiling():
             self.stale.append(weakref.ref(output))
             if self.verifying:  # kept, so that no other tensor gets its memory, and views of it are recognised

@@ -27,7 +27,14 @@ Net = TypeVar("Net", bound=nn.Module)
 
 
 def attach(
-    model: Net, p: float, seed: int, layers: list[str] | None, groups: int | None, balance: Balance, look: Look
+    model: Net,
+    p: float,
+    seed: int,
+    layers: list[str] | None,
+    groups: int | None,
+    balance: Balance,
+    dropout: float,
+    look: Look,
 ) -> Net:
     """Prepare `model` for turn-over dropout and return it; other arguments as in `turnover.attach`.
 
@@ -55,7 +62,9 @@ def attach(
             raise TurnOverError(f"layers: {name!r} is a list of modules and never runs itself; name them: {inside}")
     if layers is not None and not layers:
         raise TurnOverError("layers = []: name at least one module, or None for every hidden activation")
-    state = TurnOverDropout(MaskRule(p, seed, groups, balance), type(model).__name__, look)
+    if not 0 <= dropout < 1:
+        raise TurnOverError(f"dropout = {dropout}: must be at least 0, which drops nothing, and less than 1")
+    state = TurnOverDropout(MaskRule(p, seed, groups, balance), dropout, type(model).__name__, look)
     state.layers, state.record = layers, TrainingRecord()
     # a layer's own hooks run inside the root's: the root's are registered first and last
     state.handles.append(model.register_forward_pre_hook(partial(look, state), with_kwargs=True))
@@ -86,6 +95,8 @@ def detach(model: Net) -> Net:
 @contextmanager
 def own(model: nn.Module, ids: Tensor | None = None) -> Iterator[None]:
     """Run each example through its own sub-network, scaled by 1/p, in every `model(x)` inside. Train this.
+
+    In training mode `dropout` of `attach` drops some of its units besides, others in every pass.
 
     Args:
         ids: the permanent id of each example of the batch; integers, not negative.  # [batch]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from turnover.core.masks import MaskRule
@@ -38,6 +39,7 @@ def masked(
     channel: int,
     before: Tensor | None,
     network: str,
+    dropped: float = 0.0,
 ) -> Tensor:
     """Multiply x by each subnetwork's masks.  # [batch or subnetworks * batch, ...] -> [subnetworks * batch, ...]
 
@@ -45,6 +47,8 @@ def masked(
         channel: the dimension of the units.
         before: the input of the ReLU that gave x, if the gradient is to go straight there.
         network: its name, for errors.
+        dropped: share of an example's own units that this pass drops, drawn anew for each example; the others are
+            scaled by 1 / (1 - dropped) besides, so that the mean over draws is the own sub-network.
     """
     count = len(subnetworks)
     batch = next((len(subnetwork.ids) for subnetwork in subnetworks if subnetwork.ids is not None), len(x))
@@ -61,19 +65,24 @@ def masked(
     def factor(subnetwork: Subnetwork, out: Tensor | None = None) -> Tensor:
         if subnetwork.ids is None:
             return x.new_ones(()) if out is None else out.fill_(1)
-        ids = subnetwork.ids.to(x.device)
-        return rule.multiplier(
-            ids,
+        values = rule.multiplier(
+            subnetwork.ids.to(x.device),
             units,
             layer,
             flipped=subnetwork.flipped,
             dtype=x.dtype.to_real() if x.is_complex() else x.dtype,
             out=out,
-        )
+        )  # [batch, units]
+        if not dropped or subnetwork.flipped:  # these are never trained
+            return values
+        return F.dropout(values, dropped, inplace=out is not None)
 
     if before is not None:
-        scale = torch.tensor(rule.scale(units, flipped=subnetworks[0].flipped), dtype=x.dtype).item()
-        return MaskedReLU.apply(before, x, factor(subnetworks[0]).reshape(shape), scale)
+        only = subnetworks[0]
+        scale = torch.tensor(rule.scale(units, flipped=only.flipped), dtype=x.dtype)
+        if dropped and not only.flipped:
+            scale *= torch.ones_like(scale).div(1 - dropped)  # rounded as F.dropout does
+        return MaskedReLU.apply(before, x, factor(only).reshape(shape), scale.item())
     if count == 1 or torch.is_grad_enabled():
         products = [
             rows * factor(subnetwork).reshape(shape if subnetwork.ids is not None else ())

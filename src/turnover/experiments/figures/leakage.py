@@ -101,6 +101,8 @@ def _in_words(name: str, value: Any, config: RunConfig) -> str:
             return f"masks in {'all layers' if value is None else ' and '.join(value) + ' only'}"
         case "turnover.groups":
             return f"{value} shared masks" if value else "a mask for each"
+        case "turnover.dropout":
+            return f"dropout {value:g}" if value else "no dropout"
         case "turnover.plain_epochs":
             return f"{value} plain epoch{'s' if value > 1 else ''} first"
         case "turnover.p":

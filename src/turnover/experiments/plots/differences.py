@@ -76,7 +76,11 @@ def _pairs(ours: Sequence[RunConfig], theirs: Sequence[RunConfig]) -> list[tuple
         return list(zip(ours, theirs, strict=True))
     pairs = []
     for here, special in zip(ours, varied(ours), strict=True):
-        same = (there for there in theirs if special.items() <= flatten(there.science()).items())
+        same = (
+            there
+            for there in theirs
+            if all(flatten(there.science()).get(name) == value for name, value in special.items())
+        )
         pairs += [(here, there) for there in itertools.islice(same, 1)]
     return pairs
 

@@ -166,5 +166,6 @@ def masks(config: RunConfig) -> str:
     where = "all hidden layers" if turnover.layers is None else " and ".join(turnover.layers)
     words = [f"turn-over dropout in {where}", f"p = {turnover.p:g}"]
     words += [f"{turnover.groups} shared masks"] if turnover.groups else []
+    words += [f"dropout {turnover.dropout:g} inside the masks"] if turnover.dropout else []
     words += [f"after {turnover.plain_epochs} plain epochs"] if turnover.plain_epochs else []
     return ", ".join(words)
