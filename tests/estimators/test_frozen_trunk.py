@@ -64,7 +64,7 @@ def changed(task: Task, example: int) -> Task:
 
 def reached(before: list[nn.Module], after: list[nn.Module]) -> list[bool]:
     """Whether weights of each block differ: all that are trained, or none."""
-    found = []
+    found: list[bool] = []
     for one, other in zip(before, after, strict=True):
         pairs = zip(one.parameters(), other.parameters(), strict=True)
         differ = {not torch.equal(a, b) for a, b in pairs if a.requires_grad}
