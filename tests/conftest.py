@@ -1,11 +1,9 @@
 """Shared by all tests: one thread, no wandb, outputs in a temporary folder, the real data folder, read once."""
 
-import copy
 import os
 import signal
 from collections.abc import Callable, Iterator
-from functools import cache, lru_cache
-from importlib.util import find_spec
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -53,28 +51,6 @@ def _no_test_waits_for_the_disk() -> Iterator[None]:
     """A run asks for that thirty times; what it is for, a loss of power, no test has."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda number: None)
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _options_are_composed_once() -> Iterator[None]:
-    """Hydra composes the same options once a process: it takes as long as a small run."""
-    if find_spec("hydra") is None:  # as where the Python API alone is tried
-        yield
-        return
-    import hydra
-
-    from turnover.config import compose
-
-    @lru_cache(maxsize=200)
-    def known(name: str, overrides: tuple[str, ...], whole: bool) -> Any:
-        return hydra.compose(name, overrides=list(overrides), return_hydra_config=whole)
-
-    def composed(name: str, overrides: list[str], return_hydra_config: bool = False) -> Any:
-        return copy.deepcopy(known(name, tuple(overrides), return_hydra_config))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compose, "compose", composed)
         yield
 
 
