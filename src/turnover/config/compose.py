@@ -5,7 +5,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any, get_args
 
 from hydra import compose, initialize_config_dir
@@ -129,7 +129,7 @@ def _parents(overrides: list[Any], child: dict[str, Any]) -> list[dict[str, Any]
     named = {override.lstrip("+").split("=")[0] for override in overrides}
     inherited = [f"{name}={child[name]}" for name in ("scale", "device") if name not in named]
     try:
-        runs = _score_runs((*overrides, *inherited))
+        runs = sweep([*overrides, *inherited], "score")
     except RefusedInput as error:
         raise RefusedInput(f"subsets.runs = {overrides!r}, of a score run: {error}") from None
     except HydraException as error:
@@ -139,25 +139,24 @@ def _parents(overrides: list[Any], child: dict[str, Any]) -> list[dict[str, Any]
     return [parent.model_dump() | {"logger": child["logger"]} for parent in runs]
 
 
-@cache
-def _score_runs(overrides: tuple[str, ...]) -> tuple[RunConfig, ...]:
-    """Compose score runs, cached because every run of a sweep names the same ones."""
-    return tuple(sweep(overrides, "score"))
-
-
 def sweep(overrides: Sequence[str], config_name: str = "train") -> list[RunConfig]:
     """Return the distinct runs of `scripts/train.py -m` with these overrides, in order, sweeps of experiments included.
 
     Raises:
         RefusedInput: a run of the sweep is not allowed.
     """
+    return list(_swept(tuple(overrides), config_name))
+
+
+@lru_cache(maxsize=500)  # the runs of a figure are asked for again and again, score runs by every run that needs them
+def _swept(overrides: tuple[str, ...], config_name: str) -> tuple[RunConfig, ...]:
     parsed = _parsed(overrides)
     params = _params([str(each.input_line) for each in parsed if not each.is_sweep_override()], config_name)
     batches = BasicSweeper.split_arguments([*_parsed(params), *parsed], max_batch_size=None)
     configs = [resolved(composed(job, config_name), job) for job in itertools.chain(*batches)]
     if not configs:
         raise RefusedInput(f"{' '.join(overrides)}: a sweep over no value, so there is nothing to do")
-    return list({run_name(config): config for config in configs}.values())
+    return tuple({run_name(config): config for config in configs}.values())
 
 
 def composed(overrides: Sequence[str], config_name: str = "train") -> DictConfig:
