@@ -3,7 +3,8 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,19 @@ def _no_test_waits_for_the_disk() -> Iterator[None]:
     """A run asks for that thirty times; what it is for, a loss of power, no test has."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda number: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _expressions_of_conf_are_parsed_once() -> Iterator[None]:
+    """OmegaConf parses ${...} anew wherever it resolves one: that is most of the time of a sweep."""
+    if find_spec("omegaconf") is None:  # as where the Python API alone is tried
+        yield
+        return
+    from omegaconf import base
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(base, "parse", lru_cache(maxsize=1000)(base.parse))
         yield
 
 
