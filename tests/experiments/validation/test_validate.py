@@ -1,6 +1,7 @@
 """`make validate` at smoke scale, end to end on real data; its table against numbers computed by hand."""
 
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -41,8 +42,13 @@ def job(logger: NoLogger | WandbLogger = NONE) -> ValidateJob:
     return ValidateJob(**names, scale="smoke", logger=logger)
 
 
+@cache
+def runs_of(name: str) -> list[RunConfig]:
+    return sweep([f"+experiment={name}", "scale=smoke", "logger=none"])
+
+
 def configs(names: list[str]) -> list[RunConfig]:
-    return [config for name in names for config in sweep([f"+experiment={name}", "scale=smoke", "logger=none"])]
+    return [config for name in names for config in runs_of(name)]
 
 
 def masked_runs() -> list[RunConfig]:
