@@ -87,7 +87,7 @@ def forget_earlier(path: Path) -> None:
 
 
 def _undamaged(path: Path) -> str | None:
-    """Return the checksum of a checkpoint; None if it is damaged: by that, or if it is lost by those within the file."""
+    """Return the checksum of a checkpoint; None if it is damaged, by that or, if it is lost, by those within it."""
     digests = {digest for name, digest in checksums.known(path.parent) if name == path.name}
     digest = checksums.sha256(path)
     return digest if digest in digests or (not digests and _is_whole(path)) else None
