@@ -1,6 +1,5 @@
 """Shared by all tests: one thread, no wandb, outputs in a temporary folder, the real data folder, read once."""
 
-import copy
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -57,24 +56,15 @@ def _no_test_waits_for_the_disk() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _options_are_composed_once() -> Iterator[None]:
-    """Hydra composes the same options once a process: it takes as long as a small run."""
-    if find_spec("hydra") is None:  # as where the Python API alone is tried
+def _expressions_of_conf_are_parsed_once() -> Iterator[None]:
+    """OmegaConf parses ${...} anew wherever it resolves one: that is most of the time of a sweep."""
+    if find_spec("omegaconf") is None:  # as where the Python API alone is tried
         yield
         return
-    import hydra
-
-    from turnover.config import compose
-
-    @lru_cache(maxsize=200)
-    def known(name: str, overrides: tuple[str, ...], whole: bool) -> Any:
-        return hydra.compose(name, overrides=list(overrides), return_hydra_config=whole)
-
-    def composed(name: str, overrides: list[str], return_hydra_config: bool = False) -> Any:
-        return copy.deepcopy(known(name, tuple(overrides), return_hydra_config))
+    from omegaconf import base
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compose, "compose", composed)
+        patch.setattr(base, "parse", lru_cache(maxsize=1000)(base.parse))
         yield
 
 

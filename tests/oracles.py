@@ -98,8 +98,8 @@ def cross_entropy(logits: Tensor, label: int) -> float:
 
 def auroc(values: np.ndarray, positive: np.ndarray) -> float:
     """Share of (positive, negative) pairs in the right order, ties half."""
-    pairs = [(a > b) + (a == b) / 2 for a in values[positive] for b in values[~positive]]
-    return float(np.mean(pairs))
+    a, b = values[positive][:, None], values[~positive][None, :]
+    return float(np.mean((a > b) + (a == b) / 2))
 
 
 def skewness(values: np.ndarray) -> float:

@@ -9,7 +9,10 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["pytest", "sklearn.datasets", "turnover.config.compose", "turnover.runs.pipeline"])
+_CONTEXT.set_forkserver_preload(
+    # torch._dynamo: PyTorch imports it for the first optimizer
+    ["pytest", "sklearn.datasets", "torch._dynamo", "turnover.config.compose", "turnover.runs.pipeline"]
+)
 
 
 def start(work: Callable[..., object], *arguments: object) -> BaseProcess:

@@ -11,12 +11,11 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
 from pydantic import BaseModel
 
 from turnover.common.text import flatten
 from turnover.config import run as schema
-from turnover.config.compose import resolved, sweep, varied
+from turnover.config.compose import composed, plain, resolved, sweep, varied
 from turnover.config.estimators import ALIASES
 from turnover.config.options import TurnoverOff
 from turnover.config.parse import fields, parse, recorded
@@ -77,12 +76,12 @@ def _hydra() -> Iterator[None]:
 
 @cache
 def run_config(*overrides: str) -> RunConfig:
-    return resolved(compose("train", overrides=list(overrides)))
+    return resolved(composed(overrides))
 
 
 def refusal(*overrides: str) -> str:
     with pytest.raises(RefusedInput) as caught:
-        resolved(compose("train", overrides=["dataset=digits", "scale=smoke", *overrides]))
+        resolved(composed(["dataset=digits", "scale=smoke", *overrides]))
     return str(caught.value)
 
 
@@ -94,7 +93,7 @@ def refusal(*overrides: str) -> str:
 def test_every_option_composes_at_every_scale(choice: str, scale: str) -> None:
     overrides = [*fitting(choice), f"scale={scale}"]
     for entry in ("train",) if choice == "turnover=off" or choice.endswith("_blocks") else ("train", "score"):
-        config = resolved(compose(entry, overrides=overrides))
+        config = resolved(composed(overrides, entry))
         group, option = choice.split("=")
         stored = written(group, option)
         if group == "setting":
@@ -156,8 +155,8 @@ def test_a_sweep_has_the_runs_that_hydra_composes_one_by_one(swept: dict[str, li
     fixed = ["corruption.count=20", "seed=3", *([] if "setting" in swept else ["dataset=digits"])]
     found = sweep([*fixed, *(f"{name}={','.join(values)}" for name, values in swept.items())])
     jobs = itertools.product(*([f"{name}={value}" for value in values] for name, values in swept.items()))
-    single = {run_name(config): config for config in (run_config(*fixed, *job) for job in jobs)}
-    assert {run_name(config): config for config in found} == single
+    single = [resolved(compose("train", overrides=[*fixed, *job])) for job in jobs]
+    assert {run_name(config): config for config in found} == {run_name(config): config for config in single}
 
 
 def test_a_field_that_is_not_there_is_refused_in_a_sweep_as_in_a_run() -> None:
@@ -181,8 +180,7 @@ def test_a_variant_that_is_not_there_is_refused() -> None:
 def test_every_experiment_of_the_validation_composes_at_every_scale(scale: str) -> None:
     from turnover.experiments.validation.make import ValidateJob
 
-    composed = compose("validate", overrides=[f"scale={scale}"])
-    job = parse(ValidateJob, OmegaConf.to_container(composed, resolve=True))  # type: ignore[arg-type]
+    job = parse(ValidateJob, plain(composed([f"scale={scale}"], "validate")))
     named = {*job.truth, *job.estimates, *job.leave_one_out, *job.influence}
     assert named == {name for name in options("experiment") if name.startswith("validate_")}
 
@@ -225,9 +223,9 @@ def test_the_convolutional_network_of_the_validation_is_masked_in_its_last_block
 
 @cache
 def runs_of(experiment: str, scale: str) -> list[RunConfig]:
-    # of the ready sweep, whose size multiplies, one seed and one schedule
-    fewer = ["seed=0", "schedule=multistep"] if experiment == "sweep_corruption" else []
-    return sweep([f"+experiment={experiment}", f"scale={scale}", *fewer])
+    # of those whose size multiplies, one seed, and of the ready sweep one schedule
+    fewer = {"sweep_corruption": ["seed=0", "schedule=multistep"], "validate_detection": ["seed=0"]}
+    return sweep([f"+experiment={experiment}", f"scale={scale}", *fewer.get(experiment, [])])
 
 
 def drawn_with_claims() -> set[str]:
@@ -271,9 +269,7 @@ def test_every_figure_composes_at_every_scale(figure: str, scale: str) -> None:
     from turnover.experiments.figures.interface import module
     from turnover.experiments.figures.make import FigureJob
 
-    composed = compose("figure", overrides=[f"figure={figure}", f"scale={scale}"])
-    values: dict[str, Any] = OmegaConf.to_container(composed, resolve=True)  # type: ignore[assignment]
-    job = parse(FigureJob, values)
+    job = parse(FigureJob, plain(composed([f"figure={figure}", f"scale={scale}"], "figure")))
     assert (job.figure.name, job.scale) == (figure, scale)
     assert set(job.figure.experiments) <= set(options("experiment"))
     assert callable(module(job.figure).tabulate)

@@ -2,16 +2,14 @@
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from digits import digits
-from hydra import compose, initialize_config_dir
 
-from turnover.config.compose import resolved, sweep
+from turnover.config.compose import composed, resolved, sweep
 from turnover.config.estimators import ALIASES, NoEstimator, TurnoverEstimator, score_of
 from turnover.config.run import RunConfig, identity
 from turnover.errors import RefusedInput
@@ -26,16 +24,10 @@ SMALL = ("dataset.limit=40", "model.hidden=[8]", "epochs=2")
 DIFFICULT = ("subsets=labels", "subsets.size=10", "subsets.train_on=difficult", "corruption.count=30")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _hydra() -> Iterator[None]:
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        yield
-
-
 def config_of(*overrides: str) -> RunConfig:
     """Of 100 examples of digits, unless the overrides say otherwise."""
     fixed = ["dataset=digits", "scale=smoke", "dataset.limit=100"]
-    return resolved(compose("train", overrides=[*fixed, *overrides]))
+    return resolved(composed([*fixed, *overrides]))
 
 
 def refusal(*overrides: str) -> str:

@@ -17,15 +17,17 @@ from turnover.config.run import RunConfig
 from turnover.runs.execute import execute
 from turnover.runs.store.run import Run
 
-KILLS = 20
 OVERRIDES = (
-    "epochs=300",
+    "epochs=120",
     "dataset.limit=600",
     "model.hidden=[256]",
     "corruption.count=150",
     "estimator.epochs=[1,40,80]",
     "optimizer.momentum=0.9",
 )
+# When it is killed: before it begins; while it loads and restores; in an epoch after the given one, some of which write
+# scores too; while it writes its tables.
+MOMENTS = ("started", "begun", 1, "started", 25, "begun", 40, 79, "begun", 110, "tables")
 
 
 def work(config: RunConfig, outputs: Path) -> None:
@@ -38,42 +40,47 @@ def work(config: RunConfig, outputs: Path) -> None:
 def wait_for(child: BaseProcess, happened: Callable[[], bool]) -> None:
     """Return when it has happened, or the child has ended."""
     while child.is_alive() and not happened():
-        time.sleep(0.005)
+        time.sleep(0.02)
 
 
 def modified(path: Path) -> int:
     return path.stat().st_mtime_ns if path.exists() else 0
 
 
-def test_twenty_kills_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def reached(checkpoint: Path) -> int:
+    """The last epoch after which it was saved."""
+    return int(torch.load(checkpoint, weights_only=True)["epoch"]) if checkpoint.exists() else 0
+
+
+def test_kills_at_every_stage_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = digits(*OVERRIDES)
     expected = execute(config)
-    seconds = json.loads((expected / "manifest.json").read_text())["seconds"]
 
     monkeypatch.setenv("TURNOVER_OUTPUTS", str(tmp_path / "killed"))
     run = Run(config)
     manifest, checkpoint = run.folder / "manifest.json", run.folder / "checkpoint.pt"
-    moments = random.Random(7)
-    kills, epochs = 0, []
-    while kills < KILLS:
-        starts, saved = modified(manifest), modified(checkpoint)
+    dice = random.Random(7)
+    epochs = []
+    for moment in MOMENTS:
+        starts = modified(manifest)
         child = start(work, config, tmp_path / "killed")
-        if kills % 5 == 3:  # any moment, before it begins included
-            time.sleep(moments.uniform(0, 0.5))
-        elif kills % 5 == 4:  # while it loads, restores, begins
+        if moment == "started":
+            time.sleep(dice.uniform(0, 0.3))
+        elif moment == "begun":
             wait_for(child, lambda starts=starts: modified(manifest) > starts)  # type: ignore[misc]
-            time.sleep(moments.uniform(0, 0.5))
-        else:  # while it trains, and the late ones while it writes its tables
-            wait_for(child, lambda saved=saved: modified(checkpoint) > saved)  # type: ignore[misc]
-            time.sleep(moments.uniform(0, 2.4 * seconds / KILLS))
+            time.sleep(dice.uniform(0, 0.1))
+        elif moment == "tables":
+            wait_for(child, (run.folder / "scores.parquet").exists)
+        else:
+            wait_for(child, lambda moment=moment: reached(checkpoint) >= moment)  # type: ignore[misc]
+            time.sleep(dice.uniform(0, 0.05))
         if not child.is_alive():
             assert ended(child) == 0
             assert run.finished
             break
         child.kill()
         ended(child)
-        kills += 1
-        epochs.append(torch.load(checkpoint, weights_only=True)["epoch"] if checkpoint.exists() else 0)
+        epochs.append(reached(checkpoint))
     assert len(set(epochs)) > 5, f"the kills hit too few epochs: {epochs}"
 
     assert ended(start(work, config, tmp_path / "killed")) == 0
@@ -88,7 +95,7 @@ def test_twenty_kills_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert torch.equal(ours["optimizer"]["state"][key]["momentum_buffer"], state["momentum_buffer"])
     assert run.manifest["status"] == "finished"
     assert not [path for path in run.folder.rglob(".*") if path.name != ".lock"], "a half-written file was left"
-    print(f"{kills} kills, after epochs {epochs} of {config.epochs}")
+    print(f"killed after epochs {epochs} of {config.epochs}")
 
 
 def test_two_processes_do_one_run_once(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import lru_cache
 from typing import Any, get_args
 
 from hydra import compose, initialize_config_dir
@@ -79,7 +79,7 @@ def _varied(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
         raise RefusedInput(f"variant = {name!r}: {suggestion(str(name), list(map(str, variants)))}")
     with open_dict(config):
         config = OmegaConf.merge(config, variants[name])  # type: ignore[assignment]
-        _set(config, OverridesParser.create().parse_overrides(list(overrides)))
+        _set(config, _parsed(overrides))
         del config["variants"], config["variant"]
     return config
 
@@ -129,7 +129,7 @@ def _parents(overrides: list[Any], child: dict[str, Any]) -> list[dict[str, Any]
     named = {override.lstrip("+").split("=")[0] for override in overrides}
     inherited = [f"{name}={child[name]}" for name in ("scale", "device") if name not in named]
     try:
-        runs = _score_runs((*overrides, *inherited))
+        runs = sweep([*overrides, *inherited], "score")
     except RefusedInput as error:
         raise RefusedInput(f"subsets.runs = {overrides!r}, of a score run: {error}") from None
     except HydraException as error:
@@ -139,57 +139,77 @@ def _parents(overrides: list[Any], child: dict[str, Any]) -> list[dict[str, Any]
     return [parent.model_dump() | {"logger": child["logger"]} for parent in runs]
 
 
-@cache
-def _score_runs(overrides: tuple[str, ...]) -> tuple[RunConfig, ...]:
-    """Compose score runs, cached because every run of a sweep names the same ones."""
-    return tuple(sweep(overrides, "score"))
-
-
 def sweep(overrides: Sequence[str], config_name: str = "train") -> list[RunConfig]:
     """Return the distinct runs of `scripts/train.py -m` with these overrides, in order, sweeps of experiments included.
 
     Raises:
         RefusedInput: a run of the sweep is not allowed.
     """
-    with _hydra():
-        parser = OverridesParser.create()
-        parsed = zip(overrides, parser.parse_overrides(list(overrides)), strict=True)
-        fixed = [text for text, override in parsed if not override.is_sweep_override()]
-        base = compose(config_name, overrides=fixed, return_hydra_config=True)
-        _refuse_unknown_scale(base)
-        params = [f"{key}={value}" for key, value in (base.hydra.sweeper.params or {}).items()]
-        batches = BasicSweeper.split_arguments(parser.parse_overrides([*params, *overrides]), max_batch_size=None)
-        composed = _Composed(config_name)
-        configs = [resolved(composed.job(parser.parse_overrides(list(job))), job) for job in itertools.chain(*batches)]
+    return list(_swept(tuple(overrides), config_name))
+
+
+@lru_cache(maxsize=500)  # the runs of a figure are asked for again and again, score runs by every run that needs them
+def _swept(overrides: tuple[str, ...], config_name: str) -> tuple[RunConfig, ...]:
+    parsed = _parsed(overrides)
+    params = _params([str(each.input_line) for each in parsed if not each.is_sweep_override()], config_name)
+    batches = BasicSweeper.split_arguments([*_parsed(params), *parsed], max_batch_size=None)
+    configs = [resolved(composed(job, config_name), job) for job in itertools.chain(*batches)]
     if not configs:
         raise RefusedInput(f"{' '.join(overrides)}: a sweep over no value, so there is nothing to do")
-    return list({run_name(config): config for config in configs}.values())
+    return tuple({run_name(config): config for config in configs}.values())
 
 
-class _Composed:
-    """Composer of the jobs of a sweep; jobs that choose the same options are composed once, as that takes long."""
+def composed(overrides: Sequence[str], config_name: str = "train") -> DictConfig:
+    """Return a config, composed with the options that overrides choose, then updated with their values."""
+    config = copy.deepcopy(_base(config_name, _options(overrides))[0])
+    try:
+        _set(config, _parsed(overrides))
+    except OmegaConfBaseException:  # Hydra says better what is wrong
+        with _hydra():
+            return compose(config_name, overrides=list(overrides))
+    return config
 
-    def __init__(self, config_name: str) -> None:
-        self.config_name = config_name
-        self._bases: dict[tuple[str, ...], DictConfig] = {}
 
-    def job(self, overrides: list[Override]) -> DictConfig:
-        """Return the config of a job: composed with the options that it chooses, then updated with its values."""
-        options = tuple(str(override.input_line) for override in overrides if not _is_plain_value(override))
-        if options not in self._bases:
-            self._bases[options] = compose(self.config_name, overrides=list(options))
-        config = copy.deepcopy(self._bases[options])
-        try:
-            _set(config, overrides)
-        except OmegaConfBaseException:  # Hydra says better what is wrong
-            return compose(self.config_name, overrides=[str(override.input_line) for override in overrides])
-        return config
+def _params(overrides: Sequence[str], config_name: str) -> list[str]:
+    """Return what a config with these overrides sweeps over by itself, as overrides."""
+    config = composed(overrides, config_name)
+    _refuse_unknown_scale(config)
+    with open_dict(config):  # their values may follow from those of the config
+        config.params = _base(config_name, _options(overrides))[1]
+    return [f"{key}={value}" for key, value in config.params.items()]
+
+
+def _options(overrides: Sequence[str]) -> tuple[str, ...]:
+    """Return the overrides that choose which files are composed."""
+    return tuple(str(each.input_line) for each in _parsed(overrides) if not _is_plain_value(each))
+
+
+def _parsed(overrides: Sequence[str]) -> list[Override]:
+    return [_override(text) for text in overrides]
+
+
+@lru_cache(maxsize=10_000)
+def _override(text: str) -> Override:
+    [parsed] = OverridesParser.create().parse_overrides([text])
+    return parsed
+
+
+@lru_cache(maxsize=500)
+def _base(config_name: str, options: tuple[str, ...]) -> tuple[DictConfig, dict[Any, Any]]:
+    """Compose a config with these options, cached as that takes long; return also what it sweeps over, unresolved."""
+    with _hydra():
+        config = compose(config_name, overrides=list(options), return_hydra_config=True)
+    params = OmegaConf.to_container(config.hydra.sweeper.params or OmegaConf.create())
+    assert isinstance(params, dict)
+    with open_dict(config):
+        del config["hydra"]
+    return config, params
 
 
 def _is_plain_value(override: Override) -> bool:
-    """Return True if an override changes an existing value, and not which files are composed."""
-    plain = override.type == OverrideType.CHANGE and override.package is None
-    return plain and "/" not in override.key_or_group and not (checkout() / "conf" / override.key_or_group).is_dir()
+    """Return True if an override changes an existing value of a run, and not which files are composed."""
+    plain, key = override.type == OverrideType.CHANGE and override.package is None, override.key_or_group
+    return plain and "/" not in key and not key.startswith("hydra.") and not (checkout() / "conf" / key).is_dir()
 
 
 def varied(configs: Sequence[RunConfig]) -> list[dict[str, Any]]:

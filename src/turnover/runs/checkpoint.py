@@ -49,9 +49,9 @@ def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progres
     with replacing(path) as temporary:
         torch.save(state, temporary)
         rows = [(path.name, checksums.sha256(temporary))]
-        if path.exists() and _is_undamaged(path):
+        if path.exists() and (digest := _undamaged(path)):
             # until the new one is in its place the old one goes by this name, then by the other
-            rows += [(name, checksums.sha256(path)) for name in (path.name, _before(path).name)]
+            rows += [(name, digest) for name in (path.name, _before(path).name)]
             _link(path, _before(path))
         write_text(path.parent / checksums.NAME, checksums.table(rows))
 
@@ -64,7 +64,7 @@ def load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Prog
     for file in (path, _before(path)):
         if not file.exists():
             continue
-        if not _is_undamaged(file):
+        if not _undamaged(file):
             log.warning("%s of %s is damaged: its checksum differs", file.name, path.parent.name)
             continue
         device = next(model.parameters()).device
@@ -86,10 +86,11 @@ def forget_earlier(path: Path) -> None:
     _before(path).unlink(missing_ok=True)
 
 
-def _is_undamaged(path: Path) -> bool:
-    """Return True if a checkpoint is undamaged: by its checksum, or if that is lost by those within the file."""
+def _undamaged(path: Path) -> str | None:
+    """Return the checksum of a checkpoint; None if it is damaged, by that or, if it is lost, by those within it."""
     digests = {digest for name, digest in checksums.known(path.parent) if name == path.name}
-    return checksums.sha256(path) in digests if digests else _is_whole(path)
+    digest = checksums.sha256(path)
+    return digest if digest in digests or (not digests and _is_whole(path)) else None
 
 
 def _is_whole(path: Path) -> bool:

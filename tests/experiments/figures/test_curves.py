@@ -332,7 +332,7 @@ def test_fig6_of_known_curves(known: Known) -> None:
     assert found["random_to_easy"] == tuple(known.expect(last("train", "easy"), on("random")))
     titles = [axes.get_title(loc="left") for axes in known.picture.axes if axes.axison]
     assert titles == [
-        f"({letter}) trained on 40 {name}" for letter, name in zip("abc", ("easy", "difficult", "random"), strict=True)
+        f"({letter}) trained on 20 {name}" for letter, name in zip("abc", ("easy", "difficult", "random"), strict=True)
     ]
     assert known.panel("a", "easy (trained on)") == known.expect(curve("train", "easy"), on("easy"))
     assert known.panel("a", "difficult (never seen)") == known.expect(curve("train", "difficult"), on("easy"))

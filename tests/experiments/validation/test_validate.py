@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,13 @@ def job(logger: NoLogger | WandbLogger = NONE, **options: Any) -> ValidateJob:
     return ValidateJob(**names | options, scale="smoke", logger=logger)
 
 
+@cache
+def runs_of(name: str) -> list[RunConfig]:
+    return sweep([f"+experiment={name}", "scale=smoke", "logger=none"])
+
+
 def configs(names: list[str]) -> list[RunConfig]:
-    return [config for name in names for config in sweep([f"+experiment={name}", "scale=smoke", "logger=none"])]
+    return [config for name in names for config in runs_of(name)]
 
 
 def masked_runs() -> list[RunConfig]:

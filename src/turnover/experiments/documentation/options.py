@@ -9,16 +9,15 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any, get_args
 
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 from pydantic import BaseModel
 
 from turnover.common.files import checkout
+from turnover.config.compose import composed, plain
 from turnover.config.estimators import ALIASES
 from turnover.config.options import Group
 from turnover.config.run import NOT_SCIENCE, RunConfig
 from turnover.experiments.documentation.tables import markdown_table
-from turnover.experiments.figures.make import FigureJob  # with it come the resolvers of conf/
+from turnover.experiments.figures.make import FigureJob
 from turnover.experiments.results import Values
 from turnover.experiments.validation.make import ValidateJob
 
@@ -170,9 +169,7 @@ def _about(group: str, name: str) -> str:
 @cache
 def _values(overrides: tuple[str, ...], scale: str) -> Values:
     """Return the values of conf/train.yaml with these overrides."""
-    with initialize_config_dir(str(checkout() / "conf"), version_base="1.3"):
-        values: Any = OmegaConf.to_container(compose("train", [*overrides, f"scale={scale}"]), resolve=True)
-    return dict(values)
+    return plain(composed([*overrides, f"scale={scale}"]))
 
 
 def _table(schema: type[BaseModel], names: list[str], defaults: dict[str, Values]) -> str:

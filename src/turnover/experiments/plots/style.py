@@ -73,6 +73,7 @@ def save(figure: Figure, path: Path) -> None:
         metadata: Any = {"CreationDate": None} if kind == "pdf" else {}
         with replacing(path.with_name(f"{path.name}.{kind}")) as temporary:
             figure.savefig(temporary, format=kind, metadata=metadata)
+        figure.set_layout_engine("none")  # what the png has settled is the pdf's layout too; it takes long
     plt.close(figure)
 
 
