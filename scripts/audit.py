@@ -1,7 +1,7 @@
 """Find wrong labels in your own images: `python scripts/audit.py data=PATH`. Prints the folder of the results.
 
-PATH is a folder with a subfolder of images for each class, or an npz file with x, y and perhaps ids; its options are
-explained in conf/audit.yaml.
+PATH is a folder with a subfolder of images for each class, a csv file with columns path and label, or an npz file with
+x, y and perhaps ids; all options are explained in conf/audit.yaml.
 """
 
 import hydra
@@ -30,4 +30,4 @@ def known() -> list[str]:
 
 
 if __name__ == "__main__":
-    enter(main, known)
+    enter(main, known, paths=("data", "output"))

@@ -1,94 +1,96 @@
-"""Reading of untrusted folders of images, a subfolder for each class."""
+"""Listing of folders of images, a subfolder for each class, and of what else is in them."""
 
-import logging
-from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
-from PIL import Image, ImageOps
-
+from turnover.audit.images import FORMATS
+from turnover.audit.labelled import LeftOut
 from turnover.errors import RefusedInput
 
-log = logging.getLogger("turnover")
-
-FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
-_BEHIND = 128  # what shows through a transparent pixel: a grey on which black and white ink can both be seen
-MOST_PIXELS = 50_000_000  # of one image, unpacked; a small file may hold far more, to fill the memory
+_MACOS = "__MACOSX"  # what a Mac adds to archives: a file ._x for every x
 
 
-def files_of(folder: Path) -> list[Path]:
-    """Return every image of every subfolder, sorted; hidden files are skipped, other files are logged.
+class File(NamedTuple):
+    """An image file that is yet to be read."""
+
+    path: Path
+    label: str
+    name: str  # for the results
+
+
+class Listing(NamedTuple):
+    """Image files of a data set, those of every class together or not, and what is left out."""
+
+    files: list[File]
+    left_out: list[LeftOut]
+    classes: list[str]  # sorted; of some there may be no files
+
+
+def list_folder(folder: Path) -> Listing:
+    """List the images of every subfolder, sorted; links are followed, no file or folder is taken twice for a class.
 
     Raises:
-        RefusedInput: there are no subfolders or no images, a subfolder has folders of its own, or a link leads out.
+        RefusedInput: there are no images, or a subfolder has folders of its own.
     """
     root = folder.resolve()
-    classes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    files, skipped = [], Counter[str]()
-    for kind in classes:
-        _refuse_outside(kind, root)
-        for path in sorted(kind.iterdir()):
-            if path.name.startswith("."):
-                continue
-            _refuse_outside(path, root)
-            if path.is_dir():
-                raise RefusedInput(
-                    f"data = {folder}: {path.relative_to(folder)} is a folder within a class; "
-                    "put the images themselves into one folder for each class, or, if this one holds the classes, give "
-                    f"data={folder / kind.name}"
-                )
-            if path.suffix.lower() in FORMATS:
-                files.append(path)
-            else:
-                skipped[path.suffix.lower() or "no suffix"] += 1
+    files: list[File] = []
+    left_out: list[LeftOut] = []
+    classes: dict[Path, str] = {}  # by the folder that a link leads to
+    for path in sorted(_entries(folder, folder, left_out), key=lambda path: (path.is_symlink(), path.name)):
+        target = path.resolve() if path.exists() else path
+        if not path.is_dir():
+            left_out.append(LeftOut(path.name, "dead link" if not path.exists() else "in no class folder"))
+        elif root.is_relative_to(target):
+            left_out.append(LeftOut(path.name, "link to a folder around it"))
+        elif target in classes:
+            left_out.append(LeftOut(path.name, f"link to the same folder: {classes[target]}"))
+        else:
+            classes[target] = path.name
+            files += _class(path, folder, left_out)
     if not files:
+        reasons = f"; left out: {left_out[0].path} ({left_out[0].why})" if left_out else ""
         raise RefusedInput(
             f"data = {folder}: has no images; put those of each class into a subfolder named like the class, "
-            f"as {', '.join(FORMATS)}"
+            f"as {', '.join(FORMATS)}{reasons}"
         )
-    if skipped:
-        counts = ", ".join(f"{count} of {suffix}" for suffix, count in sorted(skipped.items()))
-        log.warning("%d files are no %s and are left out: %s", skipped.total(), "/".join(FORMATS), counts)
-    return files
+    return Listing(sorted(files, key=lambda file: file.path), sorted(left_out), sorted(classes.values()))
 
 
-def read_image(path: Path, size: int | None) -> np.ndarray | str:
-    """Read an image: its pixels, 1 channel if grey and 3 if not, or a line that says why it cannot be used.
+def _class(kind: Path, folder: Path, left_out: list[LeftOut]) -> Iterator[File]:
+    root, real = folder.resolve(), kind.resolve()
+    seen: dict[Path, str] = {}
+    entries = sorted(_entries(kind, folder, left_out), key=lambda path: (path.is_symlink(), path.name))
+    for path in entries:
+        name = path.relative_to(folder).as_posix()
+        target = path.resolve() if path.is_symlink() and path.exists() else real / path.name
+        if path.is_dir() and root.is_relative_to(target):
+            left_out.append(LeftOut(name, "link to a folder around it"))
+        elif path.is_dir():
+            raise RefusedInput(
+                f"data = {folder}: {name} is a folder within a class; put the images themselves into one folder for "
+                f"each class, or, if this one holds the classes, give data={folder / kind.name}"
+            )
+        elif path.suffix.lower() not in FORMATS:
+            left_out.append(LeftOut(name, f"of another kind: {path.suffix.lower() or 'no suffix'}"))
+        elif target in seen:
+            left_out.append(LeftOut(name, f"link to the same file: {seen[target]}"))
+        else:
+            seen[target] = name
+            yield File(path, kind.name, name)
 
-    Args:
-        size: resize it to size * size pixels, averaged where it becomes smaller.
 
-    Returns:
-        uint8 [channels, height, width]
-    """
-    name = f"{path.parent.name}/{path.name}"
+def _entries(path: Path, folder: Path, left_out: list[LeftOut]) -> Iterator[Path]:
+    """Yield what is in a folder, but for hidden files and folders and those of macOS."""
     try:
-        with Image.open(path, formats=sorted(set(FORMATS.values()))) as image:  # reads the size, not yet the pixels
-            width, height = image.size
-            if width * height > MOST_PIXELS:
-                return f"{name}: {width} x {height} pixels are more than {MOST_PIXELS:,}; make it smaller"
-            if image.mode.startswith(("I", "F")):
-                return f"{name}: has more than 8 bits for each pixel; save it with 8"
-            grey = image.mode in ("1", "L", "LA")
-            turned = _opaque(ImageOps.exif_transpose(image)).convert("L" if grey else "RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        return f"{name}: {error}".replace(str(path), "it")
-    if size is not None:
-        turned = turned.resize(
-            (size, size), Image.Resampling.BOX if min(turned.size) > size else Image.Resampling.BICUBIC
-        )
-    pixels = np.asarray(turned, dtype=np.uint8)
-    return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
-
-
-def _opaque(image: Image.Image) -> Image.Image:
-    """Compose an image over grey; a drawing may be all in its alpha channel, with one colour below it."""
-    if not image.has_transparency_data:
-        return image
-    seen = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", seen.size, (_BEHIND, _BEHIND, _BEHIND, 255)), seen)
-
-
-def _refuse_outside(path: Path, root: Path) -> None:
-    if path.is_symlink() and not path.resolve().is_relative_to(root):
-        raise RefusedInput(f"data: {path} is a link that leads out of the folder; copy what it leads to, or remove it")
+        entries = list(path.iterdir())
+    except OSError as error:
+        if path == folder:
+            raise RefusedInput(f"data = {folder}: cannot be read: {error.strerror}") from None
+        left_out.append(LeftOut(path.relative_to(folder).as_posix(), f"not readable: {error.strerror}"))
+        return
+    for entry in entries:
+        if entry.name.startswith(".") or entry.name == _MACOS:
+            left_out.append(LeftOut(entry.relative_to(folder).as_posix(), "hidden, or of macOS"))
+        else:
+            yield entry

@@ -10,8 +10,8 @@ import pandas as pd
 from pydantic import Field, model_validator
 from torch import nn
 
-from turnover.audit.collection import Collection
-from turnover.common.files import replacing
+from turnover.audit.duplicates import contradictions
+from turnover.audit.labelled import Collection
 from turnover.config.datasets import DATASETS
 from turnover.config.estimators import OneRunEstimator, TurnoverEstimator, score_of
 from turnover.config.options import Group, ModelConfig, OptimizerConfig, Positive
@@ -29,6 +29,7 @@ COLUMNS = {
     "prediction": "the class to which the networks gave most probability in training, mean over epochs and seeds",
     "probability": "that mean probability",
     "score": "the estimator's; high: wrong label, or rare and difficult",
+    "same_as": "another example of the same pixels or values that has another label; empty if there is none",
 }
 
 
@@ -39,6 +40,7 @@ class AuditConfig(Group):
     output: str | None
     k: Positive
     size: Annotated[int, Field(ge=4, le=512)] | None
+    unusable: Annotated[float, Field(ge=0, le=1)]
     model: ModelConfig
     # those that train one network for each seed, so that its predictions are known
     estimator: Annotated[OneRunEstimator | TurnoverEstimator, Field(discriminator="name")]
@@ -114,27 +116,22 @@ def seconds(collection: Collection, config: AuditConfig) -> float:
     return config.seeds * (taken[1] + config.epochs * epoch)
 
 
-def suspects(collection: Collection, scores: pd.DataFrame, k: int) -> pd.DataFrame:
-    """Return the k highest scores, the highest first; equal ones in the order of the examples.  # columns: COLUMNS"""
-    highest = scores.sort_values("score", ascending=False, kind="stable").head(k)
+def suspects(collection: Collection, scores: pd.DataFrame) -> pd.DataFrame:
+    """Return all examples, the highest score first; equal ones in the order of the examples.  # columns: COLUMNS"""
+    ranked = scores.sort_values("score", ascending=False, kind="stable")
     names, classes = np.array(collection.names, dtype=object), np.array(collection.classes, dtype=object)
     return pd.DataFrame(
         {
-            "rank": np.arange(1, len(highest) + 1),
-            "example": names[highest.index],
-            "label": classes[highest["label"]],
-            "prediction": classes[highest["prediction"]],
-            "probability": highest["probability"].to_numpy(),
-            "score": highest["score"].to_numpy(),
+            "rank": np.arange(1, len(ranked) + 1),
+            "example": names[ranked.index],
+            "label": classes[ranked["label"]],
+            "prediction": classes[ranked["prediction"]],
+            "probability": ranked["probability"].to_numpy(),
+            "score": ranked["score"].to_numpy(),
+            "same_as": contradictions(collection)[ranked.index],
         },
-        index=highest.index,  # positions in the collection
+        index=ranked.index,  # positions in the collection
     )
-
-
-def write_csv(path: Path, table: pd.DataFrame) -> None:
-    """Write the suspects, all or nothing."""
-    with replacing(path) as temporary:
-        table[list(COLUMNS)].to_csv(temporary, index=False, float_format="%.6g")
 
 
 _DATASETS = ("mnist", "fashion_mnist", "cifar10")

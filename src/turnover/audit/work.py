@@ -1,4 +1,4 @@
-"""An audit from its options to its two files: the most suspicious examples as csv and as a page."""
+"""An audit from its options to its files: all examples, the most suspicious first, as csv, the first k as a page."""
 
 import base64
 import io
@@ -11,8 +11,12 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from turnover.audit.collection import Collection, collect
+from turnover.audit.collection import collect
+from turnover.audit.duplicates import remark
+from turnover.audit.labelled import Collection
+from turnover.audit.results import new_folder, refuse_used, write_csv
 from turnover.audit.suspects import (
+    COLUMNS,
     AuditConfig,
     Expectation,
     expectations,
@@ -22,11 +26,10 @@ from turnover.audit.suspects import (
     seconds,
     suspects,
     validated,
-    write_csv,
 )
 from turnover.common.device import describe, resolve, settle
-from turnover.common.files import checkout, outputs_root, write_text
-from turnover.common.text import clock
+from turnover.common.files import checkout, write_text
+from turnover.common.text import clock, printable
 from turnover.config.estimators import score_of
 from turnover.errors import RefusedInput
 from turnover.runs.store.provenance import commit, now
@@ -45,7 +48,9 @@ def audit(config: AuditConfig) -> Path:
     device = resolve(config.device)
     config = config.model_copy(update={"precision": settle(config.precision, device)})
     path = Path(config.data).expanduser()
-    collection = collect(path, config.size)
+    if config.output:
+        refuse_used(Path(config.output))
+    collection = collect(path, config.size, config.unusable)
     network(collection, config)  # refused before anything is timed
     if config.k > len(collection):
         tenth = max(1, len(collection) // 10)
@@ -56,13 +61,16 @@ def audit(config: AuditConfig) -> Path:
     expected = nearest(measured, config.k / len(collection))
     shape, model = " x ".join(map(str, collection.values.shape[1:])), config.model.name
     log.info("%d examples of %s in %d classes", len(collection), shape, len(collection.classes))
+    for sentence in collection.remarks():
+        log.warning("%s", sentence)
     log.info(
         "to do: %s of %s for %d epoch%s, estimator %s, about %s",
         f"{config.seeds} trainings" if config.seeds > 1 else "one training",
         *(model, config.epochs, "s" if config.epochs > 1 else "", score_of(config.estimator)),
         clock(seconds(collection, config)),
     )
-    table = suspects(collection, scored(collection, config), config.k)
+    table = suspects(collection, scored(collection, config))
+    contradicting = remark(dict(table.loc[table["same_as"] != "", ["example", "same_as"]].to_numpy().tolist()))
     settings = {
         "data": f"{len(collection):,} examples of {shape}, {len(collection.classes)} classes",
         "estimator": score_of(config.estimator),
@@ -72,10 +80,18 @@ def audit(config: AuditConfig) -> Path:
         "device": describe(device),
         "made": f"{now()}, commit {commit() or 'unknown'}",
     }
-    folder = Path(config.output) if config.output else outputs_root() / "audit" / path.resolve().name
-    write_csv(folder / "suspects.csv", table)
+    folder = Path(config.output) if config.output else new_folder(path)
+    write_csv(folder / "suspects.csv", table[list(COLUMNS)])
+    if collection.left_out:
+        write_csv(folder / "unusable.csv", pd.DataFrame(collection.left_out, columns=["path", "why"]))
     text = page(
-        collection, table, title=path.resolve().name, expected=expected, all_expected=measured, settings=settings
+        collection,
+        table.head(config.k),
+        title=printable(path.resolve().name),
+        remarks=[*collection.remarks(), *contradicting],
+        expected=expected,
+        all_expected=measured,
+        settings=settings,
     )
     write_text(folder / "gallery.html", text)
     log.info("what to expect: %s", expected.sentence())
@@ -88,6 +104,7 @@ def page(
     table: pd.DataFrame,
     *,
     title: str,
+    remarks: list[str],
     expected: Expectation,
     all_expected: list[Expectation],
     settings: dict[str, Any],
@@ -96,6 +113,7 @@ def page(
 
     Args:
         table: the suspects, index: positions in `collection`, columns as in `suspects.COLUMNS`.
+        remarks: sentences for its first lines.
         expected: shown at the top; `all_expected`: for other shares of wrong labels, in a table.
         settings: shown at the end, by name.
     """
@@ -106,6 +124,7 @@ def page(
     datasets = list(all_expected[0].precision)
     return templates.get_template("page.html.j2").render(
         title=title,
+        remarks=remarks,
         rows=rows,
         given=given,
         examples=len(collection),

@@ -44,8 +44,8 @@ def inputs_of(given: Given, device: torch.device, dtype: torch.dtype) -> Tensor:
         raise RefusedInput(f"x must hold real numbers, got {inputs.dtype}: give torch.view_as_real({given_as})")
     if inputs.is_floating_point():
         inputs = inputs.to(dtype)
-        finite = inputs.isfinite()
-        if not finite.all():
+        if inputs.numel() and not torch.stack(inputs.aminmax()).isfinite().all():  # without a copy of the inputs
+            finite = inputs.isfinite()
             rows = (~finite).flatten(1).any(1) if inputs.dim() > 1 else ~finite
             keep = f"torch.as_tensor({as_code('x', x)}).to({dtype}).isfinite().reshape(len(x), -1).all(1).cpu().numpy()"
             raise RefusedInput(

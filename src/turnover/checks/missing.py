@@ -12,7 +12,7 @@ from turnover.errors import RefusedInput
 Given = Mapping[str, Any]  # arguments by name; advice to remove rows is for all of them
 
 _NAMED = 5  # positions or ids that a message names
-_AS_TEXT = ("", "nan", "NaN", "NaT", "<NA>", "None")  # a missing value as text
+AS_TEXT = ("", "nan", "NaN", "NaT", "<NA>", "None")  # a missing value as text
 
 
 def refuse_missing(name: str, given: Given) -> None:
@@ -40,7 +40,7 @@ def refuse_missing(name: str, given: Given) -> None:
     else:
         column = pd.Series(values, dtype=object)
         missing, keep = column.isna().to_numpy(), f"pandas.Series({name}, dtype=object).notna().to_numpy()"
-        texts = {text for text in column[~missing] if isinstance(text, str | bytes) and _text(text) in _AS_TEXT}
+        texts = {text for text in column[~missing] if isinstance(text, str | bytes) and _text(text) in AS_TEXT}
         if texts:
             in_order = sorted(texts, key=_text)
             missing = missing | column.isin(in_order).to_numpy()

@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import re
 from typing import Any
 
 _MOST_DECIMALS = 4  # decimals
@@ -67,3 +68,9 @@ def suggestion(word: str, allowed: list[str]) -> str:
     """Suggest the allowed words closest to `word`, else list all of them."""
     close = difflib.get_close_matches(word, allowed, n=3)
     return f"did you mean {' or '.join(close)}?" if close else f"allowed: {', '.join(allowed)}"
+
+
+def printable(text: str) -> str:
+    """Return text that any file can hold: bytes of a name that is no UTF-8 as escapes, such as caf\\xe9.png."""
+    escaped = re.sub("[\udc80-\udcff]", lambda byte: f"\\x{ord(byte[0]) - 0xDC00:02x}", text)
+    return escaped.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -11,6 +11,7 @@ import select
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from io import TextIOWrapper
 from traceback import walk_tb
 from typing import Any, NoReturn
 
@@ -26,10 +27,11 @@ at_end = ExitStack()  # called when the entry point ends, however it ends
 _known: Callable[[], list[str]] = fields  # the dotted fields of the entry point that runs
 
 
-def enter(main: Callable[[], Any], known: Callable[[], list[str]] = fields) -> NoReturn:
+def enter(main: Callable[[], Any], known: Callable[[], list[str]] = fields, paths: tuple[str, ...] = ()) -> NoReturn:
     """Run an entry point and end the process with the right exit code and, if it failed, one readable message.
 
-    `known` lists the fields of its config, to suggest one for a misspelt one.
+    `known` lists the fields of its config, to suggest one for a misspelt one; those of `paths` are taken from the
+    command line as they are, whatever Hydra would make of their characters.
     """
     import turnover.config.compose  # noqa: F401 (resolvers and aliases of conf/)
 
@@ -37,6 +39,9 @@ def enter(main: Callable[[], Any], known: Callable[[], list[str]] = fields) -> N
     _known = known
     os.environ["TURNOVER_OUTPUTS"] = str(outputs_root().resolve())  # wherever the command was given
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as they are
+    sys.argv[1:] = [_as_is(argument, paths) for argument in sys.argv[1:]]
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error does with what it cannot encode
     set_up_logging()
     try:
         with at_end:
@@ -48,6 +53,17 @@ def enter(main: Callable[[], Any], known: Callable[[], list[str]] = fields) -> N
             leave(error)
         sys.exit(_UNREAD)
     sys.exit(_UNREAD if _unread() else 0)
+
+
+def _as_is(argument: str, paths: tuple[str, ...]) -> str:
+    """Return an argument NAME=PATH with its path in quotes for Hydra, unless it is in quotes already, or null."""
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    name, equals, path = argument.partition("=")
+    if name not in paths or not equals or re.fullmatch(r"""(["']).*\1|null""", path):
+        return argument
+    literal = re.sub(r"(\\*)\$\{", r"\1\1\\${", path)  # no interpolation
+    return f"{name}={QuotedString(literal, Quote.double).with_quotes()}"
 
 
 def _unread() -> bool:

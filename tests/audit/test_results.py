@@ -1,0 +1,157 @@
+"""Results of audits: a folder for each, notes that are kept, duplicates, names and paths of every kind."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from pictures import two_classes
+
+from turnover.audit.collection import collect
+from turnover.audit.duplicates import contradictions, remark
+from turnover.audit.labelled import Collection
+from turnover.audit.results import new_folder
+from turnover.common.text import printable
+
+QUICK = ("k=3", "epochs=1", "device=cpu", "model=mlp", "model.hidden=[4]")
+
+
+def script(root: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(root / "scripts" / "audit.py"), *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | environment, timeout=200, errors="surrogateescape"
+    )
+
+
+# --- folders of results ---
+
+
+def test_every_audit_has_a_folder_of_its_own(tmp_path: Path, outputs: Path) -> None:
+    animals, fruit = tmp_path / "animals" / "train", tmp_path / "fruit" / "train"
+    folders = [new_folder(data) for data in (animals, fruit, animals, animals)]
+    assert len(set(folders)) == 4
+    assert all(folder.is_dir() and folder.parent == outputs / "audit" for folder in folders)
+    assert [folder.name.removeprefix(folders[0].name) for folder in folders[2:]] == ["-2", "-3"]
+    assert all(folder.name.startswith("train-") for folder in folders)
+
+
+def test_results_with_notes_are_not_replaced(tmp_path: Path, root: Path) -> None:
+    data, output = two_classes(tmp_path / "data"), tmp_path / "out=1"
+    (data / "cat" / "broken.png").write_text("no image")
+    first = script(root, f"data={data}", f"output={output}", *QUICK)
+    assert first.returncode == 0, first.stderr
+    assert "Left out: 1 file (1 no image" in first.stderr
+    assert pd.read_csv(output / "unusable.csv").to_numpy().tolist() == [
+        ["cat/broken.png", "no image, whatever its name says"]
+    ]
+    table = pd.read_csv(output / "suspects.csv")
+    assert sorted(table["example"]) == sorted(
+        f"{label}/{number}.png" for label in ("cat", "dog") for number in range(5)
+    )
+    text = (output / "gallery.html").read_text(encoding="utf-8")
+    assert text.index("Left out: 1 file") < text.index("The first is the most suspicious")
+    assert text.count("<img ") == 3
+    with (output / "suspects.csv").open("a") as file:
+        file.write("a note\n")
+    before = {path.name: path.read_bytes() for path in output.iterdir()}
+    again = script(root, f"data={data}", f"output={output}", *QUICK)
+    assert again.returncode == 2
+    assert "holds the results of an audit" in again.stderr
+    assert {path.name: path.read_bytes() for path in output.iterdir()} == before
+
+
+# --- duplicates ---
+
+
+def test_equal_pixels_with_two_labels_are_named(tmp_path: Path) -> None:
+    data = two_classes(tmp_path)
+    shutil.copy(data / "cat" / "1.png", data / "dog" / "copy.png")
+    shutil.copy(data / "cat" / "2.png", data / "cat" / "copy.png")
+    found = collect(data, None)
+    same_as = dict(zip(found.names, contradictions(found).tolist(), strict=True))
+    assert {name: other for name, other in same_as.items() if other} == {
+        "cat/1.png": "dog/copy.png",
+        "dog/copy.png": "cat/1.png",
+    }
+    assert remark({}) == []
+    [sentence] = remark({name: other for name, other in same_as.items() if other})
+    assert sentence.startswith("2 examples")
+    assert "cat/1.png and dog/copy.png (column" in sentence
+
+
+def test_of_many_equal_examples_each_names_one_with_another_label() -> None:
+    found = Collection(np.zeros((5, 2)), np.array([1, 1, 0, 2, 1]), ("a", "b", "c"), tuple("pqrst"))
+    assert contradictions(found).tolist() == ["r", "r", "p", "p", "r"]
+
+
+# --- names and paths ---
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [(b"caf\xe9", r"caf\xe9"), ("写真".encode(), "写真"), (b"\xff\xfe", r"\xff\xfe")]
+)
+def test_printable_names_can_be_written(name: bytes, expected: str) -> None:
+    assert printable(os.fsdecode(name)) == expected
+    assert printable("\ud800").encode("utf-8") == rb"\ud800"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_an_audit_of_names_that_no_file_can_hold_ends_well(tmp_path: Path, root: Path, encoding: str) -> None:
+    data = two_classes(tmp_path / os.fsdecode(b"d\xe9cor, caf\xc3\xa9"))
+    (data / "cat" / "3.png").rename(data / "cat" / os.fsdecode(b"caf\xe9.png"))
+    done = script(root, f"data={data}", *QUICK, PYTHONIOENCODING=encoding)
+    assert done.returncode == 0, done.stderr
+    [folder] = (tmp_path / "outputs" / "audit").iterdir()
+    assert folder.name.startswith(r"d\xe9cor, café-")
+    assert r"cat/caf\xe9.png" in pd.read_csv(folder / "suspects.csv")["example"].tolist()
+    assert r"d\xe9cor, café" in (folder / "gallery.html").read_text(encoding="utf-8")
+
+
+NAMES = [
+    "epoch=3-step=100",
+    "cats,dogs",
+    "holiday (2)",
+    "2024",
+    "写真",
+    "set#1",
+    "[a]{b}",
+    "Anna's",
+    '"both"',
+    "a$b ${c}",
+    "\\",
+    "a b ",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_path_can_be_said_on_the_command_line(name: str) -> None:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from omegaconf import OmegaConf
+
+    from turnover.runs.cli import _as_is
+
+    for path in (name, f"/data/{name}/train", f"../{name}"):
+        override = OverridesParser.create().parse_override(_as_is(f"data={path}", ("data",)))
+        assert not override.is_sweep_override()
+        value = path[1:-1] if path == '"both"' else path  # quotes of older commands, for Hydra
+        assert OmegaConf.to_container(OmegaConf.create({"data": override.value()}), resolve=True) == {"data": value}
+    assert _as_is(f"other={name}", ("data",)) == f"other={name}"
+    assert _as_is("output=null", ("output",)) == "output=null"
+
+
+def test_the_script_and_the_door_take_such_a_path(tmp_path: Path, root: Path) -> None:
+    for name in ("2024", "Anna's $(1,2) = #写真"):
+        folder = tmp_path / name
+        folder.mkdir()
+        commands = (
+            [sys.executable, str(root / "scripts" / "audit.py"), f"data={name}"],
+            ["make", "-f", str(root / "Makefile"), "-o", ".venv/installed", "audit", f"DATA={folder}"],
+        )
+        for command, where in zip(commands, (tmp_path, root), strict=True):
+            done = subprocess.run(command, cwd=where, capture_output=True, text=True, timeout=100)
+            assert done.returncode == 2
+            assert f"{name}: has no images" in done.stderr, done.stderr

@@ -1,0 +1,24 @@
+"""Free memory, on a machine and inside of a container."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from turnover.common import memory
+
+
+def test_no_more_is_free_than_there_is() -> None:
+    assert 0 < memory.available() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.parametrize(("limit", "expected"), [("1000000", 700_000), ("max", None), ("300000", 0)])
+def test_a_container_has_what_its_limit_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, expected: int | None
+) -> None:
+    (tmp_path / "memory.max").write_text(limit + "\n")
+    (tmp_path / "memory.current").write_text("400000\n")
+    (tmp_path / "memory.stat").write_text("anon 5\ninactive_anon 7\ninactive_file 100000\n")
+    monkeypatch.setattr(memory, "_groups", lambda: [tmp_path / "none", tmp_path])
+    free = memory.available()
+    assert free == expected if expected is not None else free > 1_000_000
