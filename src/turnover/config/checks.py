@@ -36,7 +36,7 @@ def estimator_disagreements(config: Training, trained: int) -> list[str]:
     estimator, wrong = config.estimator, list[str]()
     at_most: list[Bound] = []
     if isinstance(estimator, OneRunEstimator):
-        at_most.append(("estimator.early", estimator.early, config.epochs, "the number of epochs"))
+        at_most.append(("estimator.early", max(estimator.moments), config.epochs, "the number of epochs"))
     if isinstance(estimator, LeaveOneOutEstimator):
         at_most.append(("estimator.examples", estimator.examples, trained, "the examples trained on"))
     if isinstance(estimator, ConfidentLearningEstimator):

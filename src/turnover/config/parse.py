@@ -43,7 +43,13 @@ def refuse_contradictions(config: RunConfig) -> None:
 
 
 # of one choice of their group
-_LATER_OF = {"estimator.targets": "turnover", "subsets.random_of": "scores", "logger.checkpoints": "wandb"}
+_LATER_OF = {
+    "estimator.targets": "turnover",
+    "estimator.vog_of": "one_run",
+    "estimator.vog_epochs": "one_run",
+    "subsets.random_of": "scores",
+    "logger.checkpoints": "wandb",
+}
 
 
 def recorded(values: dict[str, Any]) -> RunConfig:

@@ -142,6 +142,8 @@ LATER = {
     "augmentation": {"name": "none"},
     "corruption.kind": "random",
     "estimator.targets": 0,
+    "estimator.vog_of": "logit",
+    "estimator.vog_epochs": "all",
     "subsets.random_of": "others",
     "logger.checkpoints": "reference",
 }

@@ -24,6 +24,7 @@ from turnover.config.estimators import (
     RECIPES,
     TurnoverEstimator,
     by_name,
+    in_order,
     score_of,
 )
 from turnover.config.parse import parse
@@ -191,7 +192,7 @@ def _table(task: Task, config: Training, on_step: Callable[[int], object], obser
                 pass
             columns, score = watch.columns(), score_of(estimator)
     values: dict[str, Tensor] = {"score": columns[score], **columns}
-    names = [name for name in ("score", *ESTIMATES, "prediction", "probability") if name in values]
+    names = in_order(values, ("score", *ESTIMATES, "prediction", "probability"))
     wide = {name: values[name].double() if values[name].is_floating_point() else values[name] for name in names}
     table = pd.DataFrame({name: column.cpu().numpy() for name, column in wide.items()})
     table["label"] = task.train.labels.cpu().numpy()

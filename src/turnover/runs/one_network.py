@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from turnover.common import signals
 from turnover.config.datasets import DATASETS
-from turnover.config.estimators import OneRunEstimator, TurnoverEstimator, score_of
+from turnover.config.estimators import OneRunEstimator, TurnoverEstimator, in_order, score_of
 from turnover.config.run import RunConfig, title
 from turnover.data.datasets import balanced_subset
 from turnover.estimators.influence import influence
@@ -209,4 +209,4 @@ def stored(table: pd.DataFrame, task: RunTask, config: RunConfig, epoch: int) ->
     table["corrupted"] = split.corrupted.cpu().numpy()
     table["epoch"] = epoch
     table = table.reset_index()
-    return table[[name for name in SCORE_COLUMNS if name in table]]
+    return table[in_order(map(str, table), SCORE_COLUMNS)]

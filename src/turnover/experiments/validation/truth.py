@@ -16,6 +16,7 @@ from turnover.config.run import RunConfig
 from turnover.estimators.score import average
 from turnover.estimators.subsampling import excess_loss, memorization
 from turnover.experiments.validation.estimates import TITLES, Condition, Estimate
+from turnover.experiments.validation.estimates import title as of_estimate
 from turnover.runs.store.run import Run
 from turnover.runs.store.tables import SCORE_COLUMNS, read_members, read_scores
 from turnover.stats.agreement import Correlation, ceiling, pearson, reliability, spearman, tie_bound
@@ -95,7 +96,7 @@ def title(column: str) -> str:
     """Return the name of a column of numbers on an axis."""
     if column in TRUTHS:
         return TRUTHS[column][1]
-    return TITLES.get(column, column.replace("_", " "))
+    return of_estimate(column) or column.replace("_", " ")
 
 
 def examples(runs: Sequence[RunConfig], estimates: Sequence[Estimate], truth: Truth) -> pd.DataFrame:
