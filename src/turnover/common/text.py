@@ -2,6 +2,7 @@
 
 import difflib
 import math
+from collections.abc import Iterable
 from typing import Any
 
 _MOST_DECIMALS = 4  # decimals
@@ -67,3 +68,9 @@ def suggestion(word: str, allowed: list[str]) -> str:
     """Suggest the allowed words closest to `word`, else list all of them."""
     close = difflib.get_close_matches(word, allowed, n=3)
     return f"did you mean {' or '.join(close)}?" if close else f"allowed: {', '.join(allowed)}"
+
+
+def in_order(names: Iterable[str], known: Iterable[str]) -> list[str]:
+    """Return those of the names that are known, in the order of `known`; el2n/3, after a slash, where el2n is."""
+    present = list(names)
+    return [name for column in known for name in present if name.partition("/")[0] == column]

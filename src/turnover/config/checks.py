@@ -114,6 +114,8 @@ def _contradictions(config: RunConfig) -> list[str]:
     if several and isinstance(config.tracking, GradientTracking):
         wrong.append(f"estimator.name = {estimator.name!r} trains several networks: set tracking=accuracy")
     wrong += estimator_disagreements(config, config.trained_size)
+    if config.corruption.path and config.corruption.count:
+        wrong.append(f"corruption.count = {config.corruption.count}: of a file as many as differ; set it to 0")
     if isinstance(config.subsets, LabelSubsets) and not config.corruption.count:
         wrong.append("subsets=labels needs random labels: set corruption=labels")
     if (size := config.subsets.size) and not config.subset_size:

@@ -4,7 +4,6 @@ In every score table a high score means that the example is memorized, difficult
 """
 
 import math
-from collections.abc import Iterable
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
@@ -68,7 +67,6 @@ def _moments(value: object) -> object:
 
 
 Moments = Annotated[Positive | list[Positive], BeforeValidator(_moments)]  # an epoch, or several in their order
-Window = Literal["all", "early", "late"]
 
 
 class OneRunEstimator(Group):
@@ -76,7 +74,7 @@ class OneRunEstimator(Group):
     scores: Annotated[list[OneRunScore], Field(min_length=1)]  # a column each; the first one is the score
     early: Moments  # the epoch after which el2n and grand are measured; of several, a column each: el2n/3
     vog_of: Literal["logit", "probability"]  # what of the label it is whose gradient varies
-    vog_epochs: Window  # over which it varies: all of them, the first third, or the last third
+    vog_epochs: Literal["all", "early", "late"]  # over which it varies: all of them, the first third, or the last third
 
     @field_validator("scores")
     @classmethod
@@ -97,11 +95,6 @@ class OneRunEstimator(Group):
         if isinstance(self.early, list):
             return {f"{score}/{epoch}": epoch for epoch in self.early}
         return {score: self.early}
-
-    def vog_window(self, epochs: int) -> range:
-        """Return the epochs, from 1, whose gradients vog compares; two or more if the training has as many."""
-        count = epochs if self.vog_epochs == "all" else min(epochs, max(2, math.ceil(epochs / 3)))
-        return range(epochs - count + 1, epochs + 1) if self.vog_epochs == "late" else range(1, count + 1)
 
 
 class SecondSplitEstimator(Group):
@@ -168,12 +161,6 @@ def score_of(estimator: Estimator) -> str:
             return next(iter(estimator.columns(estimator.scores[0])))
         case _:
             return estimator.name
-
-
-def in_order(names: Iterable[str], known: Iterable[str]) -> list[str]:
-    """Return those of the columns that are known, in the order of `known`; el2n/3, after epoch 3, where el2n is."""
-    present = list(names)
-    return [name for column in known for name in present if name.partition("/")[0] == column]
 
 
 # Estimators by name: aliases with preset options, and the fields of all of them without `conf/`.

@@ -1,5 +1,6 @@
 """Scores from gradients: their length, GraNd (Paul et al., 2021), and how they vary, VoG (Agarwal et al., 2022)."""
 
+import math
 from typing import Literal
 
 import torch
@@ -35,6 +36,12 @@ def grand(model: nn.Module, examples: Examples, *, batch_size: int = 256) -> Ten
             checked.add(len(index))
             norms.append(batch_gradients.squared_norms().sqrt())
     return torch.cat(norms).to(torch.promote_types(next(model.parameters()).dtype, torch.float32))
+
+
+def window(epochs: int, which: Literal["all", "early", "late"]) -> range:
+    """Return the epochs, from 1, whose gradients are compared: all, or a third, two at least if there are as many."""
+    count = epochs if which == "all" else min(epochs, max(2, math.ceil(epochs / 3)))
+    return range(epochs - count + 1, epochs + 1) if which == "late" else range(1, count + 1)
 
 
 class GradientVariance:

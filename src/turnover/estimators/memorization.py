@@ -17,6 +17,7 @@ from turnover.checks.inputs import refuse_unsuited, user_examples
 from turnover.checks.user_network import new_network, refuse_shared, taken_by
 from turnover.checks.verify import attach
 from turnover.common.device import Precision, resolve, settle
+from turnover.common.text import in_order
 from turnover.config.checks import estimator_disagreements
 from turnover.config.estimators import (
     ESTIMATES,
@@ -24,7 +25,6 @@ from turnover.config.estimators import (
     RECIPES,
     TurnoverEstimator,
     by_name,
-    in_order,
     score_of,
 )
 from turnover.config.parse import parse

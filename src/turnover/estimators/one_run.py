@@ -17,7 +17,7 @@ from turnover.config.run import Training
 from turnover.core.evaluation import full_logits
 from turnover.core.examples import Examples
 from turnover.estimators.estimator import Task
-from turnover.estimators.gradient_scores import GradientVariance, grand
+from turnover.estimators.gradient_scores import GradientVariance, grand, window
 from turnover.estimators.logit_scores import el2n, margin
 from turnover.estimators.one_run_scores import SCORES, Seen
 from turnover.training.loop import Epoch, Observer
@@ -32,7 +32,7 @@ class Watch(Observer):
         n = len(task.train)
         self._margins = torch.zeros(n, device=task.train.device)
         self._variance = GradientVariance(n, self.estimator.vog_of) if "vog" in self.estimator.scores else None
-        self._window = self.estimator.vog_window(config.epochs)
+        self._window = window(config.epochs, self.estimator.vog_epochs)
 
     def update(self, logits: Tensor, labels: Tensor, index: Tensor) -> None:
         """Note the margins of a mini-batch."""

@@ -14,8 +14,9 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from turnover.common import signals
+from turnover.common.text import in_order
 from turnover.config.datasets import DATASETS
-from turnover.config.estimators import OneRunEstimator, TurnoverEstimator, in_order, score_of
+from turnover.config.estimators import OneRunEstimator, TurnoverEstimator, score_of
 from turnover.config.run import RunConfig, title
 from turnover.data.datasets import balanced_subset
 from turnover.estimators.influence import influence

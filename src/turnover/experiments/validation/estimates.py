@@ -11,6 +11,7 @@ from turnover.config.datasets import DATASETS
 from turnover.config.estimators import BlocksEstimator, OneRunEstimator, SubsamplingEstimator, TurnoverEstimator
 from turnover.config.run import RunConfig
 from turnover.estimators.blocks import block_estimates
+from turnover.estimators.gradient_scores import window
 from turnover.estimators.subsampling import memorization
 from turnover.experiments.validation.operations import of_scoring, of_training
 from turnover.models import build as build_model
@@ -158,8 +159,8 @@ def _passes(estimator: OneRunEstimator, score: str, last: int, epochs: int) -> f
         case "grand":
             return (last + 1) / epochs
         case "vog":
-            window = estimator.vog_window(epochs)
-            return (window[-1] + len(window)) / epochs
+            compared = window(epochs, estimator.vog_epochs)
+            return (compared[-1] + len(compared)) / epochs
         case _:
             return last / epochs
 

@@ -19,7 +19,7 @@ REPLICATES = 200  # of each bootstrap
 
 COLUMNS = {
     "dataset": "data set",
-    "noise": "kind of the wrong labels: symmetric (any other class) or pair (the next class)",
+    "noise": "kind of the wrong labels: symmetric (any other class), pair (the next class: class-dependent) or file",
     "wrong": "how many labels are wrong",
     "examples": "how many examples there are",
     "augmentation": "of the images in training",

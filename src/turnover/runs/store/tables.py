@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from turnover.common.files import replacing
-from turnover.config.estimators import ESTIMATES, in_order
+from turnover.common.text import in_order
+from turnover.config.estimators import ESTIMATES
 
 MEMBERS = "members.npz"
 
