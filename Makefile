@@ -8,7 +8,7 @@ PY       := .venv/bin/python
 
 .DEFAULT_GOAL := help
 FIGURES := $(basename $(notdir $(shell ls conf/figure/*.yaml | sort -V)))
-.PHONY: help data test test-oldest test-slurm slurm-up slurm-down stress check-reference repro-check bench validate report reproduce audit docs readme notebooks $(FIGURES)
+.PHONY: help data test test-oldest test-slurm slurm-up slurm-down stress check-reference repro-check bench validate validate_labels report reproduce audit docs readme notebooks $(FIGURES)
 
 help:  ## this list
 	@echo "turnover: which training examples does my network memorize?"
@@ -42,6 +42,9 @@ reproduce: .venv/installed  ## everything: plan, figures, studies, validation, b
 
 validate: .venv/installed  ## which score is right? every estimator against ground truth
 	$(PY) scripts/validate.py scale=$(SCALE) launcher=$(LAUNCHER)
+
+validate_labels: .venv/installed  ## who finds labels of people that differ? LABELS=file.csv (id,label) or file.npy, of DATASET
+	$(PY) scripts/validate.py 'labels.path="$(LABELS)"' labels.setting=$(DATASET:fashion_mnist=fashion)_3000 scale=$(SCALE) launcher=$(LAUNCHER)
 
 # neither make nor the shell reads anything in the path
 audit: export AUDIT_DATA = $(value DATA)

@@ -61,10 +61,10 @@ def _expressions_of_conf_are_parsed_once() -> Iterator[None]:
     if find_spec("omegaconf") is None:  # as where the Python API alone is tried
         yield
         return
-    from omegaconf import base
+    from omegaconf.grammar_parser import parse
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(base, "parse", lru_cache(maxsize=1000)(base.parse))
+        patch.setattr("omegaconf.base.parse", lru_cache(maxsize=1000)(parse))
         yield
 
 

@@ -61,7 +61,7 @@ def grand(model: nn.Module, x: Tensor, label: int) -> float:
 
 
 def variance_of_gradients(
-    checkpoints: Sequence[Callable[[Tensor], Tensor]], x: Sequence[Tensor], labels: Sequence[int]
+    checkpoints: Sequence[Callable[[Tensor], Tensor]], x: Sequence[Tensor], labels: Sequence[int], of: str = "logit"
 ) -> list[float]:
     """Unstandardised: every gradient of every example is kept, then each pixel is gone through."""
     found = []
@@ -69,7 +69,8 @@ def variance_of_gradients(
         gradients = []
         for network in checkpoints:
             one = each.clone().requires_grad_()
-            [gradient] = torch.autograd.grad(network(one[None])[0, label], [one])
+            logits = network(one[None])[0]
+            [gradient] = torch.autograd.grad((logits.softmax(0) if of == "probability" else logits)[label], [one])
             if gradient.dim() == 3:  # channels, height, width
                 gradient = torch.stack([*gradient]).sum(0) / len(gradient)
             gradients.append(gradient.flatten().tolist())

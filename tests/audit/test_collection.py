@@ -298,7 +298,7 @@ def test_inputs_have_mean_0_and_variance_1_in_each_channel(folder: Path) -> None
 @pytest.mark.parametrize("shape", [(500, 3, 64, 64), (7000, 900)])
 @pytest.mark.parametrize("kind", [np.uint8, np.float32])
 def test_blocks_of_inputs_are_standardized_as_the_whole(shape: tuple[int, ...], kind: type) -> None:
-    values = np.random.default_rng(0).integers(0, 256, shape).astype(kind)
+    values: np.ndarray = np.random.default_rng(0).integers(0, 256, shape).astype(kind)
     over = (0, 2, 3) if len(shape) == 4 else (0,)
     whole = values.astype(np.float32)
     whole -= values.mean(over, dtype=np.float64, keepdims=True).astype(np.float32)

@@ -5,9 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pictures import GREY, save
-from PIL import Image
+from PIL import Image, ImageOps
 
-from turnover.audit import images
 from turnover.audit.images import Unusable, header, read_image
 
 
@@ -73,9 +72,14 @@ def test_numbers_without_a_known_range_are_unusable(tmp_path: Path) -> None:
 def test_a_large_jpeg_is_decoded_near_the_size_that_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ramp = np.broadcast_to(np.linspace(0, 255, 1024).astype(np.uint8)[:, None], (1024, 1024))
     path = save(tmp_path / "a.jpg", ramp, quality=95)
-    sizes = []
-    turn = images.ImageOps.exif_transpose
-    monkeypatch.setattr(images.ImageOps, "exif_transpose", lambda image: sizes.append(image.size) or turn(image))
+    sizes: list[tuple[int, int]] = []
+    turn = ImageOps.exif_transpose
+
+    def noted(image: Image.Image) -> Image.Image:
+        sizes.append(image.size)
+        return turn(image)
+
+    monkeypatch.setattr(ImageOps, "exif_transpose", noted)
     found = read_image(path, 32)[0]
     assert sizes == [(128, 128)]
     np.testing.assert_allclose(found, ramp.reshape(32, 32, 32, 32).mean((1, 3)), atol=2)

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import turnover
-from turnover.audit import collection
 from turnover.audit.collection import collect
+from turnover.audit.labelled import Collection
 from turnover.common.device import resolve
 from turnover.core.masks import MaskRule, check_ids
 from turnover.errors import RefusedInput, TurnOverError
@@ -577,7 +577,7 @@ def test_gradients_refuse_by_name(given: dict[str, Any], told: str) -> None:
 # --- an npz file of the audit ---
 
 
-def audited(path: Path, arrays: dict[str, Any]) -> collection.Collection:
+def audited(path: Path, arrays: dict[str, Any]) -> Collection:
     np.savez(path, **arrays)
     return collect(path, None)
 

@@ -25,6 +25,7 @@ from turnover.runs.store.run import Run
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 TABLE = Path(__file__).resolve().parents[1] / "subsets.csv"  # as a user writes one
+LABELS = TABLE.with_name("labels.csv")
 SCALES = ("smoke", "laptop", "paper")
 
 
@@ -47,7 +48,11 @@ def choices() -> list[str]:
 
 def fitting(choice: str) -> list[str]:
     """`choice` and what a run with it needs: an estimator turn-over dropout, subsets labels or a table to go by."""
-    needs = {"subsets=labels": ["corruption=labels"], "subsets=table": [f'subsets.path="{TABLE}"']}
+    needs = {
+        "subsets=labels": ["corruption=labels"],
+        "subsets=table": [f'subsets.path="{TABLE}"'],
+        "corruption=file": [f'corruption.path="{LABELS}"'],
+    }
     needed = needs.get(choice, [])
     if choice.startswith("turnover="):
         return [choice]
@@ -180,7 +185,9 @@ def test_a_variant_that_is_not_there_is_refused() -> None:
 def test_every_experiment_of_the_validation_composes_at_every_scale(scale: str) -> None:
     from turnover.experiments.validation.make import ValidateJob
 
-    job = parse(ValidateJob, plain(composed([f"scale={scale}"], "validate")))
+    values = plain(composed([f"scale={scale}"], "validate"))
+    values.pop("labels")  # of the other job
+    job = parse(ValidateJob, values)
     named = {*job.truth, *job.estimates, *job.leave_one_out, *job.influence}
     assert named == {name for name in options("experiment") if name.startswith("validate_")}
 
@@ -418,7 +425,10 @@ def other_values(config: RunConfig, field: str) -> Iterator[RunConfig]:
 
 def test_every_field_of_the_science_changes_the_identity() -> None:
     any_random = run_config("dataset=digits", "scale=smoke", *SCORED_BY_DIGITS, "subsets.random_of=all")
-    bases = [run_config(*FULL), any_random, *(on_digits(choice) for choice in choices()[::-1])]
+    probability = run_config(
+        "estimator=vog", "turnover=off", "estimator.vog_of=probability", "estimator.vog_epochs=late"
+    )
+    bases = [run_config(*FULL), any_random, probability, *(on_digits(choice) for choice in choices()[::-1])]
     tried = set()
     for base in bases:
         for field in flatten(base.science()):
@@ -426,7 +436,8 @@ def test_every_field_of_the_science_changes_the_identity() -> None:
                 assert identity(other) != identity(base), field
                 tried.add(field)
     wanted = {field for field in fields() if field.split(".")[0] not in NOT_SCIENCE}
-    assert {field for field in wanted - tried if not field.endswith(".name")} == {"subsets.path"}  # in the next test
+    # in the next test, and in tests/data/test_label_files.py
+    assert {field for field in wanted - tried if not field.endswith(".name")} == {"subsets.path", "corruption.path"}
     assert {"dataset.name", "schedule.name"} <= tried
 
 
@@ -450,7 +461,10 @@ def test_the_options_of_a_group_are_different_runs(group: str) -> None:
 
 @pytest.mark.parametrize("field", LATER)
 def test_an_option_that_came_later_changes_no_identity_at_the_value_that_does_nothing(field: str) -> None:
-    config = on_digits("subsets=scores" if field.startswith("subsets") else "estimator=turnover")
+    needed = {"subsets": "subsets=scores", "estimator.vog": "estimator=vog"}
+    config = on_digits(
+        next((option for start, option in needed.items() if field.startswith(start)), "estimator=turnover")
+    )
     group, _, name = field.partition(".")
     values = config.model_dump()
     assert LATER[field] == (values[group][name] if name else values[group])

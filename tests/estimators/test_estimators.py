@@ -94,7 +94,13 @@ REFUSED = {
     ("estimator=one_run", "epochs=5", "estimator.early=6"): (
         "estimator.early = 6 is too large: at most 5, the number of epochs"
     ),
-    ("estimator=one_run", "estimator.early=0"): "estimator.early = 0: should be greater than or equal to 1",
+    (
+        "estimator=one_run",
+        "estimator.early=0",
+    ): "estimator.early = 0: must be an epoch, at least 1, or a list of such epochs",
+    ("estimator=one_run", "epochs=5", "estimator.early=[1,3,3]"): "estimator.early = [1, 3, 3]: must be an epoch",
+    ("estimator=one_run", "epochs=5", "estimator.early=[1,6]"): "estimator.early = 6 is too large: at most 5",
+    ("estimator=vog", "estimator.vog_of=loss"): "estimator.vog_of = 'loss': should be 'logit' or 'probability'",
     ("estimator=one_run", "estimator.scores=[aum,vog,aum]"): (
         "estimator.scores = ['aum', 'vog', 'aum']: each must be named at most once"
     ),

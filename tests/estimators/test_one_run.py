@@ -16,7 +16,7 @@ import score_oracles as oracles
 import torch
 from crashes import crashes_that_change_nothing
 from digits import digits
-from torch import Tensor
+from torch import Tensor, nn
 
 from turnover.config.estimators import SCORES, OneRunEstimator
 from turnover.config.run import RunConfig
@@ -56,10 +56,10 @@ class Notes(Observer):
         self.logits[-1] |= dict(zip(index.tolist(), logits.detach().double().tolist(), strict=True))
 
 
-def by_hand(config: RunConfig, early: int) -> dict[str, list[float]]:
-    """Every score of the run, by training its network again and going through the examples one at a time."""
-    parts, notes = build(config, torch.device("cpu")), Notes()
-    networks = []
+def networks_of(config: RunConfig, *observers: Observer) -> tuple[list[nn.Module], list[Tensor], list[int]]:
+    """The network after every epoch, in float64, with the inputs and labels that it is trained on."""
+    parts = build(config, torch.device("cpu"))
+    networks: list[nn.Module] = []
     for _ in train(
         parts.model,
         augmented(parts.train, config.augmentation),
@@ -68,10 +68,16 @@ def by_hand(config: RunConfig, early: int) -> dict[str, list[float]]:
         epochs=config.epochs,
         batch_size=config.batch_size,
         seed=config.seed,
-        observers=[notes],
+        observers=observers,
     ):
         networks.append(copy.deepcopy(parts.model).double().eval())
-    x, labels = parts.dataset.inputs(parts.train.inputs).double(), parts.train.labels.tolist()
+    return networks, list(parts.dataset.inputs(parts.train.inputs).double()), parts.train.labels.tolist()
+
+
+def by_hand(config: RunConfig, early: int) -> dict[str, list[float]]:
+    """Every score of the run, by training its network again and going through the examples one at a time."""
+    notes = Notes()
+    networks, x, labels = networks_of(config, notes)
     found: dict[str, list[float]] = {name: [] for name in SCORES}
     for i, label in enumerate(labels):
         logits = [epoch[i] for epoch in notes.logits]
@@ -80,12 +86,12 @@ def by_hand(config: RunConfig, early: int) -> dict[str, list[float]]:
         found["first_learning"].append(oracles.earliest_epoch(right))
         found["aum"].append(-oracles.mean([oracles.margin(each, label) for each in logits]))
         found["cumulative_loss"].append(oracles.mean([-np.log(oracles.softmax(each)[label]) for each in logits]))
-        last, soon = (networks[epoch - 1](x[i : i + 1])[0].tolist() for epoch in (config.epochs, early))
+        last, soon = (networks[epoch - 1](x[i][None])[0].tolist() for epoch in (config.epochs, early))
         found["final_loss"].append(-np.log(oracles.softmax(last)[label]))
         found["confidence"].append(oracles.unconfidence(last, label))
         found["el2n"].append(oracles.el2n(soon, label))
         found["grand"].append(oracles.grand(networks[early - 1], x[i], label))
-    found["vog"] = oracles.standardised(oracles.variance_of_gradients(networks, list(x), labels), labels)
+    found["vog"] = oracles.standardised(oracles.variance_of_gradients(networks, x, labels), labels)
     return found
 
 
@@ -138,6 +144,32 @@ def test_only_what_is_asked_for_is_measured_and_the_first_is_the_score(monkeypat
         assert table["score"].tolist() == table[first].astype(np.float32).tolist()
 
 
+def test_scores_after_several_epochs_are_those_of_each() -> None:
+    table = read_scores(execute(config_of("estimator.scores=[el2n,aum,grand]", "estimator.early=[1,3,5]")))
+    assert list(table.columns) == [
+        *ALWAYS,
+        "aum",
+        *(f"{name}/{epoch}" for name in ("el2n", "grand") for epoch in (1, 3, 5)),
+    ]
+    for epoch in (1, 3, 5):
+        single = read_scores(execute(config_of("estimator.scores=[el2n,grand]", f"estimator.early={epoch}")))
+        for name in ("el2n", "grand"):
+            assert table[f"{name}/{epoch}"].tolist() == single[name].tolist()
+    assert table["score"].tolist() == table["el2n/1"].astype(np.float32).tolist()
+
+
+@pytest.mark.parametrize("window", ["early", "late"])
+@pytest.mark.parametrize("of", ["logit", "probability"])
+def test_gradients_of_a_third_of_the_epochs(of: str, window: str) -> None:
+    options = (f"estimator.vog_of={of}", f"estimator.vog_epochs={window}", "estimator.scores=[vog]", "epochs=7")
+    config = config_of(*options)
+    table = read_scores(execute(config))
+    networks, x, labels = networks_of(config)
+    third = networks[:3] if window == "early" else networks[4:]
+    expected = oracles.standardised(oracles.variance_of_gradients(third, x, labels, of), labels)
+    np.testing.assert_allclose(table["vog"], expected, rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize("name", SCORES)
 def test_each_of_them_alone(name: str) -> None:
     config = digits(*SMALL, f"estimator={name}", "epochs=3")
@@ -182,6 +214,14 @@ def test_a_crash_before_or_after_any_write_changes_nothing(tmp_path: Path, monke
         "config, manifest, in 3 epochs notes, variances, checksums, checkpoint and the one before, 2 tables, manifest"
     )
     assert writes == 21, told + ", checksums, DONE"
+
+
+@pytest.mark.parametrize("window", ["early", "late"])
+def test_a_run_that_follows_gradients_for_a_third_of_its_epochs_goes_on(
+    window: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = (f"estimator.vog_epochs={window}", "estimator.scores=[vog]", "epochs=4", "dataset.limit=40")
+    crashes_that_change_nothing(config_of(*options), tmp_path, monkeypatch)
 
 
 def test_variances_of_three_epochs_are_kept_at_most(monkeypatch: pytest.MonkeyPatch) -> None:

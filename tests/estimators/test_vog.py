@@ -1,6 +1,7 @@
 """Variance of gradients against a hand-made table, against one example at a time, and through saving and loading."""
 
 from pathlib import Path
+from typing import Literal, get_args
 
 import pytest
 import score_oracles as oracles
@@ -15,6 +16,8 @@ from turnover.core.examples import Examples
 from turnover.errors import RefusedInput
 from turnover.estimators.gradient_scores import GradientVariance, standardised
 from turnover.models.mlp import mlp
+
+Of = Literal["logit", "probability"]
 
 
 class Squares(nn.Module):
@@ -32,8 +35,8 @@ def of(x: Tensor, labels: list[int]) -> Examples:
     return Examples(x, torch.tensor(labels), torch.arange(len(x)))
 
 
-def followed(examples: Examples, models: list[nn.Module], batch_size: int = 512) -> GradientVariance:
-    found = GradientVariance(len(examples))
+def followed(examples: Examples, models: list[nn.Module], batch_size: int = 512, of: Of = "logit") -> GradientVariance:
+    found = GradientVariance(len(examples), of)
     for model in models:
         found.update(model, examples, batch_size)
     return found
@@ -64,28 +67,50 @@ def test_one_checkpoint_has_no_variance() -> None:
 
 @settings(max_examples=15)
 @given(n=st.integers(1, 12), checkpoints=st.integers(1, 4), batch_size=st.integers(1, 13), seed=st.integers(0, 1000))
-def test_mlps_one_example_at_a_time(n: int, checkpoints: int, batch_size: int, seed: int) -> None:
+@pytest.mark.parametrize("what", get_args(Of))
+def test_mlps_one_example_at_a_time(what: Of, n: int, checkpoints: int, batch_size: int, seed: int) -> None:
     torch.manual_seed(seed)
     models = networks(checkpoints)
     examples = of(torch.randn(n, 6, dtype=torch.float64), torch.randint(3, (n,)).tolist())
-    compare(examples, models, batch_size)
+    compare(examples, models, batch_size, what)
 
 
-def test_convolutions_one_example_at_a_time() -> None:
+@pytest.mark.parametrize("what", get_args(Of))
+def test_convolutions_one_example_at_a_time(what: Of) -> None:
     models = []
     for seed in range(3):
         model, x, y = made(CASES["convolutions"], 8, seed)
         models.append(model)
-    score, expected = compare(of(x, y.tolist()), models, 3)
+    score, expected = compare(of(x, y.tolist()), models, 3, what)
     assert score.abs().max() > 1
     torch.testing.assert_close(score, expected, rtol=1e-5, atol=1e-5)
 
 
-def compare(examples: Examples, models: list[nn.Module], batch_size: int) -> tuple[Tensor, Tensor]:
+def test_the_probability_of_a_label_that_is_surely_right_keeps_its_precision() -> None:
+    """Logits are 2s Σ x² and 0: in float32 1 - p is below the resolution of p, and its gradient is not 0."""
+
+    class Sure(Squares):
+        def forward(self, x: Tensor) -> Tensor:
+            logits = super().forward(x)
+            return torch.stack([2 * logits[:, 0], 0 * logits[:, 0]], dim=1)
+
+    def squares(x: Tensor, models: list[nn.Module]) -> Tensor:
+        found = followed(of(x, [0, 0]), models, of="probability").state()["squares"]
+        assert isinstance(found, Tensor)
+        return found
+
+    x = torch.tensor([[2.0, 2.0], [2.1, 1.9]])
+    exact: list[nn.Module] = [Sure(1.0).double(), Sure(1.5).double()]
+    torch.testing.assert_close(squares(x, [Sure(1.0), Sure(1.5)]), squares(x.double(), exact), rtol=1e-4, atol=0)
+    raw = oracles.variance_of_gradients(exact, list(x.double()), [0, 0], "probability")
+    assert (squares(x.double(), exact) / 2).sqrt().mean(1).tolist() == pytest.approx(raw, rel=1e-6)
+
+
+def compare(examples: Examples, models: list[nn.Module], batch_size: int, what: Of) -> tuple[Tensor, Tensor]:
     """What is followed is compared; the scores and those from the definition are returned."""
     labels = examples.labels.tolist()
-    found = followed(examples, models, batch_size)
-    raw = oracles.variance_of_gradients(models, list(examples.inputs), labels)
+    found = followed(examples, models, batch_size, what)
+    raw = oracles.variance_of_gradients(models, list(examples.inputs), labels, what)
     state = found.state()
     assert isinstance(state["squares"], Tensor)
     ours = (state["squares"] / len(models)).sqrt().flatten(1).mean(dim=1).double()

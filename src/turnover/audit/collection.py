@@ -5,9 +5,9 @@ from pathlib import Path
 
 from turnover.audit.folders import list_folder
 from turnover.audit.labelled import Collection, LeftOut
+from turnover.audit.listed import list_table
 from turnover.audit.loading import load
 from turnover.audit.npz import read_npz
-from turnover.audit.tables import list_table
 from turnover.common.text import printable
 from turnover.errors import RefusedInput
 

@@ -62,7 +62,7 @@ def header(path: Path) -> Header:
             width, height = height, width
         bits = 8
         if image.mode[0] in "IF":
-            low, high = (float(bound) for bound in (np.min(image), np.max(image)))
+            low, high = map(float, (np.asarray(image).min(), np.asarray(image).max()))
             if image.mode == "F" or not 0 <= low <= high < 2 ** _DEPTHS[-1]:
                 raise Unusable(f"no known range: its pixels are from {low:g} to {high:g}; save it with 8 or 16 bits")
             bits = next(depth for depth in _DEPTHS if high < 2**depth)

@@ -70,7 +70,7 @@ def scored(collection: Collection, config: AuditConfig, *, progress: bool = True
         "seeds": config.seeds,
         "precision": config.precision,
         "device": config.device,
-        "estimator": score_of(config.estimator),
+        "estimator": score_of(config.estimator).partition("/")[0],  # of el2n/3, after epoch 3, el2n
     }
     options: dict[str, Any] = {"predictions": True, "progress": progress}
     if isinstance(config.estimator, OneRunEstimator):

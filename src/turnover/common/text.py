@@ -3,6 +3,7 @@
 import difflib
 import math
 import re
+from collections.abc import Iterable
 from typing import Any
 
 _MOST_DECIMALS = 4  # decimals
@@ -74,3 +75,9 @@ def printable(text: str) -> str:
     """Return text that any file can hold: bytes of a name that is no UTF-8 as escapes, such as caf\\xe9.png."""
     escaped = re.sub("[\udc80-\udcff]", lambda byte: f"\\x{ord(byte[0]) - 0xDC00:02x}", text)
     return escaped.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def in_order(names: Iterable[str], known: Iterable[str]) -> list[str]:
+    """Return those of the names that are known, in the order of `known`; el2n/3, after a slash, where el2n is."""
+    present = list(names)
+    return [name for column in known for name in present if name.partition("/")[0] == column]

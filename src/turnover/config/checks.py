@@ -36,7 +36,7 @@ def estimator_disagreements(config: Training, trained: int) -> list[str]:
     estimator, wrong = config.estimator, list[str]()
     at_most: list[Bound] = []
     if isinstance(estimator, OneRunEstimator):
-        at_most.append(("estimator.early", estimator.early, config.epochs, "the number of epochs"))
+        at_most.append(("estimator.early", max(estimator.moments), config.epochs, "the number of epochs"))
     if isinstance(estimator, LeaveOneOutEstimator):
         at_most.append(("estimator.examples", estimator.examples, trained, "the examples trained on"))
     if isinstance(estimator, ConfidentLearningEstimator):
@@ -114,6 +114,8 @@ def _contradictions(config: RunConfig) -> list[str]:
     if several and isinstance(config.tracking, GradientTracking):
         wrong.append(f"estimator.name = {estimator.name!r} trains several networks: set tracking=accuracy")
     wrong += estimator_disagreements(config, config.trained_size)
+    if config.corruption.path and config.corruption.count:
+        wrong.append(f"corruption.count = {config.corruption.count}: of a file as many as differ; set it to 0")
     if isinstance(config.subsets, LabelSubsets) and not config.corruption.count:
         wrong.append("subsets=labels needs random labels: set corruption=labels")
     if (size := config.subsets.size) and not config.subset_size:

@@ -4,9 +4,10 @@ In every score table a high score means that the example is memorized, difficult
 """
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from turnover.common.text import suggestion
 from turnover.config.options import Count, Group, Positive
@@ -38,6 +39,8 @@ SCORES = {
     ),
 }
 
+AT_MOMENTS = ("el2n", "grand")  # scores that may be measured after several epochs of one training
+
 if TYPE_CHECKING:
     OneRunScore = str
 else:
@@ -54,10 +57,24 @@ class TurnoverEstimator(Group):
     targets: Count  # test examples, class-balanced, on which the influence of every training example is measured
 
 
+def _moments(value: object) -> object:
+    # one check for both, so that a wrong value is reported once
+    epochs = value if isinstance(value, list) else [value]
+    whole = all(isinstance(epoch, int) and not isinstance(epoch, bool) and epoch >= 1 for epoch in epochs)
+    if not epochs or not whole or any(a >= b for a, b in pairwise(epochs)):
+        raise ValueError("must be an epoch, at least 1, or a list of such epochs, each later than the one before it")
+    return value
+
+
+Moments = Annotated[Positive | list[Positive], BeforeValidator(_moments)]  # an epoch, or several in their order
+
+
 class OneRunEstimator(Group):
     name: Literal["one_run"]  # from one ordinary training run, while it runs
     scores: Annotated[list[OneRunScore], Field(min_length=1)]  # a column each; the first one is the score
-    early: Positive  # the epoch after which el2n and grand are measured
+    early: Moments  # the epoch after which el2n and grand are measured; of several, a column each: el2n/3
+    vog_of: Literal["logit", "probability"]  # what of the label it is whose gradient varies
+    vog_epochs: Literal["all", "early", "late"]  # over which it varies: all of them, the first third, or the last third
 
     @field_validator("scores")
     @classmethod
@@ -65,6 +82,19 @@ class OneRunEstimator(Group):
         if len(set(scores)) < len(scores):
             raise ValueError("each must be named at most once")
         return scores
+
+    @property
+    def moments(self) -> list[int]:
+        """Epochs after which el2n and grand are measured."""
+        return self.early if isinstance(self.early, list) else [self.early]
+
+    def columns(self, score: str) -> dict[str, int | None]:
+        """Return the columns of a score, each with the epoch after which it is measured; None: after the last one."""
+        if score not in AT_MOMENTS:
+            return {score: None}
+        if isinstance(self.early, list):
+            return {f"{score}/{epoch}": epoch for epoch in self.early}
+        return {score: self.early}
 
 
 class SecondSplitEstimator(Group):
@@ -128,7 +158,7 @@ def score_of(estimator: Estimator) -> str:
         case SubsamplingEstimator():
             return estimator.score
         case OneRunEstimator():
-            return estimator.scores[0]
+            return next(iter(estimator.columns(estimator.scores[0])))
         case _:
             return estimator.name
 
@@ -173,7 +203,7 @@ _BASES: dict[str, dict[str, Any]] = {
     "subsampling": {"name": "subsampling", "fractions": [0.7], "score": "memorization"},
     "confident_learning": {"name": "confident_learning", "folds": 5},
     "second_split": {"name": "second_split"},
-    "one_run": {"name": "one_run", "scores": _ALL},
+    "one_run": {"name": "one_run", "scores": _ALL, "vog_of": "logit", "vog_epochs": "all"},
     "blocks": {"name": "blocks", "blocks": 44},
 }
 _NETWORKS = {"subsampling": 1000, "membership": 1000, "c_score": 40}  # for each of the fractions

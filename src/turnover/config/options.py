@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 Count = Annotated[int, Field(ge=0, lt=2**31)]
 Positive = Annotated[int, Field(ge=1, lt=2**31)]
@@ -34,8 +34,19 @@ class CorruptionConfig(Group):
     count: Count  # how many training labels are replaced
     seed: Seed  # of the choice; its own, so that runs of several seeds see the same labels
     # random: by a uniformly random class, which may be the true one; symmetric: by one of the other classes; pair: by
-    # the next class, the last one by the first
-    kind: Literal["random", "symmetric", "pair"]
+    # the next class, the last one by the first, which is class-dependent noise; file: by those of a file
+    kind: Literal["random", "symmetric", "pair", "file"]
+    path: str | None  # of labels, for kind = file: csv with columns id and label, or npy; others keep their label
+
+    @field_validator("path")
+    @classmethod
+    def _there(cls, path: str | None, others: ValidationInfo) -> str | None:
+        if others.data.get("kind") == "file":
+            if path is None or not Path(path).is_file() or Path(path).suffix not in (".csv", ".npy"):
+                raise ValueError("must be a csv or npy file that is there")
+        elif path is not None:
+            raise ValueError("is for labels of a file: set corruption=file")
+        return path
 
 
 class NoAugmentation(Group):

@@ -46,6 +46,8 @@ def refuse_contradictions(config: RunConfig) -> None:
 _LATER_OF = {
     "turnover.dropout": "all_layers",
     "estimator.targets": "turnover",
+    "estimator.vog_of": "one_run",
+    "estimator.vog_epochs": "one_run",
     "subsets.random_of": "scores",
     "logger.checkpoints": "wandb",
 }

@@ -129,8 +129,9 @@ class RunConfig(Training):
                 del values[group][name]
         if self.parents:
             values["subsets"]["runs"] = [identity(parent) for parent in self.parents]
-        if isinstance(self.subsets, TableSubsets):  # by its content, not by its path
-            values["subsets"]["path"] = hashlib.sha256(Path(self.subsets.path).read_bytes()).hexdigest()
+        for group, file in (("subsets", self.subsets), ("corruption", self.corruption)):
+            if isinstance(file, TableSubsets | CorruptionConfig) and file.path:  # by its content, not by its path
+                values[group]["path"] = hashlib.sha256(Path(file.path).read_bytes()).hexdigest()
         return values
 
 
@@ -141,8 +142,11 @@ NOT_SCIENCE = ("device", "logger", "experiment", "scale")
 LATER = {
     "augmentation": {"name": "none"},
     "corruption.kind": "random",
+    "corruption.path": None,
     "turnover.dropout": 0.0,
     "estimator.targets": 0,
+    "estimator.vog_of": "logit",
+    "estimator.vog_epochs": "all",
     "subsets.random_of": "others",
     "logger.checkpoints": "reference",
 }
@@ -158,6 +162,7 @@ def identity(config: RunConfig, stage: int | None = None) -> str:
 def title(config: RunConfig) -> str:
     """Return a readable title: experiment, data, network, estimator, wrong labels, seed, scale."""
     noise = f"{config.corruption.count} wrong labels" if config.corruption.count else None
+    noise = f"labels of {Path(config.corruption.path).name}" if config.corruption.path else noise
     estimator = None if isinstance(config.estimator, NoEstimator) else score_of(config.estimator)
     words = (config.experiment, config.dataset.name, config.model.name, estimator, noise, f"seed {config.seed}")
     return ", ".join([*filter(None, words), config.scale])

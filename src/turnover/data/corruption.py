@@ -8,7 +8,7 @@ from torch import Tensor
 from turnover.common.seeding import numpy_generator
 from turnover.errors import RefusedInput
 
-Kind = Literal["random", "symmetric", "pair"]
+Kind = Literal["random", "symmetric", "pair"]  # drawn
 
 
 def corrupt(labels: Tensor, classes: int, count: int, seed: int, kind: Kind = "random") -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -13,6 +14,7 @@ from turnover.config.datasets import DATASETS
 from turnover.config.options import CorruptionConfig, DatasetConfig
 from turnover.data.corruption import corrupt
 from turnover.data.fetch import ensure
+from turnover.data.label_files import relabelled
 from turnover.errors import RefusedInput
 
 
@@ -76,9 +78,9 @@ def load(config: DatasetConfig, corruption: CorruptionConfig, device: torch.devi
     """Load the dataset of a config on `device`; its files are fetched first if they are missing.
 
     In this order: normalisation constants of the full training split, the class-balanced subsets of `config.limit`
-    training and `config.test_limit` test examples, corruption of the training labels, and with `config.include_test`
-    the test examples behind the training examples. RunFailed if the files cannot be had, RefusedInput for a limit or a
-    count that is too large.
+    training and `config.test_limit` test examples, corruption of the training labels or those of a file, and with
+    `config.include_test` the test examples behind the training examples. RunFailed if the files cannot be had,
+    RefusedInput for a limit or a count that is too large, or what is wrong in a file of labels.
     """
     train, test, full_scale = _READERS[config.name]()
     test = replace(test, ids=test.ids + len(train))
@@ -87,9 +89,13 @@ def load(config: DatasetConfig, corruption: CorruptionConfig, device: torch.devi
         train = train.select(torch.from_numpy(balanced_subset(train.labels, config.limit, config.seed)))
     if config.test_limit is not None:
         test = test.select(torch.from_numpy(balanced_subset(test.labels, config.test_limit, config.seed, "test limit")))
-    labels, corrupted = corrupt(
-        train.labels, DATASETS[config.name].classes, corruption.count, corruption.seed, corruption.kind
-    )
+    classes = DATASETS[config.name].classes
+    if corruption.kind == "file":
+        assert corruption.path is not None
+        labels = relabelled(Path(corruption.path), train.labels, train.ids, DATASETS[config.name].train, classes)
+        corrupted = labels != train.labels
+    else:
+        labels, corrupted = corrupt(train.labels, classes, corruption.count, corruption.seed, corruption.kind)
     train = replace(train, labels=labels, corrupted=corrupted)
     if config.include_test:
         train = train.followed_by(test)

@@ -1,11 +1,15 @@
 """Scores from gradients: their length, GraNd (Paul et al., 2021), and how they vary, VoG (Agarwal et al., 2022)."""
 
+import math
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
 from turnover.core.evaluation import evaluation_mode
 from turnover.core.examples import Examples
 from turnover.errors import RefusedInput
+from turnover.estimators.logit_scores import unconfidence
 from turnover.gradients.per_example import gradients
 
 
@@ -34,16 +38,28 @@ def grand(model: nn.Module, examples: Examples, *, batch_size: int = 256) -> Ten
     return torch.cat(norms).to(torch.promote_types(next(model.parameters()).dtype, torch.float32))
 
 
+def window(epochs: int, which: Literal["all", "early", "late"]) -> range:
+    """Return the epochs, from 1, whose gradients are compared: all, or a third, two at least if there are as many."""
+    count = epochs if which == "all" else min(epochs, max(2, math.ceil(epochs / 3)))
+    return range(epochs - count + 1, epochs + 1) if which == "late" else range(1, count + 1)
+
+
 class GradientVariance:
     """VoG of n examples, from one network at several checkpoints of its training.
 
-    S_t is the gradient of the label's logit with respect to the prepared input at checkpoint t of K, and μ its mean
-    over checkpoints, by pixel. Of images, inputs of [channels, height, width], it is first averaged over channels, as
-    in the authors' code. Only sums are kept, two numbers of float32 for each pixel of each example.
+    S_t is the gradient of the label's logit, or of its probability, with respect to the prepared input at checkpoint t
+    of K, and μ its mean over checkpoints, by pixel. Of images, inputs of [channels, height, width], it is first
+    averaged over channels, as in the authors' code. Only sums are kept, two numbers of float32 for each pixel of each
+    example.
+
+    The authors' programs (github.com/chirag126/VOG) differ: those for ImageNet and CIFAR-10 take the logit, over three
+    early, middle or late ones of nine snapshots, and keep the first three and last three of 350 epochs; that for the
+    toy data takes the probability, over the first, middle or last five of fifteen epochs, or all.
     """
 
-    def __init__(self, n: int) -> None:
+    def __init__(self, n: int, of: Literal["logit", "probability"] = "logit") -> None:
         self._n = n
+        self._of = of
         self._checkpoints = 0
         self._mean: Tensor | None = None  # μ  # [n, ...]
         self._squares: Tensor | None = None  # Σ_t (S_t - μ)²  # [n, ...]
@@ -64,7 +80,7 @@ class GradientVariance:
             # Welford's update: a difference of large sums of squares would lose what changes little
             for index, mean, square in zip(*batches, strict=True):
                 x, y, _ = examples.batch(index)
-                gradient = _by_pixel(_of_label(model, x, y).float())
+                gradient = _by_pixel(self._of_label(model, x, y).float())
                 change = gradient - mean
                 mean.add_(change / count)
                 square.addcmul_(change, gradient - mean)
@@ -127,6 +143,16 @@ class GradientVariance:
         self._mean, self._squares = self._mean.to(examples.device), self._squares.to(examples.device)
         return self._mean, self._squares
 
+    def _of_label(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        """Return the gradient of the label's logit or probability with respect to the input.  # as x"""
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            logits = model(x)
+            # of 1 - p, so that p near 1 costs no precision; no example has a part in the logits of another
+            of_each = logits.gather(1, y[:, None]) if self._of == "logit" else -unconfidence(logits, y)
+            [gradient] = torch.autograd.grad(of_each.sum(), [x])
+        return gradient
+
 
 def standardised(values: Tensor, labels: Tensor) -> Tensor:
     """Return (value - mean) / standard deviation among the values of the same label; 0 where that deviation is 0.
@@ -157,12 +183,3 @@ def standardised(values: Tensor, labels: Tensor) -> Tensor:
 def _by_pixel(gradient: Tensor) -> Tensor:
     """Average images over channels; return other inputs unchanged.  # [batch, channels, height, width] or any other"""
     return gradient.mean(1) if gradient.dim() == 4 else gradient
-
-
-def _of_label(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """Return the gradient of the label's logit with respect to the input.  # as x"""
-    with torch.enable_grad():
-        x = x.detach().requires_grad_()
-        total = model(x).gather(1, y[:, None]).sum()  # no example has a part in the logits of another
-        [gradient] = torch.autograd.grad(total, [x])
-    return gradient

@@ -17,6 +17,7 @@ from turnover.checks.inputs import refuse_unsuited, user_examples
 from turnover.checks.user_network import new_network, refuse_shared, taken_by
 from turnover.checks.verify import attach
 from turnover.common.device import Precision, resolve, settle
+from turnover.common.text import in_order
 from turnover.config.checks import estimator_disagreements
 from turnover.config.estimators import (
     ESTIMATES,
@@ -191,7 +192,7 @@ def _table(task: Task, config: Training, on_step: Callable[[int], object], obser
                 pass
             columns, score = watch.columns(), score_of(estimator)
     values: dict[str, Tensor] = {"score": columns[score], **columns}
-    names = [name for name in ("score", *ESTIMATES, "prediction", "probability") if name in values]
+    names = in_order(values, ("score", *ESTIMATES, "prediction", "probability"))
     wide = {name: values[name].double() if values[name].is_floating_point() else values[name] for name in names}
     table = pd.DataFrame({name: column.cpu().numpy() for name, column in wide.items()})
     table["label"] = task.train.labels.cpu().numpy()

@@ -17,7 +17,7 @@ from turnover.config.run import Training
 from turnover.core.evaluation import full_logits
 from turnover.core.examples import Examples
 from turnover.estimators.estimator import Task
-from turnover.estimators.gradient_scores import GradientVariance, grand
+from turnover.estimators.gradient_scores import GradientVariance, grand, window
 from turnover.estimators.logit_scores import el2n, margin
 from turnover.estimators.one_run_scores import SCORES, Seen
 from turnover.training.loop import Epoch, Observer
@@ -31,7 +31,8 @@ class Watch(Observer):
         self.task, self.config, self.folder, self.estimator = task, config, folder, config.estimator
         n = len(task.train)
         self._margins = torch.zeros(n, device=task.train.device)
-        self._variance = GradientVariance(n) if "vog" in self.estimator.scores else None
+        self._variance = GradientVariance(n, self.estimator.vog_of) if "vog" in self.estimator.scores else None
+        self._window = window(config.epochs, self.estimator.vog_epochs)
 
     def update(self, logits: Tensor, labels: Tensor, index: Tensor) -> None:
         """Note the margins of a mini-batch."""
@@ -48,13 +49,13 @@ class Watch(Observer):
     def epoch_end(self, epoch: Epoch) -> None:
         """Note an epoch; written before its checkpoint."""
         records = {"losses": epoch.losses, "margins": self._margins, "correct": epoch.correct}
-        if epoch.number == self.estimator.early:
+        if epoch.number in self.estimator.moments:
             if "el2n" in self.estimator.scores:
                 records["el2n"] = el2n(full_logits(self.task.model, self.task.train), self.task.train.labels)
             if "grand" in self.estimator.scores:
                 records["grand"] = grand(self.task.model, self.task.train)
         keep(self._path(epoch.number), **records)
-        if self._variance is not None:
+        if self._variance is not None and epoch.number in self._window:
             self._variance.update(self.task.model, self.task.train)
             keep(self._variances(epoch.number), **{k: torch.as_tensor(v) for k, v in self._variance.state().items()})
             self._variances(epoch.number - 3).unlink(missing_ok=True)  # those of both checkpoints may be needed yet
@@ -67,8 +68,8 @@ class Watch(Observer):
         """
         for number in range(1, epoch + 1):
             self._noted(self._path(number))
-        if self._variance is not None and epoch:
-            state = self._noted(self._variances(epoch))
+        if self._variance is not None and epoch >= self._window[0]:
+            state = self._noted(self._variances(min(epoch, self._window[-1])))
             self._variance.load({name: value.to(self.task.train.device) for name, value in state.items()})
 
     def _noted(self, path: Path) -> dict[str, Tensor]:
@@ -78,18 +79,21 @@ class Watch(Observer):
         return records
 
     def columns(self) -> dict[str, Tensor]:
-        """Return the scores asked for, after the last epoch, by their names in `ESTIMATES`.  # [examples] each"""
+        """Return the scores asked for, after the last epoch, by the names of their columns.  # [examples] each"""
         epochs = range(1, self.config.epochs + 1)
         files = [self._noted(self._path(number)) for number in epochs]
         losses, margins, correct = (
             torch.stack([file[name] for file in files]) for name in ("losses", "margins", "correct")
         )  # [epochs, examples] each
-        train, early = self.task.train, files[self.estimator.early - 1]
+        train = self.task.train
         seen = Seen(losses, margins, correct, full_logits(self.task.model, train), train.labels)
-        columns: dict[str, Tensor] = {name: early[name] for name in ("el2n", "grand") if name in early}
+        columns = {score: SCORES[score](seen) for score in self.estimator.scores if score in SCORES}
+        for score in self.estimator.scores:
+            early = ((name, epoch) for name, epoch in self.estimator.columns(score).items() if epoch is not None)
+            columns |= {name: files[epoch - 1][score] for name, epoch in early}
         if self._variance is not None:
             columns["vog"] = self._variance.score(train.labels)
-        return {name: SCORES[name](seen) if name in SCORES else columns[name] for name in self.estimator.scores}
+        return columns
 
     def _path(self, epoch: int) -> Path:
         return self.folder / f"epoch-{epoch:05d}.npz"

@@ -14,6 +14,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from turnover.common import signals
+from turnover.common.text import in_order
 from turnover.config.datasets import DATASETS
 from turnover.config.estimators import OneRunEstimator, TurnoverEstimator, score_of
 from turnover.config.run import RunConfig, title
@@ -209,4 +210,4 @@ def stored(table: pd.DataFrame, task: RunTask, config: RunConfig, epoch: int) ->
     table["corrupted"] = split.corrupted.cpu().numpy()
     table["epoch"] = epoch
     table = table.reset_index()
-    return table[[name for name in SCORE_COLUMNS if name in table]]
+    return table[in_order(map(str, table), SCORE_COLUMNS)]

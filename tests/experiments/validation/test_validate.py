@@ -20,20 +20,22 @@ from wandb_records import NONE, OFFLINE, history, of_kind, records
 
 from turnover.common.files import checkout
 from turnover.config.compose import sweep
-from turnover.config.estimators import SubsamplingEstimator, TurnoverEstimator
+from turnover.config.estimators import OneRunEstimator, SubsamplingEstimator, TurnoverEstimator
 from turnover.config.options import NoLogger, WandbLogger
 from turnover.config.run import RunConfig
 from turnover.errors import RunFailed
+from turnover.experiments.plots.style import style
 from turnover.experiments.validation import make as validate
 from turnover.experiments.validation.estimates import SIZES, TITLES, Condition, gather
 from turnover.experiments.validation.make import ValidateJob, make
 from turnover.experiments.validation.other_truths import influence_agreement, split_seeds
+from turnover.experiments.validation.plots import early
 from turnover.experiments.validation.table import COLUMNS
 from turnover.experiments.validation.truth import known as truth_of
 from turnover.experiments.validation.truth import read_examples, truth, write_examples
 from turnover.runs.execute import execute
 from turnover.runs.store.run import Run
-from turnover.runs.store.tables import Members, read_influences, read_scores
+from turnover.runs.store.tables import Members, read_influences, read_metrics, read_scores
 
 PICTURES = ("agreement", "detection", "cost", "exposure")
 
@@ -90,7 +92,7 @@ def table(folder: Path) -> pd.DataFrame:
 
 
 def test_every_estimator_has_its_rows(table: pd.DataFrame) -> None:
-    assert set(table["estimator"]) == set(TITLES)
+    assert {name.partition("/")[0] for name in table["estimator"]} == set(TITLES)
     plain = [str(column).removesuffix("_low").removesuffix("_high") for column in table]
     assert set(plain) == set(COLUMNS)
     assert not table[["auroc", "precision", "cost", "seconds", "memory"]].isna().any().any()
@@ -181,6 +183,35 @@ def test_costs_are_trainings_of_the_ordinary_network(folder: Path, table: pd.Dat
     assert costs["vog", 1] == pytest.approx(2)
     assert costs["el2n", 1] == pytest.approx(1 / 3, abs=1e-4), "known after the first of three epochs"
     assert costs["grand", 1] == pytest.approx(2 / 3, abs=1e-4), "with a gradient pass"
+    assert costs["el2n/2", 1] == pytest.approx(2 / 3, abs=1e-4)
+    assert costs["grand/3", 1] == pytest.approx(4 / 3, abs=1e-4)
+    assert costs["vog_probability", 1] == pytest.approx(2)
+    assert costs["vog_early", 1] == pytest.approx(4 / 3, abs=1e-4), "two of three epochs, with as many passes"
+    assert costs["vog_late", 1] == pytest.approx(5 / 3, abs=1e-4), "all of them, with two passes"
+
+
+def test_scores_along_a_training_have_their_epoch_and_its_accuracy(folder: Path, table: pd.DataFrame) -> None:
+    runs = configs(["validate_early"])
+    moments = next(run for run in runs if isinstance(run.estimator, OneRunEstimator) and "el2n" in run.estimator.scores)
+    metrics = read_metrics(Run(moments).folder)
+    accuracy = metrics[(metrics["metric"] == "accuracy") & (metrics["split"] == "train")].set_index("epoch")["value"]
+    parts = {each.name: each for each in gather([moments], [moments])[Condition.of(moments)]}
+    scores = read_scores(Run(moments).folder)
+    assert set(parts) == {f"{name}/{epoch}" for name in ("el2n", "grand") for epoch in (1, 2, 3)}
+    for name, part in parts.items():
+        assert name.endswith(f"/{part.epoch}")
+        assert part.accuracy == accuracy[part.epoch or 0]
+        assert part.scores.tolist() == scores[name].tolist()
+    single = table[table["seeds"] == 1].set_index("estimator")
+    along = single.loc[[f"el2n/{epoch}" for epoch in (1, 2, 3)]]
+    assert along["epoch"].tolist() == [1, 2, 3]
+    assert single.loc[["vog_early"], ["epoch", "train_accuracy"]].isna().to_numpy().all()
+    with style():
+        picture, title, note = early(table)
+        finish_and_look(picture, title, [note])
+    curve = picture.axes[0].lines[0]
+    assert np.asarray(curve.get_xdata()).tolist() == [1, 2, 3]
+    assert np.asarray(curve.get_ydata()).tolist() == along["spearman"].tolist()
 
 
 def test_seconds_are_those_of_the_runs(table: pd.DataFrame) -> None:
@@ -252,7 +283,7 @@ def test_leave_one_out_is_held_against_every_estimator(folder: Path, table: pd.D
     found = pd.read_csv(folder / "leave_one_out.csv")
     [config] = configs(["validate_leave_one_out"])
     exact = read_scores(Run(config).folder)
-    assert set(found["estimator"]) == {*TITLES, "truth"}
+    assert {name.partition("/")[0] for name in found["estimator"]} == {*TITLES, "truth"}
     assert set(found["examples"]) == {len(exact)} == {4}
     assert set(found["wrong"]) == {2}
     runs = masked_runs()

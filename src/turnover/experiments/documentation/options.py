@@ -19,6 +19,7 @@ from turnover.config.run import NOT_SCIENCE, RunConfig
 from turnover.experiments.documentation.tables import markdown_table
 from turnover.experiments.figures.make import FigureJob
 from turnover.experiments.results import Values
+from turnover.experiments.validation.labels import LabelsJob
 from turnover.experiments.validation.make import ValidateJob
 
 
@@ -107,6 +108,7 @@ def reference() -> str:
     jobs: dict[str, type[Group]] = {"figure": FigureJob, "validate": ValidateJob}
     for script, job in jobs.items():
         paragraphs += [f"## `scripts/{script}.py`", _table(job, list(job.model_fields), {})]
+    paragraphs += ["## `scripts/validate.py`, `labels`", _table(LabelsJob, list(LabelsJob.model_fields), {})]
     return "\n\n".join(paragraphs)
 
 

@@ -117,9 +117,12 @@ def _wrong_labels(runs: Sequence[RunConfig]) -> str:
     """Return how many labels of these runs are not the real ones; empty if runs differ in that or subsets name it."""
     first = runs[0]
     same = all(run.corruption == first.corruption and run.train_size == first.train_size for run in runs)
+    if same and first.corruption.path:
+        return f", labels of {Path(first.corruption.path).name}"
     if not same or not first.corruption.count or isinstance(first.subsets, LabelSubsets):
         return ""
-    kind = {"random": "random", "symmetric": "wrong", "pair": "wrong (the next class)"}[first.corruption.kind]
+    class_dependent = "wrong (the next class: class-dependent noise)"
+    kind = {"random": "random", "symmetric": "wrong", "pair": class_dependent}[first.corruption.kind]
     return f", {first.corruption.count:,} of {first.train_size:,} labels {kind}"
 
 

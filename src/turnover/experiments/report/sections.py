@@ -13,8 +13,8 @@ from turnover.config.datasets import DATASETS
 from turnover.experiments.plots.differences import all_if_none
 from turnover.experiments.report.explorer import figure
 from turnover.experiments.results import Result, Validation, Values
-from turnover.experiments.validation.estimates import TITLES
 from turnover.experiments.validation.table import dataset_names
+from turnover.experiments.validation.truth import title
 
 
 @dataclass(frozen=True)
@@ -149,9 +149,9 @@ def agreement(validation: Validation) -> Table:
             for dataset in datasets:
                 steps = [short(float(side[measure][dataset])) for side in (single, mean) if dataset in side.index]
                 cells.append(" → ".join(steps) or "–")
-        title = TITLES[str(name)] + (f", {networks} networks" if networks > 1 else "")
+        heading = title(str(name)) + (f", {networks} networks" if networks > 1 else "")
         first = single.loc[next(dataset for dataset in datasets if dataset in single.index)]
-        rows.append((-float(first["spearman"]), (title, f"{first['cost']:.1f}", *cells)))
+        rows.append((-float(first["spearman"]), (heading, f"{first['cost']:.1f}", *cells)))
     rows.sort(key=itemgetter(0))
     titles, cost = [DATASETS[dataset].title for dataset in datasets], f"cost, {DATASETS[datasets[0]].title}"
     measured = [f"{words}, {title}" for words in ("Spearman", "wrong labels found") for title in titles]

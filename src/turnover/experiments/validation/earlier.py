@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from turnover.common.text import in_order
 from turnover.errors import RunFailed
 from turnover.experiments.results import Values, read
 from turnover.experiments.validation.estimates import SIZES, TITLES, Condition, Estimate
@@ -89,7 +90,7 @@ class Earlier:
         for condition, examples in self.examples().items():
             new = means(estimates.get(condition, [])).reindex(examples.index)
             table = examples.drop(columns=[name for name in new if name in examples]).join(new)
-            names = [name for name in (*KNOWN, *TITLES, *TRUTHS) if name in table]
+            names = in_order(map(str, table), (*KNOWN, *TITLES, *TRUTHS))
             tables[condition.dataset] = table[names].reset_index()
         return tables
 

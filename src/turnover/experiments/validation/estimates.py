@@ -11,11 +11,12 @@ from turnover.config.datasets import DATASETS
 from turnover.config.estimators import BlocksEstimator, OneRunEstimator, SubsamplingEstimator, TurnoverEstimator
 from turnover.config.run import RunConfig
 from turnover.estimators.blocks import block_estimates
+from turnover.estimators.gradient_scores import window
 from turnover.estimators.subsampling import memorization
 from turnover.experiments.validation.operations import of_scoring, of_training
 from turnover.models import build as build_model
 from turnover.runs.store.run import Run
-from turnover.runs.store.tables import read_members, read_scores
+from turnover.runs.store.tables import read_members, read_metrics, read_scores
 
 TITLES = {
     "blocks": "blocks: held-out log odds",
@@ -32,6 +33,11 @@ TITLES = {
     "el2n": "EL2N",
     "grand": "GraNd",
     "vog": "variance of gradients",
+    "vog_early": "variance of gradients, early",
+    "vog_late": "variance of gradients, late",
+    "vog_probability": "variance of gradients of the probability",
+    "vog_probability_early": "variance of gradients of the probability, early",
+    "vog_probability_late": "variance of gradients of the probability, late",
     "final_loss": "final loss",
     "confidence": "final confidence",
     "confident_learning": "confident learning (5 folds)",
@@ -43,6 +49,12 @@ TITLES = {
 BUDGETS = (10, 20, 40, 80)  # networks of a small ensemble
 FEWEST_PAIRS = 3  # of blocks
 SIZES = ("memorization", "blocks_memorization", "turnover_probability")  # those that are differences of probabilities
+
+
+def title(name: str) -> str | None:
+    """Return the title of an estimate, el2n/3 being el2n after epoch 3; None if there is no such estimate."""
+    known, _, epoch = name.partition("/")
+    return f"{TITLES[known]} after epoch {epoch}" if epoch and known in TITLES else TITLES.get(known)
 
 
 @dataclass(frozen=True)
@@ -66,7 +78,7 @@ class Condition:
 class Estimate:
     """One estimator's scores of all examples, by one run."""
 
-    name: str  # a key of TITLES
+    name: str  # a key of TITLES, or one with an epoch: el2n/3
     seed: int
     networks: int
     scores: pd.Series  # index "id"; high: memorized or wrong; those without a score have the median
@@ -75,6 +87,8 @@ class Estimate:
     cost: float  # arithmetic of training, of blocks of scoring too, in ordinary trainings on all examples
     seconds: float  # of the run, which may give other scores too
     memory: float  # peak resident memory of the process, in MB; of all that it did
+    epoch: int | None = None  # after which the score is taken, if not after training
+    accuracy: float | None = None  # on the training examples, over that epoch
 
 
 def estimates(config: RunConfig, larger: float) -> Iterator[Estimate]:
@@ -88,13 +102,18 @@ def estimates(config: RunConfig, larger: float) -> Iterator[Estimate]:
     trained = manifest.get("examples_trained", config.train_size * config.epochs)
     cost = trained / (config.train_size * config.epochs) * larger
 
-    def estimate(name: str, scores: pd.Series, *, passes: float = 1.0, used: int | None = None) -> Estimate:
+    def estimate(
+        name: str, scores: pd.Series, *, passes: float = 1.0, used: int | None = None, epoch: int | None = None
+    ) -> Estimate:
         filled = scores.fillna(scores.median())  # of very few networks all or none may have seen an example
         count = used or networks
         share = count / networks  # of the run's networks
         seconds = manifest["seconds"] * share
         scored = int(scores.notna().sum())
-        return Estimate(name, config.seed, count, filled, scored, mislabelled, cost * passes * share, seconds, memory)
+        arithmetic, accuracy = cost * passes * share, None if epoch is None else _accuracy(run, epoch)
+        return Estimate(
+            name, config.seed, count, filled, scored, mislabelled, arithmetic, seconds, memory, epoch, accuracy
+        )
 
     match config.estimator:
         case TurnoverEstimator():
@@ -103,11 +122,12 @@ def estimates(config: RunConfig, larger: float) -> Iterator[Estimate]:
                 return
             for form, scores in turnover_forms(table).items():
                 yield estimate(form, scores)
-        case OneRunEstimator(scores=names, early=early):
-            # el2n and grand are known early; a gradient pass over all examples costs an epoch
-            passes = {"vog": 2.0, "el2n": early / config.epochs, "grand": (early + 1) / config.epochs}
-            for name in names:
-                yield estimate(name, table[name], passes=passes.get(name, 1.0))
+        case OneRunEstimator() as estimator:
+            for score in estimator.scores:
+                for column, epoch in estimator.columns(score).items():
+                    name = _variant(estimator) if score == "vog" else column
+                    passes = _passes(estimator, score, epoch or config.epochs, config.epochs)
+                    yield estimate(name, table[column], passes=passes, epoch=epoch)
         case SubsamplingEstimator(score="memorization"):
             members = read_members(run.folder)
             for budget in sorted({min(budget, networks) for budget in BUDGETS}):
@@ -131,6 +151,31 @@ def estimates(config: RunConfig, larger: float) -> Iterator[Estimate]:
                     yield estimate(name, scores, passes=1 + scoring, used=2 * pairs)
         case _:
             yield estimate(config.estimator.name, table["score"])
+
+
+def _passes(estimator: OneRunEstimator, score: str, last: int, epochs: int) -> float:
+    """Return the arithmetic of a score after epoch `last`, in trainings; a gradient pass costs an epoch."""
+    match score:
+        case "grand":
+            return (last + 1) / epochs
+        case "vog":
+            compared = window(epochs, estimator.vog_epochs)
+            return (compared[-1] + len(compared)) / epochs
+        case _:
+            return last / epochs
+
+
+def _variant(estimator: OneRunEstimator) -> str:
+    """Return the name of a variance of gradients: vog is that of the logit, over all epochs."""
+    neutral = {"logit", "all"}
+    return "_".join(["vog", *(part for part in (estimator.vog_of, estimator.vog_epochs) if part not in neutral)])
+
+
+def _accuracy(run: Run, epoch: int) -> float:
+    """Return the training accuracy of an epoch of a finished run, over all examples while the weights move."""
+    table = read_metrics(run.folder)
+    of_all = (table["split"] == "train") & (table["subset"] == "all") & (table["metric"] == "accuracy")
+    return float(table["value"][of_all & (table["epoch"] == epoch)].item())
 
 
 def turnover_forms(table: pd.DataFrame) -> dict[str, pd.Series]:

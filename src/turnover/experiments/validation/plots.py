@@ -50,7 +50,7 @@ Picture = tuple[Figure, str, str]  # with its title and a note
 
 def agreement(table: pd.DataFrame, truths: Mapping[str, Truth]) -> Picture:
     """Draw a panel for each data set, a row for each estimator, the best ones on top."""
-    table = table[table["spearman"].notna()].copy()
+    table = table[table["spearman"].notna() & ~table["estimator"].str.contains("/")].copy()
     most = table.groupby(["dataset", "estimator"])["networks"].transform("max")
     table["row"] = [
         TITLES[name] + (f", {count} networks" if name == "memorization" else ", half of them" if count < whole else "")
@@ -116,7 +116,7 @@ def cost(table: pd.DataFrame, truths: Mapping[str, Truth]) -> Picture:
     return picture, "What does agreement with the ground truth cost?", note
 
 
-_KINDS = {"symmetric": "any other class", "pair": "the next class"}
+_KINDS = {"symmetric": "any other class", "pair": "the next class (class-dependent)"}
 
 
 def detection(table: pd.DataFrame) -> Picture:
@@ -154,7 +154,9 @@ def detection(table: pd.DataFrame) -> Picture:
     picture.legend(handles.values(), handles.keys(), loc="outside right center", fontsize=8)
     note = (
         "Found: wrong labels among as many highest scores as there are wrong labels. Single runs: mean over seeds, "
-        "band: 95 % interval over seeds and examples. In brackets: cost, in trainings of the ordinary network."
+        "band: 95 % interval over seeds and examples. In brackets: cost, in trainings of the ordinary network. Any "
+        "other class: each is as likely. The next class: class-dependent noise, as where one class is taken for "
+        "another; all wrong labels of a class are of one other class, so a network may learn them as a rule."
     )
     return picture, "Who finds wrong labels?", note
 
@@ -162,6 +164,56 @@ def detection(table: pd.DataFrame) -> Picture:
 def _between(low: float, high: float) -> str:
     texts = [f"{value:.1f}".removesuffix(".0") for value in (low, high)]
     return texts[0] if texts[0] == texts[1] else " to ".join(texts)
+
+
+_MARKS = {"spearman": "o", "auroc": "s"}
+_ALONG = {"el2n": COLOURS["random"], "grand": COLOURS["own"]}
+
+
+def early(table: pd.DataFrame) -> Picture:
+    """Draw for each data set EL2N and GraNd by the epoch after which they are taken, and variances of gradients."""
+    table = table[table["spearman"].notna() & (table["seeds"] == 1)]
+    along = table[table["estimator"].str.contains("/")].sort_values("epoch")
+    datasets, variants = dataset_names(along), [name for name in TITLES if name.startswith("vog")]
+    size = (2.4 + 2.9 * len(datasets), 6.4)
+    picture, grid = plt.subplots(2, len(datasets), figsize=size, sharey="row", layout="constrained", squeeze=False)
+    for letter, curves, points, dataset in zip("abc", *grid, datasets, strict=False):
+        panel(curves, letter, DATASETS[dataset].title)
+        here = along[along["dataset"] == dataset]
+        for name, colour in _ALONG.items():
+            mine = here[here["estimator"].str.startswith(f"{name}/")]
+            for measure, mark in _MARKS.items():
+                line = {"linestyle": "-" if measure == "spearman" else "--", "color": colour, "markersize": 4}
+                curves.plot(mine["epoch"], mine[measure], marker=mark, **line)
+            low, high = mine["spearman_low"], mine["spearman_high"]
+            curves.fill_between(mine["epoch"], low, high, color=colour, alpha=0.15, linewidth=0)
+        accuracy = here.groupby("epoch")["train_accuracy"].first()
+        curves.set_xscale("log")
+        curves.set_xticks(accuracy.index, [f"{epoch:g}\n{share:.0%}" for epoch, share in accuracy.items()])
+        curves.minorticks_off()
+        curves.set_xlabel("epochs, training accuracy")
+        of_gradients = table[(table["dataset"] == dataset) & table["estimator"].isin(variants)]
+        for row in of_gradients.to_dict("records"):
+            y = -variants.index(row["estimator"])
+            for measure, mark in _MARKS.items():
+                points.plot([row[f"{measure}_low"], row[f"{measure}_high"]], [y, y], color=COLOURS["muted"])
+                points.plot(row[measure], y, mark, color=COLOURS["easy"], markersize=5)
+        points.axvline(0, color=COLOURS["all"], linewidth=0.6)
+        points.set_xlabel("Spearman correlation, AUROC")
+    grid[0, 0].set_ylabel("Spearman correlation, AUROC")
+    grid[1, 0].set_yticks([-row for row in range(len(variants))], [TITLES[name] for name in variants])
+    keys = [(name, "", colour) for name, colour in _ALONG.items()]
+    keys += [(measure, mark, COLOURS["muted"]) for measure, mark in _MARKS.items()]
+    for name, mark, colour in keys:
+        words = {"spearman": "correlation with ground-truth memorization", "auroc": "AUROC of wrong labels"} | TITLES
+        grid[1, 0].plot([], [], marker=mark, color=colour, markersize=5, label=words[name])
+    picture.legend(*grid[1, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=8)
+    note = (
+        "Means of single runs; bands and lines: 95 % interval over seeds and examples. Training accuracy: over the "
+        "last of these epochs, while the weights move. Variance of gradients: of the label's logit or probability, "
+        "over all epochs, the first third (early) or the last third (late)."
+    )
+    return picture, "When to take EL2N and GraNd, and which variance of gradients?", note
 
 
 _COLOURS = dict(zip(DATASETS, (COLOURS["easy"], COLOURS["difficult"], COLOURS["own"], COLOURS["muted"]), strict=False))

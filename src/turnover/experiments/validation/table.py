@@ -19,7 +19,7 @@ REPLICATES = 200  # of each bootstrap
 
 COLUMNS = {
     "dataset": "data set",
-    "noise": "kind of the wrong labels: symmetric (any other class) or pair (the next class)",
+    "noise": "kind of the wrong labels: symmetric (any other class), pair (the next class: class-dependent) or file",
     "wrong": "how many labels are wrong",
     "examples": "how many examples there are",
     "augmentation": "of the images in training",
@@ -27,6 +27,8 @@ COLUMNS = {
     "seeds": "runs whose scores are averaged; 1: mean over runs of what each run's own scores reach",
     "runs": "finished runs behind the row; of small ensembles: disjoint parts of one run's networks",
     "networks": "networks that a run trains; 1 if not an ensemble",
+    "epoch": "after which a score is taken that is not taken after training",
+    "train_accuracy": "on the training examples over that epoch, while the weights move; mean over runs",
     "scored": "examples that have a score; the others get the median",
     "spearman": "rank correlation with memorization by the ground truth (difference of shares of right networks)",
     "pearson": "Pearson's correlation with the same",
@@ -65,6 +67,8 @@ def rows(
                     "seeds": together,
                     "runs": len(runs),
                     "networks": networks,
+                    "epoch": runs[0].epoch,
+                    "train_accuracy": None if runs[0].accuracy is None else np.mean([run.accuracy for run in runs]),
                     "scored": round(float(np.mean([run.scored for run in runs]))),
                     **_measures(runs, truths.get(condition), together=together),
                     "cost": float(np.mean([run.cost for run in runs])) * together,

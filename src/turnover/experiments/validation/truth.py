@@ -11,11 +11,13 @@ import pyarrow.parquet as pq
 import torch.nn.functional as F
 
 from turnover.common.files import replacing
+from turnover.common.text import in_order
 from turnover.config.estimators import TurnoverEstimator
 from turnover.config.run import RunConfig
 from turnover.estimators.score import average
 from turnover.estimators.subsampling import excess_loss, memorization
 from turnover.experiments.validation.estimates import TITLES, Condition, Estimate
+from turnover.experiments.validation.estimates import title as of_estimate
 from turnover.runs.store.run import Run
 from turnover.runs.store.tables import SCORE_COLUMNS, read_members, read_scores
 from turnover.stats.agreement import Correlation, ceiling, pearson, reliability, spearman, tie_bound
@@ -95,7 +97,7 @@ def title(column: str) -> str:
     """Return the name of a column of numbers on an axis."""
     if column in TRUTHS:
         return TRUTHS[column][1]
-    return TITLES.get(column, column.replace("_", " "))
+    return of_estimate(column) or column.replace("_", " ")
 
 
 def examples(runs: Sequence[RunConfig], estimates: Sequence[Estimate], truth: Truth) -> pd.DataFrame:
@@ -119,13 +121,12 @@ def examples(runs: Sequence[RunConfig], estimates: Sequence[Estimate], truth: Tr
 def means(estimates: Sequence[Estimate]) -> pd.DataFrame:
     """Return the mean over seeds of every estimate, of ensembles of several sizes that of the largest; index "id"."""
     columns = {}
-    for name in TITLES:
+    for name in in_order(dict.fromkeys(estimate.name for estimate in estimates), TITLES):
         of_name = [estimate for estimate in estimates if estimate.name == name]
-        networks = max((estimate.networks for estimate in of_name), default=0)
+        networks = max(estimate.networks for estimate in of_name)
         largest = [estimate.scores for estimate in of_name if estimate.networks == networks]
-        if largest:
-            ids = largest[0].index
-            columns[name] = pd.Series(np.mean([scores.reindex(ids).to_numpy() for scores in largest], axis=0), ids)
+        ids = largest[0].index
+        columns[name] = pd.Series(np.mean([scores.reindex(ids).to_numpy() for scores in largest], axis=0), ids)
     return pd.DataFrame(columns)
 
 

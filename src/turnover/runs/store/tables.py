@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from turnover.common.files import replacing
+from turnover.common.text import in_order
 from turnover.config.estimators import ESTIMATES
 
 MEMBERS = "members.npz"
@@ -112,7 +113,9 @@ def write_metrics(path: Path, rows: Sequence[Metric]) -> None:
 
 def write_scores(path: Path, table: pd.DataFrame) -> None:
     """Write scores.parquet, all or nothing; its columns are those of `SCORE_COLUMNS` that the estimator has."""
-    _write(path, table, {name: column for name, column in SCORE_COLUMNS.items() if name in table})
+    _write(
+        path, table, {name: SCORE_COLUMNS[name.partition("/")[0]] for name in in_order(map(str, table), SCORE_COLUMNS)}
+    )
 
 
 def write_subsets(path: Path, table: pd.DataFrame) -> None:
