@@ -135,6 +135,11 @@ def test_an_estimator_is_added_to_an_earlier_validation(
         assert about[name] == whole[name]
     assert about["runs"] == whole["runs"] + len(configs(["validate_blocks"]))
     assert about["onto"] == [{name: whole[name] for name in ("made", "commit")}]
+    make(job(estimates=["validate_blocks"], onto=str(made)))
+    again = json.loads((made / "validate.json").read_text())
+    assert {name: again[name] for name in ("runs", "added", "training_seconds")} == {
+        name: about[name] for name in ("runs", "added", "training_seconds")
+    }, "runs that were added before count once"
 
 
 def test_only_a_validation_of_the_same_scale_is_added_to(folder: Path, tmp_path: Path) -> None:

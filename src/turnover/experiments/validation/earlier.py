@@ -94,12 +94,22 @@ class Earlier:
             tables[condition.dataset] = table[names].reset_index()
         return tables
 
-    def provenance(self, new: Values) -> Values:
-        """Return validate.json of both: runs, commits and machines of all rows, and when the kept ones were made."""
+    def provenance(self, new: Values, seconds: Mapping[str, float]) -> Values:
+        """Return validate.json of both: runs, commits and machines of all rows, and when the kept ones were made.
+
+        Args:
+            new: validate.json of what is added.
+            seconds: of the training of each run that is added, by its name; one that was added before counts once.
+        """
         both = {name: sorted({*self.values[name], *new[name]}) for name in ("commits", "machines")}
-        sums = {name: self.values[name] + new[name] for name in ("runs", "training_seconds")}
         before = [*self.values.get("onto", []), {name: self.values[name] for name in ("made", "commit")}]
-        return new | both | sums | {"truth": self.values["truth"], "onto": before}
+        earlier = self.values.get("added", [])
+        unknown = [name for name in seconds if name not in earlier]
+        sums = {
+            "runs": self.values["runs"] + len(unknown),
+            "training_seconds": round(self.values["training_seconds"] + sum(seconds[name] for name in unknown), 1),
+        }
+        return new | both | sums | {"truth": self.values["truth"], "added": [*earlier, *unknown], "onto": before}
 
 
 def _condition(dataset: str, table: pd.DataFrame) -> Condition:

@@ -76,6 +76,7 @@ def make(job: ValidateJob) -> Path:
             save(picture, folder / name)
     runs = {Run(config).name: config for of_kind in finished for config in of_kind}
     manifests = {name: Run(config).manifest for name, config in runs.items()}
+    seconds = {name: float(manifest["seconds"]) for name, manifest in manifests.items()}
     result: Values = {
         "scale": job.scale,
         "columns": COLUMNS,
@@ -92,13 +93,13 @@ def make(job: ValidateJob) -> Path:
         "influence": parts.influence,
         "settings": lines,
         "runs": len(manifests),
-        "training_seconds": round(sum(manifest["seconds"] for manifest in manifests.values()), 1),
+        "training_seconds": round(sum(seconds.values()), 1),
         "commits": sorted({manifest["commit"] for manifest in manifests.values()}),
         "machines": sorted({str(manifest["machine"]["processor"]) for manifest in manifests.values()}),
         "made": now(),
         **provenance(),
     }
-    write_json(folder / "validate.json", earlier.provenance(result) if earlier else result)
+    write_json(folder / "validate.json", earlier.provenance(result, seconds) if earlier else result)
     show_figure(
         job.logger,
         job.model_dump(mode="json"),
