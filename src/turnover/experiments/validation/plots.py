@@ -116,7 +116,7 @@ def cost(table: pd.DataFrame, truths: Mapping[str, Truth]) -> Picture:
     return picture, "What does agreement with the ground truth cost?", note
 
 
-_KINDS = {"symmetric": "any other class", "pair": "the next class (class-dependent)"}
+_KINDS = {"symmetric": "any other class", "pair": "the next class"}
 
 
 def detection(table: pd.DataFrame) -> Picture:
