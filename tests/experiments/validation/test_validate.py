@@ -37,7 +37,7 @@ from turnover.runs.execute import execute
 from turnover.runs.store.run import Run
 from turnover.runs.store.tables import Members, read_influences, read_metrics, read_scores
 
-PICTURES = ("agreement", "detection", "cost", "exposure")
+PICTURES = ("agreement", "detection", "cost", "exposure", "early")
 
 
 def job(logger: NoLogger | WandbLogger = NONE, **options: Any) -> ValidateJob:

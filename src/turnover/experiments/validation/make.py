@@ -15,7 +15,7 @@ from turnover.experiments.plots.style import finish, save, style
 from turnover.experiments.results import Values
 from turnover.experiments.validation.earlier import Earlier
 from turnover.experiments.validation.parts import added, assembled, scale_lines
-from turnover.experiments.validation.plots import agreement, cost, detection, exposure
+from turnover.experiments.validation.plots import agreement, cost, detection, early, exposure
 from turnover.experiments.validation.table import COLUMNS, REPLICATES
 from turnover.experiments.validation.truth import file_name, write_examples
 from turnover.runs.dashboard.summary import show_figure
@@ -42,7 +42,7 @@ class ValidateJob(Group):
 
 
 def make(job: ValidateJob) -> Path:
-    """Write table.csv, exposure.csv, leave_one_out.csv, all examples of each data set with their scores, four pictures
+    """Write table.csv, exposure.csv, leave_one_out.csv, all examples of each data set with their scores, the pictures
     and validate.json; returns the table's path.
 
     Raises:
@@ -71,6 +71,8 @@ def make(job: ValidateJob) -> Path:
             "cost": cost(table, parts.truths),
             "exposure": exposure(parts.tables["exposure"]),
         }
+        if table["estimator"].str.contains("/").any():  # an earlier validation may have no scores along a training
+            pictures["early"] = early(table)
         for name, (picture, title, note) in pictures.items():
             finish(picture, title, [note, *lines])
             save(picture, folder / name)
