@@ -18,16 +18,16 @@ from turnover.runs.execute import execute
 from turnover.runs.store.run import Run
 
 OVERRIDES = (
-    "epochs=120",
+    "epochs=60",
     "dataset.limit=600",
     "model.hidden=[256]",
     "corruption.count=150",
-    "estimator.epochs=[1,40,80]",
+    "estimator.epochs=[1,20,40]",
     "optimizer.momentum=0.9",
 )
 # When it is killed: before it begins; while it loads and restores; in an epoch after the given one, some of which write
 # scores too; while it writes its tables.
-MOMENTS = ("started", "begun", 1, "started", 25, "begun", 40, 79, "begun", 110, "tables")
+MOMENTS = ("started", "begun", 1, "started", 12, "begun", 20, 39, "begun", 55, "tables")
 
 
 def work(config: RunConfig, outputs: Path) -> None:
