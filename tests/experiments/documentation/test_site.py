@@ -1,13 +1,14 @@
 """The documentation builds in strict mode without a connection, and what it shows is what the repository has."""
 
 import re
-import subprocess
-import sys
+import socket
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from mkdocs.commands.build import build
+from mkdocs.config import load_config
 from readings import ROOT, page
 
 from turnover.config.estimators import ALIASES
@@ -18,16 +19,6 @@ from turnover.experiments.documentation.pages import filled, source
 from turnover.experiments.results import committed
 
 PAGES = sorted(path.name for path in (ROOT / "docs").glob("*.md"))
-
-# mkdocs in a process of its own, in which any connection is an error
-BUILD = """
-import socket, sys
-def refuse(*_, **__):
-    raise RuntimeError("the build asked for a connection")
-socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
-from mkdocs.__main__ import cli
-cli(["build", "--strict", "--quiet", "--site-dir", sys.argv[1]])
-"""
 
 
 class _Requests(HTMLParser):
@@ -47,9 +38,20 @@ class _Requests(HTMLParser):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built pages; any warning and any connection is an error."""
     folder = tmp_path_factory.mktemp("site")
-    done = subprocess.run([sys.executable, "-c", BUILD, str(folder)], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("the build asked for a connection")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        for owner, name in ((socket.socket, "connect"), (socket, "create_connection"), (socket, "getaddrinfo")):
+            patch.setattr(owner, name, refuse)
+        config = load_config(str(ROOT / "mkdocs.yml"), site_dir=str(folder), strict=True)
+        config.plugins.on_startup(command="build", dirty=False)
+        build(config)
+        config.plugins.on_shutdown()
     return folder
 
 
