@@ -185,8 +185,8 @@ def test_costs_are_trainings_of_the_ordinary_network(folder: Path, table: pd.Dat
 
 
 def test_scores_along_a_training_have_their_epoch_and_its_accuracy(folder: Path, table: pd.DataFrame) -> None:
-    runs = [config for config in configs(["validate_early"]) if isinstance(config.estimator, OneRunEstimator)]
-    moments = next(config for config in runs if "el2n" in config.estimator.scores)
+    runs = configs(["validate_early"])
+    moments = next(run for run in runs if isinstance(run.estimator, OneRunEstimator) and "el2n" in run.estimator.scores)
     metrics = read_metrics(Run(moments).folder)
     accuracy = metrics[(metrics["metric"] == "accuracy") & (metrics["split"] == "train")].set_index("epoch")["value"]
     parts = {each.name: each for each in gather([moments], [moments])[Condition.of(moments)]}
@@ -194,7 +194,7 @@ def test_scores_along_a_training_have_their_epoch_and_its_accuracy(folder: Path,
     assert set(parts) == {f"{name}/{epoch}" for name in ("el2n", "grand") for epoch in (1, 2, 3)}
     for name, part in parts.items():
         assert name.endswith(f"/{part.epoch}")
-        assert part.accuracy == accuracy[part.epoch]
+        assert part.accuracy == accuracy[part.epoch or 0]
         assert part.scores.tolist() == scores[name].tolist()
     single = table[table["seeds"] == 1].set_index("estimator")
     along = single.loc[[f"el2n/{epoch}" for epoch in (1, 2, 3)]]
