@@ -221,7 +221,10 @@ def wide(value: float) -> np.ndarray:
         ({"ids": np.arange(20) / 2}, "ids"),
         ({"estimator": "cumulativ_loss"}, "estimator = 'cumulativ_loss': did you mean cumulative_loss"),
         ({"estimator": "none"}, "estimator = 'none': "),
-        ({"estimator": "aum", "options": {"models": 3}}, "'aum' has no option 'models'; allowed: scores, early"),
+        (
+            {"estimator": "aum", "options": {"models": 3}},
+            "'aum' has no option 'models'; allowed: scores, vog_of, vog_epochs, early",
+        ),
         ({"estimator": "aum", "p": 0.7}, "p, layers and groups belong to estimator='turnover'"),
         ({"options": {"epochs": [1]}}, "arguments for them: p, layers, groups"),
         ({"estimator": "subsampling", "options": {"fractions": [0.01]}}, "none or all of 20 examples"),

@@ -40,7 +40,11 @@ def test_what_is_reduced_is_told_in_words_and_a_field_once() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "told"),
-    [("random", "labels random"), ("symmetric", "labels wrong"), ("pair", "labels wrong (the next class)")],
+    [
+        ("random", "labels random"),
+        ("symmetric", "labels wrong"),
+        ("pair", "labels wrong (the next class: class-dependent noise)"),
+    ],
 )
 def test_wrong_labels_of_all_runs_are_told(kind: str, told: str) -> None:
     first = lines("influence", "laptop", f"corruption.kind={kind}", "corruption.count=3000")[0]

@@ -175,7 +175,7 @@ def early(table: pd.DataFrame) -> Picture:
     table = table[table["spearman"].notna() & (table["seeds"] == 1)]
     along = table[table["estimator"].str.contains("/")].sort_values("epoch")
     datasets, variants = dataset_names(along), [name for name in TITLES if name.startswith("vog")]
-    size = (2.4 + 2.9 * len(datasets), 6.4)
+    size = (3.6 + 2.9 * len(datasets), 6.4)
     picture, grid = plt.subplots(2, len(datasets), figsize=size, sharey="row", layout="constrained", squeeze=False)
     for letter, curves, points, dataset in zip("abc", *grid, datasets, strict=False):
         panel(curves, letter, DATASETS[dataset].title)
@@ -213,7 +213,7 @@ def early(table: pd.DataFrame) -> Picture:
         "last of these epochs, while the weights move. Variance of gradients: of the label's logit or probability, "
         "over all epochs, the first third (early) or the last third (late)."
     )
-    return picture, "When to take EL2N and GraNd, and which variance of gradients?", note
+    return picture, "When to take EL2N and GraNd, and which VoG?", note
 
 
 _COLOURS = dict(zip(DATASETS, (COLOURS["easy"], COLOURS["difficult"], COLOURS["own"], COLOURS["muted"]), strict=False))
