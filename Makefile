@@ -47,10 +47,9 @@ validate_labels: .venv/installed  ## who finds labels of people that differ? LAB
 	$(PY) scripts/validate.py 'labels.path="$(LABELS)"' labels.setting=$(DATASET:fashion_mnist=fashion)_3000 scale=$(SCALE) launcher=$(LAUNCHER)
 
 # neither make nor the shell reads anything in the path
-audit: export AUDIT_DATA = $(value DATA)
 audit: .venv/installed  ## wrong labels in your own images: DATA=folder, file.csv or file.npz
 	@$(if $(value DATA),,echo "make audit DATA=path: a folder with a subfolder of images for each class, a csv file with columns path and label, or an npz file with x and y"; exit 2)
-	$(PY) scripts/audit.py "data=$$AUDIT_DATA" $(OVERRIDES)
+	$(PY) scripts/audit.py 'data=$(subst ','\'',$(value DATA))' $(OVERRIDES)
 
 report: .venv/installed  ## one page of all results that opens offline: outputs/report/index.html
 	$(PY) scripts/report.py scale=$(SCALE)

@@ -199,6 +199,7 @@ def test_the_time_is_foretold(digits: tuple[Path, set[int]]) -> None:
     [
         ("k=1798", "k = 1798: there are 1797 examples; set k=179,"),
         ("k=0", "k = 0: should be greater"),
+        ("data=", "data = '': "),
         ("model=vgg11", "images of 8 x 8 pixels are too small"),
         ("estimator=subsampling", "estimator.name = 'subsampling': allowed: 'one_run', 'turnover'"),
         ("size=1000", "size = 1000"),

@@ -1,5 +1,6 @@
 """A user's own images: folders with whatever else is in them, and what is refused by name."""
 
+import logging
 import os
 import resource
 import struct
@@ -156,18 +157,23 @@ def test_a_damaged_image_in_colour_leaves_grey_ones_grey(folder: Path) -> None:
     assert collect(folder, None).values.shape == (3, 1, 5, 4)
 
 
-def test_remarks_count_what_is_left_out_and_name_classes_that_are_lost(folder: Path) -> None:
+def test_remarks_count_what_is_left_out_and_name_classes_that_are_lost(
+    folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("turnover"), "propagate", True)
     for number in range(3):
         (folder / "dog" / f"{number}.txt").touch()
     (folder / "emu").mkdir()
     (folder / "owl").mkdir()
     (folder / "owl" / "a.heic").touch()
     empty(folder)
-    found = collect(folder, None)
+    with caplog.at_level("WARNING", logger="turnover"):
+        found = collect(folder, None)
     assert (found.classes, found.lost_classes) == (("cat", "dog"), ("emu", "owl"))
     first, second = found.remarks()
-    assert "5 files (4 of another kind, 1 empty)" in first
+    assert "Left out: 7 (4 of another kind, 2 class folder without images, 1 empty)" in first
     assert "emu, owl" in second
+    assert caplog.messages == [first, second]
 
 
 def test_links_are_followed_and_may_give_a_file_to_two_classes(folder: Path) -> None:

@@ -44,7 +44,7 @@ def test_results_with_notes_are_not_replaced(tmp_path: Path, root: Path) -> None
     (data / "cat" / "broken.png").write_text("no image")
     first = script(root, f"data={data}", f"output={output}", *QUICK)
     assert first.returncode == 0, first.stderr
-    assert "Left out: 1 file (1 no image" in first.stderr
+    assert "Left out: 1 (1 no image" in first.stderr
     assert pd.read_csv(output / "unusable.csv").to_numpy().tolist() == [
         ["cat/broken.png", "no image, whatever its name says"]
     ]
@@ -53,7 +53,7 @@ def test_results_with_notes_are_not_replaced(tmp_path: Path, root: Path) -> None
         f"{label}/{number}.png" for label in ("cat", "dog") for number in range(5)
     )
     text = (output / "gallery.html").read_text(encoding="utf-8")
-    assert text.index("Left out: 1 file") < text.index("The first is the most suspicious")
+    assert text.index("Left out: 1 (") < text.index("The first is the most suspicious")
     assert text.count("<img ") == 3
     with (output / "suspects.csv").open("a") as file:
         file.write("a note\n")

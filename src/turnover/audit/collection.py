@@ -1,5 +1,6 @@
 """A user's own labelled examples: a folder of images, a csv file that lists images, or an npz file."""
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from turnover.audit.loading import load
 from turnover.audit.npz import read_npz
 from turnover.common.text import printable
 from turnover.errors import RefusedInput
+
+log = logging.getLogger("turnover")
 
 UNUSABLE = 0.5  # share of image files that may be left out
 
@@ -41,10 +44,13 @@ def collect(path: Path, size: int | None, unusable: float = UNUSABLE) -> Collect
         raise RefusedInput(
             f"data = {path}: all examples are of one class, {collection.classes[0]!r}; two are needed at least"
         )
-    return replace(
+    collection = replace(
         collection,
         classes=tuple(map(printable, collection.classes)),
         names=tuple(map(printable, collection.names)),
         left_out=tuple(LeftOut(*map(printable, entry)) for entry in collection.left_out),
         lost_classes=tuple(map(printable, collection.lost_classes)),
     )
+    for remark in collection.remarks():
+        log.warning("%s", remark)
+    return collection

@@ -47,7 +47,10 @@ def list_folder(folder: Path) -> Listing:
             left_out.append(LeftOut(path.name, f"link to the same folder: {classes[target]}"))
         else:
             classes[target] = path.name
-            files += _class(path, folder, left_out)
+            images = list(_class(path, folder, left_out))
+            if not images:
+                left_out.append(LeftOut(path.name, "class folder without images"))
+            files += images
     if not files:
         reasons = f"; left out: {left_out[0].path} ({left_out[0].why})" if left_out else ""
         raise RefusedInput(

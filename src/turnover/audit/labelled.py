@@ -72,4 +72,4 @@ def summary(left_out: tuple[LeftOut, ...]) -> str:
     """Return how many were left out, and how many of them for each reason, the most frequent first."""
     reasons = Counter(entry.why.partition(":")[0] for entry in left_out)
     counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-    return f"{len(left_out)} file{'s' * (len(left_out) > 1)} ({counts})"
+    return f"{len(left_out)} ({counts})"

@@ -36,7 +36,7 @@ COLUMNS = {
 class AuditConfig(Group):
     """Options of one audit, explained in `conf/audit.yaml`."""
 
-    data: str
+    data: Annotated[str, Field(min_length=1)]
     output: str | None
     k: Positive
     size: Annotated[int, Field(ge=4, le=512)] | None

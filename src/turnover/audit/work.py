@@ -61,8 +61,6 @@ def audit(config: AuditConfig) -> Path:
     expected = nearest(measured, config.k / len(collection))
     shape, model = " x ".join(map(str, collection.values.shape[1:])), config.model.name
     log.info("%d examples of %s in %d classes", len(collection), shape, len(collection.classes))
-    for sentence in collection.remarks():
-        log.warning("%s", sentence)
     log.info(
         "to do: %s of %s for %d epoch%s, estimator %s, about %s",
         f"{config.seeds} trainings" if config.seeds > 1 else "one training",
