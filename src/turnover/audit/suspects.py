@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from torch import nn
 
 from turnover.audit.duplicates import contradictions
@@ -36,7 +36,7 @@ COLUMNS = {
 class AuditConfig(Group):
     """Options of one audit, explained in `conf/audit.yaml`."""
 
-    data: Annotated[str, Field(min_length=1)]
+    data: str
     output: str | None
     k: Positive
     size: Annotated[int, Field(ge=4, le=512)] | None
@@ -51,6 +51,13 @@ class AuditConfig(Group):
     optimizer: OptimizerConfig
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
     scale: Literal["smoke", "laptop", "paper"]
+
+    @field_validator("data")
+    @classmethod
+    def _is_a_path(cls, data: str) -> str:
+        if not data:  # a length in the type would refuse names that are no UTF-8
+            raise ValueError("must be a path")
+        return data
 
     @model_validator(mode="after")
     def _all_are_scored_once(self) -> Self:
