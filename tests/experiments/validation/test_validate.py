@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,12 @@ from turnover.config.run import RunConfig
 from turnover.errors import RunFailed
 from turnover.experiments.plots.style import style
 from turnover.experiments.validation import make as validate
+from turnover.experiments.validation.earlier import Earlier
 from turnover.experiments.validation.estimates import SIZES, TITLES, Condition, gather
 from turnover.experiments.validation.make import ValidateJob, make
 from turnover.experiments.validation.other_truths import influence_agreement, split_seeds
 from turnover.experiments.validation.plots import early
-from turnover.experiments.validation.table import COLUMNS
+from turnover.experiments.validation.table import COLUMNS, rows
 from turnover.experiments.validation.truth import known as truth_of
 from turnover.experiments.validation.truth import read_examples, truth, write_examples
 from turnover.runs.execute import execute
@@ -140,6 +142,35 @@ def test_an_estimator_is_added_to_an_earlier_validation(
     assert {name: again[name] for name in ("runs", "added", "training_seconds")} == {
         name: about[name] for name in ("runs", "added", "training_seconds")
     }, "runs that were added before count once"
+
+
+def test_scores_under_other_wrong_labels_are_not_held_against_a_ground_truth(folder: Path) -> None:
+    known = Earlier.of(folder, "smoke").truths()
+    [(condition, estimates)] = gather(masked_runs(), masked_runs()).items()
+    swapped = [
+        replace(each, wrong=each.wrong.sample(frac=1, random_state=0).set_axis(each.wrong.index)) for each in estimates
+    ]
+    assert list(rows({condition: estimates}, known))
+    with pytest.raises(RunFailed, match="other labels are wrong than those of the ground truth"):
+        list(rows({condition: swapped}, known))
+
+
+def test_a_data_set_without_ground_truth_has_no_ordinary_network(folder: Path) -> None:
+    [of_cifar10] = configs(["validate_truth_cifar10"])
+    with pytest.raises(RunFailed, match=r"of mnist, of which no experiment of truth is"):
+        gather(masked_runs(), [of_cifar10])
+
+
+def test_an_earlier_ground_truth_is_that_of_its_rows(folder: Path, tmp_path: Path) -> None:
+    """Of the condition under which the table has correlations with it, whatever kind of wrong labels that is."""
+    for path in folder.glob("*"):
+        if path.suffix in (".csv", ".json", ".parquet"):
+            shutil.copy(path, tmp_path)
+    table = pd.read_csv(folder / "table.csv")
+    table.replace({"noise": {"symmetric": "pair", "pair": "symmetric"}}).to_csv(tmp_path / "table.csv", index=False)
+    [of_rows], [swapped] = (Earlier.of(where, "smoke").examples for where in (folder, tmp_path))
+    assert of_rows == Condition.of(masked_runs()[0])
+    assert swapped == replace(of_rows, noise="pair")
 
 
 def test_only_a_validation_of_the_same_scale_is_added_to(folder: Path, tmp_path: Path) -> None:

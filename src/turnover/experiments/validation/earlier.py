@@ -3,8 +3,10 @@
 A new estimator is then held against a thousand networks without training them.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,8 @@ from turnover.experiments.validation.table import ordered
 from turnover.experiments.validation.truth import KNOWN, TRUTHS, Truth, file_name, means, read_examples
 from turnover.stats.agreement import bias, slope
 
-_KEYS = ["dataset", "noise", "wrong", "examples", "augmentation", "estimator"]
+_CONDITION = [field.name for field in fields(Condition)]
+_KEYS = [*_CONDITION, "estimator"]
 
 
 @dataclass(frozen=True)
@@ -48,16 +51,18 @@ class Earlier:
         """Return table, exposure or leave_one_out."""
         return pd.read_csv(self.folder / f"{name}.csv")
 
+    @cached_property
     def examples(self) -> dict[Condition, pd.DataFrame]:
-        """Return the examples of every data set that has a table of them, index "id"."""
-        paths = {name: self.folder / file_name(name) for name in self.values["truth"]}
-        tables = {name: read_examples(path) for name, path in paths.items() if path.is_file()}
-        return {_condition(name, table): table for name, table in tables.items()}
+        """Examples of every data set that has a table of them, by the condition of its ground truth; index "id"."""
+        known = self.csv("table").dropna(subset="spearman")
+        conditions = itertools.starmap(Condition, known[_CONDITION].drop_duplicates().to_numpy(object))
+        paths = {condition: self.folder / file_name(condition.dataset) for condition in conditions}
+        return {condition: read_examples(path) for condition, path in paths.items() if path.is_file()}
 
     def truths(self) -> dict[Condition, Truth]:
         """Return the ground truth of every data set."""
         truths = {}
-        for condition, table in self.examples().items():
+        for condition, table in self.examples.items():
             about = self.values["truth"][condition.dataset]
             known = pd.DataFrame({form: table[column] for column, (form, _) in TRUTHS.items()})
             known["wrong"] = table["label"] != table["true_label"]
@@ -74,8 +79,8 @@ class Earlier:
     def _with_sizes(self, table: pd.DataFrame) -> pd.DataFrame:
         """Add slope and bias to the rows whose scores are among the examples; they were no columns at first."""
         table = table.copy()
-        for condition, examples in self.examples().items():
-            here = (table[_KEYS[:-1]] == pd.Series(vars(condition))).all(axis=1)
+        for condition, examples in self.examples.items():
+            here = (table[_CONDITION] == pd.Series(vars(condition))).all(axis=1)
             real = examples["true_memorization"].to_numpy()
             for name in (name for name in SIZES if name in examples):
                 rows = table[here & (table["estimator"] == name)].sort_values(["networks", "seeds"])
@@ -87,7 +92,7 @@ class Earlier:
     def with_scores(self, estimates: Mapping[Condition, Sequence[Estimate]]) -> dict[str, pd.DataFrame]:
         """Return the examples of every data set with the estimates that are new, each in its column; by data set."""
         tables = {}
-        for condition, examples in self.examples().items():
+        for condition, examples in self.examples.items():
             new = means(estimates.get(condition, [])).reindex(examples.index)
             table = examples.drop(columns=[name for name in new if name in examples]).join(new)
             names = in_order(map(str, table), (*KNOWN, *TITLES, *TRUTHS))
@@ -110,8 +115,3 @@ class Earlier:
             "training_seconds": round(self.values["training_seconds"] + sum(seconds[name] for name in unknown), 1),
         }
         return new | both | sums | {"truth": self.values["truth"], "added": [*earlier, *unknown], "onto": before}
-
-
-def _condition(dataset: str, table: pd.DataFrame) -> Condition:
-    wrong = int((table["label"] != table["true_label"]).sum())
-    return Condition(dataset, "symmetric", wrong, len(table), "none")

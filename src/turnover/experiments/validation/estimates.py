@@ -10,6 +10,7 @@ import torch
 from turnover.config.datasets import DATASETS
 from turnover.config.estimators import BlocksEstimator, OneRunEstimator, SubsamplingEstimator, TurnoverEstimator
 from turnover.config.run import RunConfig
+from turnover.errors import RunFailed
 from turnover.estimators.blocks import block_estimates
 from turnover.estimators.gradient_scores import window
 from turnover.estimators.subsampling import memorization
@@ -103,14 +104,20 @@ def estimates(config: RunConfig, larger: float) -> Iterator[Estimate]:
     cost = trained / (config.train_size * config.epochs) * larger
 
     def estimate(
-        name: str, scores: pd.Series, *, passes: float = 1.0, used: int | None = None, epoch: int | None = None
+        name: str,
+        scores: pd.Series,
+        *,
+        passes: float = 1.0,
+        used: int | None = None,
+        epoch: int | None = None,
+        accuracy: float | None = None,
     ) -> Estimate:
         filled = scores.fillna(scores.median())  # of very few networks all or none may have seen an example
         count = used or networks
         share = count / networks  # of the run's networks
         seconds = manifest["seconds"] * share
         scored = int(scores.notna().sum())
-        arithmetic, accuracy = cost * passes * share, None if epoch is None else _accuracy(run, epoch)
+        arithmetic = cost * passes * share
         return Estimate(
             name, config.seed, count, filled, scored, mislabelled, arithmetic, seconds, memory, epoch, accuracy
         )
@@ -123,11 +130,13 @@ def estimates(config: RunConfig, larger: float) -> Iterator[Estimate]:
             for form, scores in turnover_forms(table).items():
                 yield estimate(form, scores)
         case OneRunEstimator() as estimator:
+            accuracies = _accuracies(run)
             for score in estimator.scores:
                 for column, epoch in estimator.columns(score).items():
                     name = _variant(estimator) if score == "vog" else column
                     passes = _passes(estimator, score, epoch or config.epochs, config.epochs)
-                    yield estimate(name, table[column], passes=passes, epoch=epoch)
+                    accuracy = None if epoch is None else accuracies[epoch]
+                    yield estimate(name, table[column], passes=passes, epoch=epoch, accuracy=accuracy)
         case SubsamplingEstimator(score="memorization"):
             members = read_members(run.folder)
             for budget in sorted({min(budget, networks) for budget in BUDGETS}):
@@ -171,11 +180,11 @@ def _variant(estimator: OneRunEstimator) -> str:
     return "_".join(["vog", *(part for part in (estimator.vog_of, estimator.vog_epochs) if part not in neutral)])
 
 
-def _accuracy(run: Run, epoch: int) -> float:
-    """Return the training accuracy of an epoch of a finished run, over all examples while the weights move."""
+def _accuracies(run: Run) -> dict[int, float]:
+    """Return the training accuracy of every epoch of a finished run, over all examples while the weights move."""
     table = read_metrics(run.folder)
     of_all = (table["split"] == "train") & (table["subset"] == "all") & (table["metric"] == "accuracy")
-    return float(table["value"][of_all & (table["epoch"] == epoch)].item())
+    return dict(zip(table["epoch"][of_all], table["value"][of_all], strict=True))
 
 
 def turnover_forms(table: pd.DataFrame) -> dict[str, pd.Series]:
@@ -193,10 +202,15 @@ def gather(configs: Sequence[RunConfig], ordinary: Sequence[RunConfig]) -> dict[
     Args:
         configs: of finished runs.
         ordinary: of runs of the same data sets, finished or not, whose networks cost 1 to train.
+
+    Raises:
+        RunFailed: a data set has no ordinary network.
     """
     by_condition: dict[Condition, list[Estimate]] = {}
     operations = {config.dataset.name: _operations(config) for config in ordinary}
     for config in {Run(config).name: config for config in configs}.values():
+        if config.dataset.name not in operations:
+            raise RunFailed(f"{Run(config).name}: of {config.dataset.name}, of which no experiment of truth is")
         larger = _operations(config) / operations[config.dataset.name]
         by_condition.setdefault(Condition.of(config), []).extend(estimates(config, larger))
     return by_condition

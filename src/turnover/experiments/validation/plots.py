@@ -85,7 +85,7 @@ def agreement(table: pd.DataFrame, truths: Mapping[str, Truth]) -> Picture:
         f"Of up to {table['runs'].max()} runs, or disjoint parts of one ensemble. Lines: 95 % intervals, over examples "
         "and, for one run, over seeds too. Ground truth: share of networks right about an example, trained on it minus "
         "not trained on it. Ensembles train the ground truth's own networks on 70 % of the examples, blocks narrow "
-        "ones on halves, the others train on all."
+        "ones on halves, the others train on all. Half of the blocks: of their pairs, rounded down."
     )
     return picture, "Which score agrees with memorization as it is measured by many networks?", note
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from turnover.config.datasets import DATASETS
+from turnover.errors import RunFailed
 from turnover.experiments.validation.estimates import SIZES, Condition, Estimate
 from turnover.experiments.validation.truth import CORRELATIONS, Truth
 from turnover.stats.agreement import bias, interval, precision_at_wrong, slope, spearman
@@ -85,6 +86,8 @@ def _measures(runs: Sequence[Estimate], truth: Truth | None, *, together: int) -
         scores = [np.mean(scores, axis=0)]
     scores = [values.astype(np.float32) for values in scores]  # as in `truth.known`, and in the tables of examples
     memorized = None if truth is None else truth.table.reindex(ids)
+    if memorized is not None and any((run.wrong.reindex(ids) != memorized["wrong"]).any() for run in runs):
+        raise RunFailed(f"{runs[0].name}: other labels are wrong than those of the ground truth, or of other examples")
     values: dict[str, float] = {}
     sizes = runs[0].name in SIZES
     for name, of_runs, examples in statistics(scores, runs[0].wrong.to_numpy(), memorized, sizes=sizes):
