@@ -44,7 +44,8 @@ validate: .venv/installed  ## which score is right? every estimator against grou
 	$(PY) scripts/validate.py scale=$(SCALE) launcher=$(LAUNCHER)
 
 validate_labels: .venv/installed  ## who finds labels of people that differ? LABELS=file.csv (id,label) or file.npy, of DATASET
-	$(PY) scripts/validate.py 'labels.path="$(LABELS)"' labels.setting=$(DATASET:fashion_mnist=fashion)_3000 scale=$(SCALE) launcher=$(LAUNCHER)
+	@$(if $(value LABELS),,echo "make validate_labels LABELS=path: a csv file with columns id and label, or an npy file"; exit 2)
+	$(PY) scripts/validate.py 'labels.path=$(subst ','\'',$(value LABELS))' labels.setting=$(DATASET:fashion_mnist=fashion)_3000 scale=$(SCALE) launcher=$(LAUNCHER)
 
 # neither make nor the shell reads anything in the path
 audit: .venv/installed  ## wrong labels in your own images: DATA=folder, file.csv or file.npz

@@ -32,4 +32,4 @@ def known() -> list[str]:
 
 
 if __name__ == "__main__":
-    enter(main, known)
+    enter(main, known, paths=("onto", "labels.path"))

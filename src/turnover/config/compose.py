@@ -3,6 +3,7 @@
 import copy
 import itertools
 import math
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -13,7 +14,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType
+from hydra.core.override_parser.types import Override, OverrideType, Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
@@ -182,6 +183,12 @@ def _params(overrides: Sequence[str], config_name: str) -> list[str]:
 def _options(overrides: Sequence[str]) -> tuple[str, ...]:
     """Return the overrides that choose which files are composed."""
     return tuple(str(each.input_line) for each in _parsed(overrides) if not _is_plain_value(each))
+
+
+def quoted(text: str) -> str:
+    """Return text in quotes, as the value of an override, in which Hydra takes every character as it is."""
+    literal = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)  # no interpolation
+    return str(QuotedString(literal, Quote.double).with_quotes())
 
 
 def _parsed(overrides: Sequence[str]) -> list[Override]:

@@ -57,13 +57,12 @@ def enter(main: Callable[[], Any], known: Callable[[], list[str]] = fields, path
 
 def _as_is(argument: str, paths: tuple[str, ...]) -> str:
     """Return an argument NAME=PATH with its path in quotes for Hydra, unless it is in quotes already, or null."""
-    from hydra.core.override_parser.types import Quote, QuotedString
-
     name, equals, path = argument.partition("=")
     if name not in paths or not equals or re.fullmatch(r"""(["']).*\1|null""", path):
         return argument
-    literal = re.sub(r"(\\*)\$\{", r"\1\1\\${", path)  # no interpolation
-    return f"{name}={QuotedString(literal, Quote.double).with_quotes()}"
+    from turnover.config.compose import quoted
+
+    return f"{name}={quoted(path)}"
 
 
 def _unread() -> bool:

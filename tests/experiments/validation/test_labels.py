@@ -1,5 +1,6 @@
 """Labels of a file at smoke scale: every score is held against which of them differ from the data set's."""
 
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,10 @@ def test_scores_are_held_against_the_labels_that_differ(
     assert mine.loc[1, "auroc"] == pytest.approx(np.mean(single), abs=1e-4)
     assert mine.loc[2, "precision"] == pytest.approx(wrong[np.argsort(-mean)[:15]].mean(), abs=1e-4)
     assert (table["auroc_low"] <= table["auroc"] + 1e-4).all()
+    (tmp_path / "others").mkdir()
+    other = tmp_path / "others" / people.name
+    clean.assign(label=(clean["label"] + 1) % 10).head(20).to_csv(other, index=False)
+    assert make(job(other, ["turnover"], 1, "basic")) != path, "a file of the same name has a folder of its own"
     blocks = table[(table["estimator"] == "blocks") & (table["seeds"] == 1)]
     assert blocks["networks"].tolist() == [6], "by the setting of their own"
 
@@ -84,3 +89,13 @@ def test_labels_that_all_agree_are_refused(clean: pd.DataFrame, tmp_path: Path) 
         execute(config)
     with pytest.raises(RefusedInput, match="0 of 200 labels differ: nothing to find"):
         make(job(path, ["aum"], 1))
+
+
+@pytest.mark.parametrize("name", ["Anna's ${x} $(1,2) = #写真.csv", ""])
+def test_the_door_takes_any_path(tmp_path: Path, root: Path, name: str) -> None:
+    given = f"LABELS={tmp_path / name}" if name else "LABELS="
+    command = ["make", "-o", ".venv/installed", "validate_labels", "SCALE=smoke", given]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 2
+    told = ("must be a csv or npy file that is there", f"/{name}") if name else ("make validate_labels LABELS=path",)
+    assert all(text in done.stdout + done.stderr for text in told), done.stderr

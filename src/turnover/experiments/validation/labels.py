@@ -1,6 +1,5 @@
 """`make validate_labels`: how well does every score find the labels of a file that differ from the data set's?"""
 
-import json
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ import pandas as pd
 from pydantic import Field
 
 from turnover.common.files import checkout, outputs_root, replacing
-from turnover.config.compose import sweep
+from turnover.config.compose import quoted, sweep
 from turnover.config.datasets import DATASETS
 from turnover.config.options import Group, Positive
 from turnover.config.run import RunConfig
@@ -23,6 +22,7 @@ from turnover.experiments.validation.plots import Picture
 from turnover.experiments.validation.table import ordered, rows
 from turnover.experiments.validation.truth import title
 from turnover.runs.scripts import call
+from turnover.runs.store import checksums
 from turnover.runs.store.run import Run, require
 
 log = logging.getLogger("turnover")
@@ -54,7 +54,8 @@ def make(job: LabelsJob) -> Path:
     if not 0 < wrong < condition.examples:
         raise RefusedInput(f"labels.path = {job.path}: {wrong} of {condition.examples} labels differ: nothing to find")
     table = ordered(pd.DataFrame(rows({replace(condition, wrong=wrong): estimates}, {})))
-    folder = outputs_root() / "validate_labels" / job.scale / f"{job.setting}-{Path(job.path).stem}"
+    digest = checksums.sha256(Path(job.path))[:8]  # another file of that name has a folder of its own
+    folder = outputs_root() / "validate_labels" / job.scale / f"{job.setting}-{Path(job.path).stem}-{digest}"
     with replacing(folder / "table.csv") as temporary:
         table.to_csv(temporary, index=False, float_format="%.5g")
     table = table[table["networks"] == table.groupby("estimator")["networks"].transform("max")]  # the largest ensemble
@@ -73,7 +74,7 @@ def _runs(job: LabelsJob, estimator: str) -> list[RunConfig]:
     own = f"{job.setting}_{estimator}"
     setting = own if (checkout() / "conf" / "setting" / f"{own}.yaml").is_file() else job.setting
     seeds = ",".join(map(str, range(job.seeds)))
-    path = f"corruption.path={json.dumps(job.path, ensure_ascii=False)}"
+    path = f"corruption.path={quoted(job.path)}"
     overrides = [f"setting={setting}", f"estimator={estimator}", "corruption=file", path, f"seed={seeds}"]
     overrides += [f"scale={job.scale}", "logger=none"]
     configs = sweep(overrides)
