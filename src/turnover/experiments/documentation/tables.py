@@ -161,8 +161,8 @@ def _of_size(table: pd.DataFrame, estimator: str, place: int) -> list[pd.DataFra
 
 
 def _name(estimator: str, rows: list[pd.Series]) -> str:
-    counts = list(dict.fromkeys(int(row["networks"]) for row in rows))
-    networks = " / ".join(str(int(row["networks"])) for row in rows) if len(counts) > 1 else str(counts[0])
+    counts = [str(row["networks"]) for row in rows]
+    networks = " / ".join(counts if len(set(counts)) > 1 else counts[:1])
     return f"`{estimator}`" + (f", {networks} networks" if networks != "1" else "")
 
 
