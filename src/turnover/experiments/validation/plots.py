@@ -175,7 +175,7 @@ def early(table: pd.DataFrame) -> Picture:
     table = table[table["spearman"].notna() & (table["seeds"] == 1)]
     along = table[table["estimator"].str.contains("/")].sort_values("epoch")
     datasets, variants = dataset_names(along), [name for name in TITLES if name.startswith("vog")]
-    size = (3.6 + 2.9 * len(datasets), 6.4)
+    size = (5.6 + 2.9 * len(datasets), 6.4)
     picture, grid = plt.subplots(2, len(datasets), figsize=size, sharey="row", layout="constrained", squeeze=False)
     for letter, curves, points, dataset in zip("abc", *grid, datasets, strict=False):
         panel(curves, letter, DATASETS[dataset].title)
@@ -189,7 +189,7 @@ def early(table: pd.DataFrame) -> Picture:
             curves.fill_between(mine["epoch"], low, high, color=colour, alpha=0.15, linewidth=0)
         accuracy = here.groupby("epoch")["train_accuracy"].first()
         curves.set_xscale("log")
-        curves.set_xticks(accuracy.index, [f"{epoch:g}\n{share:.0%}" for epoch, share in accuracy.items()])
+        curves.set_xticks(accuracy.index, [f"{epoch:g}\n{share:.0%}" for epoch, share in accuracy.items()], fontsize=6)
         curves.minorticks_off()
         curves.set_xlabel("epochs, training accuracy")
         of_gradients = table[(table["dataset"] == dataset) & table["estimator"].isin(variants)]
@@ -207,7 +207,7 @@ def early(table: pd.DataFrame) -> Picture:
     for name, mark, colour in keys:
         words = {"spearman": "correlation with ground-truth memorization", "auroc": "AUROC of wrong labels"} | TITLES
         grid[1, 0].plot([], [], marker=mark, color=colour, markersize=5, label=words[name])
-    picture.legend(*grid[1, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=8)
+    picture.legend(*grid[1, 0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
     note = (
         "Means of single runs; bands and lines: 95 % interval over seeds and examples. Training accuracy: over the "
         "last of these epochs, while the weights move. Variance of gradients: of the label's logit or probability, "
