@@ -3,25 +3,19 @@
 PyTorch multiplies float32 matrices by MKL, which uses AVX-512 on Intel's processors alone. oneDNN, its library for
 convolutions and low precision, uses what the processor has: on AMD ones with AVX-512 it is 1.1 to 2.2 times as fast, so
 that the training step of the paper's MLP takes .5 to .85 of the time; on Intel ones both take the same, and MKL stays.
-Both round each sum to float32; only the order of sums differs. Networks that are trained many at once get a core each.
+Both round each sum to float32; only the order of sums differs.
 """
 
 import functools
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from threading import Event
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 from torch.overrides import TorchFunctionMode
-
-Piece = TypeVar("Piece")
 
 SMALL = 1 << 23  # multiply-adds below which the way to oneDNN takes longer than it saves
 
@@ -59,14 +53,14 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def batched(x: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> Tensor:
-    """Compute `linear` for each of some networks, into `out`.
+    """Compute x @ weight + bias for each of some networks, into `out`.
 
-    # [networks, batch, inputs], [networks, outputs, inputs], [networks, outputs] -> [networks, batch, outputs]
+    # [networks, batch, inputs], [networks, inputs, outputs], [networks, outputs] -> [networks, batch, outputs]
     """
-    if not suits(x[0], weight[0]):
-        return torch.baddbmm(bias[:, None], x, weight.transpose(1, 2), out=out)
-    for operands in zip(out, x, weight, bias, strict=True):
-        operands[0].copy_(linear(*operands[1:]))
+    if not suits(x[0], weight[0].t()):
+        return torch.baddbmm(bias[:, None], x, weight, out=out)
+    for result, rows, matrix, offset in zip(out, x, weight, bias, strict=True):
+        result.copy_(linear(rows, matrix.t(), offset))
     return out
 
 
@@ -114,42 +108,3 @@ class _FastProducts(TorchFunctionMode):
         if func is F.linear and not kwargs and suits(*args):
             return Linear.apply(*args, *[None] * (3 - len(args)))
         return func(*args, **(kwargs or {}))
-
-
-def one_a_core(work: Callable[[Piece, Event], object], pieces: Sequence[Piece]) -> None:
-    """Call `work` on every piece, on as many at once as PyTorch has threads; each call then has one of them.
-
-    Its event is set when one of the calls failed or the caller was interrupted: `work` should return then.
-    Calls run in threads of their own, in which of the caller's modes only inference mode holds. A thread that uses
-    PyTorch for the first time meanwhile, elsewhere in the process, has one thread for good.
-
-    Raises:
-        BaseException: what `work` raised on the first piece, in their order, on which it did; no call runs any more.
-    """
-    over, threads, inference = Event(), torch.get_num_threads(), torch.is_inference_mode_enabled()
-    if threads == 1 or len(pieces) == 1 or _bound():
-        for piece in pieces:
-            work(piece, over)
-        return
-
-    def call(piece: Piece) -> None:
-        with torch.inference_mode(inference):
-            if not over.is_set():
-                work(piece, over)
-
-    try:
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            try:
-                futures = [pool.submit(call, piece) for piece in pieces]
-                wait(futures, return_when=FIRST_EXCEPTION)
-            finally:
-                over.set()
-    finally:
-        torch.set_num_threads(threads)  # part of what a thread of the pool sets holds for all
-    for future in futures:
-        future.result()
-
-
-def _bound() -> bool:
-    """Return True if OpenMP has bound this thread, and all that it starts, to one core (OMP_PROC_BIND)."""
-    return hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) == 1
