@@ -23,11 +23,11 @@ SMALL = 1 << 23  # multiply-adds below which the way to oneDNN takes longer than
 def suits(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
     """Return True if `linear` takes these: float32 on a CPU, large enough, at full precision.  # x: [..., inputs]"""
     return (
-        all(tensor.dtype == torch.float32 and tensor.device.type == "cpu" for tensor in (x, weight))
+        mkl_lags()
+        and all(tensor.dtype == torch.float32 and tensor.device.type == "cpu" for tensor in (x, weight))
         and x.dim() > 1
         and weight.dim() == 2
         and x.numel() * len(weight) >= SMALL
-        and mkl_lags()
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
     )
@@ -55,12 +55,12 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 def batched(x: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> Tensor:
     """Compute x @ weight + bias for each of some networks, into `out`.
 
-    # [networks, batch, inputs], [networks, inputs, outputs], [networks, outputs] -> [networks, batch, outputs]
+    # [networks, batch, inputs], [networks, inputs, outputs], [networks, 1, outputs] -> [networks, batch, outputs]
     """
     if not suits(x[0], weight[0].t()):
-        return torch.baddbmm(bias[:, None], x, weight, out=out)
+        return torch.baddbmm(bias, x, weight, out=out)
     for result, rows, matrix, offset in zip(out, x, weight, bias, strict=True):
-        result.copy_(linear(rows, matrix.t(), offset))
+        result.copy_(linear(rows, matrix.t(), offset[0]))
     return out
 
 

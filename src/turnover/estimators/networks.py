@@ -133,17 +133,29 @@ def train_block(
 def _observed(task: Task, config: Training, models: list[nn.Module]) -> dict[str, Tensor]:
     # in float32 whatever the training, as all scores
     asked = list(_examples(task))
+    labels = [examples.labels for examples in asked]
     rows: dict[str, list[Tensor]] = {"confidence": [], "right": []}
     of_blocks = isinstance(config.estimator, BlocksEstimator)
-    for model in models:
-        logits = [full_logits(model, examples) for examples in asked]  # [examples, classes] each
-        labels = [examples.labels for examples in asked]
+    of_sets = [full_logits(_SideBySide(models), examples).unbind(1) for examples in asked]
+    for logits in zip(*of_sets, strict=True):  # of one network  # [examples, classes] each
         exact = [z.double() if of_blocks else z for z in logits]  # means over spreads are compared
         rows["confidence"].append(torch.cat([-log_odds_against(z, y) for z, y in zip(exact, labels, strict=True)]))
         rows["right"].append(torch.cat([z.argmax(1) == y for z, y in zip(logits, labels, strict=True)]))
         if isinstance(config.estimator, ConfidentLearningEstimator | BlocksEstimator):
             rows.setdefault("logits", []).append(logits[0])
     return {name: torch.stack(values) for name, values in rows.items()}
+
+
+class _SideBySide(nn.Module):
+    """Runs networks on the same batches."""
+
+    def __init__(self, models: list[nn.Module]) -> None:
+        super().__init__()
+        self.models = nn.ModuleList(models)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the outputs of all networks.  # [batch, ...] -> [batch, networks, classes]"""
+        return torch.stack([model(x) for model in self.models], dim=1)
 
 
 def _examples(task: Task) -> Iterator[Examples]:

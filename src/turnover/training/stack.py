@@ -31,40 +31,6 @@ def stackable(model: nn.Module) -> bool:
     )
 
 
-@dataclass(frozen=True)
-class _Layer:
-    """One linear layer of every network of the stack."""
-
-    weight: Tensor  # transposed, which is faster  # [networks, inputs, outputs]
-    bias: Tensor  # [networks, outputs]
-    velocity: tuple[Tensor, Tensor] | None  # of weight and bias; None: no momentum
-
-    @classmethod
-    def of(cls, linears: Sequence[nn.Linear], momentum: float) -> "_Layer":
-        weight = torch.stack([linear.weight.detach().t() for linear in linears])
-        bias = torch.stack([linear.bias.detach() for linear in linears])
-        return cls(weight, bias, (torch.zeros_like(weight), torch.zeros_like(bias)) if momentum else None)
-
-    def step(self, inputs: Tensor, error: Tensor, lr: float, momentum: float, weight_decay: float) -> None:
-        """Take one step of SGD, as torch.optim.SGD does.
-
-        The gradient of a mean loss is inputsᵀ error / batch.  # [networks, batch, inputs], [networks, batch, outputs]
-        """
-        mean, inputs = 1 / inputs.shape[1], inputs.transpose(1, 2)
-        if self.velocity is None:
-            add_batched(self.weight, inputs, error, beta=1 - lr * weight_decay, alpha=-lr * mean)
-            self.bias.mul_(1 - lr * weight_decay).sub_(error.sum(1), alpha=lr * mean)
-            return
-        weight, bias = self.velocity
-        add_batched(weight, inputs, error, beta=momentum, alpha=mean)
-        bias.mul_(momentum).add_(error.sum(1), alpha=mean)
-        if weight_decay:
-            weight.add_(self.weight, alpha=weight_decay)
-            bias.add_(self.bias, alpha=weight_decay)
-        self.weight.sub_(weight, alpha=lr)
-        self.bias.sub_(bias, alpha=lr)
-
-
 def train_stack(
     models: Sequence[nn.Module],
     examples: Examples,
@@ -92,8 +58,14 @@ def train_stack(
     """
     # normalised once: every example is used in every epoch of every network
     inputs = examples.prepare(examples.inputs).flatten(1)  # [n, features]
-    pairs = [[module for module in model.modules() if isinstance(module, nn.Linear)] for model in models]
-    first, last = (_Layer.of([pair[position] for pair in pairs], momentum) for position in (0, 1))
+    parameters = [
+        [p.detach().t() if p.dim() == 2 else p.detach()[None] for p in model.parameters()] for model in models
+    ]
+    stacked = [torch.stack(of_networks) for of_networks in zip(*parameters, strict=True)]
+    weights = torch.cat([tensor.flatten() for tensor in stacked])
+    layers = _views(weights, stacked)
+    velocity = torch.zeros_like(weights) if momentum else None
+    moved = layers if velocity is None else _views(velocity, stacked)
     count, size = included.shape
     buffers: dict[int, _Buffers] = {}  # by the size of a batch: the last one of an epoch may be smaller
     for epoch in range(1, epochs + 1):
@@ -105,22 +77,32 @@ def train_stack(
             batch = slice(start, min(start + batch_size, size))
             length = batch.stop - start
             if length not in buffers:
-                buffers[length] = _Buffers.of(first, last, length)
+                buffers[length] = _Buffers.of(layers, length)
             buffer = buffers[length]
             torch.index_select(inputs, 0, index[:, batch].flatten(), out=buffer.x.view(-1, inputs.shape[1]))
-            _step(first, last, buffer, labels[:, batch], lr, momentum, weight_decay)
+            # a step of SGD as torch.optim.SGD takes it
+            if velocity is None:
+                _add_gradients(layers, buffer, labels[:, batch], moved, keep=1 - lr * weight_decay, scale=-lr)
+            else:
+                _add_gradients(layers, buffer, labels[:, batch], moved, keep=momentum, scale=1)
+                if weight_decay:
+                    velocity.add_(weights, alpha=weight_decay)
+                weights.sub_(velocity, alpha=lr)
             on_step(count)
-        # a sum is finite only if all of its terms are
-        if not all(tensor.sum().isfinite() for layer in (first, last) for tensor in (layer.weight, layer.bias)):
+        if not weights.sum().isfinite():  # a sum is finite only if all of its terms are
             raise RunFailed(
                 f"weights are no longer finite in epoch {epoch}, at learning rate {lr:g}: "
                 "a smaller learning rate usually helps (optimizer.lr)"
             )
-    with torch.no_grad():
-        for number, pair in enumerate(pairs):
-            for linear, layer in zip(pair, (first, last), strict=True):
-                linear.weight.copy_(layer.weight[number].t())
-                linear.bias.copy_(layer.bias[number])
+    for own, networks in zip(zip(*parameters, strict=True), layers, strict=True):
+        for parameter, trained in zip(own, networks, strict=True):
+            parameter.copy_(trained)
+
+
+def _views(flat: Tensor, shapes: Sequence[Tensor]) -> list[Tensor]:
+    """Return parts of a tensor, in the shapes of others."""
+    parts = flat.split([tensor.numel() for tensor in shapes])
+    return [part.view_as(tensor) for part, tensor in zip(parts, shapes, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -131,27 +113,35 @@ class _Buffers:
     hidden: Tensor  # [networks, batch, units]
     below: Tensor  # error of the hidden layer  # [networks, batch, units]
     logits: Tensor  # [networks, classes, batch]
-    minus: Tensor  # -1  # [networks, 1, batch]
+    ones: Tensor  # [networks, 1, batch]
 
     @classmethod
-    def of(cls, first: _Layer, last: _Layer, batch: int) -> "_Buffers":
-        networks, features, units = first.weight.shape
-        hidden, below = (first.weight.new_empty(networks, batch, units) for _ in range(2))
-        logits = first.weight.new_empty(networks, last.weight.shape[2], batch)
-        return cls(logits.new_empty(networks, batch, features), hidden, below, logits, -torch.ones_like(logits[:, :1]))
+    def of(cls, layers: Sequence[Tensor], batch: int) -> "_Buffers":
+        networks, features, units = layers[0].shape
+        new = layers[0].new_empty
+        hidden, below = new(networks, batch, units), new(networks, batch, units)
+        logits, ones = new(networks, layers[3].shape[2], batch), new(networks, 1, batch).fill_(1)
+        return cls(new(networks, batch, features), hidden, below, logits, ones)
 
 
-def _step(
-    first: _Layer, last: _Layer, buffer: _Buffers, y: Tensor, lr: float, momentum: float, weight_decay: float
+def _add_gradients(
+    layers: Sequence[Tensor], buffer: _Buffers, y: Tensor, sums: Sequence[Tensor], *, keep: float, scale: float
 ) -> None:
-    """Run forward, backward by hand and update, from the inputs in `buffer.x`.  # y: int64 [networks, batch]"""
-    x, hidden, below = buffer.x, buffer.hidden, buffer.below
-    batched(x, first.weight, first.bias, hidden).relu_()
+    """Set sums = keep sums + scale gradient of the mean loss, from the inputs in `buffer.x`; backward by hand.
+
+    Args:
+        layers: weights and biases of both layers, of all networks.  # [networks, inputs or 1, outputs] each
+        y: int64 [networks, batch]
+        sums: of their shapes; may be these tensors themselves.
+    """
+    (first, first_bias, last, last_bias), x, hidden, below = layers, buffer.x, buffer.hidden, buffer.below
+    batched(x, first, first_bias, hidden).relu_()
     # classes before batch: on a CPU a softmax over the middle dimension is much faster than one over ten columns
-    torch.baddbmm(last.bias[:, :, None], last.weight.transpose(1, 2), hidden.transpose(1, 2), out=buffer.logits)
-    error = buffer.logits.softmax(1).scatter_add_(1, y[:, None], buffer.minus)  # [networks, classes, batch]
-    error = error.transpose(1, 2)  # [networks, batch, classes]
-    torch.bmm(error, last.weight.transpose(1, 2), out=below)
+    torch.baddbmm(last_bias.mT, last.mT, hidden.mT, out=buffer.logits)
+    error = buffer.logits.softmax(1).scatter_add_(1, y[:, None], -buffer.ones).mT  # [networks, batch, classes]
+    torch.bmm(error, last.mT, out=below)
     torch.ops.aten.threshold_backward.grad_input(below, hidden, 0, grad_input=below)  # 0 where the unit was off
-    last.step(hidden, error, lr, momentum, weight_decay)
-    first.step(x, below, lr, momentum, weight_decay)
+    mean = scale / x.shape[1]
+    inputs = (x.mT, buffer.ones, hidden.mT, buffer.ones)  # [networks, inputs or 1, batch]
+    for total, of_layer, errors in zip(sums, inputs, (below, below, error, error), strict=True):
+        add_batched(total, of_layer, errors, beta=keep, alpha=mean)
