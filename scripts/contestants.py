@@ -84,7 +84,7 @@ def image_networks(
         optimizer = torch.optim.SGD(model.parameters(), 0.001)
         examples = Examples(pixels, labels, ids, lambda x: x.float().mul_(1 / 255).contiguous(memory_format=layout))
         options = {"epochs": 1, "batch_size": BATCH, "seed": 0, "precision": precision}
-        return lambda: list(train(model, examples, optimizer, lambda epoch: 0.001, **options))  # type: ignore[arg-type]
+        return lambda: list(train(model, examples, optimizer, lambda step: 0.001, **options))  # type: ignore[arg-type]
 
     work = count * convolution_work(make(), torch.zeros(1, channels, side, side))
     return {
@@ -119,7 +119,7 @@ def epochs(masked: bool, examples: Examples) -> Callable[[], object]:
     model = network(masked, examples.device)
     optimizer = torch.optim.SGD(model.parameters(), 0.01)
     options = {"epochs": 1, "batch_size": BATCH, "seed": 0}
-    return lambda: list(train(model, examples, optimizer, lambda epoch: 0.01, **options))  # type: ignore[arg-type]
+    return lambda: list(train(model, examples, optimizer, lambda step: 0.01, **options))  # type: ignore[arg-type]
 
 
 def an_epoch(data: Examples, folder: Path) -> dict[str, Callable[[], object]]:
@@ -154,7 +154,7 @@ def an_epoch(data: Examples, folder: Path) -> dict[str, Callable[[], object]]:
     options = {"epochs": 1, "batch_size": BATCH, "seed": 0}
     return {
         "its steps alone": steps,
-        "the training loop": lambda: list(train(model, data, optimizer, lambda epoch: 0.01, **options)),  # type: ignore[arg-type]
+        "the training loop": lambda: list(train(model, data, optimizer, lambda step: 0.01, **options)),  # type: ignore[arg-type]
         "a checkpoint": lambda: checkpoint.save(folder / "checkpoint.pt", model, optimizer, checkpoint.Progress(1, [])),
         "tracked accuracy": lambda: measure(model, groups, fresh_masks=2, precision="float32"),
     }
@@ -178,10 +178,10 @@ def ensembles(units: int, device: torch.device) -> dict[str, Callable[[], object
     def one_by_one() -> None:
         for model, positions in zip(networks(), included, strict=True):
             optimizer = torch.optim.SGD(model.parameters(), 0.05)
-            list(train(model, data.select(positions), optimizer, lambda epoch: 0.05, seed=0, **options))  # type: ignore[arg-type]
+            list(train(model, data.select(positions), optimizer, lambda step: 0.05, seed=0, **options))  # type: ignore[arg-type]
 
     def at_once() -> None:
-        train_stack(networks(), data, included, range(count), lambda epoch: 0.05, **options)  # type: ignore[arg-type]
+        train_stack(networks(), data, included, range(count), lambda step: 0.05, **options)  # type: ignore[arg-type]
 
     return {
         **at_best(count * passes * 2100 * (FIRST * 784 + LATER * 10) * units, device, torch.float32),

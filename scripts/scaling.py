@@ -36,7 +36,7 @@ def trained(examples: int, units: int) -> Callable[[], object]:
     """Return a function that trains one epoch with turn-over dropout."""
     model, given = turnover.attach(mlp(784, [units], 10)), data(examples)
     optimizer = torch.optim.SGD(model.parameters(), 0.01)
-    return lambda: list(train(model, given, optimizer, lambda epoch: 0.01, epochs=1, batch_size=BATCH, seed=0))
+    return lambda: list(train(model, given, optimizer, lambda step: 0.01, epochs=1, batch_size=BATCH, seed=0))
 
 
 def scored(examples: int) -> Callable[[], object]:

@@ -270,3 +270,30 @@ def contribution(v: Tensor, g: Tensor) -> float:
     """Equation 4: the projection of v on g; 0 if g is 0."""
     length = math.sqrt(float(g @ g))
     return float(v @ g) / length if length else 0.0
+
+
+def adamw(
+    weight: Tensor, gradient: Tensor, state: dict[str, Any], lr: float, betas: Sequence[float], eps: float, decay: float
+) -> None:
+    """One step of AdamW on one parameter, as Loshchilov and Hutter (2019) write it. `state` is empty before the first.
+
+    The parameter shrinks by lr decay; then it goes by lr m / (sqrt(v) + eps), with means m and v of gradients and of
+    their squares, each divided by what it would be of ones.
+    """
+    step = state["step"] = state.get("step", 0) + 1
+    state["m"] = betas[0] * state.get("m", 0.0) + (1 - betas[0]) * gradient
+    state["v"] = betas[1] * state.get("v", 0.0) + (1 - betas[1]) * gradient**2
+    m, v = state["m"] / (1 - betas[0] ** step), state["v"] / (1 - betas[1] ** step)
+    weight.copy_(weight - lr * decay * weight - lr * m / (v.sqrt() + eps))
+
+
+def smoothed(logits: Tensor, label: int, smoothing: float) -> Tensor:
+    """Cross-entropy of one example to a target of 1 - smoothing for its label, and smoothing shared by all classes.
+
+    Args:
+        logits: [classes]
+    """
+    classes = len(logits)
+    log_p = logits - logits.exp().sum().log()
+    target = [smoothing / classes + (1 - smoothing) * (number == label) for number in range(classes)]
+    return -torch.stack([share * term for share, term in zip(target, log_p, strict=True)]).sum()

@@ -346,6 +346,9 @@ FULL = (
     "estimator.epochs=[1]",
     "schedule=multistep",
     "augmentation=crop",
+    "model.dropout=0.5",
+    "method=label_smoothing",
+    "class_weights=balanced",
     "estimator.targets=10",
 )
 
@@ -388,6 +391,10 @@ def changed(value: Any) -> Iterator[Any]:
             yield from literals(RunConfig)
         case [{"seed": seed}, *others]:  # score runs
             yield from ([value[0] | {"seed": seed + 5}, *others], others)
+        case [float(), *others]:
+            yield [value[0] / 2, *others]
+        case [{"name": _}, *_]:  # transforms
+            yield [*value, {"name": "RandomHorizontalFlip"}]
         case [str(), *others]:
             yield from (others, value[:1], *([name] for name in literals(RunConfig)))
         case list():
@@ -428,7 +435,9 @@ def test_every_field_of_the_science_changes_the_identity() -> None:
     probability = run_config(
         "estimator=vog", "turnover=off", "estimator.vog_of=probability", "estimator.vog_epochs=late"
     )
+    warm = run_config("dataset=digits", "scale=smoke", "schedule=cosine", "schedule.by=step", "schedule.warmup=2")
     bases = [("", run_config(*FULL)), ("subsets=scores", any_random), ("estimator=vog", probability)]
+    bases += [("schedule=cosine", warm)]
     bases += [(choice, on_digits(choice)) for choice in choices()[::-1]]
     tried = set()
     for choice, base in bases:
@@ -465,7 +474,7 @@ def test_the_options_of_a_group_are_different_runs(group: str) -> None:
 
 @pytest.mark.parametrize("field", LATER)
 def test_an_option_that_came_later_changes_no_identity_at_the_value_that_does_nothing(field: str) -> None:
-    needed = {"subsets": "subsets=scores", "estimator.vog": "estimator=vog"}
+    needed = {"subsets": "subsets=scores", "estimator.vog": "estimator=vog", "schedule": "schedule=cosine"}
     config = on_digits(
         next((option for start, option in needed.items() if field.startswith(start)), "estimator=turnover")
     )

@@ -27,6 +27,7 @@ GROUPS = [
     "model",
     "optimizer",
     "schedule",
+    "method",
     "turnover",
     "estimator",
     "subsets",

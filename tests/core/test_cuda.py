@@ -23,9 +23,11 @@ from turnover.training.accuracy import Name, measure
 
 CUDA = torch.device("cuda")
 NETWORKS: dict[str, MLPConfig | VGG11Config | CvTConfig] = {
-    "mlp": MLPConfig(name="mlp", hidden=[64, 32]),
-    "vgg11": VGG11Config(name="vgg11", width=8, bias=True, channels_last=True),
-    "cvt": CvTConfig(name="cvt", dim=32, depth=2, heads=2, mlp_ratio=1, convolutions=2, channels_last=True),
+    "mlp": MLPConfig(name="mlp", hidden=[64, 32], dropout=0.0),
+    "vgg11": VGG11Config(name="vgg11", width=8, bias=True, dropout=0.0, channels_last=True),
+    "cvt": CvTConfig(
+        name="cvt", dim=32, depth=2, heads=2, mlp_ratio=1, convolutions=2, dropout=0.0, channels_last=True
+    ),
 }
 
 

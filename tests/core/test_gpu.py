@@ -143,7 +143,7 @@ def test_training_gives_the_weights_of_the_cpu_and_never_waits(name: str, observ
                 network,
                 examples,
                 optimizer,
-                lambda epoch: 0.1,
+                lambda step: 0.1,
                 epochs=2,
                 batch_size=2,
                 seed=0,

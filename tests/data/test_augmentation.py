@@ -13,7 +13,7 @@ from torch import Tensor
 
 import turnover
 from turnover.common.seeding import stream
-from turnover.config.options import CropAugmentation, NoAugmentation
+from turnover.config.training_options import CropAugmentation, NoAugmentation
 from turnover.core.evaluation import evaluate, flipped_units, own_units
 from turnover.core.examples import Examples
 from turnover.data.augmentation import augmented, crop

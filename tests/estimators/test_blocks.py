@@ -159,7 +159,9 @@ def test_blocks_in_one_wide_network() -> None:
     first = parameters[0].flatten(0, 1).requires_grad_()  # [blocks * units, features]
     first_bias = parameters[1].flatten().requires_grad_()
     last, last_bias = (each.clone().requires_grad_() for each in parameters[2:])  # [blocks, classes, units]
-    optimizer = torch.optim.SGD([first, first_bias, last, last_bias], config.optimizer.lr, config.optimizer.momentum)
+    optimizer = torch.optim.SGD(
+        [first, first_bias, last, last_bias], config.optimizer.lr, RECIPES["blocks"]["momentum"]
+    )
     x, y = task.train.inputs.flatten(1), task.train.labels
     for epoch in range(1, config.epochs + 1):
         optimizer.param_groups[0]["lr"] = config.optimizer.lr * (1 - (epoch - 1) / config.epochs)
@@ -270,7 +272,7 @@ def test_the_recipe_of_a_call_is_that_of_its_setting() -> None:
         "epochs": config.epochs,
         "batch_size": config.batch_size,
         "lr": config.optimizer.lr,
-        "momentum": config.optimizer.momentum,
+        "momentum": config.optimizer.momentum,  # type: ignore[union-attr]
         "schedule": config.schedule.model_dump(),
     }
     assert found == RECIPE | RECIPES["blocks"]

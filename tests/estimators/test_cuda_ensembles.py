@@ -44,7 +44,7 @@ def test_training_a_stack(momentum: float, monkeypatch: pytest.MonkeyPatch) -> N
             examples(),
             included,
             [1, 2, 3],
-            lambda epoch: 0.1,
+            lambda step: 0.1,
             epochs=2,
             batch_size=8,
             on_step=steps.append,

@@ -63,11 +63,12 @@ def by_hand(config: RunConfig, parts: RunTask, network: int, positions: Tensor) 
     """One network of an ensemble, trained by the loop."""
     seed = stream(config.seed, "member", network)
     model = make_model(config, CPU, seed)
+    steps = -(-len(positions) // config.batch_size)
     for _ in train(
         model,
         augmented(parts.train.select(positions), config.augmentation),
         build_optimizer(config.optimizer, model),
-        lambda epoch: learning_rate(config.schedule, config.optimizer.lr, epoch, config.epochs),
+        lambda step: learning_rate(config.schedule, config.optimizer.lr, step, steps, config.epochs),
         epochs=config.epochs,
         batch_size=config.batch_size,
         seed=seed,

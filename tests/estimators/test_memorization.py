@@ -91,7 +91,7 @@ def test_one_seed_is_attach_train_and_score_with_that_seed() -> None:
         model = turnover.attach(network(), seed=4)
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     examples = Examples(x, y, torch.arange(1000))
-    list(train(model, examples, optimizer, lambda epoch: 0.1, epochs=2, batch_size=256, seed=4))
+    list(train(model, examples, optimizer, lambda step: 0.1, epochs=2, batch_size=256, seed=4))
     np.testing.assert_array_equal(found["score"], turnover.score(model, x, y)["score"])
 
 

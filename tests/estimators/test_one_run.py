@@ -64,7 +64,7 @@ def networks_of(config: RunConfig, *observers: Observer) -> tuple[list[nn.Module
         parts.model,
         augmented(parts.train, config.augmentation),
         parts.optimizer,
-        lambda epoch: config.optimizer.lr,
+        lambda step: config.optimizer.lr,
         epochs=config.epochs,
         batch_size=config.batch_size,
         seed=config.seed,

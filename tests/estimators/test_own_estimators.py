@@ -58,7 +58,7 @@ def own(config: RunConfig, estimator: str, **changes: Any) -> pd.DataFrame:
     given: dict[str, Any] = {
         "epochs": config.epochs,
         "lr": config.optimizer.lr,
-        "momentum": config.optimizer.momentum,
+        "momentum": config.optimizer.momentum,  # type: ignore[union-attr]
         "batch_size": config.batch_size,
         "seeds": [config.seed],
         "ids": ids,

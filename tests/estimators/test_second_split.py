@@ -85,7 +85,7 @@ def trained_epochs(
                 gradients = torch.autograd.grad(F.cross_entropy(model(x), y), list(model.parameters()))
                 with torch.no_grad():
                     for parameter, gradient, speed in zip(model.parameters(), gradients, velocity, strict=True):
-                        speed.mul_(config.optimizer.momentum).add_(gradient)
+                        speed.mul_(config.optimizer.momentum).add_(gradient)  # type: ignore[union-attr]
                         parameter.sub_(rate * speed)
         yield
 

@@ -61,7 +61,7 @@ def go(model: nn.Module, observer: Updates | None, *, epochs: int = 3) -> list[d
         model,
         data(),
         optimizer,
-        lambda epoch: 0.1,
+        lambda step: 0.1,
         epochs=epochs,
         batch_size=5,
         seed=7,
@@ -146,7 +146,7 @@ def test_convolutions_can_be_watched() -> None:
     observer = Updates(model, {"all": torch.ones(6, dtype=torch.bool)}, lambda epoch: True)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     some = Examples(x, y, torch.arange(6))
-    list(train(model, some, optimizer, lambda epoch: 0.01, epochs=1, batch_size=6, seed=0, observers=[observer]))
+    list(train(model, some, optimizer, lambda step: 0.01, epochs=1, batch_size=6, seed=0, observers=[observer]))
     model, x, y = made(CASES["vgg11"], 6)
     order = torch.randperm(6, generator=torch_generator(0, "order", 1))
     v = torch.cat(list(oracles.example_gradients(model, x[order], y[order]).values()), dim=1)

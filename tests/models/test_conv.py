@@ -84,7 +84,7 @@ def test_every_layer_has_its_shape_and_every_block_its_name() -> None:
 
 @pytest.mark.parametrize("side", [1, 8, 15, 28])
 def test_other_images_are_taken(side: int) -> None:
-    model = build(ConvConfig(name="conv", width=4, channels_last=True), (1, side, side), 7)
+    model = build(ConvConfig(name="conv", width=4, dropout=0.0, channels_last=True), (1, side, side), 7)
     assert model(torch.zeros(2, 1, side, side)).shape == (2, 7)
 
 
@@ -92,7 +92,9 @@ def test_the_memory_layout_is_as_configured_and_changes_nothing_but_rounding() -
     outputs: list[Tensor] = []
     for channels_last in (False, True):
         torch.manual_seed(0)
-        model = build(ConvConfig(name="conv", width=WIDTH, channels_last=channels_last), (3, SIDE, SIDE), 10).double()
+        model = build(
+            ConvConfig(name="conv", width=WIDTH, dropout=0.0, channels_last=channels_last), (3, SIDE, SIDE), 10
+        ).double()
         weight = model.get_parameter("block2.conv.weight")
         assert weight.is_contiguous(memory_format=torch.channels_last) == channels_last
         outputs.append(model(data().inputs))

@@ -81,7 +81,9 @@ def test_it_has_no_noise_of_its_own() -> None:
 
 
 def test_the_network_of_the_paper_has_0_28_million_parameters_and_49_tokens() -> None:
-    config = CvTConfig(name="cvt", dim=128, depth=2, heads=2, mlp_ratio=1, convolutions=2, channels_last=True)
+    config = CvTConfig(
+        name="cvt", dim=128, depth=2, heads=2, mlp_ratio=1, convolutions=2, dropout=0.0, channels_last=True
+    )
     model: Any = build(config, (1, 28, 28), 10)
     dim, tokens = 128, 49
     tokenizer = 9 * 1 * 64 + 9 * 64 * dim
@@ -96,7 +98,9 @@ def test_the_memory_layout_changes_nothing_but_rounding() -> None:
     outputs: list[Tensor] = []
     for layout in (False, True):
         torch.manual_seed(0)
-        config = CvTConfig(name="cvt", dim=16, depth=1, heads=2, mlp_ratio=1, convolutions=2, channels_last=layout)
+        config = CvTConfig(
+            name="cvt", dim=16, depth=1, heads=2, mlp_ratio=1, convolutions=2, dropout=0.0, channels_last=layout
+        )
         model = turnover.attach(build(config, (1, 12, 12), 10).double(), seed=3)
         weight = model.get_parameter("tokenizer.conv_layers.1.0.weight")
         assert weight.is_contiguous(memory_format=torch.channels_last) == layout

@@ -111,7 +111,7 @@ def test_gradients_keep_their_size_on_the_way_down() -> None:
 def test_images_that_are_too_small_are_refused(side: int) -> None:
     with pytest.raises(RefusedInput, match=f"{side} x {side} pixels are too small, at least 32 x 32"):
         vgg11(1, 10, side=side)
-    config = VGG11Config(name="vgg11", width=8, bias=True, channels_last=True)
+    config = VGG11Config(name="vgg11", width=8, bias=True, dropout=0.0, channels_last=True)
     with pytest.raises(RefusedInput, match="too small"):
         build(config, (1, side, side), 10)
 
@@ -120,7 +120,7 @@ def test_the_memory_layout_is_as_configured_and_changes_nothing_but_rounding() -
     outputs: list[Tensor] = []
     for channels_last in (False, True):
         torch.manual_seed(0)
-        config = VGG11Config(name="vgg11", width=WIDTH, bias=True, channels_last=channels_last)
+        config = VGG11Config(name="vgg11", width=WIDTH, bias=True, dropout=0.0, channels_last=channels_last)
         model = build(config, (3, 32, 32), 10).double()
         weight = model.get_parameter("block2.conv1.weight")
         assert weight.is_contiguous(memory_format=torch.channels_last) == channels_last

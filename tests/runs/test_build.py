@@ -131,7 +131,7 @@ def test_numbers_while_the_weights_move_are_means_over_those_examples(masked: st
     assert {subset for split, subset in logged(folder) if logged(folder)[split, subset] >= MOVING} == set(subsets)
     schedule = config.optimizer.lr
     epochs = train(
-        *(parts.model, parts.train, parts.optimizer, lambda epoch: schedule),
+        *(parts.model, parts.train, parts.optimizer, lambda step: schedule),
         **{"epochs": 2, "batch_size": config.batch_size, "seed": config.seed},  # type: ignore[arg-type]
     )
     for epoch in epochs:

@@ -1,6 +1,7 @@
 """The loop against plain SGD written out; order, resumption and bad losses."""
 
 import copy
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -29,10 +30,14 @@ def network(attach: bool = True) -> nn.Sequential:
     return turnover.attach(model, seed=1) if attach else model
 
 
+def rate(step: int) -> float:
+    return 0.8 / (step + 4)
+
+
 def run(model: nn.Module, examples: Examples, first: int = 1, epochs: int = 3, **options: object) -> list[Epoch]:
     optimizer = torch.optim.SGD(model.parameters(), 99.0)
     settings = {"epochs": epochs, "batch_size": 16, "seed": 5, "first_epoch": first} | options
-    return list(train(model, examples, optimizer, lambda epoch: 0.2 / epoch, **settings))  # type: ignore[arg-type]
+    return list(train(model, examples, optimizer, rate, **settings))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("masked", [True, False])
@@ -48,7 +53,7 @@ def test_it_is_stochastic_gradient_descent(masked: bool) -> None:
     watched = Examples(examples.inputs, examples.labels, examples.ids, watch)
     epochs = run(model, watched)
     weights = list(slow.parameters())
-    batches = iter(orders)
+    batches, step = iter(orders), 0
     for epoch in range(1, 4):
         losses, correct = torch.empty(50, dtype=torch.float64), torch.empty(50, dtype=torch.bool)
         for _ in range(4):
@@ -67,11 +72,12 @@ def test_it_is_stochastic_gradient_descent(masked: bool) -> None:
             gradients = torch.autograd.grad(total / len(index), weights)
             with torch.no_grad():
                 for weight, gradient in zip(weights, gradients, strict=True):
-                    weight.sub_(0.2 / epoch * gradient)
+                    weight.sub_(rate(step) * gradient)
+            step += 1
         assert torch.allclose(epochs[epoch - 1].losses, losses, rtol=1e-10)
         assert torch.equal(epochs[epoch - 1].correct, correct)
         assert (epochs[epoch - 1].losses.dtype, epochs[epoch - 1].correct.dtype) == (torch.float64, torch.bool)
-        assert epochs[epoch - 1].lr == 0.2 / epoch
+        assert epochs[epoch - 1].lr == rate(4 * (epoch - 1))
     for a, b in zip(model.parameters(), weights, strict=True):
         assert torch.allclose(a, b, rtol=1e-10, atol=1e-14)
 
@@ -114,8 +120,12 @@ def test_a_loss_that_is_not_finite_stops_the_epoch_and_says_where() -> None:
     examples = data()
     examples.inputs[examples.inputs[:, 0].argmax()] = float("inf")
     model = network(attach=False)
-    with pytest.raises(RunFailed, match=r"the loss became (nan|inf) in epoch 1, step [1-4] of 4, at learning rate 0.2"):
+    with pytest.raises(RunFailed) as caught:
         run(model, examples)
+    message = str(caught.value)
+    found = re.search(r"the loss became (nan|inf) in epoch 1, step ([1-4]) of 4, at learning rate (.*):", message)
+    assert found, message
+    assert found[3] == f"{rate(int(found[2]) - 1):g}"
 
 
 def test_a_step_is_reported_for_the_progress_bar() -> None:
@@ -142,7 +152,7 @@ def weights(model: nn.Module) -> list[torch.Tensor]:
 def after_each_epoch(model: nn.Module, **options: object) -> list[list[torch.Tensor]]:
     optimizer = torch.optim.SGD(model.parameters(), 99.0, momentum=0.9)
     settings = {"epochs": 4, "batch_size": 16, "seed": 5} | options
-    epochs = train(model, data(), optimizer, lambda epoch: 0.2 / epoch, **settings)  # type: ignore[arg-type]
+    epochs = train(model, data(), optimizer, rate, **settings)  # type: ignore[arg-type]
     return [weights(model) for _ in epochs]
 
 
@@ -166,7 +176,7 @@ def test_after_plain_epochs_each_example_trains_its_own_half_alone() -> None:
     model = network()
     lone = Examples(data().inputs[:1], data().labels[:1], data().ids[:1])
     optimizer = torch.optim.SGD(model.parameters(), 99.0)
-    epochs = train(model, lone, optimizer, lambda epoch: 0.2, epochs=2, batch_size=1, seed=5, plain_epochs=1)
+    epochs = train(model, lone, optimizer, lambda step: 0.2, epochs=2, batch_size=1, seed=5, plain_epochs=1)
     hidden = model.get_parameter("1.weight")
     moved = []
     before = hidden.detach().clone()

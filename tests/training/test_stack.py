@@ -23,8 +23,8 @@ from turnover.training.stack import stackable, train_stack
 SEEDS = [11, 12, 13, 14, 15]
 
 
-def rate(epoch: int) -> float:
-    return 0.2 / epoch
+def rate(step: int) -> float:
+    return 0.8 / (step + 4)
 
 
 def networks(inputs: int, hidden: int, classes: int = 10, dtype: torch.dtype = torch.float32) -> list[nn.Module]:
@@ -206,8 +206,8 @@ def test_weights_that_are_not_finite_stop_the_training_and_say_where() -> None:
     examples, models = stored_bytes(), networks(20, 8, dtype=torch.float64)
     included = parts(examples, 50)
 
-    def fatal(epoch: int) -> float:
-        return 0.1 if epoch < 3 else math.inf
+    def fatal(step: int) -> float:
+        return 0.1 if step < 2 * 4 else math.inf
 
     before = copy.deepcopy(models)
     with pytest.raises(RunFailed, match=r"no longer finite in epoch 3, at learning rate inf.*optimizer\.lr"):
@@ -220,7 +220,7 @@ def test_one_network_of_a_stack_is_enough_to_fail() -> None:
     with torch.no_grad():
         models[3].get_parameter("1.weight")[0, 0] = math.nan
     before = copy.deepcopy(models[:3])
-    with pytest.raises(RunFailed, match=r"epoch 1, at learning rate 0\.2"):
+    with pytest.raises(RunFailed, match=r"epoch 1, at learning rate 0\.114"):
         train_stack(models, examples, parts(examples, 50), SEEDS, rate, epochs=2, batch_size=16)
     close(models[:3], before, 0)
 
@@ -232,7 +232,7 @@ def test_the_layer_below_alone_is_enough_to_fail() -> None:
         with torch.no_grad():
             model.get_parameter("3.weight").mul_(1e300)
     with pytest.raises(RunFailed, match="epoch 1"):
-        train_stack(models, examples, parts(examples, 4), SEEDS, lambda epoch: 1e10, epochs=1, batch_size=4)
+        train_stack(models, examples, parts(examples, 4), SEEDS, lambda step: 1e10, epochs=1, batch_size=4)
 
 
 def test_steps_are_reported_by_networks() -> None:

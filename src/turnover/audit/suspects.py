@@ -14,7 +14,8 @@ from turnover.audit.duplicates import contradictions
 from turnover.audit.labelled import Collection
 from turnover.config.datasets import DATASETS
 from turnover.config.estimators import OneRunEstimator, TurnoverEstimator, score_of
-from turnover.config.options import Group, ModelConfig, OptimizerConfig, Positive
+from turnover.config.options import Group, ModelConfig, Positive
+from turnover.config.training_options import SGDConfig
 from turnover.errors import RefusedInput
 from turnover.estimators.memorization import memorization
 from turnover.models import build
@@ -48,7 +49,7 @@ class AuditConfig(Group):
     epochs: Positive
     batch_size: Positive
     precision: Literal["auto", "float32", "bfloat16"]
-    optimizer: OptimizerConfig
+    optimizer: SGDConfig
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
     scale: Literal["smoke", "laptop", "paper"]
 

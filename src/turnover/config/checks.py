@@ -76,6 +76,9 @@ def _too_large(config: RunConfig) -> list[str]:
         last = max(config.estimator.epochs, default=0)
         at_most.append(("estimator.epochs", last, config.epochs, "the number of epochs"))
         at_most.append(("estimator.targets", config.estimator.targets, config.test_size, "the test examples"))
+    if warmup := config.schedule.warmup:
+        steps = config.epochs * -(-config.trained_size // config.batch_size)
+        at_most.append(("schedule.warmup", warmup, steps - 1, f"one step less than the {steps} of the training"))
     if isinstance(config.turnover, TurnoverConfig):
         plain = config.turnover.plain_epochs
         at_most.append(("turnover.plain_epochs", plain, config.epochs - 1, "one epoch less than epochs"))
@@ -113,6 +116,8 @@ def _contradictions(config: RunConfig) -> list[str]:
     several = isinstance(estimator, EnsembleEstimator | SecondSplitEstimator)
     if several and isinstance(config.tracking, GradientTracking):
         wrong.append(f"estimator.name = {estimator.name!r} trains several networks: set tracking=accuracy")
+    if isinstance(config.tracking, GradientTracking) and not config.minimises_cross_entropy:
+        wrong.append("tracking=gradients is of plain cross-entropy: set method=plain and class_weights=none")
     wrong += estimator_disagreements(config, config.trained_size)
     if config.corruption.path and config.corruption.count:
         wrong.append(f"corruption.count = {config.corruption.count}: of a file as many as differ; set it to 0")

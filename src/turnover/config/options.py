@@ -3,7 +3,6 @@
 The defaults live in `conf/`, never here: a run's config is complete, and so is the `config.yaml` stored with it.
 """
 
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -13,6 +12,7 @@ Count = Annotated[int, Field(ge=0, lt=2**31)]
 Positive = Annotated[int, Field(ge=1, lt=2**31)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Group(BaseModel):
@@ -49,25 +49,17 @@ class CorruptionConfig(Group):
         return path
 
 
-class NoAugmentation(Group):
-    name: Literal["none"]
-
-
-class CropAugmentation(Group):
-    name: Literal["crop"]  # every image of a batch is moved by up to `pad` pixels in both directions
-    pad: Positive  # black pixels around an image, out of which a window of its size is cut at random
-    flip: bool  # half of the images are mirrored left to right
-
-
 class MLPConfig(Group):
     name: Literal["mlp"]
     hidden: Annotated[list[Positive], Field(min_length=1)]  # units of each hidden layer
+    dropout: Share  # ordinary dropout after every hidden layer; 0: none
 
 
 class VGG11Config(Group):
     name: Literal["vgg11"]
     width: Positive  # feature maps of the first convolution; the paper's network has 64
     bias: bool  # whether convolutions have biases
+    dropout: Share  # ordinary dropout of what the linear layer reads; 0: none
     channels_last: bool  # memory layout; faster on CPUs and GPUs, equal up to rounding
 
 
@@ -78,6 +70,7 @@ class CvTConfig(Group):
     heads: Positive  # of the attention; must divide dim
     mlp_ratio: Positive  # hidden units of a block's MLP for each channel
     convolutions: Positive  # of the tokenizer, each followed by a max-pool that halves the image
+    dropout: Share  # ordinary dropout of tokens, of hidden units and of what every block adds; 0: none
     channels_last: bool  # memory layout; faster on CPUs and GPUs, equal up to rounding
 
     @model_validator(mode="after")
@@ -90,47 +83,11 @@ class CvTConfig(Group):
 class ConvConfig(Group):
     name: Literal["conv"]
     width: Positive  # feature maps of the first of three convolutions; each has twice as many as the one before
+    dropout: Share  # ordinary dropout of what the linear layer reads; 0: none
     channels_last: bool  # memory layout; faster on CPUs and GPUs, equal up to rounding
 
 
 ModelConfig = Annotated[MLPConfig | VGG11Config | CvTConfig | ConvConfig, Field(discriminator="name")]
-
-
-class OptimizerConfig(Group):
-    name: Literal["sgd"]
-    lr: PositiveFloat  # learning rate before any schedule
-    momentum: Annotated[float, Field(ge=0, lt=1)]  # PyTorch's, without dampening; 0: none
-    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)]  # of all parameters; 0: none
-
-
-class ConstantSchedule(Group):
-    name: Literal["constant"]
-
-
-class MultistepSchedule(Group):
-    name: Literal["multistep"]
-    milestones: Annotated[list[Positive], Field(min_length=1)]  # the rate falls after this many whole epochs
-    gamma: PositiveFloat  # the rate is multiplied by this at every milestone
-
-    @field_validator("milestones")
-    @classmethod
-    def _rising(cls, milestones: list[int]) -> list[int]:
-        if any(a > b for a, b in pairwise(milestones)):
-            raise ValueError("milestones must not fall, each at least as large as the one before it")
-        return milestones
-
-
-class CosineSchedule(Group):
-    name: Literal["cosine"]
-
-
-class LinearSchedule(Group):
-    name: Literal["linear"]
-
-
-ScheduleConfig = Annotated[
-    ConstantSchedule | MultistepSchedule | CosineSchedule | LinearSchedule, Field(discriminator="name")
-]
 
 
 class TurnoverOff(Group):
@@ -149,7 +106,7 @@ class TurnoverConfig(Group):
     layers: list[str] | None  # names of modules whose activations are masked; null: every hidden activation
     plain_epochs: Count  # epochs in which the full network trains, before turn-over dropout starts
     # share of its own units that an example does not train in one step, drawn anew, as ordinary dropout does; 0: none
-    dropout: Annotated[float, Field(ge=0, lt=1)]
+    dropout: Share
 
     @field_validator("p")
     @classmethod

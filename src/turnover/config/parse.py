@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from turnover.common.text import suggestion
 from turnover.config.checks import disagreements
 from turnover.config.options import Group
-from turnover.config.run import LATER, RunConfig
+from turnover.config.run import LATER, RunConfig, Training
 from turnover.errors import RefusedInput
 
 Schema = TypeVar("Schema", bound=BaseModel)
@@ -20,6 +20,8 @@ Schema = TypeVar("Schema", bound=BaseModel)
 
 def parse(schema: type[Schema], values: dict[str, Any]) -> Schema:
     """Validate `values` as a `schema`; RefusedInput lists every wrong field, its value and what is allowed."""
+    if schema is Training:  # of a call, which need not name what came later
+        values = completed(values)
     try:
         parsed = schema.model_validate(values)
     except ValidationError as error:
@@ -42,15 +44,29 @@ def refuse_contradictions(config: RunConfig) -> None:
         raise RefusedInput("\n".join(problems))
 
 
-# of one choice of their group
+# of some choices of their group
 _LATER_OF = {
-    "turnover.dropout": "all_layers",
-    "estimator.targets": "turnover",
-    "estimator.vog_of": "one_run",
-    "estimator.vog_epochs": "one_run",
-    "subsets.random_of": "scores",
-    "logger.checkpoints": "wandb",
+    "schedule.by": ("cosine", "linear"),
+    "schedule.warmup": ("constant", "cosine", "linear"),
+    "turnover.dropout": ("all_layers",),
+    "estimator.targets": ("turnover",),
+    "estimator.vog_of": ("one_run",),
+    "estimator.vog_epochs": ("one_run",),
+    "subsets.random_of": ("scores",),
+    "logger.checkpoints": ("wandb",),
 }
+
+
+def completed(values: dict[str, Any]) -> dict[str, Any]:
+    """Return values of a config, with the neutral ones of options that came later than they were written."""
+    values = copy.deepcopy(values)
+    for field, neutral in LATER.items():
+        group, _, name = field.partition(".")
+        if not name:
+            values.setdefault(group, neutral)
+        elif group in values and (field not in _LATER_OF or values[group]["name"] in _LATER_OF[field]):
+            values[group].setdefault(name, neutral)
+    return values
 
 
 def recorded(values: dict[str, Any]) -> RunConfig:
@@ -59,13 +75,7 @@ def recorded(values: dict[str, Any]) -> RunConfig:
     Raises:
         ValueError: no such run is allowed by the code as it is.
     """
-    values = copy.deepcopy(values)
-    for field, neutral in LATER.items():
-        group, _, name = field.partition(".")
-        if not name:
-            values.setdefault(group, neutral)
-        elif field not in _LATER_OF or values[group]["name"] == _LATER_OF[field]:
-            values[group].setdefault(name, neutral)
+    values = completed(values)
     if isinstance(values["subsets"].get("runs"), list):
         values["subsets"]["runs"] = [recorded(parent) for parent in values["subsets"]["runs"]]
     config = RunConfig.model_validate(values)

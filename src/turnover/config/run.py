@@ -13,18 +13,14 @@ from turnover.config.estimators import Estimator, NoEstimator, score_of
 from turnover.config.options import (
     AccuracyTracking,
     CorruptionConfig,
-    CropAugmentation,
     DatasetConfig,
     GradientTracking,
     Group,
     LabelSubsets,
     ModelConfig,
-    NoAugmentation,
     NoLogger,
     NoSubsets,
-    OptimizerConfig,
     Positive,
-    ScheduleConfig,
     Seed,
     Size,
     TableSubsets,
@@ -32,6 +28,7 @@ from turnover.config.options import (
     TurnoverOff,
     WandbLogger,
 )
+from turnover.config.training_options import AugmentationConfig, MethodConfig, OptimizerConfig, ScheduleConfig
 
 
 class Training(Group):
@@ -42,9 +39,12 @@ class Training(Group):
     batch_size: Positive  # examples of one step; the last of an epoch may be smaller
     # of training; auto: bfloat16 where the device has units for it, else float32; scores are always float32
     precision: Literal["auto", "float32", "bfloat16"]
-    augmentation: Annotated[NoAugmentation | CropAugmentation, Field(discriminator="name")]
+    augmentation: AugmentationConfig
     optimizer: OptimizerConfig
     schedule: ScheduleConfig
+    method: MethodConfig
+    # balanced: an example weighs less the more training examples share its label; the mean weight is 1
+    class_weights: Literal["none", "balanced"]
     estimator: Estimator
 
     @property
@@ -52,6 +52,11 @@ class Training(Group):
         """Precision of a config whose `auto` is replaced by that of the device."""
         assert self.precision != "auto"
         return self.precision
+
+    @property
+    def minimises_cross_entropy(self) -> bool:
+        """True if what is minimised is the mean cross-entropy of a batch, and nothing else."""
+        return self.method.name == "plain" and self.class_weights == "none"
 
     @property
     def plain_epochs(self) -> int:
@@ -141,6 +146,12 @@ NOT_SCIENCE = ("device", "logger", "experiment", "scale")
 # identity, and the runs that were made before them are still found.
 LATER = {
     "augmentation": {"name": "none"},
+    "method": {"name": "plain"},
+    "class_weights": "none",
+    "model.dropout": 0.0,
+    "optimizer.decay": "all",
+    "schedule.by": "epoch",
+    "schedule.warmup": 0,
     "corruption.kind": "random",
     "corruption.path": None,
     "turnover.dropout": 0.0,

@@ -15,8 +15,8 @@ from turnover.config.estimators import (
     LeaveOneOutEstimator,
     SubsamplingEstimator,
 )
-from turnover.config.options import NoAugmentation
 from turnover.config.run import RunConfig, Training
+from turnover.config.training_options import NoAugmentation, SGDConfig
 from turnover.core.evaluation import full_logits
 from turnover.core.examples import Examples
 from turnover.estimators.blocks import complementary
@@ -93,8 +93,15 @@ def at_once(task: Task, config: Training) -> int:
 
 
 def _stacked(config: Training, model: nn.Module) -> bool:
-    plain = config.settled == "float32" and isinstance(config.augmentation, NoAugmentation)
-    return plain and stackable(model)
+    optimizer = config.optimizer
+    return (
+        config.settled == "float32"
+        and isinstance(config.augmentation, NoAugmentation)
+        and isinstance(optimizer, SGDConfig)
+        and (optimizer.decay == "all" or not optimizer.weight_decay)
+        and config.minimises_cross_entropy
+        and stackable(model)
+    )
 
 
 def _steps(config: Training, ensemble: Design, block: list[int]) -> int:
@@ -111,12 +118,14 @@ def train_block(
     models = [task.make_model(seed) for seed in seeds]
     included = torch.stack([ensemble.included[number].nonzero()[:, 0] for number in block]).to(device)
     if _stacked(config, models[0]):
+        assert isinstance(config.optimizer, SGDConfig)
+        steps = steps_per_epoch(included.shape[1], config.batch_size)
         train_stack(
             models,
             task.train,
             included,
             seeds,
-            lambda epoch: learning_rate(config.schedule, config.optimizer.lr, epoch, config.epochs),
+            lambda step: learning_rate(config.schedule, config.optimizer.lr, step, steps, config.epochs),
             epochs=config.epochs,
             batch_size=config.batch_size,
             momentum=config.optimizer.momentum,

@@ -22,11 +22,12 @@ def build(
     channels, height, width = shape
     match config:
         case MLPConfig(hidden=hidden):
-            return mlp(channels * height * width, hidden, classes)
+            return mlp(channels * height * width, hidden, classes, dropout=config.dropout)
         case VGG11Config():
-            network: nn.Module = vgg11(channels, classes, width=config.width, bias=config.bias, side=height)
+            options = config.model_dump(exclude={"name", "channels_last"})
+            network: nn.Module = vgg11(channels, classes, side=height, **options)
         case ConvConfig(width=width):
-            network = conv(channels, classes, width=width, side=height)
+            network = conv(channels, classes, width=width, side=height, dropout=config.dropout)
         case CvTConfig():
             network = cvt(shape, classes, **config.model_dump(exclude={"name", "channels_last"}))
     layout = torch.channels_last if config.channels_last else torch.contiguous_format

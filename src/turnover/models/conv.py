@@ -8,7 +8,7 @@ from torch import nn
 from turnover.errors import RefusedInput
 
 
-def conv(channels: int, classes: int, *, width: int = 32, side: int = 32) -> nn.Sequential:
+def conv(channels: int, classes: int, *, width: int = 32, side: int = 32, dropout: float = 0.0) -> nn.Sequential:
     """Build three blocks of 3 x 3 convolution (stride 2) and ReLU, with `width`, twice and four times as many maps.
 
     Then one linear layer; PyTorch's default initialisation. With width 32 on images of 3 x 32 x 32: 113,738 parameters.
@@ -17,6 +17,7 @@ def conv(channels: int, classes: int, *, width: int = 32, side: int = 32) -> nn.
 
     Args:
         side: height and width of the images, in pixels.
+        dropout: ordinary dropout of what the linear layer reads.
     """
     blocks: list[tuple[str, nn.Module]] = []
     before = channels
@@ -26,13 +27,20 @@ def conv(channels: int, classes: int, *, width: int = 32, side: int = 32) -> nn.
         blocks.append((f"block{number + 1}", nn.Sequential(OrderedDict(layers))))
         before, side = after, (side + 1) // 2
     head = nn.Linear(before * side**2, classes)
-    return nn.Sequential(OrderedDict([*blocks, ("flatten", nn.Flatten()), ("logits", head)]))
+    return nn.Sequential(OrderedDict([*blocks, *_flat(dropout), ("logits", head)]))
+
+
+def _flat(dropout: float) -> list[tuple[str, nn.Module]]:
+    """Return the layers between the last block and the linear layer."""
+    return [("flatten", nn.Flatten()), *([("dropout", nn.Dropout(dropout))] if dropout else [])]
 
 
 _BLOCKS = ((1,), (2,), (4, 4), (8, 8), (8, 8))  # feature maps of each convolution, in multiples of the width
 
 
-def vgg11(channels: int, classes: int, *, width: int = 64, bias: bool = True, side: int = 32) -> nn.Sequential:
+def vgg11(
+    channels: int, classes: int, *, width: int = 64, bias: bool = True, side: int = 32, dropout: float = 0.0
+) -> nn.Sequential:
     """Build five blocks of 3 x 3 convolutions with ReLU, each ended by a 2 x 2 max-pool, then one linear layer.
 
     The paper's network on CIFAR-10 (appendix A) is `vgg11(3, 10)`: 8 convolutions, 9.2256 million parameters, the form
@@ -48,6 +56,7 @@ def vgg11(channels: int, classes: int, *, width: int = 64, bias: bool = True, si
         width: feature maps of the first convolution.
         bias: whether convolutions have biases.
         side: height and width of the images, in pixels.
+        dropout: ordinary dropout of what the linear layer reads.
 
     Raises:
         RefusedInput: the images are too small for five max-pools.
@@ -66,7 +75,7 @@ def vgg11(channels: int, classes: int, *, width: int = 64, bias: bool = True, si
             before = multiple * width
         blocks.append((f"block{number}", nn.Sequential(OrderedDict([*layers, ("pool", nn.MaxPool2d(2))]))))
     head = nn.Linear(before * (side // 32) ** 2, classes)
-    network = nn.Sequential(OrderedDict([*blocks, ("flatten", nn.Flatten()), ("logits", head)]))
+    network = nn.Sequential(OrderedDict([*blocks, *_flat(dropout), ("logits", head)]))
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             keep: Literal["fan_in", "fan_out"] = "fan_out" if isinstance(module, nn.Conv2d) else "fan_in"

@@ -7,8 +7,9 @@ import torch
 
 from turnover.common.device import resolve
 from turnover.config.estimators import EnsembleEstimator, TurnoverEstimator
-from turnover.config.options import ConstantSchedule, GradientTracking, NoSubsets, TurnoverOff
+from turnover.config.options import GradientTracking, NoSubsets, TurnoverOff
 from turnover.config.run import RunConfig
+from turnover.config.training_options import ConstantSchedule
 from turnover.core.examples import Examples
 from turnover.estimators.estimator import Design
 from turnover.estimators.networks import at_once, design, train_block
@@ -40,7 +41,8 @@ def seconds(config: RunConfig) -> float:
     ticks = []
     slow = config.optimizer.model_copy(update={"lr": 1e-6})  # a rate at which no loss overflows
     # masked from the first epoch on, if turn-over dropout is attached
-    changes = {"optimizer": slow, "schedule": ConstantSchedule(name="constant"), "turnover": TurnoverOff(name="off")}
+    constant = ConstantSchedule(name="constant", warmup=0)
+    changes = {"optimizer": slow, "schedule": constant, "turnover": TurnoverOff(name="off")}
     for _ in fit(config.model_copy(update=changes), task.model, few, epochs=2):
         ticks.append(clock())
     step = (ticks[1] - ticks[0]) / steps_per_epoch(len(few), config.batch_size)

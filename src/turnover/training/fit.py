@@ -1,22 +1,26 @@
-"""Training by a config: its optimizer, the learning rate of each epoch, and the loop with all of its settings."""
+"""Training by a config: its optimizer, the learning rate of each step, and the loop with all of its settings."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import nn
 
-from turnover.config.options import (
+from turnover.config.run import Training
+from turnover.config.training_options import (
     ConstantSchedule,
     CosineSchedule,
+    FallingSchedule,
     LinearSchedule,
     MultistepSchedule,
     OptimizerConfig,
+    SGDConfig,
 )
-from turnover.config.run import Training
 from turnover.core.examples import Examples
 from turnover.data.augmentation import augmented
-from turnover.training.loop import Epoch, Observer, Partial, train
+from turnover.training.loop import Epoch, Observer, Partial, steps_per_epoch, train
+from turnover.training.methods import objective
 
 
 def fit(
@@ -42,14 +46,16 @@ def fit(
         first_epoch, partial, observers, stop: as in `training.loop.train`, as are the errors.
     """
     last = config.epochs if epochs is None else epochs
+    steps = steps_per_epoch(len(examples), config.batch_size)
     return train(
         model,
         augmented(examples, config.augmentation),
         build_optimizer(config.optimizer, model) if optimizer is None else optimizer,
-        lambda epoch: learning_rate(config.schedule, config.optimizer.lr, epoch, last),
+        lambda step: learning_rate(config.schedule, config.optimizer.lr, step, steps, last),
         epochs=last,
         batch_size=config.batch_size,
         seed=config.seed if seed is None else seed,
+        objective=objective(config, examples.labels),
         first_epoch=first_epoch,
         partial=partial,
         plain_epochs=config.plain_epochs,
@@ -61,29 +67,44 @@ def fit(
 
 
 def build_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Optimizer:
-    """Return SGD over all trainable parameters; the loop sets the rate of each epoch."""
+    """Return an optimizer of all trainable parameters; the loop sets its rate before every step."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    return torch.optim.SGD(parameters, config.lr, config.momentum, weight_decay=config.weight_decay)
+    groups: list[dict[str, Any]] = [{"params": parameters}]
+    if config.decay == "weights":
+        groups = [
+            {"params": [parameter for parameter in parameters if parameter.ndim > 1]},
+            {"params": [parameter for parameter in parameters if parameter.ndim <= 1], "weight_decay": 0.0},
+        ]
+    if isinstance(config, SGDConfig):
+        return torch.optim.SGD(groups, config.lr, config.momentum, weight_decay=config.weight_decay)
+    first, second = config.betas
+    return torch.optim.AdamW(groups, config.lr, (first, second), config.eps, config.weight_decay)
 
 
 def learning_rate(
     schedule: ConstantSchedule | MultistepSchedule | CosineSchedule | LinearSchedule,
     lr: float,
-    epoch: int,
+    step: int,
+    steps: int,
     epochs: int,
 ) -> float:
-    """Return the rate of `epoch`, counted from 1, in a run of `epochs`.
+    """Return the rate of `step`, counted from 0, in a run of `epochs` with so many `steps` each.
 
-    constant: lr. multistep: lr gammaᵏ, with k the number of milestones that lie before this epoch.
-    cosine: lr (1 + cos(π (epoch - 1) / epochs)) / 2 (Loshchilov and Hutter, 2017, without restarts).
-    linear: lr (1 - (epoch - 1) / epochs).
+    constant: lr. multistep: lr gammaᵏ, with k the number of milestones that lie before the epoch of this step.
+    cosine: lr (1 + cos(π done / total)) / 2 (Loshchilov and Hutter, 2017, without restarts).
+    linear: lr (1 - done / total). Of these two, done and total are whole epochs; by step, the steps after the warm-up.
+    In a warm-up of w steps the rate is (step + 1) / (w + 1) of that.
     """
+    done, total = step // steps, epochs
+    if isinstance(schedule, FallingSchedule) and schedule.by == "step":
+        done, total = max(0, step - schedule.warmup), max(1, epochs * steps - schedule.warmup)
     match schedule:
-        case ConstantSchedule():
-            return lr
         case MultistepSchedule(milestones=milestones, gamma=gamma):
-            return lr * gamma ** sum(milestone < epoch for milestone in milestones)
+            return lr * gamma ** sum(milestone <= done for milestone in milestones)
+        case ConstantSchedule():
+            rate = lr
         case CosineSchedule():
-            return lr * (1 + math.cos(math.pi * (epoch - 1) / epochs)) / 2
+            rate = lr * (1 + math.cos(math.pi * done / total)) / 2
         case LinearSchedule():
-            return lr * (1 - (epoch - 1) / epochs)
+            rate = lr * (1 - done / total)
+    return rate * min(1.0, (step + 1) / (schedule.warmup + 1))

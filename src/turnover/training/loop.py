@@ -23,7 +23,7 @@ class Epoch:
     """Results of one pass over the training examples, measured while the weights change."""
 
     number: int  # from 1
-    lr: float
+    lr: float  # at its first step
     losses: Tensor  # cross-entropy of every training example at its step, in nats  # [examples]
     correct: Tensor  # whether it was classified correctly then  # bool [examples]
 
@@ -96,6 +96,7 @@ def train(
     epochs: int,
     batch_size: int,
     seed: int,
+    objective: Callable[[Tensor, Tensor], Tensor] | None = None,
     first_epoch: int = 1,
     partial: Partial | None = None,
     plain_epochs: int = 0,
@@ -110,7 +111,9 @@ def train(
     (seed, epoch) alone, so a run that starts again at epoch k goes on as if it had never stopped.
 
     Args:
-        learning_rate: epoch, counted from 1 -> learning rate.
+        learning_rate: step, counted from 0 over all epochs -> learning rate.
+        objective: logits [batch, classes], labels [batch] -> what is minimised in the mean over a batch [batch]; None:
+            cross-entropy, which is observed whatever is minimised.
         partial: where the first epoch was stopped; `model` and `optimizer` are as they were then.
         plain_epochs: number of first epochs that train the full network, turn-over dropout attached or not.
         on_step: called after every step, for a progress bar.
@@ -122,18 +125,20 @@ def train(
         RunFailed: a loss is NaN or infinite; names epoch, step and learning rate.
     """
     attached = is_attached(model)
+    steps = steps_per_epoch(len(examples), batch_size)
     for epoch in range(first_epoch, epochs + 1):
         turn_over = attached and epoch > plain_epochs
         model.train()
-        lr = learning_rate(epoch)
-        for group in optimizer.param_groups:
-            group["lr"] = lr
         order = torch.randperm(len(examples), generator=torch_generator(seed, "order", epoch)).to(examples.device)
         losses, correct = ([], []) if partial is None else ([partial.losses], [partial.correct])
         with seeded(seed, "noise", epoch):  # random numbers of the network itself, for example of ordinary dropout
             if partial is not None:
                 _set_random(partial.random)
-            for index in order[sum(map(len, losses)) :].split(batch_size):
+            done = sum(map(len, losses))
+            first = (epoch - 1) * steps + done // batch_size
+            for step, index in enumerate(order[done:].split(batch_size), first):
+                for group in optimizer.param_groups:
+                    group["lr"] = learning_rate(step)
                 x, y, ids = examples.batch(index)
                 optimizer.zero_grad()
                 with ExitStack() as around:  # left in the reverse order, the observers' contexts last
@@ -148,7 +153,7 @@ def train(
                     loss = F.cross_entropy(wide, y, reduction="none")  # [batch]
                 for observer in observers:
                     observer.update(logits, y, index)
-                loss.mean().backward()
+                (loss if objective is None else objective(wide, y)).mean().backward()
                 optimizer.step()
                 losses.append(loss.detach())
                 correct.append(logits.detach().argmax(dim=1) == y)
@@ -158,22 +163,24 @@ def train(
         partial = None
         # back from the order of the epoch to that of the examples
         inverse = order.argsort()
+        lr = learning_rate((epoch - 1) * steps)
         result = Epoch(epoch, lr, torch.cat(losses)[inverse], torch.cat(correct)[inverse])
-        _refuse_non_finite(result, order, batch_size)
+        _refuse_non_finite(result, order, batch_size, learning_rate)
         for observer in observers:
             observer.epoch_end(result)
         yield result
 
 
-def _refuse_non_finite(epoch: Epoch, order: Tensor, batch_size: int) -> None:
+def _refuse_non_finite(epoch: Epoch, order: Tensor, batch_size: int, learning_rate: Callable[[int], float]) -> None:
     # numbers leave the device once an epoch, so that a GPU never waits for them
     bad = ~epoch.losses[order].isfinite()
     if bad.any():
         first = int(bad.nonzero()[0])
         step, steps = first // batch_size + 1, steps_per_epoch(len(order), batch_size)
+        lr = learning_rate((epoch.number - 1) * steps + step - 1)
         raise RunFailed(
             f"the loss became {epoch.losses[order[first]].item()} in epoch {epoch.number}, step {step} of {steps}, "
-            f"at learning rate {epoch.lr:g}: a smaller learning rate usually helps (optimizer.lr)"
+            f"at learning rate {lr:g}: a smaller learning rate usually helps (optimizer.lr)"
         )
 
 

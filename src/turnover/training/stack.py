@@ -50,7 +50,7 @@ def train_stack(
         models: `stackable`, of equal shape; their weights are changed.
         included: the positions each network is trained on, as many for every one.  # int64 [networks, k]
         seeds: of the order of examples, one a network, as in `train`.
-        learning_rate: epoch, counted from 1 -> learning rate.
+        learning_rate: step, counted from 0 over all epochs -> learning rate.
         on_step: called after every step with the number of networks.
 
     Raises:
@@ -68,8 +68,8 @@ def train_stack(
     moved = layers if velocity is None else _views(velocity, stacked)
     count, size = included.shape
     buffers: dict[int, _Buffers] = {}  # by the size of a batch: the last one of an epoch may be smaller
+    step = 0
     for epoch in range(1, epochs + 1):
-        lr = learning_rate(epoch)
         order = torch.stack([torch.randperm(size, generator=torch_generator(seed, "order", epoch)) for seed in seeds])
         index = included.gather(1, order.to(inputs.device))  # [networks, k]
         labels = examples.labels[index]
@@ -80,6 +80,7 @@ def train_stack(
                 buffers[length] = _Buffers.of(layers, length)
             buffer = buffers[length]
             torch.index_select(inputs, 0, index[:, batch].flatten(), out=buffer.x.view(-1, inputs.shape[1]))
+            lr = learning_rate(step)
             # a step of SGD as torch.optim.SGD takes it
             if velocity is None:
                 _add_gradients(layers, buffer, labels[:, batch], moved, keep=1 - lr * weight_decay, scale=-lr)
@@ -89,6 +90,7 @@ def train_stack(
                     velocity.add_(weights, alpha=weight_decay)
                 weights.sub_(velocity, alpha=lr)
             on_step(count)
+            step += 1
         if not weights.sum().isfinite():  # a sum is finite only if all of its terms are
             raise RunFailed(
                 f"weights are no longer finite in epoch {epoch}, at learning rate {lr:g}: "

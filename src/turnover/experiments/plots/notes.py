@@ -20,11 +20,17 @@ from turnover.config.options import (
     VGG11Config,
 )
 from turnover.config.run import RunConfig, ScoreSubsets
+from turnover.config.training_options import AdamWConfig, SGDConfig
 from turnover.experiments.plots.differences import Recorded, by_fields, fields, in_words, reduced, unlike_paper
 from turnover.runs.store.run import Run
 from turnover.runs.store.tables import read_subsets
 
-_SCHEDULES = {"constant": "constant", "multistep": "falling in steps", "cosine": "falling as a cosine"}
+_SCHEDULES = {
+    "constant": "constant",
+    "multistep": "falling in steps",
+    "cosine": "falling as a cosine",
+    "linear": "falling to 0",
+}
 SMOKE = "Smoke scale proves that all works; its numbers and verdicts mean nothing."
 
 
@@ -87,6 +93,15 @@ def pair(config: RunConfig) -> str:
     return f"{DATASETS[config.dataset.name].title}, {network(config)}"
 
 
+def momentum(config: RunConfig) -> str:
+    """Return the momentum of SGD, or the betas of AdamW, in words."""
+    match config.optimizer:
+        case SGDConfig(momentum=value):
+            return f"momentum {value:g}"
+        case AdamWConfig(betas=betas):
+            return f"betas {' and '.join(f'{beta:g}' for beta in betas)}"
+
+
 def trained_on(config: RunConfig) -> int:
     """Return how many examples a run's network is trained on; where a table names them, of a finished run."""
     if not isinstance(config.subsets, TableSubsets) or config.subsets.train_on == "all":
@@ -102,11 +117,12 @@ def _setting(config: RunConfig, among: Sequence[RunConfig], recorded: Recorded) 
     rates = ", ".join(f"{rate:g}" for rate in sorted({run.optimizer.lr for run in runs}))
     schedules = " or ".join(dict.fromkeys(_SCHEDULES[run.schedule.name] for run in runs))
     epochs = ", ".join(str(number) for number in sorted({run.epochs for run in runs}))
+    optimizer = {"sgd": "SGD", "adamw": "AdamW"}[config.optimizer.name]
     included = " (test examples among them)" if config.dataset.include_test else ""
     lines = [
         f"{DATASETS[config.dataset.name].title}, {sizes} training examples{included}{_wrong_labels(runs)}; "
-        f"{network(config)}; {epochs} epochs of SGD in batches of {config.batch_size}, learning rate {rates} "
-        f"({schedules}), momentum {config.optimizer.momentum:g}; seed{'s' if ',' in seeds else ''} {seeds}."
+        f"{network(config)}; {epochs} epochs of {optimizer} in batches of {config.batch_size}, learning rate {rates} "
+        f"({schedules}), {momentum(config)}; seed{'s' if ',' in seeds else ''} {seeds}."
     ]
     if isinstance(config.turnover, TurnoverConfig) and set(varied(runs)[0]) <= {"seed"}:
         lines.append(f"{pair(config)}: {masks(config)}; {_judged(runs, recorded)}.")

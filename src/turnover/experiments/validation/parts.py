@@ -9,7 +9,7 @@ import pandas as pd
 from turnover.config.datasets import DATASETS
 from turnover.config.estimators import BlocksEstimator
 from turnover.config.run import RunConfig
-from turnover.experiments.plots.notes import SMOKE, network
+from turnover.experiments.plots.notes import SMOKE, momentum, network
 from turnover.experiments.validation.earlier import Earlier
 from turnover.experiments.validation.estimates import Condition, gather
 from turnover.experiments.validation.other_truths import (
@@ -110,7 +110,7 @@ def _settings(
             f"{name}: {config.train_size:,} examples, {network(config)} (with turn-over dropout "
             + (network(masked) if masked else "none")
             + (f", masks in {', '.join(layers)}" if layers else "")
-            + f"), lr {config.optimizer.lr:g}, momentum {config.optimizer.momentum:g}, batch {config.batch_size}, "
+            + f"), lr {config.optimizer.lr:g}, {momentum(config)}, batch {config.batch_size}, "
             f"{config.epochs} epochs; ground truth{wrong_labels} by {networks} networks, each trained on "
             f"{config.estimator.fractions[0]:.0%} of them."  # type: ignore[union-attr]
         )
@@ -128,8 +128,8 @@ def _settings_of_blocks(of_estimates: Sequence[RunConfig]) -> list[str]:
     for config in of_estimates:
         if isinstance(config.estimator, BlocksEstimator):
             words = (
-                f"{config.estimator.blocks} of {network(config)}, lr {config.optimizer.lr:g} falling to 0, momentum "
-                f"{config.optimizer.momentum:g}, batch {config.batch_size}, {config.epochs} epochs on halves."
+                f"{config.estimator.blocks} of {network(config)}, lr {config.optimizer.lr:g} falling to 0, "
+                f"{momentum(config)}, batch {config.batch_size}, {config.epochs} epochs on halves."
             )
             datasets.setdefault(words, {})[DATASETS[config.dataset.name].title] = None
     return [f"Blocks of {' and '.join(titles)}: {words}" for words, titles in datasets.items()]

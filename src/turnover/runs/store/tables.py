@@ -30,7 +30,7 @@ METRICS_COLUMNS = {
 }
 
 METRICS = {
-    "lr": "learning rate of the epoch",
+    "lr": "learning rate of the first step of the epoch",
     "loss": "mean training loss over the epoch, while the weights move",
     "accuracy": "training accuracy over the epoch, while the weights move; with turn-over dropout of own sub-networks",
     # all below: at the end of the epoch, in evaluation mode; train/all over the tracked examples
