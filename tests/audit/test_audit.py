@@ -204,6 +204,7 @@ def test_the_time_is_foretold(digits: tuple[Path, set[int]]) -> None:
         ("estimator=subsampling", "estimator.name = 'subsampling': allowed: 'one_run', 'turnover'"),
         ("size=1000", "size = 1000"),
         ("estimator=turnover estimator.targets=3", "estimator.targets are for runs"),
+        ("optimizer.decay=weights", "optimizer.decay is for runs"),
         ("estimator=el2n estimator.early=21", "estimator.early = 21 is too large"),
         ("device=tpu", "device = 'tpu': allowed"),
     ],

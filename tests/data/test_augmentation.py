@@ -1,6 +1,7 @@
 """Images moved and mirrored, against slices of a padded copy; what is augmented in a run and what is not."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,15 +9,18 @@ import torch
 from digits import digits
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from scipy.stats import binomtest, chisquare
 from torch import Tensor
+from torchvision.transforms import v2
 
 import turnover
 from turnover.common.seeding import stream
-from turnover.config.training_options import CropAugmentation, NoAugmentation
+from turnover.config.training_options import CropAugmentation, NoAugmentation, TorchvisionAugmentation
 from turnover.core.evaluation import evaluate, flipped_units, own_units
 from turnover.core.examples import Examples
 from turnover.data.augmentation import augmented, crop
+from turnover.errors import RefusedInput
 from turnover.runs.build import RunTask, build
 from turnover.runs.execute import execute
 from turnover.runs.store.tables import read_metrics, read_scores
@@ -108,6 +112,78 @@ def test_the_images_of_a_batch_are_moved_each_its_own_way() -> None:
     torch.manual_seed(0)
     images = photographs(1).expand(2000, -1, -1, -1)
     assert len(crop(images, 2, flip=True).unique(dim=0)) == 2 * 5 * 5
+
+
+# --- transforms of torchvision ---
+
+NOISE = {"name": "GaussianNoise", "sigma": 0.2}
+
+
+def torchvision(*transforms: dict[str, Any]) -> TorchvisionAugmentation:
+    return TorchvisionAugmentation(name="torchvision", transforms=list(transforms))
+
+
+def test_every_image_is_transformed_by_itself() -> None:
+    images = photographs(40, (3, 8, 8))
+    found = augmented(some_of(images), torchvision({"name": "RandomCrop", "size": [8, 8], "padding": 2}, NOISE))
+    crop_by_hand, noise = v2.RandomCrop([8, 8], padding=2), v2.GaussianNoise(sigma=0.2)
+    torch.manual_seed(3)
+    expected = torch.stack([noise(crop_by_hand(image)) for image in images])
+    torch.manual_seed(3)
+    assert torch.equal(found.batch(torch.arange(40))[0], expected)
+    assert not torch.equal(found.batch(torch.arange(40))[0], expected), "anew every time"
+
+
+def test_half_of_the_images_of_a_batch_are_mirrored_by_torchvision() -> None:
+    images = photographs(1, (2, 3, 4)).expand(2000, -1, -1, -1)
+    torch.manual_seed(0)
+    found = augmented(some_of(images), torchvision({"name": "RandomHorizontalFlip"})).batch(torch.arange(2000))[0]
+    turned = (found == images[0].flip(-1)).flatten(1).all(1)
+    assert bool((turned | (found == images[0]).flatten(1).all(1)).all())
+    assert binomtest(int(turned.sum()), 2000, 0.5).pvalue > 1e-3
+
+
+def some_of(images: Tensor) -> Examples:
+    n = len(images)
+    return Examples(images, torch.zeros(n, dtype=torch.int64), torch.arange(n))
+
+
+@pytest.mark.parametrize(
+    ("transforms", "parts"),
+    [
+        ([{"name": "RandomFlip"}], ["'RandomFlip' is no transform of torchvision.transforms.v2", "did you mean"]),
+        ([{"name": "functional.hflip"}], ["'functional.hflip' is no transform"]),
+        ([{"name": "Transform"}], ["'Transform' is no transform"]),
+        ([{"name": "query_size"}], ["'query_size' is no transform"]),
+        ([{"name": "InterpolationMode"}], ["'InterpolationMode' is no transform"]),
+        ([{"name": ["RandomCrop"]}], ["['RandomCrop'] is no transform"]),
+        ([{"p": 0.5}], ["None is no transform"]),
+        ([{"name": "RandomCrop"}], ["RandomCrop: ", "size"]),
+        ([{"name": "RandomHorizontalFlip", "p": 7}], ["RandomHorizontalFlip: ", "interval"]),
+        ([{"name": "RandomHorizontalFlip", "q": 7}], ["RandomHorizontalFlip: ", "'q'"]),
+        ([{"name": "Compose", "transforms": ["RandomCrop"]}, {"name": "nothing"}], ["'nothing' is no transform"]),
+        ([], ["at least 1 item"]),
+    ],
+)
+def test_what_is_no_transform_is_refused(transforms: list[dict[str, Any]], parts: list[str]) -> None:
+    with pytest.raises(ValidationError) as caught:
+        torchvision(*transforms)
+    assert all(part in str(caught.value) for part in parts), caught.value
+
+
+@pytest.mark.parametrize(
+    ("transform", "said"),
+    [
+        ({"name": "RandomCrop", "size": 4}, r"an image of \(3, 8, 8\).* becomes one of \(3, 4, 4\)"),
+        ({"name": "Grayscale"}, r"becomes one of \(1, 8, 8\)"),
+        ({"name": "RandomCrop", "size": 9}, "larger than"),
+        ({"name": "Normalize", "mean": [0.5], "std": [0.5]}, "float"),
+    ],
+)
+def test_a_transform_that_does_not_suit_the_images_is_refused(transform: dict[str, Any], said: str) -> None:
+    examples = augmented(some_of(photographs(3, (3, 8, 8))), torchvision(transform))
+    with pytest.raises(RefusedInput, match=f"augmentation.transforms: .*{said}"):
+        examples.batch(torch.arange(3))
 
 
 # --- examples ---

@@ -37,6 +37,7 @@ from turnover.runs.store.run import Run
 from turnover.runs.store.tables import read_metrics, read_scores
 from turnover.training.fit import build_optimizer, learning_rate
 from turnover.training.loop import train
+from turnover.training.methods import objective
 
 CPU = torch.device("cpu")
 SMALL = (
@@ -72,6 +73,7 @@ def by_hand(config: RunConfig, parts: RunTask, network: int, positions: Tensor) 
         epochs=config.epochs,
         batch_size=config.batch_size,
         seed=seed,
+        objective=objective(config, parts.train.labels[positions]),
         precision=config.settled,
     ):
         pass
@@ -375,20 +377,51 @@ def test_a_diverging_network_fails_the_run() -> None:
 # --- networks that are not stacked ---
 
 
-@pytest.mark.parametrize("option", ["model.hidden=[8,8]", "precision=bfloat16", "augmentation=crop"])
-def test_what_cannot_be_stacked_is_trained_by_the_loop(option: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(members, "train_stack", lambda *arguments, **options: pytest.fail("stacked"))
-    config = small("estimator=subsampling", "estimator.models=2", "estimator.fractions=[0.5]", "epochs=2", option)
+TWO = ("estimator=subsampling", "estimator.models=2", "estimator.fractions=[0.5]", "epochs=2")
+
+
+def two_networks(config: RunConfig, on_step: Callable[[int], object]) -> dict[str, Tensor]:
+    """Outcomes of the two networks of a config, held against those of networks trained by hand."""
     parts = build(config, CPU)
-    steps: list[int] = []
     plan = design(parts, config)
-    found = members._observed(parts, config, members.train_block(parts, config, plan, [0, 1], steps.append))
-    assert steps == [1] * plan.steps(2, 32)
+    found = members._observed(parts, config, members.train_block(parts, config, plan, [0, 1], on_step))
     for network in (0, 1):
         confidence, right, _ = by_itself(config, network, plan.included[network].numpy())
         np.testing.assert_allclose(found["confidence"][network].numpy(), confidence, rtol=1e-5, atol=1e-5)
         assert found["right"][network].tolist() == right.tolist()
+    return found
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["model.hidden=[8,8]"],
+        ["precision=bfloat16"],
+        ["augmentation=crop"],
+        ["augmentation=torchvision"],
+        ["method=label_smoothing"],
+        ["class_weights=balanced"],
+        ["optimizer.weight_decay=0.1", "optimizer.decay=weights"],
+        ["optimizer=adamw"],
+    ],
+    ids=" ".join,
+)
+def test_what_cannot_be_stacked_is_trained_by_the_loop(options: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(members, "train_stack", lambda *arguments, **options: pytest.fail("stacked"))
+    usual = [option for option in SMALL if "optimizer=adamw" not in options or not option.startswith("optimizer")]
+    config = digits(*usual, *TWO, *options, entry="train")
+    steps: list[int] = []
+    found = two_networks(config, steps.append)
+    assert steps == [1] * 2 * 2 * 2, "60 examples in two batches"
     assert found["confidence"].dtype == torch.float32
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear"])
+def test_a_stack_has_the_rates_of_the_loop_in_every_step(schedule: str) -> None:
+    config = small(*TWO, f"schedule={schedule}", "schedule.by=step", "schedule.warmup=1", "optimizer.decay=weights")
+    steps: list[int] = []
+    two_networks(config, steps.append)
+    assert steps == [2] * 2 * 2, "both at once, without decay it is all the same which parameters would"
 
 
 @pytest.mark.parametrize("option", ["model.hidden=[8,8]", "precision=bfloat16", "augmentation=crop"])

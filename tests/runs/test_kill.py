@@ -12,6 +12,7 @@ import pytest
 import torch
 from digits import digits
 from processes import ended, start
+from test_signals import RECIPE
 
 from turnover.config.run import RunConfig
 from turnover.runs.execute import execute
@@ -23,7 +24,6 @@ OVERRIDES = (
     "model.hidden=[256]",
     "corruption.count=150",
     "estimator.epochs=[1,20,40]",
-    "optimizer.momentum=0.9",
 )
 # When it is killed: before it begins; while it loads and restores; in an epoch after the given one, some of which write
 # scores too; while it writes its tables.
@@ -52,8 +52,11 @@ def reached(checkpoint: Path) -> int:
     return int(torch.load(checkpoint, weights_only=True)["epoch"]) if checkpoint.exists() else 0
 
 
-def test_kills_at_every_stage_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = digits(*OVERRIDES)
+@pytest.mark.parametrize("options", [("optimizer.momentum=0.9",), RECIPE], ids=["sgd", "recipe"])
+def test_kills_at_every_stage_change_nothing(
+    options: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = digits(*OVERRIDES, *options)
     expected = execute(config)
 
     monkeypatch.setenv("TURNOVER_OUTPUTS", str(tmp_path / "killed"))
@@ -92,7 +95,9 @@ def test_kills_at_every_stage_change_nothing(tmp_path: Path, monkeypatch: pytest
     for key, value in theirs["model"].items():
         assert torch.equal(ours["model"][key], value), key
     for key, state in theirs["optimizer"]["state"].items():
-        assert torch.equal(ours["optimizer"]["state"][key]["momentum_buffer"], state["momentum_buffer"])
+        assert state.keys() & {"momentum_buffer", "exp_avg_sq"}
+        for name, value in state.items():
+            assert torch.equal(ours["optimizer"]["state"][key][name], value), name
     assert run.manifest["status"] == "finished"
     assert not [path for path in run.folder.rglob(".*") if path.name != ".lock"], "a half-written file was left"
     print(f"killed after epochs {epochs} of {config.epochs}")

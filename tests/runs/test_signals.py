@@ -20,12 +20,24 @@ from turnover.runs.store.run import Run
 from turnover.training.fit import fit
 
 SMALL = ("dataset.limit=101", "model.hidden=[16]", "batch_size=25", "epochs=4", "corruption.count=30")
+RECIPE = (
+    "optimizer=adamw",
+    "schedule=cosine",
+    "schedule.by=step",
+    "schedule.warmup=7",
+    "method=label_smoothing",
+    "class_weights=balanced",
+    "model.dropout=0.2",
+    "augmentation=torchvision",
+    "augmentation.transforms=[{name: RandomCrop, size: 8, padding: 1}, {name: GaussianNoise}]",
+)
 KINDS = {
     "turnover": ("estimator.epochs=[1,3]", "optimizer.momentum=0.9"),
     "own_dropout": ("turnover.dropout=0.5", "turnover.groups=16"),
     "gradients": ("tracking=gradients", "tracking.every=1"),
     "one_run": ("turnover=off", "estimator=one_run"),
     "augmented": ("augmentation=crop", "model=cvt"),
+    "recipe": RECIPE,
     "second_split": ("turnover=off", "estimator=second_split"),
     "ensemble": ("turnover=off", "estimator=subsampling", "estimator.models=20"),
 }

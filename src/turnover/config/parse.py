@@ -46,6 +46,7 @@ def refuse_contradictions(config: RunConfig) -> None:
 
 # of some choices of their group
 _LATER_OF = {
+    "model.dropout": ("mlp", "conv", "vgg11", "cvt"),
     "schedule.by": ("cosine", "linear"),
     "schedule.warmup": ("constant", "cosine", "linear"),
     "turnover.dropout": ("all_layers",),
