@@ -12,6 +12,12 @@ def lines(experiment: str, scale: str, *overrides: str) -> list[str]:
     return notes(configs, {}, scale, overrides).lines
 
 
+def test_the_optimizer_is_named_with_what_is_its_own() -> None:
+    assert "epochs of SGD in batches of 256, learning rate 0.01 (constant), momentum 0;" in lines("fig3", "paper")[0]
+    adamw = lines("fig3", "paper", "optimizer=adamw", "~optimizer.momentum", "optimizer.lr=0.002", "schedule=linear")[0]
+    assert "epochs of AdamW in batches of 256, learning rate 0.002 (falling to 0), betas 0.9 and 0.999;" in adamw
+
+
 @pytest.mark.parametrize("experiment", ["fig3", "fig4", "fig10"])
 def test_runs_as_in_the_paper_say_no_more(experiment: str) -> None:
     assert lines(experiment, "paper")[-1] == "Paper scale."
