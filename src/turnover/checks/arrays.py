@@ -36,7 +36,7 @@ def inputs_of(given: Given, device: torch.device, dtype: torch.dtype) -> Tensor:
             f"x has {int(x.mask.sum())} masked values: fill them in, x = x.filled(0), or "
             + remove(given, "~numpy.ma.getmaskarray(x).reshape(len(x), -1).any(1)")
         )
-    inputs = _tensor("x", _array("x", x), device)
+    inputs = tensor_of("x", array_of("x", x), device)
     if inputs.dim() == 0:
         raise RefusedInput("x must hold a row for each example, got a single number")
     if inputs.dtype.is_complex:
@@ -66,7 +66,7 @@ def labels_of(given: Given, device: torch.device) -> Tensor:
     if isinstance(y, pd.DataFrame):
         column = f"give the column of class numbers alone, y[{y.columns[-1]!r}].to_numpy() for example"
         raise RefusedInput(f"y is a DataFrame: {_one_hot('y.to_numpy()', y.to_numpy(), given) or column}")
-    code, array = as_code("y", y), _array("y", y)
+    code, array = as_code("y", y), array_of("y", y)
     if array.ndim != 1:
         raise RefusedInput(
             f"y must be of one dimension, [n], got shape {tuple(array.shape)}: {one_column(code, array, given)}"
@@ -77,7 +77,7 @@ def labels_of(given: Given, device: torch.device) -> Tensor:
             f"y must hold class numbers, integers from 0; it holds {array[:3].tolist()} ({array.dtype}): number the "
             f"classes: classes, y = {_unique('y', array)}"
         )
-    labels = _tensor("y", array, device)
+    labels = tensor_of("y", array, device)
     number_them = f"number the classes: classes, y = {_unique('y', array)}"
     if labels.is_complex():
         raise RefusedInput(f"y must hold class numbers, integers from 0; its dtype is {labels.dtype}: give y.real")
@@ -86,7 +86,7 @@ def labels_of(given: Given, device: torch.device) -> Tensor:
         integers = "y.long()" if isinstance(y, Tensor) else f"{code}.astype('int64')"
         raise RefusedInput(
             f"y must hold class numbers, integers from 0; its dtype is {labels.dtype}: "
-            + (f"give {integers}" if whole else f"targets that are no classes have no cross-entropy, {number_them}")
+            + (f"give {integers}" if whole else f"for numbers to be predicted give loss='squared'; else {number_them}")
         )
     labels = labels.long()
     if len(labels) and (lowest := int(labels.min())) < 0:
@@ -106,7 +106,7 @@ def ids_of(given: Given, device: torch.device) -> Tensor:
         RefusedInput: some are missing or no integers, or there are more or fewer than rows.
         TurnOverError: they cannot be ids, as in `check_ids`.
     """
-    ids = _array("ids", given["ids"])
+    ids = array_of("ids", given["ids"])
     if "x" in given and ids.shape != (len(given["x"]),):
         raise RefusedInput(
             f"ids must be of one length with x: x has {len(given['x'])} rows, ids has shape {tuple(ids.shape)}; "
@@ -124,7 +124,7 @@ def ids_of(given: Given, device: torch.device) -> Tensor:
                 else f"number them once for all examples: names, ids = {_unique('ids', ids)}"
             )
         )
-    return check_ids(_tensor("ids", ids, device))
+    return check_ids(tensor_of("ids", ids, device))
 
 
 def _all_there(name: str, values: Tensor | np.ndarray, given: Given) -> Tensor | np.ndarray:
@@ -135,8 +135,12 @@ def _all_there(name: str, values: Tensor | np.ndarray, given: Given) -> Tensor |
     return values
 
 
-def _array(name: str, data: Any) -> Tensor | np.ndarray:
-    # an array or tensor of any dtype
+def array_of(name: str, data: Any) -> Tensor | np.ndarray:
+    """Return an argument as an array or tensor of any dtype.
+
+    Raises:
+        RefusedInput: it is neither, and cannot be made one.
+    """
     kind = type(data).__name__
     if isinstance(data, Tensor):
         if data.layout != torch.strided or data.is_nested:
@@ -165,7 +169,8 @@ def _array(name: str, data: Any) -> Tensor | np.ndarray:
     return array
 
 
-def _tensor(name: str, data: Tensor | np.ndarray, device: torch.device) -> Tensor:
+def tensor_of(name: str, data: Tensor | np.ndarray, device: torch.device) -> Tensor:
+    """Return an array or tensor of numbers as a tensor on the device."""
     tensor = (data if isinstance(data, Tensor) else _from_numpy(name, data)).to(device)
     return tensor.clone() if tensor.is_inference() else tensor  # which no gradient can pass
 

@@ -6,24 +6,28 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from turnover.checks.arrays import ids_of, inputs_of, labels_of
+from turnover.checks.arrays import ids_of, inputs_of
 from turnover.checks.missing import Given, some
+from turnover.checks.targets import refuse_outputs, targets_of
 from turnover.common.untouched import untouched
 from turnover.core.examples import Examples
+from turnover.core.losses import CLASSES, Loss
 from turnover.errors import RefusedInput
 
 
-def user_examples(x: Any, y: Any, ids: Any, *, device: torch.device, dtype: torch.dtype) -> Examples:
+def user_examples(
+    x: Any, y: Any, ids: Any, *, device: torch.device, dtype: torch.dtype, loss: Loss = CLASSES
+) -> Examples:
     """Convert tensors or arrays to examples; inputs that are floats get the network's dtype.
 
     Raises:
-        RefusedInput: lengths differ, x is no array of finite numbers, labels are no class numbers from 0, a label or an
-            id is missing, an id occurs twice.
+        RefusedInput: lengths differ, x is no array of finite numbers, labels are not what the loss takes, a label or
+            an id is missing, an id occurs twice.
     """
     given = {"x": x, "y": y} if ids is None else {"x": x, "y": y, "ids": ids}
-    inputs, labels = _batch(given, device, dtype)
+    inputs, labels = _batch(given, device, dtype, loss)
     if ids is None:
-        return Examples(inputs, labels, torch.arange(len(inputs), device=device))
+        return Examples(inputs, labels, torch.arange(len(inputs), device=device), loss=loss)
     positions = ids_of(given, device)
     kinds, counts = positions.unique(return_counts=True)
     if len(kinds) < len(positions):
@@ -31,20 +35,22 @@ def user_examples(x: Any, y: Any, ids: Any, *, device: torch.device, dtype: torc
             f"ids must differ, or examples would share their masks and their rows: {some(kinds[counts > 1])} "
             "come more than once; leave ids out to number the examples by their position"
         )
-    return Examples(inputs, labels, positions)
+    return Examples(inputs, labels, positions, loss=loss)
 
 
-def user_batch(x: Any, y: Any, *, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def user_batch(
+    x: Any, y: Any, *, device: torch.device, dtype: torch.dtype, loss: Loss = CLASSES
+) -> tuple[Tensor, Tensor]:
     """Return inputs and labels of a batch, as in `user_examples`; values on a GPU are not checked, it would wait.
 
     Raises:
         RefusedInput: as `user_examples`, or there are no examples.
     """
     given = [value for value in (x, y) if isinstance(value, Tensor) and value.device.type != "cpu"]
-    if len(given) == 2 and y.shape == x.shape[:1] and not (y.is_floating_point() or y.dtype == torch.bool):
-        inputs, labels = x.to(dtype) if x.is_floating_point() else x, y.long()
+    if len(given) == 2 and y.shape[:1] == x.shape[:1] and (loss is not CLASSES or _whole(y)):
+        inputs, labels = x.to(dtype) if x.is_floating_point() else x, y.long() if loss is CLASSES else y
     else:
-        inputs, labels = _batch({"x": x, "y": y}, device, dtype)
+        inputs, labels = _batch({"x": x, "y": y}, device, dtype, loss)
     if not len(inputs):
         raise RefusedInput("x and y have no rows: at least one example is needed")
     return inputs, labels
@@ -87,23 +93,7 @@ def refuse_unsuited(
                 f"the network gives {tuple(trained.shape)} in training mode and {shape} in evaluation mode: it must "
                 "give logits [batch, classes] in both"
             )
-    if len(shape) != 2 or shape[0] != min(2, len(examples)) or shape[1] < 2:
-        raise RefusedInput(
-            f"the network must give logits [batch, classes] with two classes or more, one row for each row of x; "
-            f"for {sample} it gives {shape}"
-        )
-    if bool((logits >= 0).all()) and bool(((logits.sum(1) - 1).abs() < 1e-3).all()):
-        raise RefusedInput(
-            f"the network must give logits, before any softmax; for {sample} it gives rows that sum to 1: leave its "
-            "last softmax out, the loss takes it"
-        )
-    highest = int(examples.labels.max())
-    if highest >= shape[1]:
-        raise RefusedInput(
-            f"y holds class {highest}, but the network gives {shape[1]} logits, of classes 0 to {shape[1] - 1}: "
-            f"let its last layer give {highest + 1}, or number the classes from 0 on without gaps: "
-            "classes, y = numpy.unique(y, return_inverse=True)"
-        )
+    refuse_outputs(model, examples, logits, sample)
 
 
 def _logits(model: nn.Module, examples: Examples, count: int, *, training: bool) -> tuple[Tensor, str]:
@@ -131,6 +121,10 @@ def _logits(model: nn.Module, examples: Examples, count: int, *, training: bool)
     return logits, sample
 
 
+def _whole(y: Tensor) -> bool:
+    return y.dim() == 1 and not (y.is_floating_point() or y.dtype == torch.bool)
+
+
 def _last_batch(size: int, batch_size: int) -> int:
     return size % batch_size or min(size, batch_size)
 
@@ -139,11 +133,11 @@ def _no_single(sizes: Collection[int], batch_size: int) -> bool:
     return all(_last_batch(size, batch_size) > 1 for size in sizes)
 
 
-def _batch(given: Given, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    inputs, labels = inputs_of(given, device, dtype), labels_of(given, device)
+def _batch(given: Given, device: torch.device, dtype: torch.dtype, loss: Loss) -> tuple[Tensor, Tensor]:
+    inputs, labels = inputs_of(given, device, dtype), targets_of(given, device, dtype, loss)
     if len(inputs) != len(labels):
         raise RefusedInput(
             f"x and y must be of one length: x has {len(inputs)} rows and y {len(labels)}; "
-            "give one class number for each row of x"
+            f"give one {'class number' if loss is CLASSES else 'target'} for each row of x"
         )
     return inputs, labels

@@ -5,13 +5,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from turnover.common.device import Precision, autocast
 from turnover.common.matmul import fast_products
 from turnover.core.dropout import is_attached, subnetworks
 from turnover.core.examples import Examples
+from turnover.core.losses import CLASSES, Loss
 from turnover.core.masked import Subnetwork
 
 # ids of a batch -> the sub-network each example is run through: one of the functions `*_units` below
@@ -45,17 +45,26 @@ def fresh_units(number: int) -> Units:
 class Outcome:
     """Loss and prediction of one kind of sub-network for every example."""
 
-    loss: Tensor  # cross-entropy in nats  # [n]
-    prediction: Tensor  # class number  # int64 [n]
+    loss: Tensor  # [n]
+    right: Tensor  # whether the prediction is  # bool [n]
+    prediction: Tensor  # `Loss.value`, of classes their numbers  # [n]
 
     @classmethod
-    def of(cls, logits: Tensor, labels: Tensor) -> "Outcome":
-        """Compute the outcome of logits under labels.  # [n, classes], int64 [n]"""
-        return cls(F.cross_entropy(logits, labels, reduction="none"), logits.argmax(dim=1))
+    def of(cls, outputs: Tensor, labels: Tensor, loss: Loss = CLASSES) -> "Outcome":
+        """Compute the outcome of outputs under labels.  # both [n, ...]"""
+        return cls(loss(outputs, labels), loss.right(outputs, labels), loss.value(outputs, labels))
 
-    def accuracy(self, labels: Tensor) -> Tensor:
-        """Return the share of correct predictions."""
-        return (self.prediction == labels).double().mean()
+    @classmethod
+    def joined(cls, parts: Sequence["Outcome"]) -> "Outcome":
+        """Return the outcomes of several batches as one."""
+        losses, right, predictions = (
+            [getattr(part, name) for part in parts] for name in ("loss", "right", "prediction")
+        )
+        return cls(torch.cat(losses), torch.cat(right), torch.cat(predictions))
+
+    def accuracy(self) -> Tensor:
+        """Return the share of examples that are right."""
+        return self.right.double().mean()
 
 
 def evaluate(
@@ -74,13 +83,8 @@ def evaluate(
     outcomes: list[list[Outcome]] = [[] for _ in units]
     for y, logits in passes(model, examples, units, batch_size=batch_size, precision=precision):
         for batches, batch_logits in zip(outcomes, logits, strict=True):
-            batches.append(Outcome.of(batch_logits, y))
-    return [
-        Outcome(
-            torch.cat([outcome.loss for outcome in batches]), torch.cat([outcome.prediction for outcome in batches])
-        )
-        for batches in outcomes
-    ]
+            batches.append(Outcome.of(batch_logits, y, examples.loss))
+    return [Outcome.joined(batches) for batches in outcomes]
 
 
 def full_logits(model: nn.Module, examples: Examples, *, batch_size: int = BATCH) -> Tensor:

@@ -32,7 +32,7 @@ def grand(model: nn.Module, examples: Examples, *, batch_size: int = 256) -> Ten
     with evaluation_mode(model), torch.enable_grad():
         for index in torch.arange(len(examples), device=examples.device).split(batch_size):
             x, y, _ = examples.batch(index)
-            batch_gradients = gradients(model, x, y, check=len(index) not in checked, loose=loose)
+            batch_gradients = gradients(model, x, y, check=len(index) not in checked, loose=loose, loss=examples.loss)
             checked.add(len(index))
             norms.append(batch_gradients.squared_norms().sqrt())
     return torch.cat(norms).to(torch.promote_types(next(model.parameters()).dtype, torch.float32))

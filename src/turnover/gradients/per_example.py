@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from turnover.checks.inputs import user_batch
 from turnover.checks.user_network import refuse_untrainable, taken_by
 from turnover.common.device import Precision, autocast
 from turnover.core.dropout import subnetworks
+from turnover.core.losses import CLASSES, Loss
 from turnover.core.masked import Subnetwork
 from turnover.errors import RefusedInput, TurnOverError
 from turnover.gradients.capture import Capture
@@ -90,6 +90,7 @@ def gradients(
     precision: Precision = "float32",
     check: bool = True,
     loose: set[str] | None = None,
+    loss: Loss = CLASSES,
 ) -> Gradients:
     """Compute the gradients of the losses of a batch, one for each example.
 
@@ -100,11 +101,12 @@ def gradients(
     Args:
         model: whose output is logits, with the batch as first dimension.
         x: inputs, ready for the network: a tensor or array.  # [batch, ...]
-        y: class numbers from 0.  # [batch]
+        y: class numbers from 0, or what the loss takes.  # [batch, ...]
         subnetwork: run each example through this sub-network; None or `all_units`: the full network.
         check: compare a random weighting of all gradients with plain autograd, at the cost of a backward pass;
             gradients of parameters that fail are computed one example at a time.
         loose: names of parameters to compute so from the start; those that fail the check are added.
+        loss: of an example.
 
     Raises:
         TurnOverError: the examples of the batch influence each other, as in batch normalisation in training mode.
@@ -112,14 +114,15 @@ def gradients(
     """
     refuse_untrainable(model)
     device, dtype = taken_by(model)
-    x, y = user_batch(x, y, device=device, dtype=dtype)
+    x, y = user_batch(x, y, device=device, dtype=dtype, loss=loss)
     with Capture(model, len(x)) as seen, inside(model, subnetwork), autocast(x.device, precision):
         logits = model(x)  # [batch, classes]
-    _refuse_unsuited(logits, y)
+    if loss is CLASSES:
+        _refuse_unsuited(logits, y)
     if check and not model.training:
         with autocast(x.device, precision):
             _refuse_mixing(model, x, subnetwork, logits)
-    return finish(model, seen, logits, y, check=check, loose=loose)
+    return finish(model, seen, logits, y, check=check, loose=loose, loss=loss)
 
 
 def inside(model: nn.Module, subnetwork: Subnetwork | None) -> AbstractContextManager[None]:
@@ -135,6 +138,7 @@ def finish(
     *,
     check: bool = True,
     loose: set[str] | None = None,
+    loss: Loss = CLASSES,
 ) -> Gradients:
     """Compute the gradients of the losses of `logits`  # [batch, classes], from the capture of their forward pass.
 
@@ -142,7 +146,7 @@ def finish(
     """
     # in float64: softmax - 1 of an example that is fitted to 1e-7 is rounding noise, and a unit vector of noise is as
     # long as any other
-    losses = F.cross_entropy(logits.double(), y, reduction="none")  # [batch]
+    losses = loss(logits.double(), y)  # [batch]
     trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     if any(parameter.is_complex() for parameter in trainable.values()):
         raise TurnOverError("gradients of single examples are known for real parameters only, and some are complex")

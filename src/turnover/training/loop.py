@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from turnover.common.device import Precision, autocast
@@ -24,8 +23,8 @@ class Epoch:
 
     number: int  # from 1
     lr: float
-    losses: Tensor  # cross-entropy of every training example at its step, in nats  # [examples]
-    correct: Tensor  # whether it was classified correctly then  # bool [examples]
+    losses: Tensor  # of every training example at its step, of classes in nats  # [examples]
+    correct: Tensor  # whether it was right then, by `Loss.right`  # bool [examples]
 
 
 @dataclass(frozen=True)
@@ -145,13 +144,13 @@ def train(
                     around.enter_context(autocast(examples.device, precision))
                     logits = model(x)  # [batch, classes]
                     wide = logits.float() if logits.dtype.itemsize < 4 else logits
-                    loss = F.cross_entropy(wide, y, reduction="none")  # [batch]
+                    loss = examples.loss(wide, y)  # [batch]
                 for observer in observers:
                     observer.update(logits, y, index)
                 loss.mean().backward()
                 optimizer.step()
                 losses.append(loss.detach())
-                correct.append(logits.detach().argmax(dim=1) == y)
+                correct.append(examples.loss.right(logits.detach(), y))
                 on_step()
                 if stop() and sum(map(len, losses)) < len(order):
                     raise StoppedInEpoch(Partial(epoch, torch.cat(losses), torch.cat(correct), _random()))
