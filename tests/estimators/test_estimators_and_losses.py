@@ -112,7 +112,9 @@ def test_a_score_is_the_loss_of_cut_out_networks(kind: str) -> None:
     assert isinstance(model, nn.Sequential)
     for i in range(N):
         masks, target = [turnover.mask(ids[i : i + 1], 16, 0, 3)[0]], y[i].reshape(-1).tolist()
-        both = [oracles.cut_out(model, masks, flipped=turned, p=0.5)(x[i : i + 1])[0].tolist() for turned in (False, True)]
+        both = [
+            oracles.cut_out(model, masks, flipped=turned, p=0.5)(x[i : i + 1])[0].tolist() for turned in (False, True)
+        ]
         own, flipped = (oracles.example_loss(kind, outputs, target) for outputs in both)
         assert table["own_loss"].iloc[i] == pytest.approx(own, abs=1e-10)
         assert table["score"].iloc[i] == pytest.approx(flipped - own, abs=1e-10)

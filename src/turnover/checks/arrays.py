@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from turnover.checks.missing import Given, as_code, refuse_missing, remove, some
 from turnover.core.masks import check_ids
+from turnover.core.names import numbers
 from turnover.errors import RefusedInput
 
 
@@ -23,14 +23,6 @@ def inputs_of(given: Given, device: torch.device, dtype: torch.dtype) -> Tensor:
     x = given["x"]
     if isinstance(x, pd.DataFrame | pd.Series):
         raise RefusedInput(f"x is a {type(x).__name__}: give its numbers as an array, {_of_pandas(x)}")
-    if isinstance(x, Dataset | DataLoader):
-        listed = "list(x)" if isinstance(x, IterableDataset | DataLoader) else "[x[i] for i in range(len(x))]"
-        join = "torch.cat" if isinstance(x, DataLoader) else "torch.stack"
-        raise RefusedInput(
-            f"x is a {type(x).__name__}: give all of its inputs as one tensor, and y as another: rows = {listed}; "
-            f"x = {join}([torch.as_tensor(row[0]) for row in rows]); "
-            f"y = {join}([torch.as_tensor(row[1]) for row in rows])"
-        )
     if isinstance(x, np.ma.MaskedArray) and x.mask.any():
         raise RefusedInput(
             f"x has {int(x.mask.sum())} masked values: fill them in, x = x.filled(0), or "
@@ -107,13 +99,15 @@ def ids_of(given: Given, device: torch.device) -> Tensor:
         TurnOverError: they cannot be ids, as in `check_ids`.
     """
     ids = array_of("ids", given["ids"])
-    if "x" in given and ids.shape != (len(given["x"]),):
+    if "y" in given and ids.shape != (len(given["y"]),):
         raise RefusedInput(
-            f"ids must be of one length with x: x has {len(given['x'])} rows, ids has shape {tuple(ids.shape)}; "
+            f"ids must be of one length with x: x has {len(given['y'])} rows, ids has shape {tuple(ids.shape)}; "
             "leave ids out to number the examples by their position"
         )
     if ids.ndim == 1:
         ids = _all_there("ids", ids, given)
+        if names_of(ids) is not None:
+            return numbers(ids.tolist()).to(device)
     if isinstance(ids, np.ndarray) and ids.dtype.kind not in "iu":
         whole = ids.dtype.kind == "f" and bool(((ids == ids.round()) & (abs(ids) < 2**53)).all())
         raise RefusedInput(
@@ -125,6 +119,13 @@ def ids_of(given: Given, device: torch.device) -> Tensor:
             )
         )
     return check_ids(tensor_of("ids", ids, device))
+
+
+def names_of(ids: Any) -> np.ndarray | None:
+    """Return ids that are texts as an array of objects; None: they are something else.  # [n]"""
+    array = None if ids is None or isinstance(ids, Tensor) else np.asarray(ids)
+    texts = array is not None and array.ndim == 1 and len(array) and all(isinstance(name, str) for name in array.flat)
+    return array.astype(object) if array is not None and texts else None
 
 
 def _all_there(name: str, values: Tensor | np.ndarray, given: Given) -> Tensor | np.ndarray:
@@ -150,10 +151,9 @@ def array_of(name: str, data: Any) -> Tensor | np.ndarray:
     if hasattr(data, "toarray"):  # of scipy, which need not be installed
         raise RefusedInput(f"{name} must have a number everywhere, got the sparse {kind}: give {name}.toarray()")
     if isinstance(data, Mapping):
-        rest = ", from which the network makes the others" if name == "x" and len(data) > 1 else ""
         raise RefusedInput(
             f"{name} is a {kind} of {', '.join(map(str, data))}: give one tensor, {name}[{next(iter(data), '')!r}] "
-            f"for example{rest}"
+            "for example"
         )
     try:
         array = np.asarray(data)

@@ -6,15 +6,16 @@ import torch
 from torch import Tensor, nn
 
 from turnover.checks.arrays import array_of, labels_of, tensor_of
-from turnover.checks.missing import Given, as_code, remove, some
+from turnover.checks.missing import Given as Arguments
+from turnover.checks.missing import as_code, remove, some
 from turnover.core.examples import Examples
-from turnover.core.losses import CLASSES, Loss
+from turnover.core.losses import CLASSES, Given, Loss
 from turnover.errors import RefusedInput
 
 _ROUNDING = 1e-3  # how far the sum of probabilities may be from 1
 
 
-def targets_of(given: Given, device: torch.device, dtype: torch.dtype, loss: Loss) -> Tensor:
+def targets_of(given: Arguments, device: torch.device, dtype: torch.dtype, loss: Loss) -> Tensor:
     """Return y as a tensor: class numbers, or floats in the dtype as the loss takes them.  # [n, ...]
 
     Raises:
@@ -34,8 +35,8 @@ def targets_of(given: Given, device: torch.device, dtype: torch.dtype, loss: Los
                 f"y has values that are NaN or infinite, in rows {some((~finite).nonzero()[:, 0])}: "
                 f"{remove(given, keep)}"
             )
-    elif loss.name not in ("soft", "binary", "multilabel", "squared"):
-        return targets  # of a function of the caller's, integers as they are
+    elif isinstance(loss, Given):
+        return targets  # of a function, integers as they are
     targets = targets.to(dtype)
     if loss.name in ("binary", "squared") and targets.shape[1:] == (1,):
         targets = targets[:, 0]
@@ -109,7 +110,8 @@ def refuse_outputs(model: nn.Module, examples: Examples, outputs: Tensor, sample
             f"the network must give logits for loss={loss.name!r}, before any sigmoid: leave its last nn.Sigmoid out, "
             "the loss takes it"
         )
-    _refuse_unsuited_loss(loss, outputs, y)
+    if isinstance(loss, Given) and outputs.isfinite().all():
+        _refuse_unsuited_loss(loss, outputs, y)
 
 
 def _refuse_no_logits(examples: Examples, logits: Tensor, sample: str) -> None:

@@ -1,17 +1,20 @@
-"""A data set as whole tensors on one device, with a permanent id for every example."""
+"""A data set with a permanent id for every example: whole tensors on one device, or read batch by batch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from turnover.core.inputs import Stream, first, take
 from turnover.core.losses import CLASSES, Loss
 from turnover.core.masks import check_ids
 from turnover.errors import RefusedInput
 
 
-def unchanged(inputs: Tensor) -> Tensor:
+def unchanged(inputs: Any) -> Any:
     """Return inputs that are ready for the network, as they are."""
     return inputs
 
@@ -20,14 +23,15 @@ def unchanged(inputs: Tensor) -> Tensor:
 class Examples:
     """Inputs, labels and ids; a batch is taken by an index tensor, so no worker process is needed."""
 
-    inputs: Tensor  # [n, ...] as stored, for example uint8
+    inputs: Any  # [n, ...] as stored, for example uint8; or a tuple or dict of such tensors, or a `Stream`
     labels: Tensor  # class numbers int64 [n], or targets as their loss takes them  # [n, ...]
     ids: Tensor  # int64 [n]
-    prepare: Callable[[Tensor], Tensor] = unchanged  # stored inputs of a batch -> inputs of the network
+    prepare: Callable[[Any], Any] = unchanged  # stored inputs of a batch -> inputs of the network
     loss: Loss = CLASSES  # what outputs cost under a label
+    names: np.ndarray | None = None  # texts that the ids were made of  # [n]
 
     def __post_init__(self) -> None:
-        n = len(self.inputs)
+        n = len(self)
         if n == 0:
             raise RefusedInput("the data set is empty: at least one example is needed")
         classes = self.loss is CLASSES
@@ -41,19 +45,35 @@ class Examples:
         check_ids(self.ids)
 
     def __len__(self) -> int:
-        return len(self.inputs)
+        return len(self.inputs if isinstance(self.inputs, Stream) else first(self.inputs))
 
     @property
     def device(self) -> torch.device:
-        return self.inputs.device
+        return self.ids.device
 
-    def batch(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    @property
+    def index(self) -> np.ndarray:
+        """Names of the examples if they have any, else ids, for tables.  # [n]"""
+        return self.ids.long().cpu().numpy() if self.names is None else self.names
+
+    def batch(self, index: Tensor) -> tuple[Any, Tensor, Tensor]:
         """Return prepared inputs, labels and ids at these positions.  # index: int64 [batch], on the same device"""
-        return self.prepare(self.inputs[index]), self.labels[index], self.ids[index]
+        [batch] = self.batches([index])
+        return batch
+
+    def batches(self, splits: Sequence[Tensor]) -> Iterator[tuple[Any, Tensor, Tensor]]:
+        """Yield prepared inputs, labels and ids at the positions of each batch."""
+        streamed = isinstance(self.inputs, Stream)
+        stored = self.inputs.batches(splits) if streamed else (take(self.inputs, index) for index in splits)
+        for index, inputs in zip(splits, stored, strict=True):
+            yield self.prepare(inputs), self.labels[index], self.ids[index]
 
     def select(self, index: Tensor) -> "Examples":
         """Return the examples at these positions, with their ids."""
-        return replace(self, inputs=self.inputs[index], labels=self.labels[index], ids=self.ids[index])
+        names = None if self.names is None else self.names[index.cpu().numpy()]
+        return replace(
+            self, inputs=take(self.inputs, index), labels=self.labels[index], ids=self.ids[index], names=names
+        )
 
     def on_constant_inputs(self) -> "Examples":
         """Return the same labels and ids, with inputs that are all 1, so that examples differ by their masks alone."""

@@ -18,6 +18,7 @@ from turnover.checks.verify import batch_statistics
 from turnover.common.device import Precision
 from turnover.core.evaluation import BATCH, evaluate, own_units
 from turnover.core.examples import Examples
+from turnover.core.inputs import take
 
 Verdict = Literal["none", "partial leakage", "leakage", "flipped at chance", "no difference", "not fitted"]
 
@@ -178,7 +179,7 @@ def swap_probe(
     # drawn on the CPU, so that every device swaps alike
     generator = torch.Generator().manual_seed(0)
     image, bystander = (torch.randperm(len(some), generator=generator).to(some.device) for _ in range(2))
-    swapped = replace(some, inputs=some.inputs[image])
+    swapped = replace(some, inputs=take(some.inputs, image))
     [outcome] = evaluate(model, swapped, (own_units,), batch_size=batch_size, precision=precision)
     labels, predicted = some.loss.label(some.labels), some.loss.predicted(outcome.prediction)
     of_image, of_bystander = labels[image], labels[bystander]

@@ -47,7 +47,7 @@ _SEEDS = 10  # networks whose scores are averaged, unless they are asked for
 def memorization(
     make_model: Callable[[], nn.Module],
     x: Any,
-    y: Any,
+    y: Any = None,
     epochs: int | None = None,
     lr: float | None = None,
     batch_size: int | None = None,
@@ -75,12 +75,12 @@ def memorization(
 
     Args:
         make_model: makes a new network; called with PyTorch's generator seeded.
-        x: inputs, ready for the network: a tensor or array.  # [n, ...]
+        x: inputs, ready for the network, or a data set that is read batch by batch, as in `turnover.score`.  # [n, ...]
         y: class numbers from 0, or what `loss` takes.  # [n, ...]
         epochs, lr, batch_size, momentum: None is 256 and 0 for the last two. `estimator="blocks"` alone has its own:
             20 epochs, lr .03, batches of 32, momentum .9; with it the rate falls linearly to 0.
         seeds: how many, or which; None: 10, and 1 if each seed trains an ensemble.
-        ids: permanent ids of the examples; None: positions 0 .. n-1.  # [n]
+        ids: permanent ids or names of the examples; None: positions 0 .. n-1.  # [n]
         precision: of training; auto: bfloat16 where the device has units for it, else float32.
         p, layers, groups: of turn-over dropout, as in `turnover.attach`.
         estimator: what gives the scores, by its name in docs/estimators.md: turnover; cumulative_loss, aum, forgetting,
@@ -210,7 +210,7 @@ def _table(task: Task, config: Training, on_step: Callable[[int], object], obser
     label = task.train.loss.label(task.train.labels)
     if label.dim() == 1:
         table["label"] = label.cpu().numpy()
-    return table.set_index(pd.Index(task.train.ids.cpu().numpy(), name="id"))
+    return table.set_index(pd.Index(task.train.index, name="id"))
 
 
 def _seeds(seeds: int | Sequence[int] | None, usual: int) -> list[int]:

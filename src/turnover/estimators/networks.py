@@ -19,7 +19,7 @@ from turnover.config.options import NoAugmentation
 from turnover.config.run import RunConfig, Training
 from turnover.core.evaluation import full_logits
 from turnover.core.examples import Examples
-from turnover.core.losses import CLASSES, Loss
+from turnover.core.losses import CLASSES
 from turnover.estimators.blocks import complementary
 from turnover.estimators.estimator import Design, Outcomes, Task
 from turnover.estimators.logit_scores import log_odds_against
@@ -90,12 +90,14 @@ def outcomes(
 
 def at_once(task: Task, config: Training) -> int:
     """Return how many networks are trained and kept together at most."""
-    return STACK if _stacked(config, task.make_model(config.seed), task.train.loss) else 1
+    return STACK if _stacked(task, config, task.make_model(config.seed)) else 1
 
 
-def _stacked(config: Training, model: nn.Module, loss: Loss) -> bool:
-    plain = config.settled == "float32" and isinstance(config.augmentation, NoAugmentation) and loss is CLASSES
-    return plain and stackable(model)
+def _stacked(task: Task, config: Training, model: nn.Module) -> bool:
+    plain = (
+        config.settled == "float32" and isinstance(config.augmentation, NoAugmentation) and task.train.loss is CLASSES
+    )
+    return plain and isinstance(task.train.inputs, Tensor) and stackable(model)
 
 
 def _steps(config: Training, ensemble: Design, block: list[int]) -> int:
@@ -111,7 +113,7 @@ def train_block(
     seeds = [ensemble.seeds[number] for number in block]
     models = [task.make_model(seed) for seed in seeds]
     included = torch.stack([ensemble.included[number].nonzero()[:, 0] for number in block]).to(device)
-    if _stacked(config, models[0], task.train.loss):
+    if _stacked(task, config, models[0]):
         train_stack(
             models,
             task.train,

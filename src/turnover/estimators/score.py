@@ -25,7 +25,7 @@ log = logging.getLogger("turnover")
 def score(
     model: nn.Module,
     x: Any,
-    y: Any,
+    y: Any = None,
     ids: Any = None,
     *,
     batch_size: int = BATCH,
@@ -38,9 +38,11 @@ def score(
     the network that never saw z does on z than the part that was trained on it.
 
     Args:
-        x: inputs, ready for the network.  # [n, ...]
+        x: inputs, ready for the network: a tensor or array; a tuple or dict of them, the arguments of its forward pass;
+            or a data set of PyTorch (or a DataLoader, for its data set, collate_fn and workers) whose items are (x, y),
+            (x, y, id), or dicts with "labels", which is read batch by batch: y is left out.  # [n, ...]
         y: class numbers the network was trained on.  # int64 [n]; or what `loss` takes.  # [n, ...]
-        ids: the ids used in training; None: positions 0 .. n-1.  # [n]
+        ids: the ids used in training, or names, whose `turnover.core.names.numbers` were; None: positions.  # [n]
         loss: of an example, the one that the network was trained with. class: cross-entropy of logits [n, classes];
             soft: the same for a probability of each class as y [n, classes]; binary: of one logit [n] or [n, 1] for y
             of 0 and 1; multilabel: its mean over labels [n, labels]; squared: mean over outputs of (output - y)²; or a
@@ -84,7 +86,7 @@ def score_examples(
     }
     table = pd.DataFrame(
         {name: column.cpu().numpy() for name, column in columns.items() if column.dim() == 1},
-        index=pd.Index(examples.ids.long().cpu().numpy(), name="id"),
+        index=pd.Index(examples.index, name="id"),
     )
     if not np.isfinite(table["score"].to_numpy()).all():
         raise RunFailed("some losses are NaN or infinite, so their examples have no score: has the network diverged?")

@@ -17,6 +17,7 @@ from turnover.checks.inputs import user_batch
 from turnover.checks.user_network import refuse_untrainable, taken_by
 from turnover.common.device import Precision, autocast
 from turnover.core.dropout import subnetworks
+from turnover.core.inputs import Batch, run, take
 from turnover.core.losses import CLASSES, Loss
 from turnover.core.masked import Subnetwork
 from turnover.errors import RefusedInput, TurnOverError
@@ -100,7 +101,7 @@ def gradients(
 
     Args:
         model: whose output is logits, with the batch as first dimension.
-        x: inputs, ready for the network: a tensor or array.  # [batch, ...]
+        x: inputs, ready for the network: a tensor or array, a tuple or dict of them.  # [batch, ...]
         y: class numbers from 0, or what the loss takes.  # [batch, ...]
         subnetwork: run each example through this sub-network; None or `all_units`: the full network.
         check: compare a random weighting of all gradients with plain autograd, at the cost of a backward pass;
@@ -115,12 +116,12 @@ def gradients(
     refuse_untrainable(model)
     device, dtype = taken_by(model)
     x, y = user_batch(x, y, device=device, dtype=dtype, loss=loss)
-    with Capture(model, len(x)) as seen, inside(model, subnetwork), autocast(x.device, precision):
-        logits = model(x)  # [batch, classes]
+    with Capture(model, len(y)) as seen, inside(model, subnetwork), autocast(y.device, precision):
+        logits = run(model, x)  # [batch, classes]
     if loss is CLASSES:
         _refuse_unsuited(logits, y)
     if check and not model.training:
-        with autocast(x.device, precision):
+        with autocast(y.device, precision):
             _refuse_mixing(model, x, subnetwork, logits)
     return finish(model, seen, logits, y, check=check, loose=loose, loss=loss)
 
@@ -242,11 +243,11 @@ def _refuse_unsuited(logits: Tensor, y: Tensor) -> None:
 
 
 @torch.no_grad()
-def _refuse_mixing(model: nn.Module, x: Tensor, subnetwork: Subnetwork | None, logits: Tensor) -> None:
+def _refuse_mixing(model: nn.Module, x: Batch, subnetwork: Subnetwork | None, logits: Tensor) -> None:
     """Refuse a network that gives the last example other logits alone than in the batch."""
     last = None if subnetwork is None or subnetwork.ids is None else Subnetwork(subnetwork.ids[-1:], subnetwork.flipped)
     with inside(model, last):
-        alone = model(x[-1:])[0]
+        alone = run(model, take(x, slice(-1, None)))[0]
     low = logits.dtype.itemsize < 4
     tolerance = 0.1 if low else 1e-9 if logits.dtype == torch.float64 else 1e-3
     if (alone - logits[-1]).norm() > tolerance * (logits[-1].norm() + 1):

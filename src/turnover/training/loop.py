@@ -14,6 +14,7 @@ from turnover.common.seeding import seeded, torch_generator
 from turnover.common.signals import Stopped
 from turnover.core.dropout import is_attached, own
 from turnover.core.examples import Examples
+from turnover.core.inputs import run
 from turnover.errors import RunFailed
 
 
@@ -132,8 +133,8 @@ def train(
         with seeded(seed, "noise", epoch):  # random numbers of the network itself, for example of ordinary dropout
             if partial is not None:
                 _set_random(partial.random)
-            for index in order[sum(map(len, losses)) :].split(batch_size):
-                x, y, ids = examples.batch(index)
+            splits = order[sum(map(len, losses)) :].split(batch_size)
+            for index, (x, y, ids) in zip(splits, examples.batches(splits), strict=True):
                 optimizer.zero_grad()
                 with ExitStack() as around:  # left in the reverse order, the observers' contexts last
                     around.enter_context(fast_products(examples.device))
@@ -142,7 +143,7 @@ def train(
                     if turn_over:
                         around.enter_context(own(model, ids))
                     around.enter_context(autocast(examples.device, precision))
-                    logits = model(x)  # [batch, classes]
+                    logits = run(model, x)  # [batch, classes]
                     wide = logits.float() if logits.dtype.itemsize < 4 else logits
                     loss = examples.loss(wide, y)  # [batch]
                 for observer in observers:

@@ -19,3 +19,8 @@ def test_wrong_numbers_are_among_the_suspects(names: dict[str, Any]) -> None:
     assert (names["suspects"].index < 10).sum() >= 6
     assert {"own_value", "label"} <= set(names["suspects"])
     assert (names["by_function"]["score"].nlargest(10).index < 10).sum() >= 6
+
+
+def test_a_data_set_that_streams_keeps_its_names(names: dict[str, Any]) -> None:
+    assert names["streamed"].index.tolist() == [f"item-{i:04d}" for i in range(300)]
+    assert names["streamed"]["score"].notna().all()
