@@ -138,7 +138,7 @@ def _logits(model: nn.Module, examples: Examples, count: int, *, training: bool)
         name = type(model).__name__
         raise RefusedInput(
             f"in {mode} mode the network gives a {type(logits).__name__}, not logits alone: make it give them, "
-            f"class Logits({name}): def forward(self, x): output = super().forward(x); "
+            f"class Logits({name}): def forward(self, *x, **named): output = super().forward(*x, **named); "
             f"return output if isinstance(output, torch.Tensor) else output{access}"
         )
     return logits, sample

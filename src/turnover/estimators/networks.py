@@ -19,6 +19,7 @@ from turnover.config.options import NoAugmentation
 from turnover.config.run import RunConfig, Training
 from turnover.core.evaluation import full_logits
 from turnover.core.examples import Examples
+from turnover.core.inputs import run
 from turnover.core.losses import CLASSES
 from turnover.estimators.blocks import complementary
 from turnover.estimators.estimator import Design, Outcomes, Task
@@ -161,9 +162,9 @@ class _SideBySide(nn.Module):
         super().__init__()
         self.models = nn.ModuleList(models)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the outputs of all networks.  # [batch, ...] -> [batch, networks, classes]"""
-        return torch.stack([model(x) for model in self.models], dim=1)
+    def forward(self, *x: Tensor, **named: Tensor) -> Tensor:
+        """Return the outputs of all networks.  # [batch, ...] -> [batch, networks, ...]"""
+        return torch.stack([run(model, named or x) for model in self.models], dim=1)
 
 
 def _examples(task: Task) -> Iterator[Examples]:
