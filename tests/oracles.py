@@ -297,3 +297,31 @@ def smoothed(logits: Tensor, label: int, smoothing: float) -> Tensor:
     log_p = logits - logits.exp().sum().log()
     target = [smoothing / classes + (1 - smoothing) * (number == label) for number in range(classes)]
     return -torch.stack([share * term for share, term in zip(target, log_p, strict=True)]).sum()
+
+
+def example_loss(kind: str, outputs: list[float], y: list[float]) -> float:
+    """The loss of one example from its definition, in plain numbers; outputs and y as one list each."""
+    match kind:
+        case "class":
+            return cross_entropy(torch.tensor(outputs, dtype=torch.float64), int(y[0]))
+        case "soft":
+            terms = [share * cross_entropy(torch.tensor(outputs, dtype=torch.float64), i) for i, share in enumerate(y)]
+            return math.fsum(terms)
+        case "binary" | "multilabel":  # log(1 + exp(-z)), z the log odds of what is true, by the larger of both terms
+            signed = [z if label else -z for z, label in zip(outputs, y, strict=True)]
+            return math.fsum(max(-z, 0.0) + math.log1p(math.exp(-abs(z))) for z in signed) / len(signed)
+        case "squared":
+            return math.fsum((a - b) ** 2 for a, b in zip(outputs, y, strict=True)) / len(y)
+    raise ValueError(kind)
+
+
+def is_right(kind: str, outputs: list[float], y: list[float]) -> bool:
+    """Whether one example is right, by its definition."""
+    match kind:
+        case "class":
+            return max(range(len(outputs)), key=outputs.__getitem__) == y[0]
+        case "soft":
+            return max(range(len(outputs)), key=outputs.__getitem__) == max(range(len(y)), key=y.__getitem__)
+        case "binary" | "multilabel":
+            return all((z > 0) == bool(label) for z, label in zip(outputs, y, strict=True))
+    return False

@@ -2,7 +2,6 @@
 
 import copy
 from collections import UserDict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import pytest
 import scipy.sparse
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import turnover
 from turnover.audit.collection import collect
@@ -213,20 +211,10 @@ def x_with(value: float) -> np.ndarray:
     return x
 
 
-class Endless(IterableDataset[tuple[np.ndarray, int]]):
-    """Rows one after another."""
-
-    def __iter__(self) -> Iterator[tuple[np.ndarray, int]]:
-        return zip(X, Y.tolist(), strict=True)
-
-
-T, PAIRS = torch.from_numpy(X), TensorDataset(torch.from_numpy(X), torch.from_numpy(Y))
+T = torch.from_numpy(X)
 LESS = np.delete(X, GONE, axis=0)
 FINITE = "keep = torch.as_tensor({0}).to(torch.float32).isfinite().reshape(len(x), -1).all(1).cpu().numpy(); "
 FINITE_ROWS = FINITE.format("x") + "x, y = x[keep], y[keep]"
-STACK = (
-    "x = torch.{0}([torch.as_tensor(row[0]) for row in rows]); y = torch.{0}([torch.as_tensor(row[1]) for row in rows])"
-)
 INPUTS: dict[str, tuple[Any, list[str], Any]] = {
     "a table": (pd.DataFrame(X), ["x.to_numpy(dtype='float32')"], X),
     "a table with text": (
@@ -241,9 +229,6 @@ INPUTS: dict[str, tuple[Any, list[str], Any]] = {
     ),
     "a column": (pd.Series(X[:, 0]), ["x.to_numpy(dtype='float32')"], X[:, 0]),
     "a column of arrays": (pd.Series(list(X)), ["numpy.stack(x)"], X),
-    "a data set": (PAIRS, [f"rows = [x[i] for i in range(len(x))]; {STACK.format('stack')}"], X),
-    "a stream": (Endless(), [f"rows = list(x); {STACK.format('stack')}"], X),
-    "a loader": (DataLoader(PAIRS, batch_size=5, shuffle=True), [f"rows = list(x); {STACK.format('cat')}"], None),
     "masked": (np.ma.array(X, mask=x_with(9) == 9), ["x = x.filled(0)"], x_with(0)),
     "masked, removed": (
         np.ma.array(X, mask=x_with(9) == 9),
@@ -287,17 +272,11 @@ INPUTS: dict[str, tuple[Any, list[str], Any]] = {
 @pytest.mark.parametrize("case", INPUTS)
 def test_inputs_of_another_kind(case: str) -> None:
     x, steps, expected = INPUTS[case]
-    width = 8 if expected is None else int(np.prod(expected.shape[1:]))
-    table, given = followed({"x": x, "y": Y}, steps, "x", width)
+    table, given = followed({"x": x, "y": Y}, steps, "x", int(np.prod(expected.shape[1:])))
     found = np.asarray(given["x"].detach() if isinstance(given["x"], Tensor) else given["x"], dtype="float32")
-    if expected is None:  # a shuffled loader: each row has its own label
-        places = [int((row == X).all(1).nonzero()[0][0]) for row in found]
-        assert sorted(places) == list(range(N))
-        assert table["label"].tolist() == Y[places].tolist()
-    else:
-        np.testing.assert_allclose(found, expected.astype("float32"))
-        assert len(table) == len(expected)
-        assert table["label"].tolist() == (Y if len(expected) == N else np.delete(Y, GONE)).tolist()
+    np.testing.assert_allclose(found, expected.astype("float32"))
+    assert len(table) == len(expected)
+    assert table["label"].tolist() == (Y if len(expected) == N else np.delete(Y, GONE)).tolist()
 
 
 @pytest.mark.parametrize(
@@ -339,7 +318,11 @@ IDENTITIES: dict[str, tuple[Any, list[str], Any]] = {
         np.delete(IDS, GONE),
     ),
     "floats": (IDS.astype(float), ["ids.astype('int64')"], IDS),
-    "names": ([f"{each:03d}" for each in IDS], ["names, ids = numpy.unique(ids, return_inverse=True)"], np.arange(N)),
+    "records": (
+        np.array([(each, 0) for each in IDS], dtype=[("a", "i4"), ("b", "f4")]),
+        ["names, ids = numpy.unique(ids, return_inverse=True)"],
+        np.arange(N),
+    ),
 }
 
 

@@ -213,7 +213,7 @@ def wide(value: float) -> np.ndarray:
         ({"x": np.float32(3)}, "got a single number"),
         ({"x": X[:0], "y": Y[:0]}, "the data set is empty"),
         ({"y": np.array(list("abcdefghij") * 2)}, r"it holds \['a', 'b', 'c'\].*return_inverse=True"),
-        ({"y": Y + 0.5}, "targets that are no classes have no cross-entropy"),
+        ({"y": Y + 0.5}, "for numbers to be predicted give loss='squared'"),
         ({"y": Y > 4}, r"dtype is torch.bool: give y.astype\('int64'\)"),
         ({"y": Y + 100}, "class 109, but the network gives 10 logits"),
         ({"ids": [0, 1, 1, *range(2, 19)]}, "ids must differ.*: 1 come more than once; leave ids out"),

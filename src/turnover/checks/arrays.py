@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from turnover.checks.missing import Given, as_code, refuse_missing, remove, some
 from turnover.core.masks import check_ids
+from turnover.core.names import numbers
 from turnover.errors import RefusedInput
 
 
@@ -23,20 +23,12 @@ def inputs_of(given: Given, device: torch.device, dtype: torch.dtype) -> Tensor:
     x = given["x"]
     if isinstance(x, pd.DataFrame | pd.Series):
         raise RefusedInput(f"x is a {type(x).__name__}: give its numbers as an array, {_of_pandas(x)}")
-    if isinstance(x, Dataset | DataLoader):
-        listed = "list(x)" if isinstance(x, IterableDataset | DataLoader) else "[x[i] for i in range(len(x))]"
-        join = "torch.cat" if isinstance(x, DataLoader) else "torch.stack"
-        raise RefusedInput(
-            f"x is a {type(x).__name__}: give all of its inputs as one tensor, and y as another: rows = {listed}; "
-            f"x = {join}([torch.as_tensor(row[0]) for row in rows]); "
-            f"y = {join}([torch.as_tensor(row[1]) for row in rows])"
-        )
     if isinstance(x, np.ma.MaskedArray) and x.mask.any():
         raise RefusedInput(
             f"x has {int(x.mask.sum())} masked values: fill them in, x = x.filled(0), or "
             + remove(given, "~numpy.ma.getmaskarray(x).reshape(len(x), -1).any(1)")
         )
-    inputs = _tensor("x", _array("x", x), device)
+    inputs = tensor_of("x", array_of("x", x), device)
     if inputs.dim() == 0:
         raise RefusedInput("x must hold a row for each example, got a single number")
     if inputs.dtype.is_complex:
@@ -66,7 +58,7 @@ def labels_of(given: Given, device: torch.device) -> Tensor:
     if isinstance(y, pd.DataFrame):
         column = f"give the column of class numbers alone, y[{y.columns[-1]!r}].to_numpy() for example"
         raise RefusedInput(f"y is a DataFrame: {_one_hot('y.to_numpy()', y.to_numpy(), given) or column}")
-    code, array = as_code("y", y), _array("y", y)
+    code, array = as_code("y", y), array_of("y", y)
     if array.ndim != 1:
         raise RefusedInput(
             f"y must be of one dimension, [n], got shape {tuple(array.shape)}: {one_column(code, array, given)}"
@@ -77,7 +69,7 @@ def labels_of(given: Given, device: torch.device) -> Tensor:
             f"y must hold class numbers, integers from 0; it holds {array[:3].tolist()} ({array.dtype}): number the "
             f"classes: classes, y = {_unique('y', array)}"
         )
-    labels = _tensor("y", array, device)
+    labels = tensor_of("y", array, device)
     number_them = f"number the classes: classes, y = {_unique('y', array)}"
     if labels.is_complex():
         raise RefusedInput(f"y must hold class numbers, integers from 0; its dtype is {labels.dtype}: give y.real")
@@ -86,7 +78,7 @@ def labels_of(given: Given, device: torch.device) -> Tensor:
         integers = "y.long()" if isinstance(y, Tensor) else f"{code}.astype('int64')"
         raise RefusedInput(
             f"y must hold class numbers, integers from 0; its dtype is {labels.dtype}: "
-            + (f"give {integers}" if whole else f"targets that are no classes have no cross-entropy, {number_them}")
+            + (f"give {integers}" if whole else f"for numbers to be predicted give loss='squared'; else {number_them}")
         )
     labels = labels.long()
     if len(labels) and (lowest := int(labels.min())) < 0:
@@ -106,14 +98,16 @@ def ids_of(given: Given, device: torch.device) -> Tensor:
         RefusedInput: some are missing or no integers, or there are more or fewer than rows.
         TurnOverError: they cannot be ids, as in `check_ids`.
     """
-    ids = _array("ids", given["ids"])
-    if "x" in given and ids.shape != (len(given["x"]),):
+    ids = array_of("ids", given["ids"])
+    if "y" in given and ids.shape != (len(given["y"]),):
         raise RefusedInput(
-            f"ids must be of one length with x: x has {len(given['x'])} rows, ids has shape {tuple(ids.shape)}; "
+            f"ids must be of one length with x: x has {len(given['y'])} rows, ids has shape {tuple(ids.shape)}; "
             "leave ids out to number the examples by their position"
         )
     if ids.ndim == 1:
         ids = _all_there("ids", ids, given)
+        if names_of(ids) is not None:
+            return numbers(ids.tolist()).to(device)
     if isinstance(ids, np.ndarray) and ids.dtype.kind not in "iu":
         whole = ids.dtype.kind == "f" and bool(((ids == ids.round()) & (abs(ids) < 2**53)).all())
         raise RefusedInput(
@@ -124,7 +118,14 @@ def ids_of(given: Given, device: torch.device) -> Tensor:
                 else f"number them once for all examples: names, ids = {_unique('ids', ids)}"
             )
         )
-    return check_ids(_tensor("ids", ids, device))
+    return check_ids(tensor_of("ids", ids, device))
+
+
+def names_of(ids: Any) -> np.ndarray | None:
+    """Return ids that are texts as an array of objects; None: they are something else.  # [n]"""
+    array = None if ids is None or isinstance(ids, Tensor) else np.asarray(ids)
+    texts = array is not None and array.ndim == 1 and len(array) and all(isinstance(name, str) for name in array.flat)
+    return array.astype(object) if array is not None and texts else None
 
 
 def _all_there(name: str, values: Tensor | np.ndarray, given: Given) -> Tensor | np.ndarray:
@@ -135,8 +136,12 @@ def _all_there(name: str, values: Tensor | np.ndarray, given: Given) -> Tensor |
     return values
 
 
-def _array(name: str, data: Any) -> Tensor | np.ndarray:
-    # an array or tensor of any dtype
+def array_of(name: str, data: Any) -> Tensor | np.ndarray:
+    """Return an argument as an array or tensor of any dtype.
+
+    Raises:
+        RefusedInput: it is neither, and cannot be made one.
+    """
     kind = type(data).__name__
     if isinstance(data, Tensor):
         if data.layout != torch.strided or data.is_nested:
@@ -146,10 +151,9 @@ def _array(name: str, data: Any) -> Tensor | np.ndarray:
     if hasattr(data, "toarray"):  # of scipy, which need not be installed
         raise RefusedInput(f"{name} must have a number everywhere, got the sparse {kind}: give {name}.toarray()")
     if isinstance(data, Mapping):
-        rest = ", from which the network makes the others" if name == "x" and len(data) > 1 else ""
         raise RefusedInput(
             f"{name} is a {kind} of {', '.join(map(str, data))}: give one tensor, {name}[{next(iter(data), '')!r}] "
-            f"for example{rest}"
+            "for example"
         )
     try:
         array = np.asarray(data)
@@ -165,7 +169,8 @@ def _array(name: str, data: Any) -> Tensor | np.ndarray:
     return array
 
 
-def _tensor(name: str, data: Tensor | np.ndarray, device: torch.device) -> Tensor:
+def tensor_of(name: str, data: Tensor | np.ndarray, device: torch.device) -> Tensor:
+    """Return an array or tensor of numbers as a tensor on the device."""
     tensor = (data if isinstance(data, Tensor) else _from_numpy(name, data)).to(device)
     return tensor.clone() if tensor.is_inference() else tensor  # which no gradient can pass
 

@@ -3,49 +3,70 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
-from turnover.checks.arrays import ids_of, inputs_of, labels_of
-from turnover.checks.missing import Given, some
+from turnover.checks.arguments import arguments_of
+from turnover.checks.arrays import ids_of, inputs_of, names_of
+from turnover.checks.missing import Given, are_arguments, some
+from turnover.checks.streams import read_once
+from turnover.checks.targets import refuse_outputs, targets_of
 from turnover.common.untouched import untouched
 from turnover.core.examples import Examples
+from turnover.core.inputs import Batch, Stream, first, run, take
+from turnover.core.losses import CLASSES, Loss
 from turnover.errors import RefusedInput
 
 
-def user_examples(x: Any, y: Any, ids: Any, *, device: torch.device, dtype: torch.dtype) -> Examples:
+def user_examples(
+    x: Any, y: Any, ids: Any, *, device: torch.device, dtype: torch.dtype, loss: Loss = CLASSES
+) -> Examples:
     """Convert tensors or arrays to examples; inputs that are floats get the network's dtype.
 
     Raises:
-        RefusedInput: lengths differ, x is no array of finite numbers, labels are no class numbers from 0, a label or an
-            id is missing, an id occurs twice.
+        RefusedInput: lengths differ, x is no array of finite numbers, labels are not what the loss takes, a label or
+            an id is missing, an id occurs twice.
     """
+    if isinstance(x, Dataset | DataLoader):
+        if y is not None:
+            raise RefusedInput(f"x is a {type(x).__name__}, whose items hold y too: leave y out, y = None")
+        x, y, own_ids = read_once(x, device, dtype)
+        if ids is not None and own_ids is not None:
+            raise RefusedInput("ids are given, and by the items of the data set too: leave one out, ids = None")
+        ids = own_ids if ids is None else ids
+    elif y is None:
+        raise RefusedInput("y is missing: give a label for each row of x; or as x a data set whose items are (x, y)")
     given = {"x": x, "y": y} if ids is None else {"x": x, "y": y, "ids": ids}
-    inputs, labels = _batch(given, device, dtype)
+    inputs, labels = _batch(given, device, dtype, loss)
     if ids is None:
-        return Examples(inputs, labels, torch.arange(len(inputs), device=device))
+        return Examples(inputs, labels, torch.arange(len(labels), device=device), loss=loss)
     positions = ids_of(given, device)
-    kinds, counts = positions.unique(return_counts=True)
+    names = names_of(ids)
+    kinds, counts = np.unique(positions.cpu() if names is None else names, return_counts=True)
     if len(kinds) < len(positions):
         raise RefusedInput(
             f"ids must differ, or examples would share their masks and their rows: {some(kinds[counts > 1])} "
             "come more than once; leave ids out to number the examples by their position"
         )
-    return Examples(inputs, labels, positions)
+    return Examples(inputs, labels, positions, loss=loss, names=names)
 
 
-def user_batch(x: Any, y: Any, *, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def user_batch(
+    x: Any, y: Any, *, device: torch.device, dtype: torch.dtype, loss: Loss = CLASSES
+) -> tuple[Batch, Tensor]:
     """Return inputs and labels of a batch, as in `user_examples`; values on a GPU are not checked, it would wait.
 
     Raises:
         RefusedInput: as `user_examples`, or there are no examples.
     """
     given = [value for value in (x, y) if isinstance(value, Tensor) and value.device.type != "cpu"]
-    if len(given) == 2 and y.shape == x.shape[:1] and not (y.is_floating_point() or y.dtype == torch.bool):
-        inputs, labels = x.to(dtype) if x.is_floating_point() else x, y.long()
+    if len(given) == 2 and y.shape[:1] == x.shape[:1] and (loss is not CLASSES or _whole(y)):
+        inputs, labels = x.to(dtype) if x.is_floating_point() else x, y.long() if loss is CLASSES else y
     else:
-        inputs, labels = _batch({"x": x, "y": y}, device, dtype)
-    if not len(inputs):
+        inputs, labels = _batch({"x": x, "y": y}, device, dtype, loss)
+    if not len(labels):
         raise RefusedInput("x and y have no rows: at least one example is needed")
     return inputs, labels
 
@@ -87,48 +108,51 @@ def refuse_unsuited(
                 f"the network gives {tuple(trained.shape)} in training mode and {shape} in evaluation mode: it must "
                 "give logits [batch, classes] in both"
             )
-    if len(shape) != 2 or shape[0] != min(2, len(examples)) or shape[1] < 2:
-        raise RefusedInput(
-            f"the network must give logits [batch, classes] with two classes or more, one row for each row of x; "
-            f"for {sample} it gives {shape}"
-        )
-    if bool((logits >= 0).all()) and bool(((logits.sum(1) - 1).abs() < 1e-3).all()):
-        raise RefusedInput(
-            f"the network must give logits, before any softmax; for {sample} it gives rows that sum to 1: leave its "
-            "last softmax out, the loss takes it"
-        )
-    highest = int(examples.labels.max())
-    if highest >= shape[1]:
-        raise RefusedInput(
-            f"y holds class {highest}, but the network gives {shape[1]} logits, of classes 0 to {shape[1] - 1}: "
-            f"let its last layer give {highest + 1}, or number the classes from 0 on without gaps: "
-            "classes, y = numpy.unique(y, return_inverse=True)"
-        )
+    refuse_outputs(model, examples, logits, sample)
 
 
 def _logits(model: nn.Module, examples: Examples, count: int, *, training: bool) -> tuple[Tensor, str]:
     """Return the logits of the first examples and a description of these; the network is not changed."""
-    few = examples.select(torch.arange(count, device=examples.device))
-    sample = f"x[:{count}] of shape {tuple(few.inputs.shape)}, {few.inputs.dtype}"
+    positions = torch.arange(count, device=examples.device)
+    inputs, _, _ = examples.batch(positions)
+    given = inputs if isinstance(examples.inputs, Stream) else take(examples.inputs, positions)
+    sample = f"x[:{count}] of {_described(given)}"
     mode = "training" if training else "evaluation"
-    inputs = few.prepare(few.inputs)
     try:
         with untouched(model, quiet=False), torch.no_grad():
-            logits: Any = model.train(training)(inputs)
+            logits: Any = run(model.train(training), inputs)
     except Exception as error:  # whatever a network raises
-        whole = "" if few.inputs.is_floating_point() else "; if it needs floats, give x.astype('float32')"
+        whole = ""
+        if isinstance(given, dict):
+            whole = (
+                "; a dict gives arguments of forward by their names: rename its keys, or give one tensor, "
+                f"x[{next(iter(given))!r}] for example"
+            )
+        elif isinstance(given, Tensor) and not given.is_floating_point():
+            whole = "; if it needs floats, give x.astype('float32')"
         raise RefusedInput(
             f"the network cannot take {sample}{' in training mode' * training}: {type(error).__name__}: {error}{whole}"
         ) from error
     if not isinstance(logits, Tensor):
-        access = ".logits" if hasattr(logits, "logits") else "['logits']" if isinstance(logits, Mapping) else "[0]"
+        access = "['logits']" if isinstance(logits, Mapping) else "[0]"
         name = type(model).__name__
         raise RefusedInput(
             f"in {mode} mode the network gives a {type(logits).__name__}, not logits alone: make it give them, "
-            f"class Logits({name}): def forward(self, x): output = super().forward(x); "
+            f"class Logits({name}): def forward(self, *x, **named): output = super().forward(*x, **named); "
             f"return output if isinstance(output, torch.Tensor) else output{access}"
         )
     return logits, sample
+
+
+def _described(inputs: Any) -> str:
+    if isinstance(inputs, Tensor):
+        return f"shape {tuple(inputs.shape)}, {inputs.dtype}"
+    named = inputs.items() if isinstance(inputs, dict) else enumerate(inputs)
+    return ", ".join(f"[{name!r}] of shape {tuple(part.shape)}, {part.dtype}" for name, part in named)
+
+
+def _whole(y: Tensor) -> bool:
+    return y.dim() == 1 and not (y.is_floating_point() or y.dtype == torch.bool)
 
 
 def _last_batch(size: int, batch_size: int) -> int:
@@ -139,11 +163,19 @@ def _no_single(sizes: Collection[int], batch_size: int) -> bool:
     return all(_last_batch(size, batch_size) > 1 for size in sizes)
 
 
-def _batch(given: Given, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    inputs, labels = inputs_of(given, device, dtype), labels_of(given, device)
-    if len(inputs) != len(labels):
+def _batch(given: Given, device: torch.device, dtype: torch.dtype, loss: Loss) -> tuple[Any, Tensor]:
+    x, y = given["x"], given["y"]
+    if isinstance(x, Stream):
+        inputs: Any = x
+    elif are_arguments(x, len(y) if hasattr(y, "__len__") else 0):
+        inputs = arguments_of(x, device, dtype)
+    else:
+        inputs = inputs_of(given, device, dtype)
+    labels = targets_of(given, device, dtype, loss)
+    rows = len(inputs if isinstance(inputs, Stream) else first(inputs))
+    if rows != len(labels):
         raise RefusedInput(
-            f"x and y must be of one length: x has {len(inputs)} rows and y {len(labels)}; "
-            "give one class number for each row of x"
+            f"x and y must be of one length: x has {rows} rows and y {len(labels)}; "
+            f"give one {'class number' if loss is CLASSES else 'target'} for each row of x"
         )
     return inputs, labels

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
+from turnover.core.inputs import Stream
 from turnover.errors import RefusedInput
 
 Given = Mapping[str, Any]  # arguments by name; advice to remove rows is for all of them
@@ -58,9 +59,26 @@ def refuse_missing(name: str, given: Given) -> None:
 
 def remove(given: Given, keep: str) -> str:
     """Return the code that removes rows from all arguments; `keep`: the expression for those that stay."""
-    names = ", ".join(given)
-    kept = ", ".join(f"{as_code(name, values)}[keep]" for name, values in given.items())
+    if isinstance(given.get("x"), Stream):
+        return "leave these items of the data set out, for example by torch.utils.data.Subset"
+    names, rows = ", ".join(given), len(given["y"]) if "y" in given else 0
+    kept = ", ".join(_kept(name, values, rows) for name, values in given.items())
     return f"remove these rows from {' and '.join(names.rsplit(', ', 1))}: keep = {keep}; {names} = {kept}"
+
+
+def _kept(name: str, values: Any, rows: int) -> str:
+    if name == "x" and are_arguments(values, rows):
+        by_name = "{name: part[keep] for name, part in x.items()}"
+        return by_name if isinstance(values, Mapping) else "tuple(part[keep] for part in x)"
+    return f"{as_code(name, values)}[keep]"
+
+
+def are_arguments(x: Any, n: int) -> bool:
+    """Return True for a dict, and for a tuple of arrays of n rows that is not itself n rows."""
+    if not isinstance(x, tuple):
+        return isinstance(x, Mapping)
+    arrays = all(isinstance(part, Tensor | np.ndarray) and part.ndim and len(part) == n for part in x)
+    return bool(x) and len(x) != n and arrays
 
 
 def as_code(name: str, values: Any) -> str:

@@ -5,13 +5,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from turnover.common.device import Precision, autocast
 from turnover.common.matmul import fast_products
 from turnover.core.dropout import is_attached, subnetworks
 from turnover.core.examples import Examples
+from turnover.core.inputs import Batch, first, run
+from turnover.core.losses import CLASSES, Loss
 from turnover.core.masked import Subnetwork
 
 # ids of a batch -> the sub-network each example is run through: one of the functions `*_units` below
@@ -45,17 +46,27 @@ def fresh_units(number: int) -> Units:
 class Outcome:
     """Loss and prediction of one kind of sub-network for every example."""
 
-    loss: Tensor  # cross-entropy in nats  # [n]
-    prediction: Tensor  # class number  # int64 [n]
+    loss: Tensor  # [n]
+    right: Tensor  # whether the prediction is  # bool [n]
+    prediction: Tensor  # `Loss.value`, of classes their numbers  # [n]
 
     @classmethod
-    def of(cls, logits: Tensor, labels: Tensor) -> "Outcome":
-        """Compute the outcome of logits under labels.  # [n, classes], int64 [n]"""
-        return cls(F.cross_entropy(logits, labels, reduction="none"), logits.argmax(dim=1))
+    def of(cls, outputs: Tensor, labels: Tensor, loss: Loss = CLASSES) -> "Outcome":
+        """Compute the outcome of outputs under labels.  # both [n, ...]"""
+        return cls(loss(outputs, labels), loss.right(outputs, labels), loss.value(outputs, labels))
 
-    def accuracy(self, labels: Tensor) -> Tensor:
-        """Return the share of correct predictions."""
-        return (self.prediction == labels).double().mean()
+    def like(self, n: int) -> "Outcome":
+        """Return room for the outcomes of n examples."""
+        return Outcome(*(tensor.new_empty(n, *tensor.shape[1:]) for tensor in (self.loss, self.right, self.prediction)))
+
+    def put(self, part: "Outcome", start: int) -> None:
+        """Copy the outcomes of a batch to its place."""
+        for name in ("loss", "right", "prediction"):
+            getattr(self, name)[start : start + len(part.loss)] = getattr(part, name)
+
+    def accuracy(self) -> Tensor:
+        """Return the share of examples that are right."""
+        return self.right.double().mean()
 
 
 def evaluate(
@@ -71,16 +82,15 @@ def evaluate(
     Returns:
         An outcome for each of `units`, in the order of `examples`.
     """
-    outcomes: list[list[Outcome]] = [[] for _ in units]
-    for y, logits in passes(model, examples, units, batch_size=batch_size, precision=precision):
-        for batches, batch_logits in zip(outcomes, logits, strict=True):
-            batches.append(Outcome.of(batch_logits, y))
-    return [
-        Outcome(
-            torch.cat([outcome.loss for outcome in batches]), torch.cat([outcome.prediction for outcome in batches])
-        )
-        for batches in outcomes
-    ]
+    outcomes: list[Outcome] = []
+    start = 0
+    for y, outputs in passes(model, examples, units, batch_size=batch_size, precision=precision):
+        parts = [Outcome.of(batch, y, examples.loss) for batch in outputs]
+        outcomes = outcomes or [part.like(len(examples)) for part in parts]  # no small tensors between large ones
+        for outcome, part in zip(outcomes, parts, strict=True):
+            outcome.put(part, start)
+        start += len(y)
+    return outcomes
 
 
 def full_logits(model: nn.Module, examples: Examples, *, batch_size: int = BATCH) -> Tensor:
@@ -111,31 +121,30 @@ def passes(
     """
     positions = torch.arange(len(examples), device=examples.device)
     with evaluation_mode(model), fast_products(examples.device), autocast(examples.device, precision):
-        run = _shared if _can_share(model, examples.batch(_few(positions)), units) else _separate
-        for index in positions.split(batch_size):
-            x, y, ids = examples.batch(index)
-            logits = run(model, x, [choose(ids) for choose in units])
+        evaluated = _shared if _can_share(model, examples.batch(_few(positions)), units) else _separate
+        for x, y, ids in examples.batches(positions.split(batch_size)):
+            logits = evaluated(model, x, [choose(ids) for choose in units])
             yield y, [output.float() if output.dtype.itemsize < 4 else output for output in logits]
 
 
-def _separate(model: nn.Module, x: Tensor, subnets: list[Subnetwork]) -> list[Tensor]:
+def _separate(model: nn.Module, x: Batch, subnets: list[Subnetwork]) -> list[Tensor]:
     logits = []
     for subnetwork in subnets:
         if subnetwork.ids is None:
-            logits.append(model(x))
+            logits.append(run(model, x))
         else:
             with subnetworks(model, [subnetwork]):
-                logits.append(model(x))
+                logits.append(run(model, x))
     return logits
 
 
-def _shared(model: nn.Module, x: Tensor, subnets: list[Subnetwork]) -> list[Tensor]:
+def _shared(model: nn.Module, x: Batch, subnets: list[Subnetwork]) -> list[Tensor]:
     with subnetworks(model, subnets):
-        logits: Tensor = model(x)  # [subnetworks * batch, classes]
-    return list(logits.unflatten(0, (len(subnets), len(x))).unbind())
+        logits = run(model, x)  # [subnetworks * batch, classes]
+    return list(logits.unflatten(0, (len(subnets), len(first(x)))).unbind())
 
 
-def _can_share(model: nn.Module, batch: tuple[Tensor, ...], units: Sequence[Units]) -> bool:
+def _can_share(model: nn.Module, batch: tuple[Batch, Tensor, Tensor], units: Sequence[Units]) -> bool:
     """Return True if one pass with a repeated batch equals separate passes, on a few examples.
 
     A network that depends on its batch dimension, such as one that remembers the batch size of its input, fails or
@@ -145,7 +154,7 @@ def _can_share(model: nn.Module, batch: tuple[Tensor, ...], units: Sequence[Unit
         return False
     x, _, ids = batch
     subnets = [choose(ids) for choose in units]
-    with torch.autocast(x.device.type, enabled=False):  # low precision would hide a difference
+    with torch.autocast(ids.device.type, enabled=False):  # low precision would hide a difference
         expected = torch.stack(_separate(model, x, subnets))
         try:
             shared = torch.stack(_shared(model, x, subnets))

@@ -1,16 +1,20 @@
-"""A data set as whole tensors on one device, with a permanent id for every example."""
+"""A data set with a permanent id for every example: whole tensors on one device, or read batch by batch."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from turnover.core.inputs import Stream, first, take
+from turnover.core.losses import CLASSES, Loss
 from turnover.core.masks import check_ids
 from turnover.errors import RefusedInput
 
 
-def unchanged(inputs: Tensor) -> Tensor:
+def unchanged(inputs: Any) -> Any:
     """Return inputs that are ready for the network, as they are."""
     return inputs
 
@@ -19,40 +23,59 @@ def unchanged(inputs: Tensor) -> Tensor:
 class Examples:
     """Inputs, labels and ids; a batch is taken by an index tensor, so no worker process is needed."""
 
-    inputs: Tensor  # [n, ...] as stored, for example uint8
-    labels: Tensor  # int64 [n]
+    inputs: Any  # [n, ...] as stored, for example uint8; or a tuple or dict of such tensors, or a `Stream`
+    labels: Tensor  # class numbers int64 [n], or targets as their loss takes them  # [n, ...]
     ids: Tensor  # int64 [n]
-    prepare: Callable[[Tensor], Tensor] = unchanged  # stored inputs of a batch -> inputs of the network
+    prepare: Callable[[Any], Any] = unchanged  # stored inputs of a batch -> inputs of the network
+    loss: Loss = CLASSES  # what outputs cost under a label
+    names: np.ndarray | None = None  # texts that the ids were made of  # [n]
 
     def __post_init__(self) -> None:
-        n = len(self.inputs)
+        n = len(self)
         if n == 0:
             raise RefusedInput("the data set is empty: at least one example is needed")
-        if self.labels.shape != (n,) or self.ids.shape != (n,):
+        classes = self.loss is CLASSES
+        if self.labels.shape[: None if classes else 1] != (n,) or self.ids.shape != (n,):
             raise RefusedInput(
                 f"inputs, labels and ids must be of one length: got {n} inputs, "
                 f"labels of shape {tuple(self.labels.shape)}, ids of shape {tuple(self.ids.shape)}"
             )
-        if self.labels.dtype != torch.int64:
+        if classes and self.labels.dtype != torch.int64:
             raise RefusedInput(f"labels must be class numbers of dtype int64, got {self.labels.dtype}")
         check_ids(self.ids)
 
     def __len__(self) -> int:
-        return len(self.inputs)
+        return len(self.inputs if isinstance(self.inputs, Stream) else first(self.inputs))
 
     @property
     def device(self) -> torch.device:
-        return self.inputs.device
+        return self.ids.device
 
-    def batch(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    @property
+    def index(self) -> np.ndarray:
+        """Names of the examples if they have any, else ids, for tables.  # [n]"""
+        return self.ids.long().cpu().numpy() if self.names is None else self.names
+
+    def batch(self, index: Tensor) -> tuple[Any, Tensor, Tensor]:
         """Return prepared inputs, labels and ids at these positions.  # index: int64 [batch], on the same device"""
-        return self.prepare(self.inputs[index]), self.labels[index], self.ids[index]
+        [batch] = self.batches([index])
+        return batch
+
+    def batches(self, splits: Sequence[Tensor]) -> Iterator[tuple[Any, Tensor, Tensor]]:
+        """Yield prepared inputs, labels and ids at the positions of each batch."""
+        streamed = isinstance(self.inputs, Stream)
+        stored = self.inputs.batches(splits) if streamed else (take(self.inputs, index) for index in splits)
+        for index, inputs in zip(splits, stored, strict=True):
+            yield self.prepare(inputs), self.labels[index], self.ids[index]
 
     def select(self, index: Tensor) -> "Examples":
         """Return the examples at these positions, with their ids."""
-        return Examples(self.inputs[index], self.labels[index], self.ids[index], self.prepare)
+        names = None if self.names is None else self.names[index.cpu().numpy()]
+        return replace(
+            self, inputs=take(self.inputs, index), labels=self.labels[index], ids=self.ids[index], names=names
+        )
 
     def on_constant_inputs(self) -> "Examples":
         """Return the same labels and ids, with inputs that are all 1, so that examples differ by their masks alone."""
         blank = torch.ones_like(self.prepare(self.inputs[:1]))  # expanded, so that it takes the memory of one
-        return Examples(blank.expand(len(self), *blank.shape[1:]), self.labels, self.ids)
+        return replace(self, inputs=blank.expand(len(self), *blank.shape[1:]), prepare=unchanged)

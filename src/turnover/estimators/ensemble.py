@@ -11,6 +11,7 @@ from torch import Tensor
 
 from turnover.config.estimators import BlocksEstimator, LeaveOneOutEstimator, SubsamplingEstimator, score_of
 from turnover.config.run import Training
+from turnover.core.losses import CLASSES, Loss
 from turnover.errors import RunFailed
 from turnover.estimators.blocks import block_estimates, missing_classes, unfitted
 from turnover.estimators.confident_learning import confident_learning
@@ -41,10 +42,11 @@ class Ensemble:
         Raises:
             RunFailed: some examples would have no score; raised before any network is trained.
         """
-        networks, estimator, labels = design(task, config), config.estimator, task.train.labels.cpu()
+        networks, estimator = design(task, config), config.estimator
         if isinstance(estimator, SubsamplingEstimator):
             _refuse_unscored(networks, estimator.score)
         of_blocks = isinstance(estimator, BlocksEstimator)
+        loss, labels = task.train.loss, task.train.loss.label(task.train.labels.cpu())
         if of_blocks and (rare := missing_classes(networks.included, labels)):
             log.warning("%s", rare)
         predictions = outcomes(task, config, networks, folder, on_step)
@@ -60,7 +62,7 @@ class Ensemble:
             metrics["test"] = {"full_accuracy": float(test.double().mean())}
         leave_one_out = isinstance(estimator, LeaveOneOutEstimator)
         return Estimates(
-            columns=_columns(config, predictions, networks, labels),
+            columns=_columns(config, predictions, networks, labels, loss),
             score="memorization" if leave_one_out else score_of(estimator),
             metrics=metrics,
             examples_trained=int(networks.included.sum()) * config.epochs,
@@ -110,7 +112,9 @@ def _membership(confidence: Tensor, included: Tensor) -> Tensor:
     return membership(log_likelihood_ratios(confidence, included), included)
 
 
-def _columns(config: Training, predictions: Outcomes, ensemble: Design, labels: Tensor) -> dict[str, Tensor]:
+def _columns(
+    config: Training, predictions: Outcomes, ensemble: Design, labels: Tensor, loss: Loss = CLASSES
+) -> dict[str, Tensor]:
     """Return the estimates that these networks allow, by their names in `ESTIMATES`.  # [examples] each"""
     included = ensemble.included
     n = included.shape[1]
@@ -123,16 +127,21 @@ def _columns(config: Training, predictions: Outcomes, ensemble: Design, labels: 
     if predictions.held_out is not None:
         probability, prediction = predictions.held_out.max(1)
         return {**block_estimates(confidence, included), "prediction": prediction, "probability": probability}
-    losses = F.softplus(-confidence.double())
+    losses = F.softplus(-confidence.double()) if loss.of_classes else -confidence.double()
     loss_with, loss_without = with_and_without(losses, included)
-    columns = {
-        "memorization": _within_fractions(memorization, right, ensemble),
+    of_losses = {
         "memorization_loss": _within_fractions(excess_loss, losses, ensemble),
-        "out_accuracy": with_and_without(right, included)[1],
         "in_loss": loss_with,
         "out_loss": loss_without,
     }
-    if torch.minimum(*_networks(ensemble)).min() >= _TO_FIT:
+    if not loss.tells_right:
+        return of_losses
+    columns = {
+        "memorization": _within_fractions(memorization, right, ensemble),
+        "out_accuracy": with_and_without(right, included)[1],
+        **of_losses,
+    }
+    if loss.of_classes and torch.minimum(*_networks(ensemble)).min() >= _TO_FIT:
         columns["membership"] = _within_fractions(_membership, confidence, ensemble)
     if not isinstance(config.estimator, LeaveOneOutEstimator):
         columns["inconsistency"] = inconsistency(right, included, ensemble.fraction)

@@ -52,7 +52,7 @@ class Design:
 class Outcomes:
     """Predictions of every network for every example, training examples first, then test examples, if there are."""
 
-    confidence: Tensor  # float32, of blocks float64 [networks, examples], log odds of the label
+    confidence: Tensor  # log odds of the label, else minus the loss; float32, of blocks float64  # [networks, examples]
     right: Tensor  # bool [networks, examples]
     logits: Tensor | None = None  # float32 [networks, training examples, classes], of confident learning
     held_out: Tensor | None = None  # float64 [training examples, classes], mean probabilities by blocks without it

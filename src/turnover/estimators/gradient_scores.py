@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from turnover.core.evaluation import evaluation_mode
 from turnover.core.examples import Examples
+from turnover.core.inputs import run
 from turnover.errors import RefusedInput
 from turnover.estimators.logit_scores import unconfidence
 from turnover.gradients.per_example import gradients
@@ -30,10 +31,9 @@ def grand(model: nn.Module, examples: Examples, *, batch_size: int = 256) -> Ten
     loose: set[str] = set()
     norms = []
     with evaluation_mode(model), torch.enable_grad():
-        for index in torch.arange(len(examples), device=examples.device).split(batch_size):
-            x, y, _ = examples.batch(index)
-            batch_gradients = gradients(model, x, y, check=len(index) not in checked, loose=loose)
-            checked.add(len(index))
+        for x, y, _ in examples.batches(torch.arange(len(examples), device=examples.device).split(batch_size)):
+            batch_gradients = gradients(model, x, y, check=len(y) not in checked, loose=loose, loss=examples.loss)
+            checked.add(len(y))
             norms.append(batch_gradients.squared_norms().sqrt())
     return torch.cat(norms).to(torch.promote_types(next(model.parameters()).dtype, torch.float32))
 
@@ -132,9 +132,10 @@ class GradientVariance:
         """Return mean and squares on the examples' device, made at the first checkpoint."""
         if len(examples) != self._n:
             raise RefusedInput(f"the gradients of {self._n} examples are followed, got {len(examples)}")
-        sample = examples.prepare(examples.inputs[:1])
-        if not sample.is_floating_point():
-            raise RefusedInput(f"the variance of gradients needs inputs with a gradient, floats; got {sample.dtype}")
+        sample, _, _ = examples.batch(torch.arange(1, device=examples.device))
+        if not isinstance(sample, Tensor) or not sample.is_floating_point():
+            got = sample.dtype if isinstance(sample, Tensor) else type(sample).__name__
+            raise RefusedInput(f"the variance of gradients needs inputs with a gradient, a tensor of floats; got {got}")
         shape = (self._n, *_by_pixel(sample).shape[1:])
         if self._mean is None or self._squares is None:
             self._mean, self._squares = (torch.zeros(shape, device=examples.device) for _ in range(2))
@@ -147,7 +148,7 @@ class GradientVariance:
         """Return the gradient of the label's logit or probability with respect to the input.  # as x"""
         with torch.enable_grad():
             x = x.detach().requires_grad_()
-            logits = model(x)
+            logits = run(model, x)
             # of 1 - p, so that p near 1 costs no precision; no example has a part in the logits of another
             of_each = logits.gather(1, y[:, None]) if self._of == "logit" else -unconfidence(logits, y)
             [gradient] = torch.autograd.grad(of_each.sum(), [x])

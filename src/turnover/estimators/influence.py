@@ -1,10 +1,11 @@
 """Influence of training examples on other examples, from turn-over dropout (Liu et al., equation 5)."""
 
 import logging
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from turnover.checks.arrays import ids_of
@@ -14,6 +15,7 @@ from turnover.core.attachment import untrained
 from turnover.core.dropout import attached
 from turnover.core.evaluation import evaluate, evaluation_mode, flipped_units, own_units
 from turnover.core.examples import Examples
+from turnover.core.losses import loss_of
 
 log = logging.getLogger("turnover")
 
@@ -21,25 +23,28 @@ _PAIRS = 1 << 14  # of a training and another example, whose losses are computed
 _MASKS = 1 << 24  # units of all masks that exist at once
 
 
-def influence(model: nn.Module, x: Any, y: Any, ids: Any) -> Tensor:
+def influence(
+    model: nn.Module, x: Any, y: Any, ids: Any, *, loss: str | Callable[[Tensor, Tensor], Tensor] = "class"
+) -> Tensor:
     """Measure how much training on each of some examples has lowered the loss of others, by a trained network.
 
-    influence(z_i on z_t) = loss(flipped(z_i), z_t) - loss(own(z_i), z_t), cross-entropy in nats: how much worse the
-    part of the network that never saw z_i does on z_t than the part that was trained on it. Of an example on itself
-    it is its memorization score. With a single hidden layer (linear, ReLU, linear) that layer is computed once for
-    each z_t, and all influences on it by one matrix product with the masks.
+    influence(z_i on z_t) = loss(flipped(z_i), z_t) - loss(own(z_i), z_t), of classes cross-entropy in nats: how much
+    worse the part of the network that never saw z_i does on z_t than the part that was trained on it. Of an example on
+    itself it is its memorization score. With a single hidden layer (linear, ReLU, linear) that layer is computed once
+    for each z_t, and all influences on it by one matrix product with the masks.
 
     Args:
         model: with turn-over dropout attached.
         x: the examples z_t, ready for the network.  # [t, ...]
-        y: their class numbers.  # int64 [t]
+        y: their class numbers.  # int64 [t]; or what `loss` takes.  # [t, ...]
         ids: the training examples z_i, by the ids used in training.  # int64 [i]
+        loss: of an example, as in `turnover.score`.
 
     Returns:
         Influences on the model's device, in float32 or float64; positive: training on z_i helped z_t.  # [t, i]
     """
     device, dtype = taken_by(model)
-    targets = user_examples(x, y, None, device=device, dtype=dtype)
+    targets = user_examples(x, y, None, device=device, dtype=dtype, loss=loss_of(loss))
     refuse_unsuited(model, targets)
     trained = ids_of({"ids": ids}, device)
     if why := untrained(model, trained):
@@ -53,7 +58,7 @@ def by_pairs(model: nn.Module, targets: Examples, ids: Tensor) -> Tensor:
     influences = []
     for pairs in torch.arange(len(targets) * len(ids), device=ids.device).split(_PAIRS):
         target, source = pairs // len(ids), pairs % len(ids)
-        examples = Examples(targets.inputs[target], targets.labels[target], ids[source], targets.prepare)
+        examples = replace(targets.select(target), ids=ids[source])
         ours, theirs = evaluate(model, examples, (own_units, flipped_units))
         influences.append(theirs.loss - ours.loss)
     return torch.cat(influences).view(len(targets), len(ids))
@@ -78,11 +83,12 @@ def _by_product(model: nn.Module, targets: Examples, ids: Tensor) -> Tensor:
     bias: Tensor | float = 0.0 if output.bias is None else output.bias
     influences = []
     for some in ids.split(max(1, _MASKS // units)):
+        repeated = labels.repeat(len(some), *[1] * (labels.dim() - 1))  # [ids * t, ...]
         masks = rule.own(some, units, 0).to(terms.dtype)  # [ids, units]
         inside = masks @ terms.T  # [ids, t * classes]
         losses = []
         for logits in (inside / keep, (total - inside) / (1 - keep)):
             logits = logits.view(len(some), len(targets), -1) + bias  # [ids, t, classes]
-            losses.append(F.cross_entropy(logits.flatten(0, 1), labels.repeat(len(some)), reduction="none"))
+            losses.append(targets.loss(logits.flatten(0, 1), repeated))
         influences.append((losses[1] - losses[0]).view(len(some), len(targets)))
     return torch.cat(influences).T

@@ -7,7 +7,7 @@ how often it predicts the label of the mask with how often that of a bystander, 
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import pandas as pd
@@ -18,6 +18,7 @@ from turnover.checks.verify import batch_statistics
 from turnover.common.device import Precision
 from turnover.core.evaluation import BATCH, evaluate, own_units
 from turnover.core.examples import Examples
+from turnover.core.inputs import take
 
 Verdict = Literal["none", "partial leakage", "leakage", "flipped at chance", "no difference", "not fitted"]
 
@@ -145,8 +146,14 @@ def judge(
     batch_size: int = BATCH,
     precision: Precision = "float32",
 ) -> Leakage:
-    """Return the verdict on a network and the score table of the examples that it was trained on."""
-    own_right, flipped_right = (table[f"{kind}_prediction"] == table["label"] for kind in ("own", "flipped"))
+    """Return the verdict on a network and the score table of the examples that it was trained on.
+
+    Only for a loss that `predicts_classes`: what is compared are classes.
+    """
+    loss = examples.loss
+    own_right, flipped_right = (
+        loss.predicted(table[f"{kind}_{loss.word}"]) == table["label"] for kind in ("own", "flipped")
+    )
     return leakage(
         own_accuracy=float(own_right.mean()),
         flipped_accuracy=float(flipped_right.mean()),
@@ -172,14 +179,15 @@ def swap_probe(
     # drawn on the CPU, so that every device swaps alike
     generator = torch.Generator().manual_seed(0)
     image, bystander = (torch.randperm(len(some), generator=generator).to(some.device) for _ in range(2))
-    swapped = Examples(some.inputs[image], some.labels, some.ids, some.prepare)
+    swapped = replace(some, inputs=take(some.inputs, image))
     [outcome] = evaluate(model, swapped, (own_units,), batch_size=batch_size, precision=precision)
-    of_image, of_bystander = some.labels[image], some.labels[bystander]
-    counted = (of_image != some.labels) & (of_image != of_bystander)
+    labels, predicted = some.loss.label(some.labels), some.loss.predicted(outcome.prediction)
+    of_image, of_bystander = labels[image], labels[bystander]
+    counted = (of_image != labels) & (of_image != of_bystander)
     if not counted.any():
         return Swap(0.0, 0.0, 0.0, 0)
     mask_accuracy, image_accuracy, bystander_accuracy = (
-        float((outcome.prediction == label)[counted].double().mean()) for label in (some.labels, of_image, of_bystander)
+        float((predicted == label)[counted].double().mean()) for label in (labels, of_image, of_bystander)
     )
     return Swap(mask_accuracy, image_accuracy, bystander_accuracy, int(counted.sum()))
 

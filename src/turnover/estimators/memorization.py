@@ -29,12 +29,14 @@ from turnover.config.estimators import (
 )
 from turnover.config.parse import parse
 from turnover.config.run import Training
+from turnover.core.losses import loss_of
 from turnover.errors import RefusedInput
 from turnover.estimators.estimator import Task
 from turnover.estimators.leakage import judge
 from turnover.estimators.one_run import Predictions, Watch
 from turnover.estimators.registry import OF_SEVERAL_NETWORKS, of_several_networks, sizes, steps
 from turnover.estimators.score import average, score_examples
+from turnover.estimators.suited import refuse_loss
 from turnover.training.fit import fit
 from turnover.training.loop import Observer
 
@@ -45,7 +47,7 @@ _SEEDS = 10  # networks whose scores are averaged, unless they are asked for
 def memorization(
     make_model: Callable[[], nn.Module],
     x: Any,
-    y: Any,
+    y: Any = None,
     epochs: int | None = None,
     lr: float | None = None,
     batch_size: int | None = None,
@@ -63,6 +65,7 @@ def memorization(
     estimator: str = "turnover",
     options: Mapping[str, Any] | None = None,
     predictions: bool = False,
+    loss: str | Callable[[Tensor, Tensor], Tensor] = "class",
 ) -> pd.DataFrame:
     """Score how much each example's label is memorized rather than inferred from the other examples.
 
@@ -72,12 +75,12 @@ def memorization(
 
     Args:
         make_model: makes a new network; called with PyTorch's generator seeded.
-        x: inputs, ready for the network: a tensor or array.  # [n, ...]
-        y: class numbers from 0.  # [n]
+        x: inputs, ready for the network, or a data set that is read batch by batch, as in `turnover.score`.  # [n, ...]
+        y: class numbers from 0, or what `loss` takes.  # [n, ...]
         epochs, lr, batch_size, momentum: None is 256 and 0 for the last two. `estimator="blocks"` alone has its own:
             20 epochs, lr .03, batches of 32, momentum .9; with it the rate falls linearly to 0.
         seeds: how many, or which; None: 10, and 1 if each seed trains an ensemble.
-        ids: permanent ids of the examples; None: positions 0 .. n-1.  # [n]
+        ids: permanent ids or names of the examples; None: positions 0 .. n-1.  # [n]
         precision: of training; auto: bfloat16 where the device has units for it, else float32.
         p, layers, groups: of turn-over dropout, as in `turnover.attach`.
         estimator: what gives the scores, by its name in docs/estimators.md: turnover; cumulative_loss, aum, forgetting,
@@ -90,6 +93,9 @@ def memorization(
         predictions: also return the class that the networks prefer: `prediction`, the one to which they gave
             most probability, mean over all epochs and seeds, each example seen just before it was learnt from, and
             `probability`, that mean. Takes 4 n * classes bytes; not for estimators that train several networks.
+        loss: of an example, trained on and measured: class, soft, binary, multilabel, squared or a function, as in
+            `turnover.score`. turnover, cumulative_loss, final_loss and grand work with any; an estimator that needs
+            more of it than it has refuses by name.
 
     Returns:
         A row for every example, index "id": score, label, and what the score is made of. Of turn-over dropout: score,
@@ -121,8 +127,9 @@ def memorization(
     seed_list = _seeds(seeds, 1 if name in ("subsampling", "confident_learning", "blocks") else _SEEDS)
     where = resolve(device)
     probe = new_network(make_model, 0)
-    examples = user_examples(x, y, ids, device=where, dtype=taken_by(probe)[1])
-    if len(examples) and len(examples.labels.unique()) < 2:
+    of_example = loss_of(loss)
+    examples = user_examples(x, y, ids, device=where, dtype=taken_by(probe)[1], loss=of_example)
+    if of_example.of_classes and len(examples) and len(examples.labels.unique()) < 2:
         raise RefusedInput(f"y holds class {int(examples.labels[0])} alone: two classes are needed at least")
     in_precision = settle(precision, where)
     configs = [
@@ -148,6 +155,9 @@ def memorization(
     ]
     if problems := estimator_disagreements(configs[0], len(examples)):
         raise RefusedInput("\n".join(problems))
+    refuse_loss(configs[0].estimator, of_example)
+    if predictions and not of_example.of_classes:
+        raise RefusedInput(f"predictions = True: under loss={of_example.name!r} no class is preferred; leave it out")
     made, none_wrong = partial(new_network, make_model, device=where), torch.zeros(len(examples), dtype=torch.bool)
     task = Task(examples, none_wrong, {}, probe.to(where), made)
     refuse_unsuited(task.model, examples, sizes(task, configs[0]), configs[0].batch_size)
@@ -162,15 +172,17 @@ def memorization(
                 attach(task.model, seed=config.seed, **masks)  # type: ignore[arg-type]
             tables.append(_table(task, config, bar.update, [] if seen is None else [seen]))
             if isinstance(config.estimator, TurnoverEstimator):
-                verdicts.append(judge(task.model, examples, tables[-1]).as_dict())
+                verdicts += [judge(task.model, examples, tables[-1]).as_dict()] if of_example.predicts_classes else []
     table = average(tables)
     if seen is not None:
         table["prediction"], table["probability"] = (tensor.cpu().numpy() for tensor in seen.most_probable())
     table.attrs |= {"seeds": seed_list, "estimator": score_of(configs[0].estimator)}
     if precision == "auto":
         table.attrs["precision"] = in_precision
-    if verdicts:  # of the worst seed: one leaking network in ten must not vanish in a mean
-        table.attrs["leakage"] = min(verdicts, key=lambda verdict: verdict["image_accuracy"] - verdict["mask_accuracy"])
+    if isinstance(configs[0].estimator, TurnoverEstimator):
+        # of the worst seed: one leaking network in ten must not vanish in a mean
+        worst = min(verdicts, key=lambda one: one["image_accuracy"] - one["mask_accuracy"], default=None)
+        table.attrs["leakage"] = worst
     return table
 
 
@@ -195,8 +207,10 @@ def _table(task: Task, config: Training, on_step: Callable[[int], object], obser
     names = in_order(values, ("score", *ESTIMATES, "prediction", "probability"))
     wide = {name: values[name].double() if values[name].is_floating_point() else values[name] for name in names}
     table = pd.DataFrame({name: column.cpu().numpy() for name, column in wide.items()})
-    table["label"] = task.train.labels.cpu().numpy()
-    return table.set_index(pd.Index(task.train.ids.cpu().numpy(), name="id"))
+    label = task.train.loss.label(task.train.labels)
+    if label.dim() == 1:
+        table["label"] = label.cpu().numpy()
+    return table.set_index(pd.Index(task.train.index, name="id"))
 
 
 def _seeds(seeds: int | Sequence[int] | None, usual: int) -> list[int]:

@@ -19,6 +19,8 @@ from turnover.config.run import RunConfig, Training
 from turnover.config.training_options import NoAugmentation, SGDConfig
 from turnover.core.evaluation import full_logits
 from turnover.core.examples import Examples
+from turnover.core.inputs import run
+from turnover.core.losses import CLASSES
 from turnover.estimators.blocks import complementary
 from turnover.estimators.estimator import Design, Outcomes, Task
 from turnover.estimators.logit_scores import log_odds_against
@@ -89,10 +91,10 @@ def outcomes(
 
 def at_once(task: Task, config: Training) -> int:
     """Return how many networks are trained and kept together at most."""
-    return STACK if _stacked(config, task.make_model(config.seed)) else 1
+    return STACK if _stacked(task, config, task.make_model(config.seed)) else 1
 
 
-def _stacked(config: Training, model: nn.Module) -> bool:
+def _stacked(task: Task, config: Training, model: nn.Module) -> bool:
     optimizer = config.optimizer
     return (
         config.settled == "float32"
@@ -100,6 +102,8 @@ def _stacked(config: Training, model: nn.Module) -> bool:
         and isinstance(optimizer, SGDConfig)
         and (optimizer.decay == "all" or not optimizer.weight_decay)
         and config.minimises_cross_entropy
+        and task.train.loss is CLASSES
+        and isinstance(task.train.inputs, Tensor)
         and stackable(model)
     )
 
@@ -117,7 +121,7 @@ def train_block(
     seeds = [ensemble.seeds[number] for number in block]
     models = [task.make_model(seed) for seed in seeds]
     included = torch.stack([ensemble.included[number].nonzero()[:, 0] for number in block]).to(device)
-    if _stacked(config, models[0]):
+    if _stacked(task, config, models[0]):
         assert isinstance(config.optimizer, SGDConfig)
         steps = steps_per_epoch(included.shape[1], config.batch_size)
         train_stack(
@@ -141,17 +145,22 @@ def train_block(
 
 def _observed(task: Task, config: Training, models: list[nn.Module]) -> dict[str, Tensor]:
     # in float32 whatever the training, as all scores
-    asked = list(_examples(task))
+    asked, loss = list(_examples(task)), task.train.loss
     labels = [examples.labels for examples in asked]
     rows: dict[str, list[Tensor]] = {"confidence": [], "right": []}
     of_blocks = isinstance(config.estimator, BlocksEstimator)
     of_sets = [full_logits(_SideBySide(models), examples).unbind(1) for examples in asked]
-    for logits in zip(*of_sets, strict=True):  # of one network  # [examples, classes] each
-        exact = [z.double() if of_blocks else z for z in logits]  # means over spreads are compared
-        rows["confidence"].append(torch.cat([-log_odds_against(z, y) for z, y in zip(exact, labels, strict=True)]))
-        rows["right"].append(torch.cat([z.argmax(1) == y for z, y in zip(logits, labels, strict=True)]))
+    for of_network in zip(*of_sets, strict=True):
+        outputs = list(zip(of_network, labels, strict=True))
+        rows["right"].append(torch.cat([loss.right(z, y) for z, y in outputs]))
+        if not loss.of_classes:
+            rows["confidence"].append(torch.cat([-loss(z, y) for z, y in outputs]))
+            continue
+        classes = [loss.as_classes(z, y) for z, y in outputs]  # [examples, classes] and [examples] each
+        exact = [(z.double() if of_blocks else z, y) for z, y in classes]  # means over spreads are compared
+        rows["confidence"].append(torch.cat([-log_odds_against(z, y) for z, y in exact]))
         if isinstance(config.estimator, ConfidentLearningEstimator | BlocksEstimator):
-            rows.setdefault("logits", []).append(logits[0])
+            rows.setdefault("logits", []).append(classes[0][0])
     return {name: torch.stack(values) for name, values in rows.items()}
 
 
@@ -162,9 +171,9 @@ class _SideBySide(nn.Module):
         super().__init__()
         self.models = nn.ModuleList(models)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the outputs of all networks.  # [batch, ...] -> [batch, networks, classes]"""
-        return torch.stack([model(x) for model in self.models], dim=1)
+    def forward(self, *x: Tensor, **named: Tensor) -> Tensor:
+        """Return the outputs of all networks.  # [batch, ...] -> [batch, networks, ...]"""
+        return torch.stack([run(model, named or x) for model in self.models], dim=1)
 
 
 def _examples(task: Task) -> Iterator[Examples]:

@@ -31,12 +31,15 @@ class Watch(Observer):
         self.task, self.config, self.folder, self.estimator = task, config, folder, config.estimator
         n = len(task.train)
         self._margins = torch.zeros(n, device=task.train.device)
+        self._loss = task.train.loss
         self._variance = GradientVariance(n, self.estimator.vog_of) if "vog" in self.estimator.scores else None
         self._window = window(config.epochs, self.estimator.vog_epochs)
 
     def update(self, logits: Tensor, labels: Tensor, index: Tensor) -> None:
-        """Note the margins of a mini-batch."""
-        self._margins[index] = margin(logits.detach(), labels).to(self._margins.dtype)
+        """Note the margins of a mini-batch, if there are classes."""
+        if self._loss.of_classes:
+            margins = margin(*self._loss.as_classes(logits.detach(), labels))
+            self._margins[index] = margins.to(self._margins.dtype)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the records of an incomplete epoch."""
@@ -51,7 +54,7 @@ class Watch(Observer):
         records = {"losses": epoch.losses, "margins": self._margins, "correct": epoch.correct}
         if epoch.number in self.estimator.moments:
             if "el2n" in self.estimator.scores:
-                records["el2n"] = el2n(full_logits(self.task.model, self.task.train), self.task.train.labels)
+                records["el2n"] = el2n(*self._last())
             if "grand" in self.estimator.scores:
                 records["grand"] = grand(self.task.model, self.task.train)
         keep(self._path(epoch.number), **records)
@@ -85,15 +88,19 @@ class Watch(Observer):
         losses, margins, correct = (
             torch.stack([file[name] for file in files]) for name in ("losses", "margins", "correct")
         )  # [epochs, examples] each
-        train = self.task.train
-        seen = Seen(losses, margins, correct, full_logits(self.task.model, train), train.labels)
+        seen = Seen(losses, margins, correct, *self._last(), self._loss)
         columns = {score: SCORES[score](seen) for score in self.estimator.scores if score in SCORES}
         for score in self.estimator.scores:
             early = ((name, epoch) for name, epoch in self.estimator.columns(score).items() if epoch is not None)
             columns |= {name: files[epoch - 1][score] for name, epoch in early}
         if self._variance is not None:
-            columns["vog"] = self._variance.score(train.labels)
+            columns["vog"] = self._variance.score(self.task.train.labels)
         return columns
+
+    def _last(self) -> tuple[Tensor, Tensor]:
+        """Return what the network gives now, and targets; logits of classes and their numbers if there are."""
+        outputs, labels = full_logits(self.task.model, self.task.train), self.task.train.labels
+        return self._loss.as_classes(outputs, labels) if self._loss.of_classes else (outputs, labels)
 
     def _path(self, epoch: int) -> Path:
         return self.folder / f"epoch-{epoch:05d}.npz"
@@ -116,6 +123,7 @@ class Predictions(Observer):
 
     def update(self, logits: Tensor, labels: Tensor, index: Tensor) -> None:
         """Add the probabilities of a mini-batch."""
+        logits, _ = self._examples.loss.as_classes(logits, labels)
         if self._sums is None:
             self._sums = torch.zeros(len(self._examples), logits.shape[1], device=logits.device)
         self._sums[index] += logits.detach().float().softmax(1)  # no example comes twice in a batch

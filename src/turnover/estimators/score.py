@@ -1,7 +1,7 @@
 """Memorization scores from turn-over dropout (Liu et al., equation 6), and averages of score tables."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from turnover.common.device import Precision
 from turnover.core.attachment import untrained
 from turnover.core.evaluation import BATCH, evaluate, flipped_units, own_units
 from turnover.core.examples import Examples
+from turnover.core.losses import loss_of
 from turnover.errors import RunFailed
 from turnover.estimators.leakage import judge
 
@@ -24,34 +25,46 @@ log = logging.getLogger("turnover")
 def score(
     model: nn.Module,
     x: Any,
-    y: Any,
+    y: Any = None,
     ids: Any = None,
     *,
     batch_size: int = BATCH,
     precision: Precision = "float32",
+    loss: str | Callable[[Tensor, Tensor], Tensor] = "class",
 ) -> pd.DataFrame:
     """Compute the memorization score of every example by a trained network with turn-over dropout attached.
 
-    score(z) = loss(flipped(z), z) - loss(own(z), z), cross-entropy in nats: how much worse the part of the network
-    that never saw z does on z than the part that was trained on it.
+    score(z) = loss(flipped(z), z) - loss(own(z), z), of classes cross-entropy in nats: how much worse the part of
+    the network that never saw z does on z than the part that was trained on it.
 
     Args:
-        x: inputs, ready for the network.  # [n, ...]
-        y: class numbers the network was trained on.  # int64 [n]
-        ids: the ids used in training; None: positions 0 .. n-1.  # [n]
+        x: inputs, ready for the network: a tensor or array; a tuple or dict of them, the arguments of its forward pass;
+            or a data set of PyTorch (or a DataLoader, for its data set, collate_fn and workers) whose items are (x, y),
+            (x, y, id), or dicts with "labels", which is read batch by batch: y is left out.  # [n, ...]
+        y: class numbers the network was trained on.  # int64 [n]; or what `loss` takes.  # [n, ...]
+        ids: the ids used in training, or names, whose `turnover.core.names.numbers` were; None: positions.  # [n]
+        loss: of an example, the one that the network was trained with. class: cross-entropy of logits [n, classes];
+            soft: the same for a probability of each class as y [n, classes]; binary: of one logit [n] or [n, 1] for y
+            of 0 and 1; multilabel: its mean over labels [n, labels]; squared: mean over outputs of (output - y)²; or a
+            function (outputs, y) -> loss [n].
 
     Returns:
         A row for every example, index "id": score, own_loss, flipped_loss, own_prediction, flipped_prediction, label.
-        `attrs["leakage"]` is the verdict on whether to trust them. A warning reports ids that were never seen under
-        `own` in training, and training outside of it.
+        In the place of predictions: own_probability (of y = 1) for binary, own_right (share of labels) for multilabel,
+        own_value for others that give one number an example; the label of soft is the most probable class, and of
+        several numbers an example there is none. `attrs["leakage"]` is the verdict on whether to trust them, None for
+        losses without classes. A warning reports ids that were never seen under `own` in training, and training outside
+        of it.
     """
     device, dtype = taken_by(model)
-    examples = user_examples(x, y, ids, device=device, dtype=dtype)
+    examples = user_examples(x, y, ids, device=device, dtype=dtype, loss=loss_of(loss))
     refuse_unsuited(model, examples)
     if why := untrained(model, examples.ids):
         log.warning("%s", why)
     table = score_examples(model, examples, batch_size=batch_size, precision=precision)
-    table.attrs["leakage"] = judge(model, examples, table, batch_size=batch_size, precision=precision).as_dict()
+    table.attrs["leakage"] = None
+    if examples.loss.predicts_classes:
+        table.attrs["leakage"] = judge(model, examples, table, batch_size=batch_size, precision=precision).as_dict()
     return table
 
 
@@ -62,17 +75,18 @@ def score_examples(
     own_part, flipped_part = evaluate(
         model, examples, (own_units, flipped_units), batch_size=batch_size, precision=precision
     )
+    word = examples.loss.word
     columns: dict[str, Tensor] = {
         "score": flipped_part.loss - own_part.loss,
         "own_loss": own_part.loss,
         "flipped_loss": flipped_part.loss,
-        "own_prediction": own_part.prediction,
-        "flipped_prediction": flipped_part.prediction,
-        "label": examples.labels,
+        f"own_{word}": own_part.prediction,
+        f"flipped_{word}": flipped_part.prediction,
+        "label": examples.loss.label(examples.labels),
     }
     table = pd.DataFrame(
-        {name: column.cpu().numpy() for name, column in columns.items()},
-        index=pd.Index(examples.ids.long().cpu().numpy(), name="id"),
+        {name: column.cpu().numpy() for name, column in columns.items() if column.dim() == 1},
+        index=pd.Index(examples.index, name="id"),
     )
     if not np.isfinite(table["score"].to_numpy()).all():
         raise RunFailed("some losses are NaN or infinite, so their examples have no score: has the network diverged?")
@@ -98,7 +112,7 @@ def average(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
         column = pd.concat([table[name] for table in tables], axis=1)
         if any(not table.index.equals(first.index) for table in tables):
             raise ValueError("score tables hold different examples, so they cannot be averaged")
-        if is_float_dtype(first[name]):
+        if is_float_dtype(first[name]) and name != "label":
             result[name] = column.mean(axis=1)
         elif name.endswith("prediction"):
             result[name] = _most_frequent(column.to_numpy())

@@ -106,5 +106,5 @@ def _train_on_both(
         for epoch in fit(config, model, examples, seed=seed, epochs=epochs, optimizer=optimizer, on_step=on_step):
             if phase == 1 or epoch.number == epochs:
                 [outcome] = evaluate(model, of_first)
-                correct.append(outcome.prediction == of_first.labels)
+                correct.append(outcome.right)
     return torch.stack(correct)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from turnover.common.device import Precision, autocast
+from turnover.core.losses import CLASSES
 from turnover.core.masked import Subnetwork
 from turnover.errors import TurnOverError
 from turnover.gradients.factors import Factor, Rows
@@ -64,7 +65,7 @@ def gradients(
                     "use tracking.backend=exact"
                 )
             factors[name] = Rows(built.detach())
-    losses = nn.functional.cross_entropy(logits.detach().double(), y, reduction="none")
+    losses = CLASSES(logits.detach().double(), y)
     return Gradients(factors, losses)
 
 

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from turnover.checks.inputs import user_batch
 from turnover.checks.user_network import refuse_untrainable, taken_by
 from turnover.common.device import Precision, autocast
 from turnover.core.dropout import subnetworks
+from turnover.core.inputs import Batch, run, take
+from turnover.core.losses import CLASSES, Loss
 from turnover.core.masked import Subnetwork
 from turnover.errors import RefusedInput, TurnOverError
 from turnover.gradients.capture import Capture
@@ -90,6 +91,7 @@ def gradients(
     precision: Precision = "float32",
     check: bool = True,
     loose: set[str] | None = None,
+    loss: Loss = CLASSES,
 ) -> Gradients:
     """Compute the gradients of the losses of a batch, one for each example.
 
@@ -99,12 +101,13 @@ def gradients(
 
     Args:
         model: whose output is logits, with the batch as first dimension.
-        x: inputs, ready for the network: a tensor or array.  # [batch, ...]
-        y: class numbers from 0.  # [batch]
+        x: inputs, ready for the network: a tensor or array, a tuple or dict of them.  # [batch, ...]
+        y: class numbers from 0, or what the loss takes.  # [batch, ...]
         subnetwork: run each example through this sub-network; None or `all_units`: the full network.
         check: compare a random weighting of all gradients with plain autograd, at the cost of a backward pass;
             gradients of parameters that fail are computed one example at a time.
         loose: names of parameters to compute so from the start; those that fail the check are added.
+        loss: of an example.
 
     Raises:
         TurnOverError: the examples of the batch influence each other, as in batch normalisation in training mode.
@@ -112,14 +115,15 @@ def gradients(
     """
     refuse_untrainable(model)
     device, dtype = taken_by(model)
-    x, y = user_batch(x, y, device=device, dtype=dtype)
-    with Capture(model, len(x)) as seen, inside(model, subnetwork), autocast(x.device, precision):
-        logits = model(x)  # [batch, classes]
-    _refuse_unsuited(logits, y)
+    x, y = user_batch(x, y, device=device, dtype=dtype, loss=loss)
+    with Capture(model, len(y)) as seen, inside(model, subnetwork), autocast(y.device, precision):
+        logits = run(model, x)  # [batch, classes]
+    if loss is CLASSES:
+        _refuse_unsuited(logits, y)
     if check and not model.training:
-        with autocast(x.device, precision):
+        with autocast(y.device, precision):
             _refuse_mixing(model, x, subnetwork, logits)
-    return finish(model, seen, logits, y, check=check, loose=loose)
+    return finish(model, seen, logits, y, check=check, loose=loose, loss=loss)
 
 
 def inside(model: nn.Module, subnetwork: Subnetwork | None) -> AbstractContextManager[None]:
@@ -135,6 +139,7 @@ def finish(
     *,
     check: bool = True,
     loose: set[str] | None = None,
+    loss: Loss = CLASSES,
 ) -> Gradients:
     """Compute the gradients of the losses of `logits`  # [batch, classes], from the capture of their forward pass.
 
@@ -142,7 +147,7 @@ def finish(
     """
     # in float64: softmax - 1 of an example that is fitted to 1e-7 is rounding noise, and a unit vector of noise is as
     # long as any other
-    losses = F.cross_entropy(logits.double(), y, reduction="none")  # [batch]
+    losses = loss(logits.double(), y)  # [batch]
     trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     if any(parameter.is_complex() for parameter in trainable.values()):
         raise TurnOverError("gradients of single examples are known for real parameters only, and some are complex")
@@ -238,11 +243,11 @@ def _refuse_unsuited(logits: Tensor, y: Tensor) -> None:
 
 
 @torch.no_grad()
-def _refuse_mixing(model: nn.Module, x: Tensor, subnetwork: Subnetwork | None, logits: Tensor) -> None:
+def _refuse_mixing(model: nn.Module, x: Batch, subnetwork: Subnetwork | None, logits: Tensor) -> None:
     """Refuse a network that gives the last example other logits alone than in the batch."""
     last = None if subnetwork is None or subnetwork.ids is None else Subnetwork(subnetwork.ids[-1:], subnetwork.flipped)
     with inside(model, last):
-        alone = model(x[-1:])[0]
+        alone = run(model, take(x, slice(-1, None)))[0]
     low = logits.dtype.itemsize < 4
     tolerance = 0.1 if low else 1e-9 if logits.dtype == torch.float64 else 1e-3
     if (alone - logits[-1]).norm() > tolerance * (logits[-1].norm() + 1):

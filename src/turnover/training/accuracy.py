@@ -55,5 +55,5 @@ def _means(
     for name, kind in networks.items():
         outcomes = [next(queue) for _ in kind]
         means[f"{name}_loss"] = torch.stack([outcome.loss.double().mean() for outcome in outcomes]).mean()
-        means[f"{name}_accuracy"] = torch.stack([outcome.accuracy(examples.labels) for outcome in outcomes]).mean()
+        means[f"{name}_accuracy"] = torch.stack([outcome.accuracy() for outcome in outcomes]).mean()
     return means

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from turnover.common.device import Precision, autocast
@@ -15,6 +14,7 @@ from turnover.common.seeding import seeded, torch_generator
 from turnover.common.signals import Stopped
 from turnover.core.dropout import is_attached, own
 from turnover.core.examples import Examples
+from turnover.core.inputs import run
 from turnover.errors import RunFailed
 
 
@@ -24,8 +24,8 @@ class Epoch:
 
     number: int  # from 1
     lr: float  # at its first step
-    losses: Tensor  # cross-entropy of every training example at its step, in nats  # [examples]
-    correct: Tensor  # whether it was classified correctly then  # bool [examples]
+    losses: Tensor  # of every training example at its step, of classes in nats  # [examples]
+    correct: Tensor  # whether it was right then, by `Loss.right`  # bool [examples]
 
 
 @dataclass(frozen=True)
@@ -135,11 +135,10 @@ def train(
             if partial is not None:
                 _set_random(partial.random)
             done = sum(map(len, losses))
-            first = (epoch - 1) * steps + done // batch_size
-            for step, index in enumerate(order[done:].split(batch_size), first):
+            first, splits = (epoch - 1) * steps + done // batch_size, order[done:].split(batch_size)
+            for step, (index, (x, y, ids)) in enumerate(zip(splits, examples.batches(splits), strict=True), first):
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate(step)
-                x, y, ids = examples.batch(index)
                 optimizer.zero_grad()
                 with ExitStack() as around:  # left in the reverse order, the observers' contexts last
                     around.enter_context(fast_products(examples.device))
@@ -148,15 +147,15 @@ def train(
                     if turn_over:
                         around.enter_context(own(model, ids))
                     around.enter_context(autocast(examples.device, precision))
-                    logits = model(x)  # [batch, classes]
+                    logits = run(model, x)  # [batch, classes]
                     wide = logits.float() if logits.dtype.itemsize < 4 else logits
-                    loss = F.cross_entropy(wide, y, reduction="none")  # [batch]
+                    loss = examples.loss(wide, y)  # [batch]
                 for observer in observers:
                     observer.update(logits, y, index)
                 (loss if objective is None else objective(wide, y)).mean().backward()
                 optimizer.step()
                 losses.append(loss.detach())
-                correct.append(logits.detach().argmax(dim=1) == y)
+                correct.append(examples.loss.right(logits.detach(), y))
                 on_step()
                 if stop() and sum(map(len, losses)) < len(order):
                     raise StoppedInEpoch(Partial(epoch, torch.cat(losses), torch.cat(correct), _random()))

@@ -1,0 +1,106 @@
+"""Data sets and loaders of PyTorch as inputs that are read batch by batch, with labels and ids read once."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    TensorDataset,
+    default_collate,
+)
+
+from turnover.checks.missing import some
+from turnover.core.inputs import Stream, parts
+from turnover.errors import RefusedInput
+
+_BATCH = 64  # items of one batch of the first reading
+
+
+def read_once(data: Dataset[Any] | DataLoader[Any], device: torch.device, dtype: torch.dtype) -> tuple[Any, Any, Any]:
+    """Return inputs as a `Stream`, labels, and ids if items have any; of a `TensorDataset` its tensors.
+
+    Every item is read once, for its label and id, and to see that its numbers are finite.
+
+    Raises:
+        RefusedInput: items have no numbers, no labels, or numbers that are NaN or infinite.
+    """
+    if type(data) is TensorDataset and len(data.tensors) in (2, 3):
+        x, y, *ids = data.tensors
+        return x, y, ids[0] if ids else None
+    stream = _stream(data, device, dtype)
+    labels: Tensor | None = None
+    names: list[Any] = []
+    bad: list[int] = []
+    splits = torch.arange(len(stream)).split(_BATCH)
+    for index, (x, *rest) in zip(splits, stream.items(splits), strict=True):
+        y = torch.as_tensor(rest[0]).cpu()
+        # at once, as small tensors between the large ones of batches would hold on to their memory
+        labels = y.new_empty(len(stream), *y.shape[1:]) if labels is None else labels
+        labels[index] = y
+        names += [] if len(rest) < 2 else rest[1].tolist() if isinstance(rest[1], Tensor) else list(rest[1])
+        finite = torch.ones(len(y), dtype=torch.bool, device=device)
+        for leaf in tree_leaves(x):
+            if leaf.is_floating_point():
+                finite &= leaf.isfinite().reshape(len(leaf), -1).all(1)
+        bad += index[~finite.cpu()].tolist()
+    if bad:
+        raise RefusedInput(
+            f"the data set has values that are NaN or infinite, or more than {dtype} holds, in items "
+            f"{some(np.array(bad))}: leave such items out, for example "
+            f"x = torch.utils.data.Subset(dataset, [i for i in range(len(dataset)) if i not in {set(bad[:5])}])"
+        )
+    return stream, labels, names or None
+
+
+def _stream(data: Dataset[Any] | DataLoader[Any], device: torch.device, dtype: torch.dtype) -> Stream:
+    loader = data if isinstance(data, DataLoader) else None
+    dataset: Any = data if loader is None else loader.dataset
+    if isinstance(dataset, IterableDataset):
+        raise RefusedInput(
+            f"x is a {type(data).__name__} without positions, so its items cannot be read in another order: give them "
+            "as tensors: rows = list(x); x = torch.stack([torch.as_tensor(row[0]) for row in rows]); "
+            "y = torch.stack([torch.as_tensor(row[1]) for row in rows]); or a data set with __getitem__ and __len__"
+        )
+    if loader is not None and not _reads_all(loader):
+        raise RefusedInput(
+            f"x is a DataLoader with a {type(loader.sampler).__name__}, which need not give every item once: give the "
+            "data set of those that it gives, x = torch.utils.data.Subset(loader.dataset, list(loader.sampler))"
+        )
+    collate, workers = default_collate, 0
+    if loader is not None and loader.batch_size is not None:
+        collate, workers = loader.collate_fn, loader.num_workers
+    if not hasattr(dataset, "__len__") or not len(dataset):
+        raise RefusedInput(
+            f"the data set, a {type(dataset).__name__}, is empty or has no length: give one with __len__"
+        )
+    try:
+        batch = collate([dataset[0]])
+    except Exception as error:  # whatever a data set raises
+        raise RefusedInput(
+            f"the first item of the data set cannot be read: {type(error).__name__}: {error}; it must be (x, y) or "
+            "(x, y, id), of tensors, arrays or numbers"
+        ) from error
+    if parts(batch) is None:
+        what = f"a dict of {', '.join(map(str, batch))}" if isinstance(batch, Mapping) else f"a {type(batch).__name__}"
+        raise RefusedInput(
+            f"the data set gives batches that are {what}: its items must be (x, y) or (x, y, id), or dicts with "
+            "'labels'"
+        )
+    return Stream(dataset, torch.arange(len(dataset)), device, dtype, collate, workers)
+
+
+def _reads_all(loader: DataLoader[Any]) -> bool:
+    sampler: Any = loader.sampler
+    once = type(sampler) is SequentialSampler or (
+        type(sampler) is RandomSampler and not sampler.replacement and len(sampler) == len(sampler.data_source)
+    )
+    return once and type(loader.batch_sampler) in (BatchSampler, type(None))

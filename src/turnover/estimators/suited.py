@@ -1,0 +1,59 @@
+"""What an estimator needs of the loss of an example, and a refusal by name of a loss that lacks it."""
+
+from turnover.config.estimators import (
+    BlocksEstimator,
+    ConfidentLearningEstimator,
+    Estimator,
+    OneRunEstimator,
+    SecondSplitEstimator,
+    SubsamplingEstimator,
+)
+from turnover.core.losses import CLASSES, Loss
+from turnover.errors import RefusedInput
+
+_RIGHT = "to know whether an example is right"
+_LOG_ODDS = "the probability of an example's label"
+_LOGITS = "class numbers and a logit of each class"
+_NEEDS = {  # scores of one run, and of subsampling, that a loss alone does not give
+    "forgetting": _RIGHT,
+    "first_learning": _RIGHT,
+    "aum": _LOG_ODDS,
+    "confidence": _LOG_ODDS,
+    "el2n": _LOG_ODDS,
+    "vog": _LOGITS,
+    "memorization": _RIGHT,
+    "inconsistency": _RIGHT,
+    "membership": _LOG_ODDS,
+}
+_LOSS_ALONE = "estimator='turnover', 'cumulative_loss', 'final_loss' or 'grand', which need a loss alone"
+
+
+def refuse_loss(estimator: Estimator, loss: Loss) -> None:
+    """Refuse an estimator that has no meaning under such a loss.
+
+    Raises:
+        RefusedInput: says what it needs, and what does without.
+    """
+    name: str = estimator.name
+    needs, instead = None, _LOSS_ALONE
+    match estimator:
+        case OneRunEstimator(scores=scores):
+            suited = [score for score in scores if _has(loss, _NEEDS.get(score))]
+            if missing := [score for score in scores if score not in suited]:
+                name, needs = ", ".join(missing), _NEEDS[missing[0]]
+                instead = f"estimator='one_run', options={{'scores': {suited}}}" if suited else _LOSS_ALONE
+        case SubsamplingEstimator(score=score):
+            needs, instead = _NEEDS.get(score), "estimator='subsampling', options={'score': 'memorization_loss'}"
+        case SecondSplitEstimator():
+            needs = _RIGHT
+        case BlocksEstimator() | ConfidentLearningEstimator():
+            needs = _LOG_ODDS
+    if not _has(loss, needs):
+        raise RefusedInput(
+            f"estimator = {name!r} needs {needs}, which loss={loss.name!r} does not give: take {instead}"
+        )
+
+
+def _has(loss: Loss, needs: str | None) -> bool:
+    has = {None: True, _RIGHT: loss.tells_right, _LOG_ODDS: loss.of_classes, _LOGITS: loss is CLASSES}
+    return has[needs]
