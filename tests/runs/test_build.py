@@ -1,7 +1,7 @@
 """What a run works with and makes of it: subsets by label, score and table, score runs first, both splits scored."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -149,14 +149,15 @@ def test_numbers_while_the_weights_move_are_means_over_those_examples(masked: st
 def trained_ids(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Ids of the examples of every step that a run takes from here on."""
     seen: list[int] = []
-    batch = Examples.batch
+    batches = Examples.batches
 
-    def spy(examples: Examples, index: torch.Tensor) -> Any:
-        if torch.is_grad_enabled():
-            seen.extend(examples.ids[index].tolist())
-        return batch(examples, index)
+    def spy(examples: Examples, splits: Sequence[torch.Tensor]) -> Iterator[Any]:
+        for index, batch in zip(splits, batches(examples, splits), strict=True):
+            if torch.is_grad_enabled():
+                seen.extend(examples.ids[index].tolist())
+            yield batch
 
-    monkeypatch.setattr(Examples, "batch", spy)
+    monkeypatch.setattr(Examples, "batches", spy)
     return seen
 
 

@@ -111,6 +111,7 @@ def refuse_unsuited(
     refuse_outputs(model, examples, logits, sample)
 
 
+@torch.no_grad()
 def _logits(model: nn.Module, examples: Examples, count: int, *, training: bool) -> tuple[Tensor, str]:
     """Return the logits of the first examples and a description of these; the network is not changed."""
     positions = torch.arange(count, device=examples.device)
