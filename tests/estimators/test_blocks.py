@@ -18,8 +18,8 @@ from torch import Tensor, nn
 import turnover
 from turnover.common.seeding import seeded, torch_generator
 from turnover.config.compose import sweep
-from turnover.config.estimators import RECIPE, RECIPES
 from turnover.config.parse import parse
+from turnover.config.recipes import RECIPE, RECIPES
 from turnover.config.run import RunConfig, Training
 from turnover.core.evaluation import full_logits
 from turnover.core.examples import Examples

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 import turnover
 from turnover.common.seeding import seeded, torch_generator
-from turnover.config.estimators import ALIASES, NAMES, RECIPE, RECIPES, by_name
+from turnover.config.estimators import ALIASES, NAMES, by_name
+from turnover.config.recipes import RECIPE, RECIPES
 from turnover.config.run import RunConfig
 from turnover.core.evaluation import full_logits
 from turnover.core.examples import Examples
@@ -44,7 +45,8 @@ def run(estimator: str, *overrides: str) -> RunConfig:
     masks = "turnover=all_layers" if estimator == "turnover" else "turnover=off"
     fewer = [f"estimator.{name}={value}" for name, value in FEWER.get(estimator, {}).items()]
     schedule = f"schedule={RECIPES.get(estimator, RECIPE)['schedule']['name']}"
-    return digits(*SMALL, masks, f"estimator={estimator}", schedule, *fewer, *overrides)
+    small = [option for option in SMALL if "optimizer=adamw" not in overrides or "momentum" not in option]
+    return digits(*small, masks, f"estimator={estimator}", schedule, *fewer, *overrides)
 
 
 def data_of(config: RunConfig) -> tuple[Tensor, Tensor, Tensor]:
@@ -58,7 +60,7 @@ def own(config: RunConfig, estimator: str, **changes: Any) -> pd.DataFrame:
     given: dict[str, Any] = {
         "epochs": config.epochs,
         "lr": config.optimizer.lr,
-        "momentum": config.optimizer.momentum,  # type: ignore[union-attr]
+        "momentum": getattr(config.optimizer, "momentum", None),
         "batch_size": config.batch_size,
         "seeds": [config.seed],
         "ids": ids,
@@ -88,6 +90,63 @@ def test_scores_are_those_of_a_run_from_a_config(estimator: str, precision: str)
     assert found["score"].nunique() > 2, "it tells examples apart"
     assert found.attrs["seeds"] == [3]
     assert ("leakage" in found.attrs) == (estimator == "turnover")
+
+
+AS_PEOPLE_TRAIN: dict[str, Any] = {
+    "optimizer": {"name": "adamw", "eps": 1e-7},
+    "schedule": {"name": "cosine", "by": "step", "warmup": 4},
+    "method": {"name": "label_smoothing", "smoothing": 0.1},
+    "augmentation": {"name": "crop", "pad": 1, "flip": True},
+    "class_weights": "balanced",
+}
+
+
+@pytest.mark.parametrize("estimator", ["turnover", "cumulative_loss", "blocks"])
+def test_trained_as_people_train_they_are_those_of_a_run_from_a_config_too(estimator: str) -> None:
+    given = ["optimizer=adamw", "optimizer.eps=1e-7", "optimizer.weight_decay=0.02"]
+    given += ["schedule=cosine", "schedule.by=step", "schedule.warmup=4", "method=label_smoothing"]
+    given += ["augmentation=crop", "augmentation.pad=1", "augmentation.flip=true", "class_weights=balanced"]
+    config = run(estimator, *given, "dataset.normalization=unit")  # 0 is black before and after it
+    expected = read_scores(execute(config))
+    choices = {"training": AS_PEOPLE_TRAIN, "weight_decay": 0.02}
+    np.testing.assert_allclose(own(config, estimator, **choices)["score"], expected["score"], rtol=1e-5, atol=1e-5)
+    for name in AS_PEOPLE_TRAIN:
+        fewer = {key: value for key, value in AS_PEOPLE_TRAIN.items() if key != name}
+        without = own(config, estimator, **choices | {"training": fewer})
+        assert not np.allclose(without["score"], expected["score"], rtol=1e-2), name
+
+
+def test_a_choice_by_its_name_has_the_values_of_its_config() -> None:
+    config = run("cumulative_loss", "optimizer=adamw", "schedule=linear")
+    choices = {"training": {"optimizer": "adamw", "schedule": "linear"}}
+    found = own(config, "cumulative_loss", weight_decay=config.optimizer.weight_decay, **choices)
+    assert found["score"].tolist() == read_scores(execute(config))["score"].tolist()
+
+
+REFUSED_TRAINING: dict[str, tuple[dict[str, Any], str]] = {
+    "no such choice": ({"training": {"optimiser": "sgd"}}, "optimizer"),
+    "no such optimizer": ({"training": {"optimizer": "adam"}}, "adamw"),
+    "an argument of the call": ({"training": {"optimizer": {"name": "sgd", "lr": 0.1}}}, "lr="),
+    "momentum of AdamW": ({"training": {"optimizer": "adamw"}}, "betas"),
+    "a field that it has not": ({"training": {"schedule": {"name": "constant", "by": "step"}}}, "schedule.by"),
+    "a warm-up longer than the training": ({"training": {"schedule": {"name": "constant", "warmup": 999}}}, "warmup"),
+    "weights of what are no classes": ({"training": {"class_weights": "balanced"}, "loss": "squared"}, "leave them"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_TRAINING)
+def test_choices_that_mean_nothing_are_refused(case: str) -> None:
+    changes, words = REFUSED_TRAINING[case]
+    with pytest.raises(RefusedInput, match=words):
+        own(run("cumulative_loss"), "cumulative_loss", **changes)
+
+
+def test_only_images_are_augmented() -> None:
+    with pytest.raises(RefusedInput, match=r"augmentation is of images \[n, channels, height, width\]"):
+        turnover.memorization(
+            lambda: nn.Linear(4, 2), torch.randn(8, 4), torch.arange(8) % 2, 1, 0.1, seeds=1,
+            estimator="cumulative_loss", training={"augmentation": {"name": "crop", "pad": 1, "flip": False}},
+        )  # fmt: skip
 
 
 def test_it_names_the_score_and_averages_over_seeds() -> None:

@@ -31,10 +31,13 @@ def disagreements(config: RunConfig) -> list[str]:
     return list(dict.fromkeys(wrong))
 
 
-def estimator_disagreements(config: Training, trained: int) -> list[str]:
-    """Return such lines for what the estimator needs of epochs and of the number of examples trained on."""
+def training_disagreements(config: Training, trained: int) -> list[str]:
+    """Return such lines for what warm-up and estimator need of epochs and of the number of examples trained on."""
     estimator, wrong = config.estimator, list[str]()
     at_most: list[Bound] = []
+    if warmup := config.schedule.warmup:
+        steps = config.epochs * -(-trained // config.batch_size)
+        at_most.append(("schedule.warmup", warmup, steps - 1, f"one step less than the {steps} of the training"))
     if isinstance(estimator, OneRunEstimator):
         at_most.append(("estimator.early", max(estimator.moments), config.epochs, "the number of epochs"))
     if isinstance(estimator, LeaveOneOutEstimator):
@@ -76,9 +79,6 @@ def _too_large(config: RunConfig) -> list[str]:
         last = max(config.estimator.epochs, default=0)
         at_most.append(("estimator.epochs", last, config.epochs, "the number of epochs"))
         at_most.append(("estimator.targets", config.estimator.targets, config.test_size, "the test examples"))
-    if warmup := config.schedule.warmup:
-        steps = config.epochs * -(-config.trained_size // config.batch_size)
-        at_most.append(("schedule.warmup", warmup, steps - 1, f"one step less than the {steps} of the training"))
     if isinstance(config.turnover, TurnoverConfig):
         plain = config.turnover.plain_epochs
         at_most.append(("turnover.plain_epochs", plain, config.epochs - 1, "one epoch less than epochs"))
@@ -118,7 +118,7 @@ def _contradictions(config: RunConfig) -> list[str]:
         wrong.append(f"estimator.name = {estimator.name!r} trains several networks: set tracking=accuracy")
     if isinstance(config.tracking, GradientTracking) and not config.minimises_cross_entropy:
         wrong.append("tracking=gradients is of plain cross-entropy: set method=plain and class_weights=none")
-    wrong += estimator_disagreements(config, config.trained_size)
+    wrong += training_disagreements(config, config.trained_size)
     if config.corruption.path and config.corruption.count:
         wrong.append(f"corruption.count = {config.corruption.count}: of a file as many as differ; set it to 0")
     if isinstance(config.subsets, LabelSubsets) and not config.corruption.count:

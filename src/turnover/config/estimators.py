@@ -208,12 +208,6 @@ _BASES: dict[str, dict[str, Any]] = {
 }
 _NETWORKS = {"subsampling": 1000, "membership": 1000, "c_score": 40}  # for each of the fractions
 _EARLY = 0.1  # share of the epochs after which el2n and grand are measured
-# how networks are trained where a call does not say
-RECIPE: dict[str, Any] = {"batch_size": 256, "momentum": 0.0, "schedule": {"name": "constant", "warmup": 0}}
-_FALLING = {"schedule": {"name": "linear", "by": "epoch", "warmup": 0}}
-RECIPES: dict[str, dict[str, Any]] = {
-    "blocks": _FALLING | {"epochs": 20, "lr": 0.03, "batch_size": 32, "momentum": 0.9},
-}
 
 NAMES = (*_BASES, *ALIASES)
 

@@ -18,16 +18,15 @@ from turnover.checks.user_network import new_network, refuse_shared, taken_by
 from turnover.checks.verify import attach
 from turnover.common.device import Precision, resolve, settle
 from turnover.common.text import in_order
-from turnover.config.checks import estimator_disagreements
+from turnover.config.checks import training_disagreements
 from turnover.config.estimators import (
     ESTIMATES,
-    RECIPE,
-    RECIPES,
     TurnoverEstimator,
     by_name,
     score_of,
 )
 from turnover.config.parse import parse
+from turnover.config.recipes import training_fields
 from turnover.config.run import Training
 from turnover.core.losses import loss_of
 from turnover.errors import RefusedInput
@@ -36,7 +35,7 @@ from turnover.estimators.leakage import judge
 from turnover.estimators.one_run import Predictions, Watch
 from turnover.estimators.registry import OF_SEVERAL_NETWORKS, of_several_networks, sizes, steps
 from turnover.estimators.score import average, score_examples
-from turnover.estimators.suited import refuse_loss
+from turnover.estimators.suited import refuse_loss, refuse_training
 from turnover.training.fit import fit
 from turnover.training.loop import Observer
 
@@ -66,12 +65,13 @@ def memorization(
     options: Mapping[str, Any] | None = None,
     predictions: bool = False,
     loss: str | Callable[[Tensor, Tensor], Tensor] = "class",
+    training: Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
     """Score how much each example's label is memorized rather than inferred from the other examples.
 
-    Trains `make_model()` by SGD at a constant rate, once for each seed, and averages the scores over the seeds. With
-    turn-over dropout score(z) = loss(flipped(z), z) - loss(own(z), z). High scores, of whichever estimator: wrong
-    labels and rare examples. Numbers are those of a run from a config with the same settings.
+    Trains `make_model()`, by SGD at a constant rate unless `training` says otherwise, once for each seed, and averages
+    the scores over the seeds. With turn-over dropout score(z) = loss(flipped(z), z) - loss(own(z), z). High scores, of
+    whichever estimator: wrong labels and rare examples. Numbers are those of a run from a config of the same settings.
 
     Args:
         make_model: makes a new network; called with PyTorch's generator seeded.
@@ -96,6 +96,10 @@ def memorization(
         loss: of an example, trained on and measured: class, soft, binary, multilabel, squared or a function, as in
             `turnover.score`. turnover, cumulative_loss, final_loss and grand work with any; an estimator that needs
             more of it than it has refuses by name.
+        training: choices as in conf/, by name or with more fields, for example {"optimizer": "adamw", "schedule":
+            {"name": "cosine", "by": "step", "warmup": 100}, "class_weights": "balanced"}; also "method"
+            (label_smoothing) and "augmentation" (crop, with zeros around; torchvision), of images [n, channels, height,
+            width].
 
     Returns:
         A row for every example, index "id": score, label, and what the score is made of. Of turn-over dropout: score,
@@ -112,13 +116,10 @@ def memorization(
         TurnOverError: turn-over dropout cannot be attached to such a network.
         RunFailed: a loss became NaN or infinite.
     """
-    usual = RECIPE | RECIPES.get(estimator, {})
     given = {"epochs": _whole(epochs), "lr": lr, "batch_size": _whole(batch_size), "momentum": momentum}
-    recipe: dict[str, Any] = {field: usual.get(field) if value is None else value for field, value in given.items()}
-    scoring = by_name(estimator, recipe["epochs"], dict(options or {}))
+    fields = training_fields(estimator, given | {"weight_decay": weight_decay}, training or {})
+    scoring = by_name(estimator, fields["epochs"], dict(options or {}))
     name = scoring["name"]
-    if missing := [field for field, value in recipe.items() if value is None]:
-        raise RefusedInput(f"{' and '.join(missing)} must be given: only estimator='blocks' has its own")
     if name != "turnover" and (p, layers, groups) != (0.5, None, None):
         raise RefusedInput(f"p, layers and groups belong to estimator='turnover', and estimator = {estimator!r}")
     several = name in OF_SEVERAL_NETWORKS
@@ -133,29 +134,12 @@ def memorization(
         raise RefusedInput(f"y holds class {int(examples.labels[0])} alone: two classes are needed at least")
     in_precision = settle(precision, where)
     configs = [
-        parse(
-            Training,
-            {
-                "seed": seed,
-                "epochs": recipe["epochs"],
-                "batch_size": recipe["batch_size"],
-                "precision": in_precision,
-                "augmentation": {"name": "none"},
-                "optimizer": {
-                    "name": "sgd",
-                    "lr": recipe["lr"],
-                    "momentum": recipe["momentum"],
-                    "weight_decay": weight_decay,
-                },
-                "schedule": usual["schedule"],
-                "estimator": scoring,
-            },
-        )
-        for seed in seed_list
+        parse(Training, fields | {"seed": seed, "precision": in_precision, "estimator": scoring}) for seed in seed_list
     ]
-    if problems := estimator_disagreements(configs[0], len(examples)):
+    if problems := training_disagreements(configs[0], len(examples)):
         raise RefusedInput("\n".join(problems))
     refuse_loss(configs[0].estimator, of_example)
+    refuse_training(configs[0], examples)
     if predictions and not of_example.of_classes:
         raise RefusedInput(f"predictions = True: under loss={of_example.name!r} no class is preferred; leave it out")
     made, none_wrong = partial(new_network, make_model, device=where), torch.zeros(len(examples), dtype=torch.bool)

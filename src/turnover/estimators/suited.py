@@ -1,4 +1,6 @@
-"""What an estimator needs of the loss of an example, and a refusal by name of a loss that lacks it."""
+"""What an estimator, and the choices of a training, need of losses and inputs, and refusals of those that lack it."""
+
+from torch import Tensor
 
 from turnover.config.estimators import (
     BlocksEstimator,
@@ -8,6 +10,9 @@ from turnover.config.estimators import (
     SecondSplitEstimator,
     SubsamplingEstimator,
 )
+from turnover.config.run import Training
+from turnover.config.training_options import NoAugmentation
+from turnover.core.examples import Examples
 from turnover.core.losses import CLASSES, Loss
 from turnover.errors import RefusedInput
 
@@ -52,6 +57,21 @@ def refuse_loss(estimator: Estimator, loss: Loss) -> None:
         raise RefusedInput(
             f"estimator = {name!r} needs {needs}, which loss={loss.name!r} does not give: take {instead}"
         )
+
+
+def refuse_training(config: Training, examples: Examples) -> None:
+    """Refuse another objective than the loss unless labels are class numbers, and augmentation of what is no image.
+
+    Raises:
+        RefusedInput: says what to leave out.
+    """
+    if examples.loss is not CLASSES and not config.minimises_cross_entropy:
+        raise RefusedInput(
+            f"training: method and class_weights are of class numbers: leave them out of loss={examples.loss.name!r}"
+        )
+    images = isinstance(examples.inputs, Tensor) and examples.inputs.ndim == 4
+    if not images and not isinstance(config.augmentation, NoAugmentation):
+        raise RefusedInput("training: augmentation is of images [n, channels, height, width] in memory: leave it out")
 
 
 def _has(loss: Loss, needs: str | None) -> bool:
