@@ -14,7 +14,7 @@ from pictures import two_classes
 from turnover.audit.collection import collect
 from turnover.audit.duplicates import contradictions, remark
 from turnover.audit.labelled import Collection
-from turnover.audit.results import new_folder
+from turnover.audit.results import as_text, new_folder, write_csv
 from turnover.common.text import printable
 
 QUICK = ("k=3", "epochs=1", "device=cpu", "model=mlp", "model.hidden=[4]")
@@ -37,6 +37,21 @@ def test_every_audit_has_a_folder_of_its_own(tmp_path: Path, outputs: Path) -> N
     assert all(folder.is_dir() and folder.parent == outputs / "audit" for folder in folders)
     assert [folder.name.removeprefix(folders[0].name) for folder in folders[2:]] == ["-2", "-3"]
     assert all(folder.name.startswith("train-") for folder in folders)
+
+
+@pytest.mark.parametrize("cell", ["=cmd|' /C calc'!A0", "+1+1", "-a", "@SUM(A1)", "\t=1", "\n=1", "'=1", "''", "+-1"])
+def test_no_cell_is_a_formula_and_each_can_be_had_back(cell: str) -> None:
+    assert as_text(cell) == "'" + cell
+
+
+@pytest.mark.parametrize("cell", ["", "cat/a=b.png", "-1", "+2.5", "-12.0", "1e5", "a'b"])
+def test_plain_text_and_numbers_stay_as_they_are(cell: str) -> None:
+    assert as_text(cell) == cell
+
+
+def test_a_csv_file_has_formulas_as_text_and_numbers_as_numbers(tmp_path: Path) -> None:
+    write_csv(tmp_path / "t.csv", pd.DataFrame({"example": ["=1+1", "a,b"], "score": [-0.5, 2.0], "rank": [1, -2]}))
+    assert (tmp_path / "t.csv").read_text() == 'example,score,rank\n\'=1+1,-0.5,1\n"a,b",2,-2\n'
 
 
 def test_results_with_notes_are_not_replaced(tmp_path: Path, root: Path) -> None:
