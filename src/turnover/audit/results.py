@@ -42,7 +42,7 @@ def new_folder(data: Path) -> Path:
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
     """Write a table without its index, all or nothing; no cell is a formula to a spreadsheet."""
-    text = {name: table[name].map(as_text) for name in table if table[name].dtype.kind not in "biuf"}
+    text = {str(name): table[name].map(as_text) for name in table if table[name].dtype.kind not in "biuf"}
     with replacing(path) as temporary:
         table.assign(**text).to_csv(temporary, index=False, float_format="%.6g")
 
