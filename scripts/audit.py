@@ -12,7 +12,7 @@ from turnover.runs.cli import enter, one_message
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="audit")
 def main(config: DictConfig) -> None:
-    from turnover.audit.suspects import AuditConfig
+    from turnover.audit.options import AuditConfig
     from turnover.audit.work import audit
     from turnover.config.compose import plain
     from turnover.config.parse import parse
@@ -23,11 +23,11 @@ def main(config: DictConfig) -> None:
 
 def known() -> list[str]:
     """Return the fields of this entry point's config."""
-    from turnover.audit.suspects import AuditConfig
+    from turnover.audit.options import AuditConfig
     from turnover.config.parse import fields
 
     return fields(AuditConfig)
 
 
 if __name__ == "__main__":
-    enter(main, known, paths=("data", "output"))
+    enter(main, known, paths=("data", "output", "features", "weights"))

@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from pictures import GREY, save
 
 from turnover.audit.collection import collect
+from turnover.audit.held_out import folds_of
 from turnover.errors import RefusedInput
 
 
@@ -83,7 +85,7 @@ def test_one_image_may_have_two_labels(images: Path) -> None:
         (
             "file,class\npictures/1.png,a\n",
             "utf-8",
-            "needs columns path and label, and may have id; it has file, class",
+            "needs columns path and label, and may have id and group; it has file, class",
         ),
         ("", "utf-8", "it has none: let its first row be path,label"),
         ("path,label\n", "utf-8", "has no row with a path and a label"),
@@ -99,3 +101,38 @@ def test_one_image_may_have_two_labels(images: Path) -> None:
 def test_a_table_that_cannot_be_used(images: Path, text: str, encoding: str, message: str) -> None:
     with pytest.raises(RefusedInput, match=message):
         collect(write(images, text, encoding), None)
+
+
+# --- parquet, and groups ---
+
+
+def test_a_parquet_file_is_read_as_a_csv_file_is(images: Path) -> None:
+    table = pd.DataFrame({"path": ["pictures/2.png", "pictures/1.png", None], "label": [7, 3, 3], "extra": [1.5, 2, 3]})
+    table.to_parquet(images / "labels.parquet")
+    found = collect(images / "labels.parquet", None)
+    assert found.names == ("pictures/2.png", "pictures/1.png")
+    assert [found.classes[label] for label in found.labels] == ["7", "3"]
+    assert [entry.why for entry in found.left_out] == ["without a path"]
+    table[["path"]].to_parquet(images / "labels.parquet")
+    with pytest.raises(RefusedInput, match="needs columns path and label"):
+        collect(images / "labels.parquet", None)
+    (images / "labels.parquet").write_bytes(b"PAR1")
+    with pytest.raises(RefusedInput, match="cannot be read as parquet"):
+        collect(images / "labels.parquet", None)
+
+
+def test_a_group_is_read_with_its_examples(images: Path) -> None:
+    found = collect(write(images, "path,label,group\npictures/1.png,a,x\npictures/2.png,b,\n"), None)
+    assert found.groups == ("x", "")
+    assert collect(write(images, "path,label\npictures/1.png,a\npictures/2.png,b\n"), None).groups == ("", "")
+
+
+def test_folds_keep_groups() -> None:
+    random = np.random.default_rng(0)
+    labels = random.integers(3, size=300)
+    groups = tuple("" if number % 3 else f"g{number // 15}" for number in range(300))
+    fold = folds_of(labels, 5, groups)
+    for name in set(groups) - {""}:
+        assert len({fold[row] for row in range(300) if groups[row] == name}) == 1
+    assert len({fold[row] for row in range(300) if not groups[row]}) == 5
+    assert folds_of(labels, 5, ("",) * 300).tolist() == folds_of(labels, 5).tolist()

@@ -93,7 +93,7 @@ def test_files_that_are_no_collection(tmp_path: Path) -> None:
         ("text.npz", "is no undamaged npz file"),
         ("other.npz", "other.npz: "),
         ("missing", "there is no such file or folder; give a folder"),
-        ("image.png", "is no folder, no csv and no npz file; give a folder .*numpy.savez"),
+        ("image.png", "is no folder, csv, parquet or npz file; give a folder .*numpy.savez"),
     ):
         with pytest.raises(RefusedInput, match=told):
             collect(tmp_path / name, None)

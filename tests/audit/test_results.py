@@ -1,6 +1,7 @@
 """Results of audits: a folder for each, notes that are kept, duplicates, names and paths of every kind."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,12 +10,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from audits import config_of
 from pictures import two_classes
+from PIL import Image
 
 from turnover.audit.collection import collect
 from turnover.audit.duplicates import contradictions, remark
 from turnover.audit.labelled import Collection
-from turnover.audit.results import new_folder
+from turnover.audit.results import as_text, new_folder, write_csv
+from turnover.audit.work import audit
 from turnover.common.text import printable
 
 QUICK = ("k=3", "epochs=1", "device=cpu", "model=mlp", "model.hidden=[4]")
@@ -37,6 +41,21 @@ def test_every_audit_has_a_folder_of_its_own(tmp_path: Path, outputs: Path) -> N
     assert all(folder.is_dir() and folder.parent == outputs / "audit" for folder in folders)
     assert [folder.name.removeprefix(folders[0].name) for folder in folders[2:]] == ["-2", "-3"]
     assert all(folder.name.startswith("train-") for folder in folders)
+
+
+@pytest.mark.parametrize("cell", ["=cmd|' /C calc'!A0", "+1+1", "-a", "@SUM(A1)", "\t=1", "\n=1", "'=1", "''", "+-1"])
+def test_no_cell_is_a_formula_and_each_can_be_had_back(cell: str) -> None:
+    assert as_text(cell) == "'" + cell
+
+
+@pytest.mark.parametrize("cell", ["", "cat/a=b.png", "-1", "+2.5", "-12.0", "1e5", "a'b"])
+def test_plain_text_and_numbers_stay_as_they_are(cell: str) -> None:
+    assert as_text(cell) == cell
+
+
+def test_a_csv_file_has_formulas_as_text_and_numbers_as_numbers(tmp_path: Path) -> None:
+    write_csv(tmp_path / "t.csv", pd.DataFrame({"example": ["=1+1", "a,b"], "score": [-0.5, 2.0], "rank": [1, -2]}))
+    assert (tmp_path / "t.csv").read_text() == 'example,score,rank\n\'=1+1,-0.5,1\n"a,b",2,-2\n'
 
 
 def test_results_with_notes_are_not_replaced(tmp_path: Path, root: Path) -> None:
@@ -86,6 +105,27 @@ def test_equal_pixels_with_two_labels_are_named(tmp_path: Path) -> None:
 def test_of_many_equal_examples_each_names_one_with_another_label() -> None:
     found = Collection(np.zeros((5, 2)), np.array([1, 1, 0, 2, 1]), ("a", "b", "c"), tuple("pqrst"))
     assert contradictions(found).tolist() == ["r", "r", "p", "p", "r"]
+
+
+def test_a_copy_that_was_made_smaller_or_compressed_is_named_and_comes_first(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for number in range(12):
+        small = Image.fromarray(random.integers(256, size=(6, 6, 3), dtype=np.uint8))
+        (tmp_path / "ab"[number % 2]).mkdir(exist_ok=True)
+        small.resize((90, 60), Image.Resampling.BICUBIC).save(tmp_path / "ab"[number % 2] / f"{number}.png")
+    for name, options in (("b/copy.jpg", {"quality": 40}), ("a/copy.jpg", {})):
+        Image.open(tmp_path / "a" / "4.png").resize((64, 64)).save(tmp_path / name, **options)  # type: ignore[arg-type]
+    for shade in (100, 101):
+        Image.new("L", (64, 64), shade).save(tmp_path / "ab"[shade % 2] / "flat.png")
+    found = collect(tmp_path, 32)
+    same_as = dict(zip(found.names, contradictions(found).tolist(), strict=True))
+    assert same_as["a/4.png"] == same_as["a/copy.jpg"] == "b/copy.jpg"
+    assert same_as["b/copy.jpg"] in ("a/4.png", "a/copy.jpg")
+    assert sum(map(bool, same_as.values())) == 3, "no others, and nothing flat"
+    text = (audit(config_of(tmp_path, *QUICK, "size=32", "k=4")) / "gallery.html").read_text()
+    shown = re.findall(r'<span class="name">(.*?)</span>', text)
+    assert set(shown[:3]) == {"a/4.png", "a/copy.jpg", "b/copy.jpg"}
+    assert len(shown) == 4
 
 
 # --- names and paths ---

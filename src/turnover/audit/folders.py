@@ -17,6 +17,7 @@ class File(NamedTuple):
     path: Path
     label: str
     name: str  # for the results
+    group: str = ""  # of those that are held out together; empty: of its own
 
 
 class Listing(NamedTuple):

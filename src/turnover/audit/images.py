@@ -69,11 +69,12 @@ def header(path: Path) -> Header:
         return Header(width, height, 1 if _grey(image) else 3, bits)
 
 
-def read_image(path: Path, size: int | None, bits: int = _DEPTHS[-1]) -> np.ndarray:
+def read_image(path: Path, size: int | None, bits: int = _DEPTHS[-1], *, within: int | None = None) -> np.ndarray:
     """Read the pixels of an image, of an animation its first; 1 channel if grey and 3 if not.
 
     Args:
         size: resize it to size * size pixels, averaged where it becomes smaller.
+        within: or make it smaller, with its proportions, until no side has more pixels.
         bits: an image of more than 8 bits is scaled so that the largest value of so many becomes 255.
 
     Returns:
@@ -83,8 +84,8 @@ def read_image(path: Path, size: int | None, bits: int = _DEPTHS[-1]) -> np.ndar
         Unusable: the file is damaged.
     """
     with _opened(path) as image:
-        if size is not None:
-            image.draft(None, (2 * size, 2 * size))  # a large JPEG is decoded at a fraction of its size
+        if (least := size or within) is not None:
+            image.draft(None, (2 * least, 2 * least))  # a large JPEG is decoded at a fraction of its size
         grey = _grey(image)
         turned = ImageOps.exif_transpose(image)
         if turned.mode[0] == "I":
@@ -93,6 +94,8 @@ def read_image(path: Path, size: int | None, bits: int = _DEPTHS[-1]) -> np.ndar
     if size is not None:
         averaged = min(turned.size) > size
         turned = turned.resize((size, size), Image.Resampling.BOX if averaged else Image.Resampling.BICUBIC)
+    if within is not None:
+        turned.thumbnail((within, within))
     pixels = np.asarray(turned, dtype=np.uint8)
     return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +28,10 @@ class Collection:
     names: tuple[str, ...]  # of each example: path below the folder, its id, or its row in the file
     left_out: tuple[LeftOut, ...] = ()
     lost_classes: tuple[str, ...] = ()  # those of which no example can be read
+    files: tuple[Path, ...] = ()  # of the images, if they are files
+    digests: np.ndarray | None = None  # uint8 [n, 16], of pixels of which `values` holds small pictures only
+    features: np.ndarray | None = None  # float32 [n, features], by a frozen network
+    groups: tuple[str, ...] = ()  # of examples that are held out together; empty names: of its own
 
     def __len__(self) -> int:
         return len(self.values)

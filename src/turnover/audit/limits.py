@@ -48,4 +48,6 @@ def refuse_much(
 
 
 def _need(shape: tuple[int, ...], width: int) -> int:
-    return _BASE + math.prod(shape) * (width + _COPY)
+    return _BASE + math.prod(shape) * (
+        2 * width + _COPY
+    )  # as they are, in the order of folds, and as they are trained on

@@ -1,20 +1,24 @@
-"""Listing of images by a csv file of paths and labels."""
+"""Listing of images by a csv or parquet file of paths and labels."""
 
 import csv
 from collections import Counter
 from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from turnover.audit.folders import File, Listing
 from turnover.audit.labelled import LeftOut
 from turnover.checks.missing import AS_TEXT
 from turnover.errors import RefusedInput
 
+_COLUMNS = ("path", "label", "id", "group")
 _DELIMITERS = ",;\t"
 _NO_CLASS = "-1"  # of an example without a label, where classes are numbers from 0
 
 
 def list_table(path: Path) -> Listing:
-    """List the images of a csv file with columns path and label, and perhaps id, in the order of its rows.
+    """List the images of a file with columns path and label, and perhaps id and group, in the order of its rows.
 
     Paths are relative to the folder of the file. Rows without a path or a label are left out, and so is a row of the
     same path and label as an earlier one.
@@ -22,7 +26,7 @@ def list_table(path: Path) -> Listing:
     Raises:
         RefusedInput: the file is no such table, no row is left, or ids are missing or occur twice.
     """
-    rows = _rows(path)
+    rows = _parquet(path) if path.suffix.lower() == ".parquet" else _rows(path)
     labels = {row["label"] for row in rows} - {*AS_TEXT, _NO_CLASS}
     numbered = len(labels) > 1 and all(label.isdecimal() for label in labels)
     files: list[File] = []
@@ -38,7 +42,7 @@ def list_table(path: Path) -> Listing:
             left_out.append(LeftOut(where, f"row that comes twice: rows {seen[where, label]} and {number}"))
         else:
             seen[where, label] = number
-            files.append(File(path.parent / where, label, row.get("id", where)))
+            files.append(File(path.parent / where, label, row.get("id", where), row.get("group", "")))
     if not files:
         raise RefusedInput(f"data = {path}: has no row with a path and a label")
     if "id" in rows[0]:
@@ -66,9 +70,24 @@ def _rows(path: Path) -> list[dict[str, str]]:
         raise RefusedInput(f"data = {path}: is no text in UTF-8 ({error}); save it as CSV UTF-8") from None
     except (csv.Error, OSError) as error:
         raise RefusedInput(f"data = {path}: cannot be read as csv: {error}") from None
+    _refuse_columns(path, columns)
+    return rows
+
+
+def _refuse_columns(path: Path, columns: list[str]) -> None:
     if not {"path", "label"} <= set(columns):
         raise RefusedInput(
-            f"data = {path}: needs columns path and label, and may have id; it has {', '.join(columns) or 'none'}: let "
-            "its first row be path,label"
+            f"data = {path}: needs columns path and label, and may have id and group; it has "
+            f"{', '.join(columns) or 'none'}: let its first row be path,label"
         )
-    return rows
+
+
+def _parquet(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a parquet file as text, what is missing as empty."""
+    try:
+        names = pq.read_schema(path).names
+        _refuse_columns(path, names)
+        rows = pq.read_table(path, columns=[name for name in names if name in _COLUMNS]).to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise RefusedInput(f"data = {path}: cannot be read as parquet: {error}") from None
+    return [{name: "" if value is None else str(value).strip() for name, value in row.items()} for row in rows]

@@ -1,5 +1,6 @@
 """Files of an audit, in a folder of its own: no audit replaces the results of another."""
 
+import re
 from hashlib import sha256
 from itertools import count
 from os import fsencode
@@ -12,6 +13,8 @@ from turnover.common.text import printable
 from turnover.errors import RefusedInput
 
 _SUSPECTS = "suspects.csv"
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'")  # how a formula begins, and what marks that it is none
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
 def refuse_used(output: Path) -> None:
@@ -38,6 +41,12 @@ def new_folder(data: Path) -> Path:
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
-    """Write a table without its index, all or nothing."""
+    """Write a table without its index, all or nothing; no cell is a formula to a spreadsheet."""
+    text = {str(name): table[name].map(as_text) for name in table if table[name].dtype.kind not in "biuf"}
     with replacing(path) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")
+        table.assign(**text).to_csv(temporary, index=False, float_format="%.6g")
+
+
+def as_text(cell: str) -> str:
+    """Return a cell with an apostrophe before it if a spreadsheet would run it: remove one to have it back."""
+    return f"'{cell}" if cell.startswith(_FORMULA) and not _NUMBER.fullmatch(cell) else cell

@@ -1,41 +1,30 @@
 """An audit from its options to its files: all examples, the most suspicious first, as csv, the first k as a page."""
 
-import base64
-import io
 import logging
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from PIL import Image
 
 from turnover.audit.collection import collect
 from turnover.audit.duplicates import remark
+from turnover.audit.expected import Expectation, expectations, nearest, unlike, validated
+from turnover.audit.features import features_of_npz
+from turnover.audit.frozen import INSTEAD, frozen
+from turnover.audit.knowledge import Knowledge
 from turnover.audit.labelled import Collection
+from turnover.audit.options import PIXELS, AuditConfig
+from turnover.audit.page import page
+from turnover.audit.ranking import ranked, what
 from turnover.audit.results import new_folder, refuse_used, write_csv
-from turnover.audit.suspects import (
-    COLUMNS,
-    AuditConfig,
-    Expectation,
-    expectations,
-    nearest,
-    network,
-    scored,
-    seconds,
-    suspects,
-    validated,
-)
+from turnover.audit.suspects import COLUMNS, network, suspects
 from turnover.common.device import describe, resolve, settle
 from turnover.common.files import checkout, write_text
-from turnover.common.text import clock, printable
+from turnover.common.text import printable
 from turnover.config.estimators import score_of
-from turnover.errors import RefusedInput
 from turnover.runs.store.provenance import commit, now
 
 log = logging.getLogger("turnover")
-_SIDE = 160  # pixels of the largest side of an image on the page; smaller ones are enlarged by the browser
 
 
 def audit(config: AuditConfig) -> Path:
@@ -50,103 +39,90 @@ def audit(config: AuditConfig) -> Path:
     path = Path(config.data).expanduser()
     if config.output:
         refuse_used(Path(config.output))
-    collection = collect(path, config.size, config.unusable)
-    network(collection, config)  # refused before anything is timed
-    if config.k > len(collection):
-        tenth = max(1, len(collection) // 10)
-        raise RefusedInput(
-            f"k = {config.k}: there are {len(collection)} examples; set k={tenth}, for example, for a tenth"
-        )
-    measured = expectations(validated(checkout() / "outputs" / "reference"), score_of(config.estimator), config.seeds)
-    expected = nearest(measured, config.k / len(collection))
-    shape, model = " x ".join(map(str, collection.values.shape[1:])), config.model.name
-    log.info("%d examples of %s in %d classes", len(collection), shape, len(collection.classes))
-    log.info(
-        "to do: %s of %s for %d epoch%s, estimator %s, about %s",
-        f"{config.seeds} trainings" if config.seeds > 1 else "one training",
-        *(model, config.epochs, "s" if config.epochs > 1 else "", score_of(config.estimator)),
-        clock(seconds(collection, config)),
-    )
-    table = suspects(collection, scored(collection, config))
+    collection = _collected(path, config)
+    log.info("%d examples of %s in %d classes", len(collection), what(collection), len(collection.classes))
+    scores, known, score = ranked(collection, config)
+    table = suspects(collection, scores)
     contradicting = remark(dict(table.loc[table["same_as"] != "", ["example", "same_as"]].to_numpy().tolist()))
-    settings = {
-        "data": f"{len(collection):,} examples of {shape}, {len(collection.classes)} classes",
-        "estimator": score_of(config.estimator),
-        "model": " ".join(f"{name}={value}" for name, value in config.model.model_dump().items()),
-        "training": f"{config.epochs} epochs, batch {config.batch_size}, lr {config.optimizer.lr:g}, "
-        f"momentum {config.optimizer.momentum:g}, {config.precision}, seeds 0 to {config.seeds - 1}",
-        "device": describe(device),
-        "made": f"{now()}, commit {commit() or 'unknown'}",
-    }
+    expected, measured = _expected(collection, config, known, score)
+    warning = "" if known.any else _worthless(config)
     folder = Path(config.output) if config.output else new_folder(path)
     write_csv(folder / "suspects.csv", table[list(COLUMNS)])
     if collection.left_out:
         write_csv(folder / "unusable.csv", pd.DataFrame(collection.left_out, columns=["path", "why"]))
     text = page(
         collection,
-        table.head(config.k),
+        table.sort_values("same_as", key=lambda same: same == "", kind="stable").head(config.k),
         title=printable(path.resolve().name),
+        known=known.sentence(),
+        warning=warning,
         remarks=[*collection.remarks(), *contradicting],
         expected=expected,
         all_expected=measured,
-        settings=settings,
+        settings=_settings(collection, config, score),
     )
     write_text(folder / "gallery.html", text)
-    log.info("what to expect: %s", expected.sentence())
+    log.info("%s", known.sentence())
+    if warning:
+        log.warning("%s", warning)
+    log.info("what to expect: %s", expected)
     log.info("look at them: open %s", (folder / "gallery.html").resolve())
     return folder
 
 
-def page(
-    collection: Collection,
-    table: pd.DataFrame,
-    *,
-    title: str,
-    remarks: list[str],
-    expected: Expectation,
-    all_expected: list[Expectation],
-    settings: dict[str, Any],
-) -> str:
-    """Render the page as html.
-
-    Args:
-        table: the suspects, index: positions in `collection`, columns as in `suspects.COLUMNS`.
-        remarks: sentences for its first lines.
-        expected: shown at the top; `all_expected`: for other shares of wrong labels, in a table.
-        settings: shown at the end, by name.
-    """
-    templates = Environment(loader=PackageLoader("turnover.audit", "."), autoescape=True, undefined=StrictUndefined)
-    pictures = _pictures(collection, table.index.to_numpy())
-    rows = [row | {"picture": picture} for row, picture in zip(table.to_dict("records"), pictures, strict=True)]
-    given = sorted(set(table["label"]))
-    datasets = list(all_expected[0].precision)
-    return templates.get_template("page.html.j2").render(
-        title=title,
-        remarks=remarks,
-        rows=rows,
-        given=given,
-        examples=len(collection),
-        expected=expected,
-        all_expected=all_expected,
-        datasets=datasets,
-        settings=settings,
+def _collected(path: Path, config: AuditConfig) -> Collection:
+    """Return the examples, with features if they are asked for; refuse what a network cannot take."""
+    source, _, name = config.features.partition(":")
+    if source in (PIXELS, "npz"):
+        collection = collect(path, config.size, config.unusable)
+        if source == "npz":
+            return replace(collection, features=features_of_npz(Path(name).expanduser(), collection.names))
+        network(collection, config)  # refused before anything is timed
+        return collection
+    return collect(
+        path, config.size, config.unusable, frozen(config.features, config.weights, config.size, resolve(config.device))
     )
 
 
-def _pictures(collection: Collection, positions: np.ndarray) -> list[str]:
-    """Return each image as a data URL; empty for examples that are no images."""
-    if not collection.images:
-        return [""] * len(positions)
-    values = collection.values[positions]
-    if values.dtype != np.uint8:  # floats of any range, the same for all images
-        low, high = float(collection.values.min()), float(collection.values.max())
-        values = ((values - low) * (255 / (high - low or 1))).astype(np.uint8)
-    return [_picture(pixels) for pixels in values]
+def _expected(
+    collection: Collection, config: AuditConfig, known: Knowledge, score: str
+) -> tuple[str, list[Expectation]]:
+    """Return what to expect, as text and as a table, which is empty where nothing like this was measured."""
+    share = min(1, config.k / len(collection))
+    if not known.any:
+        return "that these are no more often wrong than any others.", []
+    if differs := unlike(config, collection, share) or [score] * (score != score_of(config.estimator)):
+        return f"how many of them are wrong was not measured for an audit like this one ({', '.join(differs)}).", []
+    measured = expectations(validated(checkout() / "outputs" / "reference"), score_of(config.estimator), config.seeds)
+    return nearest(measured, share).sentence(), measured
 
 
-def _picture(pixels: np.ndarray) -> str:
-    image = Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
-    image.thumbnail((_SIDE, _SIDE))
-    file = io.BytesIO()
-    image.save(file, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+def _worthless(config: AuditConfig) -> str:
+    """Return what to do about a ranking that is worth nothing."""
+    if config.features == PIXELS:
+        return (
+            "This ranking is worth nothing: the network has learnt hardly anything about these classes from the pixels "
+            "of these examples. Do not go by it. Take features of a network that has seen millions of photographs, "
+            f"features=torchvision:resnet50, {INSTEAD}; or give more examples, or a larger size of images."
+        )
+    return (
+        f"This ranking is worth nothing: {config.features} says hardly anything about these classes. Do not go by it. "
+        "Take features of another network, of one that was trained on images like these if there is one "
+        "(features=npz:FILE), or give more examples."
+    )
+
+
+def _settings(collection: Collection, config: AuditConfig, score: str) -> dict[str, str]:
+    settings = {
+        "data": f"{len(collection):,} examples of {what(collection)}, {len(collection.classes)} classes",
+        "features": config.features,
+        "score": score,
+    }
+    if config.features == PIXELS:
+        settings |= {
+            "model": " ".join(f"{name}={value}" for name, value in config.model.model_dump().items()),
+            "training": f"{config.epochs} epochs, batch {config.batch_size}, lr {config.optimizer.lr:g}, "
+            f"momentum {config.optimizer.momentum:g}, {config.precision}, seeds 0 to {config.seeds - 1}",
+        }
+    device = describe(resolve(config.device))
+    return settings | {"device": device, "made": f"{now()}, commit {commit() or 'unknown'}"}

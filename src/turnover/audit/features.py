@@ -1,0 +1,140 @@
+"""Features of images by a frozen network, a few hundred at a time, kept by the content of files and the network."""
+
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn.functional import adaptive_avg_pool2d, interpolate
+
+from turnover.audit.folders import File
+from turnover.audit.frozen import Frozen
+from turnover.audit.images import Unusable, read_image
+from turnover.audit.labelled import LeftOut
+from turnover.audit.workers import each, progress
+from turnover.common.files import keep, kept, outputs_root
+from turnover.errors import RefusedInput
+
+_CHUNK = 256  # images whose features are kept together, and whose pixels are in memory at a time
+_SMALL = 16  # pixels of the side of the pictures that stay in memory, in which near duplicates are looked for
+
+Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]  # small pictures, digests of pixels, features
+
+
+def features_of_files(files: list[File], network: Frozen, bits: int, bad: list[LeftOut]) -> tuple[list[File], Arrays]:
+    """Return the files that can be read, with small pictures, digests and features of them.
+
+    Returns:
+        uint8 [n, 3, 16, 16], uint8 [n, 16], float32 [n, width]
+    """
+    read: list[File] = []
+    parts: list[Arrays] = []
+    with progress(files, "features") as bar:
+        for start in range(0, len(files), _CHUNK):
+            chunk = files[start : start + _CHUNK]
+            named = each(lambda file: _content(file.path), chunk, bar, bad)
+            chunk = [file for file, _ in named]
+            path = _path(network, b"".join(content for _, content in named), str(bits))
+            known = kept(path)
+            if known is None:
+                bar.update(-len(chunk))
+                before = len(bad)
+                decoded = each(lambda file: read_image(file.path, network.side, bits), chunk, bar, bad)
+                usable = [file for file, _ in decoded]
+                pixels = np.empty((len(decoded), 3, network.side, network.side), dtype=np.uint8)
+                for row, (_, of_file) in enumerate(decoded):
+                    pixels[row] = of_file  # of a grey one, three times the same
+                arrays = _arrays(pixels, network)
+                if len(bad) == before:
+                    _keep(path, arrays)
+            else:
+                usable, arrays = chunk, _known(known)
+            read += usable
+            parts.append(arrays)
+    small, digests, features = (np.concatenate(of) for of in zip(*parts, strict=True))
+    return read, (small, digests, features)
+
+
+def features_of_images(values: np.ndarray, network: Frozen) -> np.ndarray:
+    """Return features of images in memory, resized to the side that the network takes.
+
+    Args:
+        values: uint8, or floats of any range, the same for all.  # [n, channels, height, width]
+
+    Returns:
+        float32 [n, width]
+    """
+    low, high = (0.0, 255.0) if values.dtype == np.uint8 else (float(values.min()), float(values.max()))
+    parts = []
+    with progress(values, "features") as bar:
+        for start in range(0, len(values), _CHUNK):
+            chunk = np.ascontiguousarray(values[start : start + _CHUNK])
+            path = _path(network, chunk.tobytes(), f"{chunk.shape} {chunk.dtype} {low} {high}")
+            known = kept(path)
+            if known is None:
+                scaled = (torch.from_numpy(chunk).float() - low) * (255 / (high - low or 1))
+                side = (network.side, network.side)
+                resized = interpolate(scaled, side, mode="bilinear", antialias=True).clamp(0, 255).round()
+                pixels = resized.to(torch.uint8).expand(-1, 3, -1, -1).contiguous().numpy()
+                _keep(path, arrays := _arrays(pixels, network))
+            else:
+                arrays = _known(known)
+            parts.append(arrays[2])
+            bar.update(len(chunk))
+    return np.concatenate(parts)
+
+
+def features_of_npz(path: Path, names: tuple[str, ...]) -> np.ndarray:
+    """Return the features of examples of these names from an npz file with arrays ids and features.
+
+    Returns:
+        float32 [n, features]
+
+    Raises:
+        RefusedInput: the file has no such arrays, or lacks an example.
+    """
+    how = f"numpy.savez({path.name!r}, ids=ids, features=features), ids as in column example of suspects.csv"
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            ids, features = file["ids"], np.asarray(file["features"], dtype=np.float32)
+    except Exception as error:  # as a damaged file raises anything
+        raise RefusedInput(f"features = npz:{path}: cannot be read: {error}; write it as {how}") from None
+    if features.ndim != 2 or ids.shape != features.shape[:1] or not np.isfinite(features).all():
+        raise RefusedInput(
+            f"features = npz:{path}: features must be finite numbers [n, features] and ids [n]; "
+            f"got {features.shape} and {ids.shape}"
+        )
+    rows = {str(name): row for row, name in enumerate(ids.tolist())}
+    if len(rows) < len(ids) or (missing := [name for name in names if name not in rows]):
+        what = "has an id twice" if len(rows) < len(ids) else f"lacks {len(missing)} examples, such as {missing[0]!r}"
+        raise RefusedInput(f"features = npz:{path}: {what}; write it as {how}")
+    return features[[rows[name] for name in names]]
+
+
+def _arrays(pixels: np.ndarray, network: Frozen) -> Arrays:
+    digests = [blake2b(of.tobytes(), digest_size=16).digest() for of in pixels]
+    small = adaptive_avg_pool2d(torch.from_numpy(pixels).float(), _SMALL).round().to(torch.uint8).numpy()
+    return small, np.frombuffer(bytearray(b"".join(digests)), dtype=np.uint8).reshape(-1, 16), network(pixels)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return blake2b(file.read(), digest_size=16).digest()
+    except OSError as error:
+        raise Unusable(f"not readable: {error.strerror}") from None
+
+
+def _path(network: Frozen, content: bytes, options: str) -> Path:
+    """Return the file in which the features of these images are kept."""
+    name = blake2b(content + options.encode(), digest_size=16).hexdigest()
+    return outputs_root() / "audit" / "features" / network.key[:16] / f"{name}.npz"
+
+
+def _keep(path: Path, arrays: Arrays) -> None:
+    small, digests, features = map(torch.from_numpy, map(np.ascontiguousarray, arrays))
+    keep(path, small=small, digests=digests, features=features)
+
+
+def _known(arrays: dict[str, torch.Tensor]) -> Arrays:
+    return arrays["small"].numpy(), arrays["digests"].numpy(), arrays["features"].numpy()

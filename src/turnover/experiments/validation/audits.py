@@ -1,0 +1,111 @@
+"""The audit against held-out logistic regression on the same pixels, where wrong labels are known; and their number."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from turnover.audit.held_out import by_networks, by_regression, folds_of, networks_for
+from turnover.audit.knowledge import Knowledge
+from turnover.audit.labelled import Collection
+from turnover.audit.options import AuditConfig
+from turnover.audit.ranking import BETTER
+from turnover.audit.suspects import from_held_out, scored
+from turnover.common.files import replacing
+from turnover.config.compose import composed, plain
+from turnover.config.datasets import DATASETS
+from turnover.config.options import CorruptionConfig, DatasetConfig
+from turnover.config.parse import parse
+from turnover.data.datasets import load
+
+_FOLDS = 5
+_KEYS = ["dataset", "examples", "wrong", "draw"]
+
+
+def options() -> AuditConfig:
+    """Return those of conf/audit.yaml."""
+    return parse(AuditConfig, plain(composed(["data=none"], "audit")))
+
+
+def mislabelled(dataset: str, examples: int, wrong: float, draw: int) -> tuple[Collection, np.ndarray]:
+    """Return examples of a data set, a share of them with another label, and which these are.  # bool [n]"""
+    train = DATASETS[dataset].train
+    limit = min(examples, train)
+    subset = DatasetConfig(
+        name=dataset,  # type: ignore[arg-type]
+        limit=limit,
+        test_limit=None,
+        include_test=False,
+        normalization="standard",
+        seed=draw,
+    )
+    noise = CorruptionConfig(count=round(wrong * limit), seed=draw, kind="symmetric", path=None)
+    split = load(subset, noise).train
+    names = tuple(map(str, split.ids.tolist()))
+    classes = tuple(map(str, range(DATASETS[dataset].classes)))
+    collection = Collection(split.images.numpy(), split.labels.numpy(), classes, names)
+    return collection, (split.labels != split.true_labels).numpy()
+
+
+def measure(config: AuditConfig, dataset: str, examples: int, wrong: float, draw: int) -> dict[str, Any]:
+    """Return what was found of the wrong labels of one draw, as many looked at as there are, and their estimated share.
+
+    Returns:
+        found by the training, by logistic regression and by what the audit chooses of both; held-out accuracies of
+        networks and regression, on the given labels; share, low, high: of wrong labels, by the networks; seconds.
+    """
+    start = time.perf_counter()
+    collection, is_wrong = mislabelled(dataset, examples, wrong, draw)
+    labels, count = collection.labels, networks_for(len(collection), config)
+    networks = Knowledge.of(by_networks(collection, config, folds_of(labels, count)), labels)
+    pixels = collection.inputs().reshape(len(labels), -1)
+    probabilities = by_regression(pixels, labels, folds_of(labels, _FOLDS))
+    regression = Knowledge.of(probabilities, labels)
+
+    def found(scores: pd.DataFrame) -> float:
+        first = scores["score"].to_numpy().argsort(kind="stable")[::-1][: is_wrong.sum()]
+        return float(is_wrong[first].mean())
+
+    by_training = found(scored(collection, config, progress=False))
+    by_held_out = found(from_held_out(probabilities, labels))
+    regressed = count > 2 and regression.accuracy > networks.accuracy + BETTER
+    return {
+        **dict(zip(_KEYS, (dataset, examples, wrong, draw), strict=True)),
+        "training": by_training,
+        "regression": by_held_out,
+        "audit": by_held_out if regressed else by_training,
+        "accuracy_networks": networks.accuracy,
+        "accuracy_regression": regression.accuracy,
+        **networks.wrong._asdict(),
+        "seconds": time.perf_counter() - start,
+    }
+
+
+def add(path: Path, row: dict[str, Any]) -> None:
+    """Add the row of a draw to a table, sorted."""
+    before = pd.read_csv(path) if path.exists() else pd.DataFrame()
+    table = pd.concat([before, pd.DataFrame([row])]).sort_values(_KEYS, kind="stable")
+    write(path, table)
+
+
+def write(path: Path, table: pd.DataFrame) -> None:
+    """Write a table without its index, all or nothing."""
+    with replacing(path) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.5g")
+
+
+def done(path: Path) -> set[tuple[Any, ...]]:
+    """Return data set, examples, share of wrong labels and draw of the rows of a table."""
+    return set(pd.read_csv(path)[_KEYS].itertuples(index=False, name=None)) if path.exists() else set()
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Return means over draws, and how often the true share of wrong labels is in its interval."""
+    table = table.assign(covered=(table["low"] <= table["wrong"]) & (table["wrong"] <= table["high"]))
+    groups = table.groupby(["wrong", "examples", "dataset"], sort=False)
+    means = groups[["training", "regression", "audit", "accuracy_networks", "accuracy_regression"]].mean()
+    shares = groups["share"].agg(["min", "mean", "max"]).add_prefix("share_")
+    rest = groups.agg(low=("low", "min"), high=("high", "max"), covered=("covered", "mean"), draws=("draw", "size"))
+    return pd.concat([means, shares, rest], axis=1).reset_index().round(3)

