@@ -15,7 +15,6 @@
 # 8 x 8 pixels that come with scikit-learn (`pip install '.[experiments,notebooks]'`); nothing is fetched.
 
 # %%
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from sklearn.datasets import load_digits
@@ -43,10 +42,10 @@ is_wrong = np.isin(np.arange(len(y)), wrong)
 # %% [markdown]
 # ## Scores
 #
-# `estimator="blocks"` trains 44 narrow networks, each on a random half of the examples, which costs about as much as two
-# trainings of a network of the usual width. So half of them have never seen an example $z$ and half have:
+# `estimator="blocks"` trains 44 narrow networks, each on a random half of the examples, which costs about as much as
+# two trainings of a network of the usual width. So half of them have never seen an example $z$ and half have:
 #
-# $$\text{memorization}(z) = P(\text{right about } z \mid \text{trained on it}) - P(\text{right about } z \mid \text{not trained on it})$$
+# $$\text{memorization}(z) = P(\text{right} \mid \text{trained on } z) - P(\text{right} \mid \text{not trained on } z)$$
 #
 # `score` ranks the examples: by how clearly the networks that have not seen them say another class.
 
@@ -61,41 +60,25 @@ table.nlargest(5, "score")[["score", "memorization", "memorization_se", "label",
 
 # %% [markdown]
 # ## Wrong labels score high
-
-# %%
-score = table["score"].to_numpy()
-figure, axes = plt.subplots(figsize=(6, 3))
-bins = np.linspace(score.min(), score.max(), 60)
-axes.hist(score[~is_wrong], bins, label="right labels", color="#0072b2", alpha=0.7)
-axes.hist(score[is_wrong], bins, label="wrong labels", color="#d55e00", alpha=0.7)
-axes.set(yscale="log", xlabel="score", ylabel="examples")
-axes.legend()
-
-suspects = table.nlargest(90, "score")
-found = is_wrong[suspects.index].mean()
-auroc = roc_auc_score(is_wrong, score)
-print(f"of the 90 highest scores {found:.0%} have a wrong label; AUROC {auroc:.3f}")
-
-# %% [markdown]
-# ## Look at them
 #
-# Over each image its label and, behind the arrow, what the networks say that never trained on it. Wrong labels of our
-# making are orange; what is left are digits that are hard to read.
+# Over each image its label and, behind the arrow, what the networks say that never trained on it. Most of the highest
+# scores are wrong labels of our making; what is left are digits that are hard to read.
 
 # %%
-figure, panels = plt.subplots(3, 10, figsize=(10, 4))
-for panel, (id, row) in zip(panels.flat, suspects.iloc[60:].iterrows(), strict=True):
-    panel.imshow(digits.images[id], cmap="gray_r")
-    colour = "#d55e00" if is_wrong[id] else "black"
-    panel.set_title(f"{row['label']:.0f} → {row['prediction']:.0f}", fontsize=9, color=colour)
-    panel.axis("off")
-figure.tight_layout()
+table["corrupted"] = is_wrong
+turnover.plot(table, digits.images)
+
+# %%
+suspects = table.nlargest(90, "score")
+found = suspects["corrupted"].mean()
+auroc = roc_auc_score(is_wrong, table["score"])
+print(f"of the 90 highest scores {found:.0%} have a wrong label; AUROC {auroc:.3f}")
 
 # %% [markdown]
 # ## More than a rank: turn-over dropout
 #
-# One network with turn-over dropout has two sub-networks for every example: one that trains on it and one that never does.
-# Their losses and predictions can be looked at at any time of one training. The verdict says whether they can be trusted.
+# One network with turn-over dropout has two sub-networks for every example: one that trains on it and one that never
+# does. Their losses and predictions can be had at any time of one training. The verdict says whether to trust them.
 
 
 # %%

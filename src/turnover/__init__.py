@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from turnover.estimators.influence import influence
     from turnover.estimators.memorization import memorization
     from turnover.estimators.score import score
+    from turnover.experiments.plots.scores import plot
 
 _HOME = {
     "attach": "turnover.checks.verify",
@@ -24,9 +25,10 @@ _HOME = {
     "influence": "turnover.estimators.influence",
     "memorization": "turnover.estimators.memorization",
     "verify": "turnover.checks.verify",
+    "plot": "turnover.experiments.plots.scores",
 }
 
-__all__ = ["attach", "detach", "flipped", "influence", "mask", "memorization", "own", "score", "verify"]
+__all__ = ["attach", "detach", "flipped", "influence", "mask", "memorization", "own", "plot", "score", "verify"]
 
 
 def __getattr__(name: str) -> Any:

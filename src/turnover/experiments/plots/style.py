@@ -28,7 +28,7 @@ COLOURS = {
     "muted": "#BBBBBB",
 }
 
-_RC: Any = {
+RC: Any = {
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.titlelocation": "left",
@@ -50,7 +50,7 @@ _RC: Any = {
 def style() -> Iterator[None]:
     """Set the house style for the length of the block, drawn without a screen."""
     mpl.use("Agg")
-    with plt.rc_context(_RC):
+    with plt.rc_context(RC):
         yield
 
 

@@ -1,0 +1,99 @@
+"""What people look at first in a score table: how its scores are distributed, and the examples that score highest."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from turnover.errors import RefusedInput
+from turnover.experiments.plots.style import COLOURS, RC
+
+_ROW = 10  # images
+_PREDICTIONS = ("prediction", "flipped_prediction")  # of networks that were not trained on the example, or of all
+
+
+def plot(table: pd.DataFrame, images: Any = None, *, highest: int = 30, classes: Sequence[str] | None = None) -> Figure:
+    """Draw the distribution of the scores of a table and, if they are given, the images that score highest.
+
+    Args:
+        table: what `memorization` or `score` returned; with a boolean column `corrupted`, these are drawn apart.
+        images: of all examples, in the order of the table: bytes, or any floats.  # [n, height, width] or with channels
+            before or after these two, one or three
+        highest: how many images.
+        classes: names of the classes, by their number.
+
+    Returns:
+        A figure. Over each image stand its label, its prediction, if the table has one, and its score.
+
+    Raises:
+        RefusedInput: a table without scores, images of other examples.
+    """
+    if "score" not in table:
+        raise RefusedInput(f"table has no column 'score', only {', '.join(map(str, table.columns))}")
+    pixels = None if images is None else _pixels(images, len(table))
+    first = table["score"].reset_index(drop=True).nlargest(min(highest, len(table))).index  # positions
+    rows = 0 if pixels is None else -(-len(first) // _ROW)
+    with plt.rc_context(RC):
+        figure = Figure(figsize=(9, 2.8 + 1.15 * rows), layout="constrained")  # no notebook shows it twice
+        grid = figure.add_gridspec(rows + 1, _ROW, height_ratios=[2.4, *[1.0] * rows])
+        axes = figure.add_subplot(grid[0, :])
+        _distribution(axes, table)
+        over = "label → prediction" if any(name in table for name in _PREDICTIONS) else "label"
+        axes.set_title(f"Scores of {len(table):,} examples" + (f", and the highest ones: {over}" if rows else ""))
+        for number, position in enumerate(first if pixels is not None else ()):
+            assert pixels is not None
+            image = figure.add_subplot(grid[1 + number // _ROW, number % _ROW])
+            image.imshow(pixels[position], cmap="gray_r" if pixels.ndim == 3 else None)
+            image.set_axis_off()
+            image.set_title(_words(table.iloc[position], classes), fontsize=7, loc="center")
+    return figure
+
+
+def _distribution(axes: Axes, table: pd.DataFrame) -> None:
+    scores = table["score"].to_numpy(dtype=float)
+    parts = {"": np.ones(len(scores), dtype=bool)}
+    if "corrupted" in table:
+        wrong = table["corrupted"].to_numpy(dtype=bool)
+        parts = {"right labels": ~wrong, "wrong labels": wrong}
+    bins = np.histogram_bin_edges(scores, 60).tolist()
+    for (name, part), colour in zip(parts.items(), (COLOURS["easy"], COLOURS["difficult"]), strict=False):
+        axes.hist(scores[part], bins, color=colour, alpha=0.7, label=name or None)
+    axes.set(yscale="log", xlabel="score", ylabel="examples")
+    if len(parts) > 1:
+        axes.legend()
+
+
+def _pixels(images: Any, count: int) -> np.ndarray:
+    """Return images as matplotlib takes them.  # [n, height, width], any range, or [n, height, width, 3], 0 to 1"""
+    pixels = images.detach().cpu().numpy() if isinstance(images, torch.Tensor) else np.asarray(images)
+    if len(pixels) != count:
+        raise RefusedInput(f"images are {len(pixels)}, and the table has {count} examples: give all, in its order")
+    if pixels.ndim == 4 and pixels.shape[1] in (1, 3):
+        pixels = np.moveaxis(pixels, 1, 3)
+    if pixels.ndim == 4 and pixels.shape[3] == 1:
+        pixels = pixels[..., 0]
+    if pixels.ndim != 3 and not (pixels.ndim == 4 and pixels.shape[3] == 3):
+        raise RefusedInput(
+            f"images have shape {pixels.shape}: allowed: [n, height, width], with 1 or 3 channels perhaps"
+        )
+    if pixels.ndim == 3 or pixels.dtype == np.uint8:
+        return pixels
+    low, high = float(pixels.min()), float(pixels.max())  # normalised ones too
+    return (pixels - low) / (high - low) if high > low else np.zeros_like(pixels)
+
+
+def _words(row: pd.Series, classes: Sequence[str] | None) -> str:
+    preferred = next((row[name] for name in _PREDICTIONS if name in row), None)
+    values = [value for value in (row.get("label"), preferred) if value is not None]
+    return " → ".join(_name(value, classes) for value in values) + f"\n{row['score']:.2g}"
+
+
+def _name(value: Any, classes: Sequence[str] | None) -> str:
+    if classes is not None:
+        return classes[int(value)]
+    return value if isinstance(value, str) else f"{value:g}"
