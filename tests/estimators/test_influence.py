@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from gradient_networks import CASES, made
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 import turnover
@@ -43,6 +44,22 @@ def test_influence_is_that_of_networks_with_units_cut_out(hidden: list[int]) -> 
         for t in range(4):
             without, with_it = (oracles.cross_entropy(part(x[t : t + 1])[0], int(y[t])) for part in parts)
             assert float(found[t, i]) == pytest.approx(without - with_it, abs=1e-10)
+
+
+def test_of_several_networks_it_is_the_mean_and_says_whether_they_agree(caplog: pytest.LogCaptureFixture) -> None:
+    first, x, y, ids = trained([20])
+    second = turnover.attach(mlp(12, [20], 3).double(), seed=5)
+    with turnover.own(second, ids):
+        second(x)
+    singles = [turnover.influence(model, x[:4], y[:4], ids) for model in (first, second)]
+    assert not caplog.records
+    torch.testing.assert_close(turnover.influence([first, first], x[:4], y[:4], ids), singles[0], rtol=0, atol=0)
+    assert not caplog.records, "a network agrees with itself"
+    torch.testing.assert_close(turnover.influence((first, second), x[:4], y[:4], ids), sum(singles) / 2)
+    expected = sum(spearmanr(*pair).statistic for pair in zip(*singles, strict=True)) / 4
+    assert f"Spearman correlation of {expected:.2f} " in caplog.text
+    with pytest.raises(RefusedInput, match="give a trained network"):
+        turnover.influence([], x, y, ids)
 
 
 @pytest.mark.parametrize("hidden", [[20], [20, 9]])

@@ -1,10 +1,12 @@
 """Influence of training examples on other examples, from turn-over dropout (Liu et al., equation 5)."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -15,16 +17,23 @@ from turnover.core.attachment import untrained
 from turnover.core.dropout import attached
 from turnover.core.evaluation import evaluate, evaluation_mode, flipped_units, own_units
 from turnover.core.examples import Examples
-from turnover.core.losses import loss_of
+from turnover.core.losses import Loss, loss_of
+from turnover.errors import RefusedInput
 
 log = logging.getLogger("turnover")
 
 _PAIRS = 1 << 14  # of a training and another example, whose losses are computed at once
+_AGREE = 0.5  # correlation of two networks below which influences are called noise
 _MASKS = 1 << 24  # units of all masks that exist at once
 
 
 def influence(
-    model: nn.Module, x: Any, y: Any, ids: Any, *, loss: str | Callable[[Tensor, Tensor], Tensor] = "class"
+    model: nn.Module | Sequence[nn.Module],
+    x: Any,
+    y: Any,
+    ids: Any,
+    *,
+    loss: str | Callable[[Tensor, Tensor], Tensor] = "class",
 ) -> Tensor:
     """Measure how much training on each of some examples has lowered the loss of others, by a trained network.
 
@@ -33,8 +42,11 @@ def influence(
     itself it is its memorization score. With a single hidden layer (linear, ReLU, linear) that layer is computed once
     for each z_t, and all influences on it by one matrix product with the masks.
 
+    What one of many examples does to another is little, and mostly noise in one network: give several that differ in
+    their seeds. Their mean is returned, and a warning says if they hardly agree.
+
     Args:
-        model: with turn-over dropout attached.
+        model: with turn-over dropout attached; or several, trained on the same examples.
         x: the examples z_t, ready for the network.  # [t, ...]
         y: their class numbers.  # int64 [t]; or what `loss` takes.  # [t, ...]
         ids: the training examples z_i, by the ids used in training.  # int64 [i]
@@ -43,8 +55,38 @@ def influence(
     Returns:
         Influences on the model's device, in float32 or float64; positive: training on z_i helped z_t.  # [t, i]
     """
+    models = [model] if isinstance(model, nn.Module) else list(model)
+    if not models:
+        raise RefusedInput("model = []: give a trained network, or several that differ in their seeds")
+    influences = [_of_network(each, x, y, ids, loss_of(loss)) for each in models]
+    if (
+        len(models) > 1
+        and (agreement := agreement_of_seeds([pd.DataFrame(i.T.cpu().numpy()) for i in influences])) < _AGREE
+    ):
+        log.warning(
+            "%d networks agree about influences with a Spearman correlation of %.2f (1: no noise), so most of what "
+            "single ones are is noise: take the mean over more networks",
+            len(models),
+            agreement,
+        )
+    return torch.stack([i.to(influences[0].device) for i in influences]).mean(0)
+
+
+def agreement_of_seeds(runs: Sequence[pd.DataFrame]) -> float:
+    """Return the mean Spearman correlation of the influences on one example by two networks; NaN for one network.
+
+    Args:
+        runs: the influences by each network, a column for each example they are on.  # [i, t] each
+    """
+    ranks = [run.rank() for run in runs]
+    return (
+        float(pd.concat([a.corrwith(b) for a, b in combinations(ranks, 2)]).mean()) if len(ranks) > 1 else float("nan")
+    )
+
+
+def _of_network(model: nn.Module, x: Any, y: Any, ids: Any, loss: Loss) -> Tensor:
     device, dtype = taken_by(model)
-    targets = user_examples(x, y, None, device=device, dtype=dtype, loss=loss_of(loss))
+    targets = user_examples(x, y, None, device=device, dtype=dtype, loss=loss)
     refuse_unsuited(model, targets)
     trained = ids_of({"ids": ids}, device)
     if why := untrained(model, trained):

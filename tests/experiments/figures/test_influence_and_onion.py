@@ -10,7 +10,7 @@ from ensemble_oracles import kept, log_likelihood_ratios
 from turnover.config.compose import sweep
 from turnover.data.datasets import load
 from turnover.data.subsets import ranked
-from turnover.estimators.influence import influence
+from turnover.estimators.influence import agreement_of_seeds, influence
 from turnover.experiments.figures import influence as picture
 from turnover.experiments.figures import onion
 from turnover.experiments.plots.notes import Source
@@ -64,9 +64,9 @@ def test_the_most_helpful_and_the_most_harmful_are_shown() -> None:
 
 def test_seeds_that_agree_and_one_seed() -> None:
     table = pd.DataFrame({1: [0.0, 1.0, 2.0], 2: [5.0, 4.0, 3.0]})
-    assert picture.agreement_of_seeds([table, table]) == pytest.approx(1)
-    assert picture.agreement_of_seeds([table, -table]) == pytest.approx(-1)
-    assert np.isnan(picture.agreement_of_seeds([table]))
+    assert agreement_of_seeds([table, table]) == pytest.approx(1)
+    assert agreement_of_seeds([table, -table]) == pytest.approx(-1)
+    assert np.isnan(agreement_of_seeds([table]))
     configs = [digits(f"seed={seed}") for seed in range(3)]
     several = picture.note({"targets": 100, "agreement_of_seeds": 0.1234}, configs)
     assert "Spearman correlation of 0.123 (" in several

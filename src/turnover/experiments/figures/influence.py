@@ -1,19 +1,17 @@
 """Influence: the training images that help most, and harm most, to classify some test images (equation 5)."""
 
 from collections.abc import Sequence
-from itertools import combinations
 from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.stats import spearmanr
 
 from turnover.config.datasets import DATASETS
 from turnover.config.run import RunConfig
 from turnover.data.datasets import Split, load
+from turnover.estimators.influence import agreement_of_seeds
 from turnover.experiments.plots.figure import Plotted
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import COLOURS
@@ -83,12 +81,6 @@ def extremes(influence: pd.Series, target: int, count: int = _SHOWN) -> pd.DataF
         for side, values in sides.items()
     ]
     return pd.concat(rows, ignore_index=True)[["target", "side", "rank", "id", "influence"]]
-
-
-def agreement_of_seeds(runs: Sequence[pd.DataFrame]) -> float:
-    """Return the mean Spearman correlation of the influences on one test example by two seeds; NaN for one seed."""
-    pairs = [(a[target], b[target]) for a, b in combinations(runs, 2) for target in runs[0].columns]
-    return float(np.mean([spearmanr(a, b).statistic for a, b in pairs])) if pairs else float("nan")
 
 
 def note(summary: dict[str, Any], configs: Sequence[RunConfig]) -> str:
