@@ -7,11 +7,16 @@ import sys
 from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from subprocess import CompletedProcess
+from tempfile import TemporaryDirectory
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
-    # torch._dynamo: PyTorch imports it for the first optimizer
-    ["pytest", "sklearn.datasets", "torch._dynamo", "turnover.config.compose", "turnover.runs.pipeline"]
+    [
+        *("pytest", "sklearn.datasets", "turnover.config.compose", "turnover.runs.pipeline"),
+        *("turnover.audit.work", "turnover.experiments.figures.make"),
+        "torch._dynamo",  # PyTorch imports it for the first optimizer
+    ]
 )
 
 
@@ -28,11 +33,15 @@ def ended(process: BaseProcess) -> int | None:
     return process.exitcode
 
 
-def script(path: Path, arguments: Sequence[str], environment: dict[str, str], where: Path, folder: Path) -> int | None:
-    """Run a script as for itself; return its exit code, and leave what it prints in `folder`/out and `folder`/err."""
-    process = start(_script, path, arguments, environment, where, folder)
-    process.join(120)
-    return process.exitcode
+def script(path: Path, *arguments: str, environment: dict[str, str], where: Path) -> CompletedProcess[str]:
+    """Run a script as for itself; return its exit code and what it prints."""
+    with TemporaryDirectory() as folder:
+        process = start(_script, path, arguments, environment, where, Path(folder))
+        process.join(120)
+        out, err = (Path(folder, name).read_text("utf-8", "surrogateescape") for name in ("out", "err"))
+    code = process.exitcode
+    assert code is not None, f"it did not end:\n{err}"
+    return CompletedProcess([str(path), *arguments], code, out, err)
 
 
 def _script(path: Path, arguments: Sequence[str], environment: dict[str, str], where: Path, folder: Path) -> None:
@@ -41,5 +50,8 @@ def _script(path: Path, arguments: Sequence[str], environment: dict[str, str], w
     os.chdir(where)
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    if encoding := environment.get("PYTHONIOENCODING"):  # which Python reads when it begins
+        for stream, errors in ((sys.stdout, "strict"), (sys.stderr, "backslashreplace")):
+            stream.reconfigure(encoding=encoding, errors=errors)  # type: ignore[union-attr]
     sys.argv = [str(path), *arguments]
     runpy.run_path(str(path), run_name="__main__")

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import processes
 import pytest
 import torch
 import yaml
@@ -235,8 +235,7 @@ def test_a_diverging_training_writes_nothing(digits: tuple[Path, set[int]], outp
 
 
 def script(root: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(root / "scripts" / "audit.py"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=os.environ | environment, timeout=200)
+    return processes.script(root / "scripts" / "audit.py", *arguments, environment=os.environ | environment, where=root)
 
 
 def test_the_script_tells_plan_and_results(digits: tuple[Path, set[int]], root: Path, tmp_path: Path) -> None:

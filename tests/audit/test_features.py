@@ -32,7 +32,7 @@ def texture(random: np.random.Generator, width: int, height: int) -> Image.Image
     return Image.fromarray(total.astype(np.uint8)).resize((width, height))
 
 
-def photo(random: np.random.Generator, shape: str, width: int = 1600, height: int = 1200) -> Image.Image:
+def photo(random: np.random.Generator, shape: str, width: int = 480, height: int = 360) -> Image.Image:
     """A shape of any colour, size, place and turn on a texture."""
     image = texture(random, width, height)
     radius = random.uniform(0.12, 0.3) * height

@@ -4,11 +4,11 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import processes
 import pytest
 from audits import config_of
 from pictures import two_classes
@@ -25,10 +25,7 @@ QUICK = ("k=3", "epochs=1", "device=cpu", "model=mlp", "model.hidden=[4]")
 
 
 def script(root: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(root / "scripts" / "audit.py"), *arguments]
-    return subprocess.run(
-        command, capture_output=True, text=True, env=os.environ | environment, timeout=200, errors="surrogateescape"
-    )
+    return processes.script(root / "scripts" / "audit.py", *arguments, environment=os.environ | environment, where=root)
 
 
 # --- folders of results ---
@@ -187,11 +184,12 @@ def test_the_script_and_the_door_take_such_a_path(tmp_path: Path, root: Path) ->
     for name in ("2024", "Anna's $(1,2) = #写真"):
         folder = tmp_path / name
         folder.mkdir()
-        commands = (
-            [sys.executable, str(root / "scripts" / "audit.py"), f"data={name}"],
-            ["make", "-f", str(root / "Makefile"), "-o", ".venv/installed", "audit", f"DATA={folder}"],
+        done = processes.script(
+            root / "scripts" / "audit.py", f"data={name}", environment=dict(os.environ), where=tmp_path
         )
-        for command, where in zip(commands, (tmp_path, root), strict=True):
-            done = subprocess.run(command, cwd=where, capture_output=True, text=True, timeout=100)
-            assert done.returncode == 2
-            assert f"{name}: has no images" in done.stderr, done.stderr
+        assert done.returncode == 2
+        assert f"{name}: has no images" in done.stderr, done.stderr
+    command = ["make", "-f", str(root / "Makefile"), "-o", ".venv/installed", "audit", f"DATA={folder}"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 2
+    assert f"{name}: has no images" in done.stderr, done.stderr

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -57,12 +56,9 @@ def invoke(outputs: Path, name: str, *overrides: str, imports: bool = False, fre
     """Run a script from another folder than the checkout, in a fresh process if its imports are asked for."""
     where = outputs.parent
     if not imports and not fresh:
-        with TemporaryDirectory() as folder:
-            code = script(ROOT / "scripts" / name, overrides, environment(outputs), where, Path(folder))
-            out, err = (Path(folder, each).read_text(encoding="utf-8") for each in ("out", "err"))
-        assert code is not None, f"it did not end:\n{err}"
-        assert "Traceback" not in err
-        return Done(code, out, err, set())
+        done = script(ROOT / "scripts" / name, *overrides, environment=environment(outputs), where=where)
+        assert "Traceback" not in done.stderr
+        return Done(done.returncode, done.stdout, done.stderr, set())
     called = command(name, overrides, *["-X", "importtime"] * imports)
     done = subprocess.run(called, env=environment(outputs), cwd=where, capture_output=True, text=True, timeout=120)
     trace = re.findall(r"^import time:.*\|\s+([\w.]+)$", done.stderr, flags=re.MULTILINE)
