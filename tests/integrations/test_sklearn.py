@@ -44,7 +44,13 @@ def test_scores_are_those_of_memorization() -> None:
 
 
 def test_a_clone_has_every_parameter_and_no_scores() -> None:
-    given: dict[str, Any] = {"make_model": make_model, "lr": 0.1, "seeds": [1, 2], "options": {"blocks": 6}, "estimator": "blocks"}
+    given: dict[str, Any] = {
+        "make_model": make_model,
+        "lr": 0.1,
+        "seeds": [1, 2],
+        "options": {"blocks": 6},
+        "estimator": "blocks",
+    }
     scorer = MemorizationScorer(**given)
     scorer.set_params(epochs=2, progress=False)
     copy = clone(scorer.fit(X, Y))
