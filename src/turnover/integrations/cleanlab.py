@@ -24,7 +24,7 @@ def label_issues(table: pd.DataFrame, count: int | None = None) -> pd.DataFrame:
         raise RefusedInput("the table must have a class number as the label of each example; has it another loss?")
     if count is None and "prediction" not in table:
         raise RefusedInput(
-            f"the table has no column prediction (columns: {', '.join(table)}), so which labels are wrong is not "
+            f"the table has no column prediction (columns: {', '.join(map(str, table))}), so which labels are wrong is not "
             "known: give count=, how many, or make the table with predictions=True, or estimator='blocks'"
         )
     if count is not None and not 0 <= count <= len(table):

@@ -29,7 +29,7 @@ class OwnSubnetworks(Callback):
             with own(pl_module, self._of(batch)):
                 return step(batch, *args, **kwargs)
 
-        pl_module.training_step = training_step  # type: ignore[method-assign]
+        vars(pl_module)["training_step"] = training_step  # before the method of the class
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         vars(pl_module).pop("training_step", None)
