@@ -25,7 +25,7 @@ help:  ## this list
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"turnover needs Python 3.11 or newer, {sys.executable} is {sys.version.split()[0]}; try make PYTHON=python3.12")'
 	@echo "making .venv with the versions of constraints.txt (about 6 GB, a few minutes the first time)"
 	$(PYTHON) -m venv .venv
-	$(PY) -m pip install --disable-pip-version-check -c constraints.txt -e '.[experiments,wandb,docs,notebooks,dev]'
+	$(PY) -m pip install --disable-pip-version-check -c constraints.txt -e '.[experiments,wandb,huggingface,lightning,docs,notebooks,dev]'
 	@touch $@
 
 data: .venv/installed  ## fetch DATASET=mnist|fashion_mnist|cifar10, checksums verified
