@@ -11,14 +11,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils.data import (
+    BatchSampler,
     DataLoader,
     Dataset,
     IterableDataset,
+    RandomSampler,
+    SequentialSampler,
     StackDataset,
     Subset,
     SubsetRandomSampler,
     TensorDataset,
     WeightedRandomSampler,
+    default_collate,
 )
 
 import turnover
@@ -79,6 +83,19 @@ def test_of_a_loader_the_data_set_is_read_whatever_its_order(workers: int) -> No
     assert streamed.attrs == whole.attrs
 
 
+def doubled(items: list[Any]) -> Any:
+    x, y = default_collate(items)
+    return 2 * x, y
+
+
+def test_of_a_loader_with_batches_of_its_own_the_collate_fn_is_taken() -> None:
+    batches = BatchSampler(RandomSampler(range(N)), 7, drop_last=False)
+    loader = DataLoader(Rows(X, Y), batch_sampler=batches, collate_fn=doubled)
+    pd.testing.assert_frame_equal(run(loader), run(2 * X, Y), check_exact=True)
+    with pytest.raises(RefusedInput, match="whose collate_fn takes single items: give a batch_size"):
+        run(DataLoader(Rows(X, Y), batch_size=None, collate_fn=lambda item: (2 * item[0], item[1])))
+
+
 def test_items_of_arrays_and_numbers_are_those_of_tensors() -> None:
     rows = Rows(X.double().numpy(), Y.tolist(), np.arange(N))
     pd.testing.assert_frame_equal(run(rows), run(X, Y), check_exact=True)
@@ -108,6 +125,10 @@ def test_numbers_to_be_predicted_stream_too() -> None:
     y = X.sum(1)
     streamed = run(Rows(X, y), network=network, loss="squared")
     pd.testing.assert_frame_equal(streamed, run(X, y, network, loss="squared"), check_exact=True)
+    numbers = [1] * 64 + [1.5] * 6  # the labels of the first batch are whole numbers
+    x = X.repeat(2, 1)[:70]
+    streamed = run(Rows(x, numbers), network=network, loss="squared")
+    pd.testing.assert_frame_equal(streamed, run(x, numbers, network, loss="squared"), check_exact=True)
 
 
 class TwoInputs(nn.Module):
@@ -200,15 +221,47 @@ def test_rows_without_positions_are_refused_with_tensors_of_them() -> None:
         pd.testing.assert_frame_equal(run(scope["x"], scope["y"]), run(X, Y), check_exact=True)
 
 
+@pytest.mark.parametrize("in_batches", [False, True])
 @pytest.mark.parametrize(
-    "sampler", [SubsetRandomSampler([4, 8, 15, 16, 23, 42]), WeightedRandomSampler([1.0] * N, 5, replacement=False)]
+    "sampler",
+    [
+        SubsetRandomSampler([4, 8, 15, 16, 23, 42]),
+        WeightedRandomSampler([1.0] * N, 5, replacement=False),
+        SequentialSampler(range(8)),
+        RandomSampler(range(8)),
+    ],
 )
-def test_a_loader_of_some_items_is_refused_with_these_alone(sampler: Any) -> None:
-    loader = DataLoader(Rows(X, Y), batch_size=2, sampler=sampler)
+def test_a_loader_of_some_items_is_refused_with_these_alone(sampler: Any, in_batches: bool) -> None:
+    drawn: Any = {"batch_size": 2, "sampler": sampler}
+    if in_batches:
+        drawn = {"batch_sampler": BatchSampler(sampler, 2, drop_last=False)}
+    loader = DataLoader(Rows(X, Y), **drawn)
     with pytest.raises(RefusedInput, match="which need not give every item once") as refused:
         run(loader)
     x = eval(str(refused.value).partition("x = ")[2], {"torch": torch, "loader": loader})
     assert len(run(x)) == len(sampler)
+
+
+def test_items_that_change_are_refused() -> None:
+    noisy = Rows(X, Y, whole=lambda x, y: (x + torch.rand(()), y))
+    with pytest.raises(RefusedInput, match="not the same when they are read again"):
+        run(noisy)
+    readings = iter(range(10**6))
+
+    def shuffled(i: int) -> Any:
+        i = (i + next(readings) // (N + 16)) % N  # after the first reading, of which the first 8 are read twice more
+        return X[i], Y[i]
+
+    with pytest.raises(RefusedInput, match="have other labels than before"):
+        run(Rows(range(N), whole=shuffled))
+
+
+def test_a_batch_that_lacks_a_row_is_refused() -> None:
+    def without_the_last(items: list[Any]) -> Any:
+        return default_collate(items[:-1] or items)
+
+    with pytest.raises(RefusedInput, match=r"items 0 to 49 .* come as 49 rows, .*: collate_fn must give a row for"):
+        run(DataLoader(Rows(X, Y), batch_size=8, collate_fn=without_the_last))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Data sets and loaders of PyTorch as inputs that are read batch by batch, with labels and ids read once."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch.utils.data import (
     SequentialSampler,
     TensorDataset,
     default_collate,
+    default_convert,
 )
 
 from turnover.checks.missing import some
@@ -23,20 +25,22 @@ from turnover.core.inputs import Stream, parts
 from turnover.errors import RefusedInput
 
 _BATCH = 64  # items of one batch of the first reading
+_TWICE = 8  # first items, which are read twice
 
 
 def read_once(data: Dataset[Any] | DataLoader[Any], device: torch.device, dtype: torch.dtype) -> tuple[Any, Any, Any]:
     """Return inputs as a `Stream`, labels, and ids if items have any; of a `TensorDataset` its tensors.
 
-    Every item is read once, for its label and id, and to see that its numbers are finite.
+    Every item is read once, for its label and id, and to see that its numbers are finite; the first ones twice.
 
     Raises:
-        RefusedInput: items have no numbers, no labels, or numbers that are NaN or infinite.
+        RefusedInput: items have no numbers, no labels, or numbers that are NaN or infinite, or they change.
     """
     if type(data) is TensorDataset and len(data.tensors) in (2, 3):
         x, y, *ids = data.tensors
         return x, y, ids[0] if ids else None
     stream = _stream(data, device, dtype)
+    _refuse_changing(stream)
     labels: Tensor | None = None
     names: list[Any] = []
     bad: list[int] = []
@@ -45,7 +49,14 @@ def read_once(data: Dataset[Any] | DataLoader[Any], device: torch.device, dtype:
         y = torch.as_tensor(rest[0]).cpu()
         # at once, as small tensors between the large ones of batches would hold on to their memory
         labels = y.new_empty(len(stream), *y.shape[1:]) if labels is None else labels
-        labels[index] = y
+        lengths = sorted({len(part) for part in [*tree_leaves(x), y, *rest[1:]]})
+        if lengths != [len(index)] or y.shape[1:] != labels.shape[1:]:
+            raise RefusedInput(
+                f"items {int(index[0])} to {int(index[-1])} of the data set come as {some(np.array(lengths))} rows, "
+                f"labels of shape {tuple(y.shape)}: collate_fn must give a row for each item, alike in all batches"
+            )
+        labels = labels.to(torch.promote_types(labels.dtype, y.dtype))  # the first may be whole numbers
+        labels[index] = y.to(labels.dtype)
         names += [] if len(rest) < 2 else rest[1].tolist() if isinstance(rest[1], Tensor) else list(rest[1])
         finite = torch.ones(len(y), dtype=torch.bool, device=device)
         for leaf in tree_leaves(x):
@@ -58,7 +69,19 @@ def read_once(data: Dataset[Any] | DataLoader[Any], device: torch.device, dtype:
             f"{some(np.array(bad))}: leave such items out, for example "
             f"x = torch.utils.data.Subset(dataset, [i for i in range(len(dataset)) if i not in {set(bad[:5])}])"
         )
-    return stream, labels, names or None
+    return replace(stream, labels=labels), labels, names or None
+
+
+def _refuse_changing(stream: Stream) -> None:
+    first = torch.arange(min(_TWICE, len(stream)))
+    before, after = (tree_leaves(next(stream.items([first]))) for _ in range(2))
+    pairs = ((a, b) for a, b in zip(before, after, strict=True) if isinstance(a, Tensor))
+    if any(not a.nan_to_num().equal(b.nan_to_num()) for a, b in pairs):
+        raise RefusedInput(
+            "the first items of the data set are not the same when they are read again, but they are read in every "
+            "epoch: leave random transforms and shuffling out of it; for images in memory there is "
+            "training={'augmentation': ...}"
+        )
 
 
 def _stream(data: Dataset[Any] | DataLoader[Any], device: torch.device, dtype: torch.dtype) -> Stream:
@@ -70,17 +93,25 @@ def _stream(data: Dataset[Any] | DataLoader[Any], device: torch.device, dtype: t
             "as tensors: rows = list(x); x = torch.stack([torch.as_tensor(row[0]) for row in rows]); "
             "y = torch.stack([torch.as_tensor(row[1]) for row in rows]); or a data set with __getitem__ and __len__"
         )
-    if loader is not None and not _reads_all(loader):
-        raise RefusedInput(
-            f"x is a DataLoader with a {type(loader.sampler).__name__}, which need not give every item once: give the "
-            "data set of those that it gives, x = torch.utils.data.Subset(loader.dataset, list(loader.sampler))"
-        )
-    collate, workers = default_collate, 0
-    if loader is not None and loader.batch_size is not None:
-        collate, workers = loader.collate_fn, loader.num_workers
     if not hasattr(dataset, "__len__") or not len(dataset):
         raise RefusedInput(
             f"the data set, a {type(dataset).__name__}, is empty or has no length: give one with __len__"
+        )
+    if loader is not None and not _reads_all(loader):
+        kind, positions = type(loader.sampler).__name__, "list(loader.sampler)"
+        if loader.batch_size is None and loader.batch_sampler is not None:  # which was given
+            kind, positions = type(loader.batch_sampler).__name__, "sum(loader.batch_sampler, [])"
+        raise RefusedInput(
+            f"x is a DataLoader with a {kind}, which need not give every item once: give the "
+            f"data set of those that it gives, x = torch.utils.data.Subset(loader.dataset, {positions})"
+        )
+    collate, workers = default_collate, 0
+    if loader is not None and loader.batch_sampler is not None:
+        collate, workers = loader.collate_fn, loader.num_workers
+    elif loader is not None and loader.collate_fn is not default_convert:
+        raise RefusedInput(
+            "x is a DataLoader with batch_size=None, whose collate_fn takes single items: give a batch_size, and a "
+            "collate_fn of a list of items"
         )
     try:
         batch = collate([dataset[0]])
@@ -99,8 +130,9 @@ def _stream(data: Dataset[Any] | DataLoader[Any], device: torch.device, dtype: t
 
 
 def _reads_all(loader: DataLoader[Any]) -> bool:
-    sampler: Any = loader.sampler
-    once = type(sampler) is SequentialSampler or (
-        type(sampler) is RandomSampler and not sampler.replacement and len(sampler) == len(sampler.data_source)
-    )
-    return once and type(loader.batch_sampler) in (BatchSampler, type(None))
+    batches, items = loader.batch_sampler, len(loader.dataset)  # type: ignore[arg-type]
+    if type(batches) not in (BatchSampler, type(None)):
+        return False
+    sampler: Any = loader.sampler if batches is None else batches.sampler  # type: ignore[attr-defined]
+    once = type(sampler) is SequentialSampler or (type(sampler) is RandomSampler and not sampler.replacement)
+    return once and len(sampler) == len(sampler.data_source) == items

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.data import DataLoader, default_collate
 
+from turnover.errors import RefusedInput
+
 Batch = Tensor | tuple[Tensor, ...] | dict[str, Tensor]  # of one pass, every tensor [batch, ...]
 
 
@@ -42,6 +44,7 @@ class Stream:
     dtype: torch.dtype  # of inputs that are floats
     collate: Callable[[list[Any]], Any] = default_collate  # items -> a batch of each of their parts
     workers: int = 0  # processes that read it
+    labels: Tensor | None = None  # of all its items as they were first read, on the CPU  # [items, ...]
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -51,8 +54,16 @@ class Stream:
         return replace(self, positions=self.positions[index.to(self.positions.device)])
 
     def batches(self, splits: Sequence[Tensor]) -> Iterator[Batch]:
-        """Yield the inputs at these positions."""
-        for x, *_ in self.items(splits):
+        """Yield the inputs at these positions.
+
+        Raises:
+            RefusedInput: an item has another label than before.
+        """
+        for index, (x, y, *_) in zip(splits, self.items(splits), strict=True):
+            if self.labels is not None:
+                before = self.labels[self.positions[index.to(self.positions.device)]]
+                if not torch.as_tensor(y).cpu().to(before.dtype).equal(before):
+                    raise RefusedInput("items of the data set have other labels than before: it must not be shuffled")
             yield x
 
     def items(self, splits: Sequence[Tensor]) -> Iterator[tuple[Any, ...]]:
