@@ -585,6 +585,8 @@ def test_a_config_cannot_be_changed() -> None:
         (["schedule.warmup=-1"], ["schedule.warmup = -1", "greater than or equal to 0"]),
         (["schedule=cosine", "schedule.by=batch"], ["schedule.by = 'batch'", "'epoch' or 'step'"]),
         (["batch_size=100", "schedule.warmup=45"], ["schedule.warmup = 45 is too large: at most 44", "the 45 of"]),
+        # trained on halves
+        (["batch_size=100", "schedule.warmup=24", "estimator=blocks"], ["schedule.warmup = 24", "at most 23"]),
         (["schedule=multistep", "+schedule.warmup=1"], ["schedule.warmup = 1", "belongs to another option"]),
         (["method=label_smoothing", "method.smoothing=0"], ["method.smoothing = 0", "greater than 0"]),
         (["method=label_smoothing", "method.smoothing=1"], ["method.smoothing = 1", "less than 1"]),

@@ -130,6 +130,7 @@ REFUSED_TRAINING: dict[str, tuple[dict[str, Any], str]] = {
     "momentum of AdamW": ({"training": {"optimizer": "adamw"}}, "betas"),
     "a field that it has not": ({"training": {"schedule": {"name": "constant", "by": "step"}}}, "schedule.by"),
     "a warm-up longer than the training": ({"training": {"schedule": {"name": "constant", "warmup": 999}}}, "warmup"),
+    "a choice without a name": ({"training": {"schedule": {"by": "step"}}}, "schedule"),
     "weights of what are no classes": ({"training": {"class_weights": "balanced"}, "loss": "squared"}, "leave them"),
 }
 

@@ -36,8 +36,9 @@ def training_disagreements(config: Training, trained: int) -> list[str]:
     estimator, wrong = config.estimator, list[str]()
     at_most: list[Bound] = []
     if warmup := config.schedule.warmup:
-        steps = config.epochs * -(-trained // config.batch_size)
-        at_most.append(("schedule.warmup", warmup, steps - 1, f"one step less than the {steps} of the training"))
+        epochs, size = _shortest(config, trained)
+        steps = epochs * -(-size // config.batch_size)
+        at_most.append(("schedule.warmup", warmup, steps - 1, f"one step less than the {steps} of a training"))
     if isinstance(estimator, OneRunEstimator):
         at_most.append(("estimator.early", max(estimator.moments), config.epochs, "the number of epochs"))
     if isinstance(estimator, LeaveOneOutEstimator):
@@ -55,6 +56,22 @@ def training_disagreements(config: Training, trained: int) -> list[str]:
     if isinstance(estimator, BlocksEstimator) and trained < 4:
         wrong.append(f"estimator.name = 'blocks' trains on halves: at least 4 examples are needed, not {trained}")
     return [*_above(at_most), *wrong]
+
+
+def _shortest(config: Training, trained: int) -> tuple[int, int]:
+    """Return epochs and examples of the shortest training of the estimator."""
+    match config.estimator:
+        case SecondSplitEstimator(epochs=epochs):
+            return min(config.epochs, epochs), trained // 2
+        case BlocksEstimator():
+            return config.epochs, trained // 2
+        case SubsamplingEstimator(fractions=fractions):
+            return config.epochs, round(min(fractions) * trained)
+        case ConfidentLearningEstimator(folds=folds):
+            return config.epochs, trained + -trained // folds
+        case LeaveOneOutEstimator():
+            return config.epochs, trained - 1
+    return config.epochs, trained
 
 
 Bound = tuple[str, int | None, int, str]  # a field, its value, what it may be at most, and what that is

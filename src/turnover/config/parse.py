@@ -65,7 +65,7 @@ def completed(values: dict[str, Any]) -> dict[str, Any]:
         group, _, name = field.partition(".")
         if not name:
             values.setdefault(group, neutral)
-        elif group in values and (field not in _LATER_OF or values[group]["name"] in _LATER_OF[field]):
+        elif group in values and (field not in _LATER_OF or values[group].get("name") in _LATER_OF[field]):
             values[group].setdefault(name, neutral)
     return values
 
