@@ -47,6 +47,21 @@ STEPS: dict[str, tuple[Any, str, int, str, int]] = {
         "keep = torch.as_tensor(y).isfinite().reshape(len(y), -1).all(1).cpu().numpy(); x, y = x[keep], y[keep]",
         1,
     ),
+    "masked numbers": (
+        np.ma.masked_array(X[:, 0], np.arange(N) == 7),
+        "squared",
+        1,
+        "keep = ~numpy.ma.getmaskarray(y).reshape(len(y), -1).any(1); x, y = x[keep], y[keep]",
+        1,
+    ),
+    "numbers too large": (
+        np.where(np.arange(N) == 7, 1e39, 0.0),
+        "squared",
+        1,
+        "keep = torch.as_tensor(y).to(torch.float32).isfinite().reshape(len(y), -1).all(1).cpu().numpy(); "
+        "x, y = x[keep], y[keep]",
+        1,
+    ),
     "complex numbers": (X[:, 0] + 0j, "squared", 1, "y.real", 1),
 }
 
@@ -65,7 +80,7 @@ def test_targets_of_another_kind(case: str) -> None:
     if step == "leave loss out":
         del given["loss"]
     elif " = " in step:
-        scope = dict(given) | {"torch": torch}
+        scope = dict(given) | {"torch": torch, "numpy": np}
         exec(step, scope)
         given = {name: scope[name] for name in given}
     else:
@@ -114,6 +129,39 @@ def test_one_number_of_class_labels_names_the_losses_that_take_it() -> None:
 def test_a_function_that_is_no_loss_of_an_example_is_refused_before_any_work(function: Any, message: str) -> None:
     with pytest.raises(RefusedInput, match=message):
         run({"x": X, "y": targets("squared", N), "loss": function}, lambda: network("squared"))
+
+
+def test_a_function_that_mixes_the_targets_of_a_batch_is_refused_where_the_first_are_alike() -> None:
+    def mixing(outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return (outputs - y).abs().mean(1)  # [n, 1] - [n] is [n, n]
+
+    with pytest.raises(RefusedInput, match="gives an example another loss in a batch than alone"):
+        run({"x": X, "y": np.sort(Y).astype("float32"), "loss": mixing}, lambda: network("squared"))
+
+
+def test_masked_values_of_an_argument_are_refused() -> None:
+    def make_model() -> nn.Module:
+        return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+
+    x = {"input": np.ma.masked_array(X, X > 2.0)}
+    with pytest.raises(RefusedInput, match=r"x\['input'\] has \d+ masked values") as refused:
+        run({"x": x, "y": Y}, make_model)
+    scope: dict[str, Any] = {"x": x, "y": Y, "numpy": np}
+    exec(str(refused.value).partition("remove these: ")[2], scope)
+    assert len(run({"x": scope["x"], "y": scope["y"]}, make_model)) == (X <= 2.0).all(1).sum() < N
+
+
+def test_targets_of_a_network_of_16_bits_keep_their_own() -> None:
+    """In bfloat16 numbers from 256 to 512 differ by 2, and thirds do not sum to 1."""
+
+    def make_model(outputs: int) -> nn.Module:
+        return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, outputs)).bfloat16()
+
+    y = np.arange(N) / 8 + 300
+    given: dict[str, Any] = {"epochs": 1, "lr": 1e-6, "seeds": 1, "progress": False, "estimator": "final_loss"}
+    table = turnover.memorization(lambda: make_model(1), X, y, loss="squared", **given)
+    assert table["label"].tolist() == y.tolist()
+    assert len(turnover.memorization(lambda: make_model(3), X, COUNTS / COUNTS.sum(1)[:, None], loss="soft", **given))
 
 
 def test_targets_of_a_function_stay_what_they_are() -> None:

@@ -1,6 +1,7 @@
 """Conversion of x, y and ids to tensors, with errors that say what to do."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from turnover.checks.missing import Given, as_code, refuse_missing, remove, some
+from turnover.checks.missing import Given, as_code, refuse_masked, refuse_missing, remove, some
 from turnover.core.masks import check_ids
 from turnover.core.names import numbers
 from turnover.errors import RefusedInput
@@ -23,11 +24,7 @@ def inputs_of(given: Given, device: torch.device, dtype: torch.dtype) -> Tensor:
     x = given["x"]
     if isinstance(x, pd.DataFrame | pd.Series):
         raise RefusedInput(f"x is a {type(x).__name__}: give its numbers as an array, {_of_pandas(x)}")
-    if isinstance(x, np.ma.MaskedArray) and x.mask.any():
-        raise RefusedInput(
-            f"x has {int(x.mask.sum())} masked values: fill them in, x = x.filled(0), or "
-            + remove(given, "~numpy.ma.getmaskarray(x).reshape(len(x), -1).any(1)")
-        )
+    refuse_masked("x", x, partial(remove, given))
     inputs = tensor_of("x", array_of("x", x), device)
     if inputs.dim() == 0:
         raise RefusedInput("x must hold a row for each example, got a single number")

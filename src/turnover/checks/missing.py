@@ -1,6 +1,6 @@
 """Missing values in x, y or ids: their number, their rows, and the code that removes these."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,22 @@ def refuse_missing(name: str, given: Given) -> None:
             f"{name} has {len(rows)} missing value{s} ({', '.join(value or 'no text' for value in what)}), in row{s} "
             f"{some(rows)}: {remove(given, keep)}{rename}"
         )
+
+
+def refuse_masked(code: str, values: Any, removed: Callable[[str], str]) -> None:
+    """Refuse an array with masked values, whose mask PyTorch would drop.
+
+    Args:
+        code: what it is called.
+        removed: the expression for rows that stay -> code that removes the others.
+
+    Raises:
+        RefusedInput: says how many, and how to fill them in or remove their rows.
+    """
+    if isinstance(values, np.ma.MaskedArray) and values.mask.any():
+        filled = f"fill them in, {code} = {code}.filled(0), or " * (code != "y")
+        keep = f"~numpy.ma.getmaskarray({code}).reshape(len({code}), -1).any(1)"
+        raise RefusedInput(f"{code} has {int(values.mask.sum())} masked values: {filled}{removed(keep)}")
 
 
 def remove(given: Given, keep: str) -> str:

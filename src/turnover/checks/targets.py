@@ -1,5 +1,6 @@
 """Targets y as the loss of an example takes them, and outputs of a network that suit them."""
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -7,7 +8,7 @@ from torch import Tensor, nn
 
 from turnover.checks.arrays import array_of, labels_of, tensor_of
 from turnover.checks.missing import Given as Arguments
-from turnover.checks.missing import as_code, remove, some
+from turnover.checks.missing import as_code, refuse_masked, remove, some
 from turnover.core.examples import Examples
 from turnover.core.losses import CLASSES, Given, Loss
 from turnover.errors import RefusedInput
@@ -16,28 +17,31 @@ _ROUNDING = 1e-3  # how far the sum of probabilities may be from 1
 
 
 def targets_of(given: Arguments, device: torch.device, dtype: torch.dtype, loss: Loss) -> Tensor:
-    """Return y as a tensor: class numbers, or floats in the dtype as the loss takes them.  # [n, ...]
+    """Return y as a tensor: class numbers, or floats of 32 bits or more, as the loss takes them.  # [n, ...]
 
     Raises:
         RefusedInput: y is not what the loss takes.
     """
     if loss is CLASSES:
         return labels_of(given, device)
-    y, code = given["y"], as_code("y", given["y"])
+    y, code, wide = given["y"], as_code("y", given["y"]), torch.promote_types(dtype, torch.float32)
+    refuse_masked("y", y, partial(remove, given))
     targets = tensor_of("y", array_of("y", y), device)
     if targets.dim() == 0 or targets.is_complex():
         raise RefusedInput(f"y must hold real numbers, a row for each example; got {targets.dtype}: give y.real")
     if targets.is_floating_point():
+        lowered = f".to({wide})" if targets.isfinite().all() else ""
+        targets = targets.to(wide)
         finite = targets.isfinite().reshape(len(targets), -1).all(1)
         if not finite.all():
-            keep = f"torch.as_tensor({code}).isfinite().reshape(len(y), -1).all(1).cpu().numpy()"
+            keep = f"torch.as_tensor({code}){lowered}.isfinite().reshape(len(y), -1).all(1).cpu().numpy()"
             raise RefusedInput(
                 f"y has values that are NaN or infinite, in rows {some((~finite).nonzero()[:, 0])}: "
                 f"{remove(given, keep)}"
             )
     elif isinstance(loss, Given):
         return targets  # of a function, integers as they are
-    targets = targets.to(dtype)
+    targets = targets.to(wide)
     if loss.name in ("binary", "squared") and targets.shape[1:] == (1,):
         targets = targets[:, 0]
     match loss.name:
@@ -111,7 +115,7 @@ def refuse_outputs(model: nn.Module, examples: Examples, outputs: Tensor, sample
             "the loss takes it"
         )
     if isinstance(loss, Given) and outputs.isfinite().all():
-        _refuse_unsuited_loss(loss, outputs, y)
+        _refuse_unsuited_loss(loss, outputs, _unlike(examples.labels)[: len(outputs)])
 
 
 def _refuse_no_logits(examples: Examples, logits: Tensor, sample: str) -> None:
@@ -141,6 +145,12 @@ def _refuse_no_logits(examples: Examples, logits: Tensor, sample: str) -> None:
             f"let its last layer give {highest + 1}, or number the classes from 0 on without gaps: "
             "classes, y = numpy.unique(y, return_inverse=True)"
         )
+
+
+def _unlike(y: Tensor) -> Tensor:
+    """Return the first target and one that differs, if any does: those alike would hide that a loss mixes them."""
+    others = (y != y[:1]).reshape(len(y), -1).any(1).nonzero()[:1, 0]
+    return torch.cat([y[:1], y[others]]) if len(others) else y[:2]
 
 
 def _refuse_unsuited_loss(loss: Loss, outputs: Tensor, y: Tensor) -> None:
