@@ -117,6 +117,14 @@ def test_how_much_is_computed_at_once_changes_nothing(name: str, size: int, monk
     assert not found.requires_grad
 
 
+def test_an_argument_by_its_name_has_the_influences_of_the_argument_alone() -> None:
+    torch.manual_seed(0)
+    model, x, y, ids = turnover.attach(mlp(5, [8], 3), seed=0), torch.randn(6, 5), torch.arange(6) % 3, torch.arange(4)
+    expected = turnover.influence(model, x, y, ids)
+    torch.testing.assert_close(turnover.influence(model, {"input": x}, y, ids), expected)
+    torch.testing.assert_close(turnover.influence(model, (x,), y, ids), expected)
+
+
 def test_bad_input_is_refused() -> None:
     model, x, y, ids = trained([20], steps=1)
     with pytest.raises(TurnOverError, match="negative"):

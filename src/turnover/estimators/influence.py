@@ -92,7 +92,8 @@ def _of_network(model: nn.Module, x: Any, y: Any, ids: Any, loss: Loss) -> Tenso
     if why := untrained(model, trained):
         log.warning("%s", why)
     with torch.no_grad(), evaluation_mode(model):
-        return _by_product(model, targets, trained) if _one_hidden_layer(model) else by_pairs(model, targets, trained)
+        at_once = _one_hidden_layer(model) and not isinstance(targets.inputs, dict | tuple)
+        return _by_product(model, targets, trained) if at_once else by_pairs(model, targets, trained)
 
 
 def by_pairs(model: nn.Module, targets: Examples, ids: Tensor) -> Tensor:
