@@ -100,6 +100,23 @@ def test_outputs_of_another_shape_are_refused_with_the_right_one(kind: str, outp
     run(given, lambda: nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, right)))
 
 
+class Probability(nn.Module):
+    def __init__(self, *, gate: bool) -> None:
+        super().__init__()
+        self.hidden, self.last, self.gate = nn.Linear(6, 8), nn.Linear(8, 1), gate
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hidden = self.hidden(x).relu()
+        return (self.last(hidden * hidden.sigmoid()) if self.gate else torch.sigmoid(self.last(hidden))).squeeze(1)
+
+
+def test_outputs_of_a_sigmoid_that_is_no_module_are_refused() -> None:
+    given = {"x": X, "y": targets("binary", N), "loss": "binary"}
+    with pytest.raises(RefusedInput, match=r"before any sigmoid: leave its last .* or torch\.sigmoid"):
+        run(given, lambda: Probability(gate=False))
+    assert len(run(given | {"estimator": "final_loss"}, lambda: Probability(gate=True))) == N
+
+
 @pytest.mark.parametrize("kind", ["binary", "multilabel"])
 def test_a_last_sigmoid_is_refused(kind: str) -> None:
     with pytest.raises(RefusedInput, match=r"before any sigmoid: leave its last nn\.Sigmoid out"):

@@ -1,6 +1,7 @@
 """Conversion of tensors and arrays to examples, and checks that they suit each other and the network."""
 
 from collections.abc import Collection, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from turnover.checks.arguments import arguments_of
 from turnover.checks.arrays import ids_of, inputs_of, names_of
 from turnover.checks.missing import Given, are_arguments, some
 from turnover.checks.streams import read_once
-from turnover.checks.targets import refuse_outputs, targets_of
+from turnover.checks.targets import Sigmoids, refuse_outputs, targets_of
 from turnover.common.untouched import untouched
 from turnover.core.examples import Examples
 from turnover.core.inputs import Batch, Stream, first, run, take
@@ -84,7 +85,8 @@ def refuse_unsuited(
     Raises:
         RefusedInput: says which, and what to do.
     """
-    logits, sample = _logits(model, examples, min(2, len(examples)), training=False)
+    with Sigmoids() if examples.loss.name in ("binary", "multilabel") else nullcontext() as sigmoids:
+        logits, sample = _logits(model, examples, min(2, len(examples)), training=False)
     shape = tuple(logits.shape)
     if batch_size is not None:
         smallest = min(_last_batch(size, batch_size) for size in sizes)
@@ -108,7 +110,7 @@ def refuse_unsuited(
                 f"the network gives {tuple(trained.shape)} in training mode and {shape} in evaluation mode: it must "
                 "give logits [batch, classes] in both"
             )
-    refuse_outputs(model, examples, logits, sample)
+    refuse_outputs(model, examples, logits, sample, of_sigmoid=sigmoids is not None and sigmoids.gave(logits))
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from turnover.checks.arrays import array_of, labels_of, tensor_of
 from turnover.checks.missing import Given as Arguments
@@ -83,11 +84,32 @@ def _refuse_not_binary(y: Tensor, name: str, code: str) -> None:
         raise RefusedInput(f"y must hold 0 and 1 alone for loss={name!r}; it holds {some(values)}: {give}")
 
 
-def refuse_outputs(model: nn.Module, examples: Examples, outputs: Tensor, sample: str) -> None:
+class Sigmoids(TorchFunctionMode):
+    """Holds what the sigmoids inside the context give."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._given: list[Tensor] = []  # held, so that nothing else takes their place in memory
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        if func in (torch.sigmoid, torch.Tensor.sigmoid, torch.special.expit):
+            self._given.append(output)
+        return output
+
+    def gave(self, outputs: Tensor) -> bool:
+        """Return True if outputs are what a sigmoid gave, in another shape perhaps."""
+        return any(outputs.untyped_storage().data_ptr() == one.untyped_storage().data_ptr() for one in self._given)
+
+
+def refuse_outputs(
+    model: nn.Module, examples: Examples, outputs: Tensor, sample: str, *, of_sigmoid: bool = False
+) -> None:
     """Refuse outputs for the first examples that the loss cannot take.  # [count, ...]
 
     Args:
         sample: what the network was given, in words.
+        of_sigmoid: whether a sigmoid gave them.
 
     Raises:
         RefusedInput: says what to do.
@@ -107,12 +129,12 @@ def refuse_outputs(model: nn.Module, examples: Examples, outputs: Tensor, sample
     last = list(model.modules())[-1]
     if (
         loss.name in ("binary", "multilabel")
-        and isinstance(last, nn.Sigmoid)
+        and (of_sigmoid or isinstance(last, nn.Sigmoid))
         and 0 <= outputs.min() <= outputs.max() <= 1
     ):
         raise RefusedInput(
             f"the network must give logits for loss={loss.name!r}, before any sigmoid: leave its last nn.Sigmoid out, "
-            "the loss takes it"
+            "or torch.sigmoid, the loss takes it"
         )
     if isinstance(loss, Given) and outputs.isfinite().all():
         _refuse_unsuited_loss(loss, outputs, _unlike(examples.labels)[: len(outputs)])
