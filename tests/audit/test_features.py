@@ -136,6 +136,18 @@ def test_features_are_kept_until_a_file_or_the_network_changes(
     assert calls == [4, 4, 2]
     for name in ("values", "digests", "features"):
         np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
+    damaged = tmp_path / "data" / "cat" / "1.png"
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:60])
+    for _ in range(2):  # what is kept of the others is found again, and so is the reason
+        without = collect(tmp_path / "data", None, network=colours)
+        assert calls == [4, 4, 2, 3]
+        assert without.features is not None
+        assert first.features is not None
+        np.testing.assert_array_equal(without.features, np.delete(first.features, 1, axis=0))
+        assert [(entry.path, entry.why.partition(":")[0]) for entry in without.left_out] == [("cat/1.png", "damaged")]
+    damaged.write_bytes(whole)
+    calls.pop()
     save(tmp_path / "data" / "dog" / "9.png", np.zeros((4, 4, 3), np.uint8))
     changed = collect(tmp_path / "data", None, network=colours)
     assert calls == [4, 4, 2, 2]

@@ -48,6 +48,16 @@ def test_it_is_the_mean_of_single_seeds_and_the_same_every_time() -> None:
     assert not np.allclose(single[0]["score"], single[1]["score"])
 
 
+def test_it_warns_where_its_scores_are_of_no_use(caplog: pytest.LogCaptureFixture) -> None:
+    x, y = digits()
+    options: dict[str, Any] = {"batch_size": 64, "seeds": 1, "progress": False}
+    turnover.memorization(network, x, y, epochs=20, lr=0.1, **options)
+    assert not caplog.records
+    verdict = turnover.memorization(network, x, y, epochs=1, lr=1e-5, **options).attrs["leakage"]
+    assert verdict["verdict"] == "not fitted"
+    assert [record.message for record in caplog.records] == [verdict["message"]]
+
+
 def test_ids_move_masks_with_their_examples() -> None:
     x, y = digits()
     options: dict[str, Any] = {"epochs": 1, "lr": 0.1, "batch_size": 1000, "seeds": 1, "progress": False}

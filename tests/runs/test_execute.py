@@ -1,6 +1,7 @@
 """A whole run on real digits: its files, its tables, its cache, its failures."""
 
 import json
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -143,7 +144,7 @@ def test_leakage_is_said_loudly(
 ) -> None:
     found = leakage(0.99, 0.1, 0.1, 1000, Swap(*swaps, 0.05, 1000))
     monkeypatch.setattr(pipeline, "judge", lambda *arguments: found)
-    monkeypatch.setattr(pipeline.log, "propagate", True)
+    monkeypatch.setattr(logging.getLogger("turnover"), "propagate", True)
     with caplog.at_level("WARNING", logger="turnover"):
         told = pipeline.verdict(build(digits(), torch.device("cpu")), pd.DataFrame())
     assert told == found.as_dict()

@@ -38,17 +38,18 @@ def features_of_files(files: list[File], network: Frozen, bits: int, bad: list[L
             known = kept(path)
             if known is None:
                 bar.update(-len(chunk))
-                before = len(bad)
                 decoded = each(lambda file: read_image(file.path, network.side, bits), chunk, bar, bad)
                 usable = [file for file, _ in decoded]
                 pixels = np.empty((len(decoded), 3, network.side, network.side), dtype=np.uint8)
                 for row, (_, of_file) in enumerate(decoded):
                     pixels[row] = of_file  # of a grey one, three times the same
-                arrays = _arrays(pixels, network)
-                if len(bad) == before:
-                    _keep(path, arrays)
+                arrays, position = _arrays(pixels, network), {file: row for row, file in enumerate(chunk)}
+                _keep(path, arrays, np.array([position[file] for file in usable], dtype=np.int64))
             else:
-                usable, arrays = chunk, _known(known)
+                usable, arrays = [chunk[row] for row in known["rows"].tolist()], _known(known)
+                again = [file for file in chunk if file not in usable]  # whose reasons are not kept
+                bar.update(-len(again))
+                each(lambda file: read_image(file.path, network.side, bits), again, bar, bad)
             read += usable
             parts.append(arrays)
     small, digests, features = (np.concatenate(of) for of in zip(*parts, strict=True))
@@ -76,7 +77,7 @@ def features_of_images(values: np.ndarray, network: Frozen) -> np.ndarray:
                 side = (network.side, network.side)
                 resized = interpolate(scaled, side, mode="bilinear", antialias=True).clamp(0, 255).round()
                 pixels = resized.to(torch.uint8).expand(-1, 3, -1, -1).contiguous().numpy()
-                _keep(path, arrays := _arrays(pixels, network))
+                _keep(path, arrays := _arrays(pixels, network), np.arange(len(chunk)))
             else:
                 arrays = _known(known)
             parts.append(arrays[2])
@@ -131,9 +132,9 @@ def _path(network: Frozen, content: bytes, options: str) -> Path:
     return outputs_root() / "audit" / "features" / network.key[:16] / f"{name}.npz"
 
 
-def _keep(path: Path, arrays: Arrays) -> None:
-    small, digests, features = map(torch.from_numpy, map(np.ascontiguousarray, arrays))
-    keep(path, small=small, digests=digests, features=features)
+def _keep(path: Path, arrays: Arrays, rows: np.ndarray) -> None:
+    small, digests, features, rows_ = map(torch.from_numpy, map(np.ascontiguousarray, (*arrays, rows)))
+    keep(path, small=small, digests=digests, features=features, rows=rows_)  # rows: of the images that could be read
 
 
 def _known(arrays: dict[str, torch.Tensor]) -> Arrays:

@@ -13,6 +13,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 ADAMW: dict[str, Any] = {"betas": [0.9, 0.999], "eps": 1e-8, "decay": "weights"}  # as in conf/optimizer/adamw.yaml
 _GROUPS = ("optimizer", "schedule", "method", "augmentation")  # of conf/; by a name, or a name and its other fields
+_FORM = "give names, or a name and other fields: {'optimizer': 'adamw', 'schedule': {'name': 'cosine', 'warmup': 100}}"
 
 
 def training_fields(estimator: str, given: Mapping[str, Any], training: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,6 +33,13 @@ def training_fields(estimator: str, given: Mapping[str, Any], training: Mapping[
     values = {name: usual.get(name) if value is None else value for name, value in given.items()}
     if missing := [name for name, value in values.items() if value is None]:
         raise RefusedInput(f"{' and '.join(missing)} must be given: only estimator='blocks' has its own")
+    if not isinstance(training, Mapping):
+        raise RefusedInput(f"training = {training!r}: {_FORM}")
+    for group, value in training.items():
+        if group in given:
+            raise RefusedInput(f"training: {group!r} is an argument of the call: {group}=")
+        if group in _GROUPS and not isinstance(value, str | Mapping):
+            raise RefusedInput(f"training: {group} = {value!r}: {_FORM}")
     if unknown := [key for key in training if key not in (*_GROUPS, "class_weights")]:
         raise RefusedInput(f"training: {unknown[0]!r}: {suggestion(str(unknown[0]), [*_GROUPS, 'class_weights'])}")
     chosen: dict[str, dict[str, Any]] = {

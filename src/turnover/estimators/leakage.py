@@ -6,6 +6,7 @@ it directly: it runs the image of one example through the own sub-network of ano
 how often it predicts the label of the mask with how often that of a bystander, an example that took no part.
 """
 
+import logging
 import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -19,6 +20,8 @@ from turnover.common.device import Precision
 from turnover.core.evaluation import BATCH, evaluate, own_units
 from turnover.core.examples import Examples
 from turnover.core.inputs import take
+
+log = logging.getLogger("turnover")
 
 Verdict = Literal["none", "partial leakage", "leakage", "flipped at chance", "no difference", "not fitted"]
 
@@ -95,6 +98,10 @@ class Leakage:
                     f"FLIPPED AT CHANCE ({numbers}): unless the labels are random, flipped sub-networks do not work "
                     "and the scores rank nothing: mask fewer layers, share no masks or train longer"
                 )
+
+    def warn(self) -> None:
+        """Log the verdict, as a warning if scores cannot be trusted."""
+        log.log(logging.DEBUG if self.verdict == "none" else logging.WARNING, "%s", self.message())
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data, for tables and json."""

@@ -156,7 +156,7 @@ def memorization(
                 attach(task.model, seed=config.seed, **masks)  # type: ignore[arg-type]
             tables.append(_table(task, config, bar.update, [] if seen is None else [seen]))
             if isinstance(config.estimator, TurnoverEstimator):
-                verdicts += [judge(task.model, examples, tables[-1]).as_dict()] if of_example.predicts_classes else []
+                verdicts += [judge(task.model, examples, tables[-1])] if of_example.predicts_classes else []
     table = average(tables)
     if seen is not None:
         table["prediction"], table["probability"] = (tensor.cpu().numpy() for tensor in seen.most_probable())
@@ -164,9 +164,11 @@ def memorization(
     if precision == "auto":
         table.attrs["precision"] = in_precision
     if isinstance(configs[0].estimator, TurnoverEstimator):
-        # of the worst seed: one leaking network in ten must not vanish in a mean
-        worst = min(verdicts, key=lambda one: one["image_accuracy"] - one["mask_accuracy"], default=None)
-        table.attrs["leakage"] = worst
+        table.attrs["leakage"] = None
+        if verdicts:  # of the worst seed: one leaking network in ten must not vanish in a mean
+            worst = min(verdicts, key=lambda one: one.swap.image_accuracy - one.swap.mask_accuracy)
+            worst.warn()
+            table.attrs["leakage"] = worst.as_dict()
     return table
 
 

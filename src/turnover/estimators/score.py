@@ -53,8 +53,8 @@ def score(
         In the place of predictions: own_probability (of y = 1) for binary, own_right (share of labels) for multilabel,
         own_value for others that give one number an example; the label of soft is the most probable class, and of
         several numbers an example there is none. `attrs["leakage"]` is the verdict on whether to trust them, None for
-        losses without classes. A warning reports ids that were never seen under `own` in training, and training outside
-        of it.
+        losses without classes. Warnings report such a verdict, ids that were never seen under `own` in training, and
+        training outside of it.
     """
     device, dtype = taken_by(model)
     examples = user_examples(x, y, ids, device=device, dtype=dtype, loss=loss_of(loss))
@@ -64,7 +64,9 @@ def score(
     table = score_examples(model, examples, batch_size=batch_size, precision=precision)
     table.attrs["leakage"] = None
     if examples.loss.predicts_classes:
-        table.attrs["leakage"] = judge(model, examples, table, batch_size=batch_size, precision=precision).as_dict()
+        verdict = judge(model, examples, table, batch_size=batch_size, precision=precision)
+        verdict.warn()
+        table.attrs["leakage"] = verdict.as_dict()
     return table
 
 

@@ -1,6 +1,5 @@
 """The pipeline of a run: build data and network from the config; train, track, score, write tables."""
 
-import logging
 from typing import Any
 
 import pandas as pd
@@ -28,8 +27,6 @@ from turnover.runs.store.tables import (
     write_scores,
     write_subsets,
 )
-
-log = logging.getLogger("turnover")
 
 
 def settled(run: Run, device: torch.device) -> RunConfig:
@@ -68,7 +65,7 @@ def work(run: Run, config: RunConfig, device: torch.device, record: dict[str, An
 def verdict(task: RunTask, table: pd.DataFrame) -> dict[str, Any]:
     """Return the leakage verdict on the last scores, with a warning if they cannot be trusted."""
     leakage = judge(task.model, task.train, table)
-    log.log(logging.DEBUG if leakage.verdict == "none" else logging.WARNING, leakage.message())
+    leakage.warn()
     return leakage.as_dict()
 
 
