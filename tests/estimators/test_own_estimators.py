@@ -130,6 +130,7 @@ REFUSED_TRAINING: dict[str, tuple[dict[str, Any], str]] = {
     "momentum of AdamW": ({"training": {"optimizer": "adamw"}}, "betas"),
     "a field that it has not": ({"training": {"schedule": {"name": "constant", "by": "step"}}}, "schedule.by"),
     "an argument of the call, outside": ({"training": {"weight_decay": 0.1}}, "argument of the call: weight_decay="),
+    "a rate for SGD": ({"training": {"optimizer": "adamw"}, "momentum": None, "lr": None}, "lr must be given"),
     "no mapping": ({"training": "adamw"}, "give names, or a name"),
     "a class": ({"training": {"optimizer": torch.optim.AdamW}}, "give names, or a name"),
     "a warm-up longer than the training": ({"training": {"schedule": {"name": "constant", "warmup": 999}}}, "warmup"),

@@ -55,6 +55,8 @@ def training_fields(estimator: str, given: Mapping[str, Any], training: Mapping[
     if optimizer.get("name") == "adamw":
         if given["momentum"] is not None:
             raise RefusedInput("momentum: of AdamW it is the first of training={'optimizer': {'betas': ...}}")
+        if given["lr"] is None:
+            raise RefusedInput("lr must be given with AdamW: that of a recipe is for SGD; .001 is usual")
         optimizer = ADAMW | optimizer
     else:
         optimizer = optimizer | {"momentum": values["momentum"]}
