@@ -62,7 +62,7 @@ frame.loc[table.nlargest(5, "score").index].join(table[["score", "flipped_predic
 
 # %%
 digits = load_digits()
-for number, (image, label) in enumerate(zip(digits.images[:600], digits.target[:600], strict=True)):
+for number, (image, label) in enumerate(zip(digits.images[:1500], digits.target[:1500], strict=True)):
     path = folder / "digits" / str(label) / f"{number:04d}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray((image * 15).astype(np.uint8)).save(path)
@@ -75,27 +75,29 @@ targets = torch.tensor([names.index(path.parent.name) for path in paths])
 
 
 class Net(nn.Module):
-    """Any network will do; every activation in it is found, whether a module or a call."""
+    """Any network will do; activations are found whether they are modules or calls."""
 
     def __init__(self) -> None:
         super().__init__()
         self.conv = nn.Conv2d(1, 32, 3, padding=1)
-        self.hidden = nn.Linear(32 * 16, 256)
+        self.hidden = nn.Sequential(nn.Linear(32 * 16, 256), nn.ReLU())
         self.logits = nn.Linear(256, 10)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = nn.functional.max_pool2d(torch.relu(self.conv(x)), 2)
-        return self.logits(torch.relu(self.hidden(x.flatten(1))))
+        return self.logits(self.hidden(x.flatten(1)))
 
 
-table = turnover.memorization(Net, images, targets, epochs=20, lr=0.05, batch_size=32, seeds=3, progress=False)
+options = {"epochs": 20, "lr": 0.05, "batch_size": 32, "seeds": 3, "progress": False}
+table = turnover.memorization(Net, images, targets, layers=["hidden"], **options)
 table["file"] = [path.relative_to(folder).as_posix() for path in paths]
 print(table.attrs["leakage"]["message"])
 table.nlargest(5, "score")[["file", "score", "flipped_prediction"]]
 
 # %% [markdown]
-# If the verdict is leakage, mask less: `layers=["hidden"]` masks what runs inside that module alone. (A call such as
-# `torch.relu` in `forward` runs inside the network itself; give it a module of its own to name it.)
+# `layers=["hidden"]` masks what runs inside that module alone. Without it the convolution is masked too, and a warning
+# says that the masks tell something of the labels: then mask less. (A call such as `torch.relu` in `forward` runs
+# inside the network itself; give it a module of its own to name it.)
 #
 # ## A Hugging Face datasets object
 #
