@@ -88,7 +88,7 @@ class Net(nn.Module):
         return self.logits(self.hidden(x.flatten(1)))
 
 
-options = {"epochs": 20, "lr": 0.05, "batch_size": 32, "seeds": 3, "progress": False}
+options = {"epochs": 20, "lr": 0.05, "batch_size": 32, "seeds": 1, "progress": False}
 table = turnover.memorization(Net, images, targets, layers=["hidden"], **options)
 table["file"] = [path.relative_to(folder).as_posix() for path in paths]
 print(table.attrs["leakage"]["message"])

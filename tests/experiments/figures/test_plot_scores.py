@@ -73,3 +73,8 @@ def test_images_that_are_not_those_of_the_table_are_refused(images: np.ndarray, 
 def test_a_table_without_scores_is_refused() -> None:
     with pytest.raises(RefusedInput, match="no column 'score', only label"):
         turnover.plot(table().drop(columns="score"))
+
+
+def test_images_in_the_place_of_the_table_are_refused() -> None:
+    with pytest.raises(RefusedInput, match=r"table is a ndarray: .*turnover\.plot\(table, images\)"):
+        turnover.plot(np.zeros((5, 3, 3)), table())  # type: ignore[arg-type]

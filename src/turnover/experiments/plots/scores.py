@@ -33,6 +33,8 @@ def plot(table: pd.DataFrame, images: Any = None, *, highest: int = 30, classes:
     Raises:
         RefusedInput: a table without scores, images of other examples.
     """
+    if not isinstance(table, pd.DataFrame):
+        raise RefusedInput(f"table is a {type(table).__name__}: give the scores first, turnover.plot(table, images)")
     if "score" not in table:
         raise RefusedInput(f"table has no column 'score', only {', '.join(map(str, table.columns))}")
     pixels = None if images is None else _pixels(images, len(table))
