@@ -9,7 +9,9 @@ from scipy.optimize import minimize
 from turnover.audit.held_out import by_networks, by_regression, folds_of, networks_for
 from turnover.audit.knowledge import Knowledge
 from turnover.audit.labelled import Collection
+from turnover.audit.ranking import ranked
 from turnover.audit.wrong_share import WrongShare, wrong_share
+from turnover.errors import RefusedInput
 
 
 def blobs(n: int, classes: int, apart: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -45,6 +47,21 @@ def test_the_label_of_an_example_does_not_reach_its_own_prediction(by: str) -> N
     after = predicted(changed)
     np.testing.assert_array_equal(before[fold == 2], after[fold == 2])
     assert (abs(before - after)[fold != 2].max(1) > 0).all()
+
+
+def test_copies_of_an_example_in_its_group_teach_nothing_about_it_from_pixels_either() -> None:
+    random = np.random.default_rng(0)
+    things, labels = random.normal(size=(40, 16)).astype(np.float32), random.integers(2, size=40)  # nothing to learn
+    x, y = np.repeat(things, 5, axis=0), np.repeat(labels, 5)
+    config = config_of("data", "model=mlp", "model.hidden=[64]", "batch_size=16")
+    names = tuple(map(str, range(200)))
+    groups = tuple(f"thing {number // 5}" for number in range(200))
+    _, alone, _ = ranked(Collection(x, y, ("a", "b"), names, groups=groups), config)
+    _, leaked, _ = ranked(Collection(x, y, ("a", "b"), names), config)
+    assert leaked.accuracy > 0.95
+    assert alone.accuracy < 0.7
+    with pytest.raises(RefusedInput, match="all examples are of one, so none can be held out; leave the column out"):
+        ranked(Collection(x, y, ("a", "b"), names, groups=("same",) * 200), config)
 
 
 def test_a_class_of_one_example_is_not_predicted() -> None:

@@ -16,9 +16,11 @@ from turnover.audit.suspects import network
 from turnover.checks.user_network import new_network
 from turnover.common.device import resolve, settle
 from turnover.config.parse import parse
+from turnover.config.recipes import training_fields
 from turnover.config.run import Training
 from turnover.core.evaluation import full_logits
 from turnover.core.examples import Examples
+from turnover.errors import RefusedInput
 from turnover.training.fit import fit
 
 _STRENGTHS = (1e-1, 1e-2, 1e-3, 1e-4)  # inverse of the regularization; chosen by the loss on the first fold
@@ -36,10 +38,15 @@ def folds_of(labels: np.ndarray, folds: int, groups: tuple[str, ...] = ()) -> np
 
     Returns:
         int64 [n]
+
+    Raises:
+        RefusedInput: all examples are of one group.
     """
     names = [group or row for row, group in enumerate(groups)] if groups else range(len(labels))
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
     group = np.array([numbers[name] for name in names])
+    if len(numbers) < 2:
+        raise RefusedInput("group: all examples are of one, so none can be held out; leave the column out")
     first = np.unique(group, return_index=True)[1]  # the example whose label stands for a group
     order = np.random.default_rng(0).permutation(len(first))
     fold = np.empty(len(first), dtype=np.int64)
@@ -114,19 +121,10 @@ def by_networks(collection: Collection, config: AuditConfig, fold: np.ndarray) -
     ordered = replace(collection, values=collection.values[order], labels=collection.labels[order])
     inputs, labels = torch.from_numpy(ordered.inputs()).to(device), torch.from_numpy(ordered.labels).to(device)
     ids = torch.arange(len(labels), device=device)
-    training = parse(
-        Training,
-        {
-            "seed": 0,
-            "epochs": config.epochs,
-            "batch_size": config.batch_size,
-            "precision": settle(config.precision, device),
-            "augmentation": {"name": "none"},
-            "optimizer": config.optimizer.model_dump(),
-            "schedule": {"name": "linear"},
-            "estimator": {"name": "none"},
-        },
-    )
+    given = {"epochs": config.epochs, "batch_size": config.batch_size}
+    given |= config.optimizer.model_dump(include={"lr", "momentum", "weight_decay"})
+    plain = {"seed": 0, "precision": settle(config.precision, device), "estimator": {"name": "none"}}
+    training = parse(Training, training_fields("none", given, {"schedule": "linear"}) | plain)
     result = torch.zeros(len(labels), len(collection.classes))
     numbers = np.unique(fold)
     steps = [config.epochs * math.ceil(int((fold != number).sum()) / config.batch_size) for number in numbers]

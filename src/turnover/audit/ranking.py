@@ -37,7 +37,7 @@ def _by_pixels(collection: Collection, config: AuditConfig) -> tuple[pd.DataFram
         *(config.model.name, config.epochs, "s" if config.epochs > 1 else "", name, count),
         clock(seconds(collection, config, config.seeds + count - 1)),
     )
-    labels, fold = collection.labels, folds_of(collection.labels, count)
+    labels, fold = collection.labels, folds_of(collection.labels, count, collection.groups)
     known = Knowledge.of(by_networks(collection, config, fold), labels)
     if count > 2 and collection.values[0].size <= _VALUES:
         probabilities = by_regression(collection.inputs().reshape(len(labels), -1), labels, fold)
