@@ -149,8 +149,8 @@ def _observed(task: Task, config: Training, models: list[nn.Module]) -> dict[str
     labels = [examples.labels for examples in asked]
     rows: dict[str, list[Tensor]] = {"confidence": [], "right": []}
     of_blocks = isinstance(config.estimator, BlocksEstimator)
-    of_sets = [full_logits(_SideBySide(models), examples).unbind(1) for examples in asked]
-    for of_network in zip(*of_sets, strict=True):
+    logits_stay = of_blocks or isinstance(config.estimator, ConfidentLearningEstimator)
+    for of_network in _outputs([models] if logits_stay else [[model] for model in models], asked):
         outputs = list(zip(of_network, labels, strict=True))
         rows["right"].append(torch.cat([loss.right(z, y) for z, y in outputs]))
         if not loss.of_classes:
@@ -159,9 +159,18 @@ def _observed(task: Task, config: Training, models: list[nn.Module]) -> dict[str
         classes = [loss.as_classes(z, y) for z, y in outputs]  # [examples, classes] and [examples] each
         exact = [(z.double() if of_blocks else z, y) for z, y in classes]  # means over spreads are compared
         rows["confidence"].append(torch.cat([-log_odds_against(z, y) for z, y in exact]))
-        if isinstance(config.estimator, ConfidentLearningEstimator | BlocksEstimator):
+        if logits_stay:
             rows.setdefault("logits", []).append(classes[0][0])
     return {name: torch.stack(values) for name, values in rows.items()}
+
+
+def _outputs(shares: list[list[nn.Module]], asked: list[Examples]) -> Iterator[tuple[Tensor, ...]]:
+    """Yield the outputs of one network after another for each set of examples; those of a share are in memory at once.
+
+    # [examples, ...] each
+    """
+    for models in shares:
+        yield from zip(*(full_logits(_SideBySide(models), examples).unbind(1) for examples in asked), strict=True)
 
 
 class _SideBySide(nn.Module):
