@@ -1,7 +1,7 @@
 """Measure the audit where wrong labels are known: against logistic regression on pixels, and the share it estimates.
 
 Adds a row for each draw to outputs/audit_draws.csv, those that are there are left out, and writes their means to
-outputs/audit.csv. The committed ones are in outputs/reference/laptop. About 15 minutes for a draw of all, on one core.
+outputs/audit.csv. A draw of all takes long: each row is printed when it is done, and the same command goes on after it.
 """
 
 import argparse

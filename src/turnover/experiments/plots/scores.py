@@ -20,6 +20,8 @@ _PREDICTIONS = ("prediction", "flipped_prediction")  # of networks that were not
 def plot(table: pd.DataFrame, images: Any = None, *, highest: int = 30, classes: Sequence[str] | None = None) -> Figure:
     """Draw the distribution of the scores of a table and, if they are given, the images that score highest.
 
+    Needs matplotlib, as `pip install 'turnover[experiments]'` has it.
+
     Args:
         table: what `memorization` or `score` returned; with a boolean column `corrupted`, these are drawn apart.
         images: of all examples, in the order of the table: bytes, or any floats.  # [n, height, width] or with channels
