@@ -97,7 +97,7 @@ def test_networks_that_cannot_repeat_their_batch_are_run_once_a_sub_network(netw
     torch.manual_seed(0)
     data = examples()
     model = turnover.attach(network().double())
-    assert not _can_share(model, data.batch(torch.arange(3)), (own_units, flipped_units))
+    assert not _can_share(model, data.select(torch.arange(3)), (own_units, flipped_units))
     together = evaluate(model, data, (own_units, flipped_units), batch_size=23)
     apart = [evaluate(model, data, (one,), batch_size=23)[0] for one in (own_units, flipped_units)]
     for a, b in zip(together, apart, strict=True):

@@ -14,7 +14,7 @@ from torch import Tensor
 import turnover
 from turnover.core.evaluation import Outcome, evaluate, flipped_units, own_units
 from turnover.core.examples import Examples
-from turnover.core.losses import LOSSES, loss_of
+from turnover.core.losses import LOSSES, TOKENS, UNCOUNTED, loss_of
 from turnover.errors import RefusedInput
 
 
@@ -98,6 +98,32 @@ def test_neither_batch_size_nor_order_matters(kind: str) -> None:
             torch.testing.assert_close(a[order], c)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_loss_of_a_sequence_is_the_mean_over_its_tokens_that_count(dtype: torch.dtype) -> None:
+    draw = torch.Generator().manual_seed(0)
+    z, y = 3 * torch.randn(9, 6, 5, generator=draw, dtype=dtype), torch.randint(5, (9, 6), generator=draw)
+    y[torch.rand(9, 6, generator=draw) < 0.4] = UNCOUNTED
+    y[:, 2] = 1
+    outcome = Outcome.of(z, y, TOKENS)
+    for i, tokens in enumerate(y.tolist()):
+        counted = [t for t, token in enumerate(tokens) if token != UNCOUNTED]
+        losses = [oracles.cross_entropy(z[i, t].double(), tokens[t]) for t in counted]
+        right = [int(z[i, t].argmax()) == tokens[t] for t in counted]
+        assert float(outcome.loss[i]) == pytest.approx(
+            sum(losses) / len(losses), rel=1e-12 if dtype.itemsize > 4 else 1e-5
+        )
+        assert float(outcome.right[i]) == float(outcome.prediction[i]) == pytest.approx(sum(right) / len(right))
+        assert int(TOKENS.label(y)[i]) == len(counted)
+
+
+def test_padding_changes_no_loss_of_a_sequence() -> None:
+    z = torch.randn(4, 6, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    y = torch.tensor([[1, 4, 2, 0, 3, 1]] * 4)
+    y[2, 3:] = UNCOUNTED
+    padded = F.pad(y, (2, 3), value=UNCOUNTED)
+    torch.testing.assert_close(TOKENS(F.pad(z, (0, 0, 2, 3), value=7.0), padded), TOKENS(z, y))
+
+
 def test_the_loss_of_a_function_is_what_it_returns() -> None:
     loss = loss_of(lambda outputs, y: (outputs - y).abs().amax(1))
     z, y = outputs("squared", 9), targets("squared", 9)
@@ -125,7 +151,7 @@ def test_a_function_that_gives_no_loss_an_example_is_told_what_to_return(functio
 
 @pytest.mark.parametrize("loss", ["mse", "", None, 3, ["class"]])
 def test_a_name_that_is_no_loss_is_refused(loss: Any) -> None:
-    with pytest.raises(RefusedInput, match="allowed: class, soft, binary, multilabel, squared, or a function"):
+    with pytest.raises(RefusedInput, match=f"allowed: {', '.join(LOSSES)}, or a function"):
         loss_of(loss)
 
 

@@ -73,7 +73,7 @@ def by_hand(config: RunConfig, parts: RunTask, network: int, positions: Tensor) 
         epochs=config.epochs,
         batch_size=config.batch_size,
         seed=seed,
-        objective=objective(config, parts.train.labels[positions]),
+        objective=objective(config, parts.train.select(positions)),
         precision=config.settled,
     ):
         pass

@@ -70,7 +70,7 @@ def test_scores_equal_a_forward_pass_written_out_by_hand(p: float) -> None:
 def test_all_sub_networks_share_the_first_convolution() -> None:
     """The first mask lies before every skip connection, so the batch can be repeated there."""
     examples, model = data(), turnover.attach(network(), seed=3)
-    assert _can_share(model, examples.batch(torch.arange(3)), (own_units, flipped_units, all_units))
+    assert _can_share(model, examples.select(torch.arange(3)), (own_units, flipped_units, all_units))
 
 
 def test_it_has_no_noise_of_its_own() -> None:

@@ -13,7 +13,7 @@ import turnover
 from turnover.core.evaluation import FRESH
 from turnover.core.examples import Examples
 from turnover.models.mlp import mlp
-from turnover.training.accuracy import Name, measure
+from turnover.training.accuracy import Name, measure, on_constant_inputs
 
 HIDDEN = (30, 20)
 
@@ -106,7 +106,7 @@ def test_without_turn_over_dropout_only_the_full_network_is_measured() -> None:
 
 def test_a_constant_input_keeps_labels_ids_shape_and_type() -> None:
     some = examples()
-    blank = some.on_constant_inputs()
+    blank = on_constant_inputs(some)
     assert torch.equal(blank.labels, some.labels)
     assert torch.equal(blank.ids, some.ids)
     x, y, ids = blank.batch(torch.tensor([5, 0]))

@@ -15,6 +15,7 @@ from turnover.common.seeding import torch_generator
 from turnover.config.parse import parse
 from turnover.config.run import Training
 from turnover.core.examples import Examples
+from turnover.core.losses import TOKENS, UNCOUNTED
 from turnover.models.mlp import mlp
 from turnover.training.fit import build_optimizer, fit
 from turnover.training.methods import balanced_weights, objective
@@ -133,12 +134,24 @@ def test_a_training_is_the_one_written_out_and_what_is_observed_is_plain_cross_e
 @pytest.mark.parametrize("smoothing", [0.1, 0.9])
 def test_label_smoothing_is_that_of_pytorch(smoothing: float) -> None:
     logits = torch.randn(7, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    minimised = objective(training(method={"name": "label_smoothing", "smoothing": smoothing}), LABELS)
+    minimised = objective(training(method={"name": "label_smoothing", "smoothing": smoothing}), data())
     assert minimised is not None
     theirs = F.cross_entropy(logits, LABELS[:7], label_smoothing=smoothing)
     assert float(minimised(logits, LABELS[:7]).mean()) == pytest.approx(float(theirs), rel=1e-12)
     slow = [oracles.smoothed(row, int(label), smoothing) for row, label in zip(logits, LABELS[:7], strict=True)]
     assert torch.allclose(minimised(logits, LABELS[:7]), torch.stack(slow), rtol=1e-12)
+
+
+def test_language_models_minimise_the_mean_over_the_tokens_of_a_batch() -> None:
+    draw = torch.Generator().manual_seed(1)
+    z, y = torch.randn(4, 6, 5, generator=draw, dtype=torch.float64), torch.randint(5, (4, 6), generator=draw)
+    for row, length in enumerate((6, 1, 3, 5)):
+        y[row, length:] = UNCOUNTED
+    minimised = objective(training(), Examples(torch.zeros(4, 6), y, torch.arange(4), loss=TOKENS))
+    assert minimised is not None
+    assert float(minimised(z, y).mean()) == pytest.approx(
+        float(F.cross_entropy(z.flatten(0, 1), y.flatten())), rel=1e-12
+    )
 
 
 def test_the_classes_of_a_training_set_weigh_alike_and_its_examples_1_in_the_mean() -> None:
@@ -153,7 +166,7 @@ def test_the_classes_of_a_training_set_weigh_alike_and_its_examples_1_in_the_mea
 def test_an_example_weighs_the_same_in_every_batch() -> None:
     logits = torch.randn(6, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     labels = torch.tensor([0, 2, 3, 0, 0, 3])
-    minimised = objective(training(class_weights="balanced"), LABELS)
+    minimised = objective(training(class_weights="balanced"), data())
     assert minimised is not None
     alone = [minimised(logits[i : i + 1], labels[i : i + 1]) for i in range(6)]
     assert torch.allclose(minimised(logits, labels), torch.cat(alone), rtol=1e-12)

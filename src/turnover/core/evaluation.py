@@ -1,7 +1,7 @@
 """Losses and predictions of an example's sub-networks, for every example of a data set."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -47,7 +47,7 @@ class Outcome:
     """Loss and prediction of one kind of sub-network for every example."""
 
     loss: Tensor  # [n]
-    right: Tensor  # whether the prediction is  # bool [n]
+    right: Tensor  # whether the prediction is, or the share of it that is  # bool [n], float [n]
     prediction: Tensor  # `Loss.value`, of classes their numbers  # [n]
 
     @classmethod
@@ -63,10 +63,6 @@ class Outcome:
         """Copy the outcomes of a batch to its place."""
         for name in ("loss", "right", "prediction"):
             getattr(self, name)[start : start + len(part.loss)] = getattr(part, name)
-
-    def accuracy(self) -> Tensor:
-        """Return the share of examples that are right."""
-        return self.right.double().mean()
 
 
 def evaluate(
@@ -121,7 +117,7 @@ def passes(
     """
     positions = torch.arange(len(examples), device=examples.device)
     with evaluation_mode(model), fast_products(examples.device), autocast(examples.device, precision):
-        evaluated = _shared if _can_share(model, examples.batch(_few(positions)), units) else _separate
+        evaluated = _shared if _can_share(model, examples, units) else _separate
         for x, y, ids in examples.batches(positions.split(batch_size)):
             logits = evaluated(model, x, [choose(ids) for choose in units])
             yield y, [output.float() if output.dtype.itemsize < 4 else output for output in logits]
@@ -130,11 +126,8 @@ def passes(
 def _separate(model: nn.Module, x: Batch, subnets: list[Subnetwork]) -> list[Tensor]:
     logits = []
     for subnetwork in subnets:
-        if subnetwork.ids is None:
+        with nullcontext() if subnetwork.ids is None else subnetworks(model, [subnetwork]):
             logits.append(run(model, x))
-        else:
-            with subnetworks(model, [subnetwork]):
-                logits.append(run(model, x))
     return logits
 
 
@@ -144,15 +137,16 @@ def _shared(model: nn.Module, x: Batch, subnets: list[Subnetwork]) -> list[Tenso
     return list(logits.unflatten(0, (len(subnets), len(first(x)))).unbind())
 
 
-def _can_share(model: nn.Module, batch: tuple[Batch, Tensor, Tensor], units: Sequence[Units]) -> bool:
-    """Return True if one pass with a repeated batch equals separate passes, on a few examples.
+def _can_share(model: nn.Module, examples: Examples, units: Sequence[Units]) -> bool:
+    """Return True if one pass with a repeated batch equals separate passes, on a few examples far apart.
 
     A network that depends on its batch dimension, such as one that remembers the batch size of its input, fails or
     mixes examples when the batch grows on the way, and is run once for each sub-network.
     """
     if len(units) == 1 or not is_attached(model):
         return False
-    x, _, ids = batch
+    step = max(1, len(examples) // 3)
+    x, _, ids = examples.batch(torch.arange(0, len(examples), step, device=examples.device)[:3])
     subnets = [choose(ids) for choose in units]
     with torch.autocast(ids.device.type, enabled=False):  # low precision would hide a difference
         expected = torch.stack(_separate(model, x, subnets))
@@ -163,11 +157,6 @@ def _can_share(model: nn.Module, batch: tuple[Batch, Tensor, Tensor], units: Seq
     # Rounding differs with the batch size; mixing of examples is seen against the spread of the logits
     relative = {torch.float64: 1e-9, torch.float32: 1e-3}.get(expected.dtype, 0.05)
     return bool((shared - expected).abs().max() <= relative * (expected.max() - expected.min()))
-
-
-def _few(positions: Tensor) -> Tensor:
-    """Return up to three positions, far apart."""
-    return positions[:: max(1, len(positions) // 3)][:3]
 
 
 @contextmanager

@@ -74,8 +74,3 @@ class Examples:
         return replace(
             self, inputs=take(self.inputs, index), labels=self.labels[index], ids=self.ids[index], names=names
         )
-
-    def on_constant_inputs(self) -> "Examples":
-        """Return the same labels and ids, with inputs that are all 1, so that examples differ by their masks alone."""
-        blank = torch.ones_like(self.prepare(self.inputs[:1]))  # expanded, so that it takes the memory of one
-        return replace(self, inputs=blank.expand(len(self), *blank.shape[1:]), prepare=unchanged)

@@ -9,6 +9,13 @@ from torch import Tensor
 
 from turnover.errors import RefusedInput
 
+UNCOUNTED = -100  # in place of a token that is not to be predicted, as PyTorch's `ignore_index`
+
+
+def token_losses(outputs: Tensor, y: Tensor) -> Tensor:
+    """Return the cross-entropy of every token, 0 where y is `UNCOUNTED`.  # [n, tokens, vocabulary] -> [n, tokens]"""
+    return F.cross_entropy(outputs.flatten(0, 1), y.flatten(), reduction="none", ignore_index=UNCOUNTED).view(y.shape)
+
 
 class Loss:
     """Base of losses: of outputs y alone is known what they cost. Nothing else in the package computes a loss.
@@ -27,7 +34,7 @@ class Loss:
         raise NotImplementedError
 
     def right(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """Return whether each example is right; False for all unless `tells_right`.  # bool [n]"""
+        """Return whether each example is right, or a share of it; 0 for all where nothing is right or wrong.  # [n]"""
         return torch.zeros(len(y), dtype=torch.bool, device=y.device)
 
     def value(self, outputs: Tensor, y: Tensor) -> Tensor:
@@ -138,6 +145,27 @@ class SquaredError(Loss):
         return (outputs.reshape(y.shape) - y).square().reshape(len(y), -1).mean(dim=1)
 
 
+class Tokens(Loss):
+    """Mean over tokens of the cross-entropy in nats, so that length does not decide: logits [n, tokens, vocabulary].
+
+    y is the token to be predicted at each position, or `UNCOUNTED`, int64 [n, tokens]; `right` is the share that are.
+    """
+
+    name, word = "tokens", "accuracy"
+
+    def __call__(self, outputs: Tensor, y: Tensor) -> Tensor:
+        return token_losses(outputs, y).sum(1) / self.label(y)
+
+    def right(self, outputs: Tensor, y: Tensor) -> Tensor:
+        return (outputs.argmax(2) == y).sum(1) / self.label(y)
+
+    value = right
+
+    def label(self, y: Tensor) -> Tensor:
+        """Return how many tokens count.  # int64 [n]"""
+        return (y != UNCOUNTED).sum(1)
+
+
 class Given(Loss):
     """A function (outputs, y) -> loss [n] of whoever calls; y is what was given to it."""
 
@@ -158,9 +186,9 @@ class Given(Loss):
         return losses
 
 
-CLASSES = Classes()
+CLASSES, TOKENS = Classes(), Tokens()
 LOSSES: dict[str, Loss] = {
-    loss.name: loss for loss in (CLASSES, SoftLabels(), OneLogit(), SeveralLabels(), SquaredError())
+    loss.name: loss for loss in (CLASSES, SoftLabels(), OneLogit(), SeveralLabels(), SquaredError(), TOKENS)
 }
 
 

@@ -1,6 +1,7 @@
 """Loss and accuracy of own, flipped and full networks at the end of an epoch, over any groups of examples."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from turnover.common.device import Precision
 from turnover.core.dropout import attached, is_attached
 from turnover.core.evaluation import BATCH, Units, all_units, evaluate, flipped_units, fresh_units, own_units
-from turnover.core.examples import Examples
+from turnover.core.examples import Examples, unchanged
 
 Name = tuple[str, str]  # of a group: split ("train" or "test") and subset ("all", "easy", "difficult")
 
@@ -38,8 +39,14 @@ def measure(
         results[split, subset] = _means(model, examples, networks, precision, batch_size)
         if masked and (split, subset) == ("train", "all"):
             probe: dict[str, list[Units]] = {"constant": [own_units]}
-            results[split, subset] |= _means(model, examples.on_constant_inputs(), probe, precision, batch_size)
+            results[split, subset] |= _means(model, on_constant_inputs(examples), probe, precision, batch_size)
     return {group: {name: float(value) for name, value in values.items()} for group, values in results.items()}
+
+
+def on_constant_inputs(examples: Examples) -> Examples:
+    """Return the same labels and ids, with inputs that are all 1, so that examples differ by their masks alone."""
+    blank = torch.ones_like(examples.prepare(examples.inputs[:1]))  # expanded, so that it takes the memory of one
+    return replace(examples, inputs=blank.expand(len(examples), *blank.shape[1:]), prepare=unchanged)
 
 
 def _means(
@@ -55,5 +62,5 @@ def _means(
     for name, kind in networks.items():
         outcomes = [next(queue) for _ in kind]
         means[f"{name}_loss"] = torch.stack([outcome.loss.double().mean() for outcome in outcomes]).mean()
-        means[f"{name}_accuracy"] = torch.stack([outcome.accuracy() for outcome in outcomes]).mean()
+        means[f"{name}_accuracy"] = torch.stack([outcome.right.double().mean() for outcome in outcomes]).mean()
     return means

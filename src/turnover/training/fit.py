@@ -55,7 +55,7 @@ def fit(
         epochs=last,
         batch_size=config.batch_size,
         seed=config.seed if seed is None else seed,
-        objective=objective(config, examples.labels),
+        objective=objective(config, examples),
         first_epoch=first_epoch,
         partial=partial,
         plain_epochs=config.plain_epochs,

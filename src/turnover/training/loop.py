@@ -25,7 +25,7 @@ class Epoch:
     number: int  # from 1
     lr: float  # at its first step
     losses: Tensor  # of every training example at its step, of classes in nats  # [examples]
-    correct: Tensor  # whether it was right then, by `Loss.right`  # bool [examples]
+    correct: Tensor  # whether it was right then, or to what share, by `Loss.right`  # bool or float [examples]
 
 
 @dataclass(frozen=True)

@@ -10,26 +10,36 @@ from torch import Tensor
 
 from turnover.config.run import Training
 from turnover.config.training_options import LabelSmoothing
+from turnover.core.examples import Examples
+from turnover.core.losses import TOKENS
 
 Objective = Callable[[Tensor, Tensor], Tensor]  # logits [batch, classes], labels [batch] -> [batch]
 
 
-def objective(config: Training, labels: Tensor) -> Objective | None:
-    """Return what is minimised, in the mean over a batch; None: plain cross-entropy.
+def objective(config: Training, examples: Examples) -> Objective | None:
+    """Return what is minimised, in the mean over a batch; None: the loss of the examples.
 
-    Args:
-        labels: of all training examples, by which class weights are balanced.  # int64 [n]
+    Of token sequences the mean over all tokens of a batch, as language models are trained; class weights are balanced
+    by the labels of all examples.
     """
+    if examples.loss is TOKENS:
+        return mean_over_tokens
     if config.minimises_cross_entropy:
         return None
     smoothing = config.method.smoothing if isinstance(config.method, LabelSmoothing) else 0.0
-    weights = balanced_weights(labels) if config.class_weights == "balanced" else None
+    weights = balanced_weights(examples.labels) if config.class_weights == "balanced" else None
 
     def minimised(logits: Tensor, labels: Tensor) -> Tensor:
         losses = F.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)  # [batch]
         return losses if weights is None else losses * weights[labels].to(losses.dtype)
 
     return minimised
+
+
+def mean_over_tokens(logits: Tensor, tokens: Tensor) -> Tensor:
+    """Return losses whose mean over a batch is the mean over its tokens.  # int64 [batch, tokens] -> [batch]"""
+    counts = TOKENS.label(tokens)  # [batch]
+    return TOKENS(logits, tokens) * counts / counts.to(logits.dtype).mean()
 
 
 def balanced_weights(labels: Tensor) -> Tensor:
