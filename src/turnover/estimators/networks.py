@@ -1,6 +1,7 @@
 """Networks of an ensemble: the examples each is trained on, their training, and their outcomes."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ from turnover.config.estimators import (
 )
 from turnover.config.run import RunConfig, Training
 from turnover.config.training_options import NoAugmentation, SGDConfig
-from turnover.core.evaluation import full_logits
+from turnover.core.evaluation import evaluate, full_logits
 from turnover.core.examples import Examples
 from turnover.core.inputs import run
 from turnover.core.losses import CLASSES
@@ -56,7 +57,8 @@ def design(task: Task, config: Training) -> Design:
             included = complementary(blocks, n, config.seed)
             numbers = [*range(0, blocks, 2), *range(1, blocks, 2)]  # of one pair together, whatever number there are
     seeds_of = [stream(config.seed, "member", number) for number in numbers]
-    return Design(included, seeds_of, included.double().mean(1))
+    repeats = None if task.train.repeats is None else task.train.repeats.cpu()
+    return Design(included, seeds_of, included.double().mean(1), repeats)
 
 
 def outcomes(
@@ -76,8 +78,9 @@ def outcomes(
             predictions = _observed(task, config, train_block(task, config, ensemble, block, on_step))
             keep(path, **predictions)
         else:
-            on_step(_steps(config, ensemble, block))
-        if isinstance(config.estimator, BlocksEstimator):  # added up at once: all logits would take much memory
+            on_step(replace(ensemble, included=ensemble.included[block]).steps(config.epochs, config.batch_size))
+        # of blocks added up at once: all logits would take much memory
+        if isinstance(config.estimator, BlocksEstimator) and "logits" in predictions:
             for logits, inside in zip(predictions.pop("logits").cpu(), ensemble.included[block], strict=True):
                 probabilities = logits.double().softmax(1) * ~inside[:, None]
                 held_out = probabilities if held_out is None else held_out.add_(probabilities)
@@ -106,11 +109,6 @@ def _stacked(task: Task, config: Training, model: nn.Module) -> bool:
         and isinstance(task.train.inputs, Tensor)
         and stackable(model)
     )
-
-
-def _steps(config: Training, ensemble: Design, block: list[int]) -> int:
-    size = int(ensemble.included[block[0]].sum())
-    return len(block) * config.epochs * steps_per_epoch(size, config.batch_size)
 
 
 def train_block(
@@ -146,6 +144,12 @@ def train_block(
 def _observed(task: Task, config: Training, models: list[nn.Module]) -> dict[str, Tensor]:
     # in float32 whatever the training, as all scores
     asked, loss = list(_examples(task)), task.train.loss
+    if not loss.of_classes:
+        by_network = [[evaluate(model, examples)[0] for examples in asked] for model in models]
+        return {
+            "confidence": torch.stack([-torch.cat([part.loss for part in parts]) for parts in by_network]),
+            "right": torch.stack([torch.cat([part.right for part in parts]) for parts in by_network]),
+        }
     labels = [examples.labels for examples in asked]
     rows: dict[str, list[Tensor]] = {"confidence": [], "right": []}
     of_blocks = isinstance(config.estimator, BlocksEstimator)
@@ -153,9 +157,6 @@ def _observed(task: Task, config: Training, models: list[nn.Module]) -> dict[str
     for of_network in _outputs([models] if logits_stay else [[model] for model in models], asked):
         outputs = list(zip(of_network, labels, strict=True))
         rows["right"].append(torch.cat([loss.right(z, y) for z, y in outputs]))
-        if not loss.of_classes:
-            rows["confidence"].append(torch.cat([-loss(z, y) for z, y in outputs]))
-            continue
         classes = [loss.as_classes(z, y) for z, y in outputs]  # [examples, classes] and [examples] each
         exact = [(z.double() if of_blocks else z, y) for z, y in classes]  # means over spreads are compared
         rows["confidence"].append(torch.cat([-log_odds_against(z, y) for z, y in exact]))
