@@ -11,7 +11,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnover.stats.claims import Claim, Measured, Verdict, bootstrap, decide, measure, measure_seeds
+from turnover.stats.claims import Claim, Measured, Verdict, bootstrap, decide, left_by_holm, measure, measure_seeds
 from turnover.stats.measures import Statistic, median
 
 
@@ -264,3 +264,50 @@ def test_a_condition_is_measured_like_any_other() -> None:
     plain, condition = (measure("any", SPREAD, 5, above=0.5, condition=each) for each in (False, True))
     assert condition == replace(plain, condition=True)
     assert measure_seeds("any", [1.0, 2.0], below=0.0, condition=True).condition
+
+
+# --- many measures at once ---
+
+
+def by_hand(measures: Sequence[Measured]) -> list[str]:
+    """Names left by Holm's procedure, with the p-values of scipy's one-sided t-test."""
+    p = {}
+    for one in measures:
+        if one.threshold is not None and not one.condition:
+            side = "greater" if one.side == "above" else "less"
+            p[one.name] = float(scipy.stats.ttest_1samp(one.by_seed, one.threshold, alternative=side).pvalue)
+    left: list[str] = []
+    while p and min(p.values()) <= 0.025 / len(p):
+        left.append(min(p, key=p.__getitem__))
+        del p[left[-1]]
+    return left
+
+
+def test_what_is_left_is_what_holm_says() -> None:
+    draw = np.random.default_rng(3)
+    for trial in range(30):
+        measures = [
+            measure_seeds(
+                f"m{i}",
+                (draw.normal(size=4) + i / 3).tolist(),
+                **({"above": 0.2} if i % 3 else {"below": 4.0}),
+                condition=i == 5,
+            )
+            for i in range(9)
+        ] + [measure_seeds("reported", [5.0, 5.1, 5.2])]
+        found = [one.name for one in left_by_holm(measures)]
+        assert found == by_hand(measures), trial
+        assert set(found) <= {one.name for one in measures if one.verdict == "reproduced"}
+
+
+def test_holm_leaves_what_is_alone_as_its_interval_says() -> None:
+    for values in ([0.1, 0.2, 0.3], [0.1, 0.9, 0.2], [2.0, 2.0, 2.0], [-1.0, -1.0, -1.0], [3.0]):
+        alone = measure_seeds("any", values, above=0.0)
+        assert (left_by_holm([alone]) == [alone]) == (alone.verdict == "reproduced")
+
+
+def test_what_a_scale_cannot_decide_is_not_tested_whatever_it_measures() -> None:
+    for values in ([1.0, 1.1, 1.2], [-1.0, -1.1, -1.2]):
+        measured = measure_seeds("any", values, above=0.0)
+        assert decide("c", "text", [measured], tested=False).verdict == "not tested"
+        assert decide("c", "text", [measured]).verdict != "not tested"

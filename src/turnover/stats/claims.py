@@ -16,9 +16,10 @@ import numpy as np
 from turnover.common.seeding import numpy_generator
 from turnover.stats.measures import Statistic
 
-Verdict = Literal["reproduced", "not reproduced", "inconclusive"]
+Verdict = Literal["reproduced", "not reproduced", "inconclusive", "not tested"]
 
 REPLICATES = 1000
+_LEVEL = 0.025  # of one side: a measure is on the claimed side if its two-sided 95 % interval is
 
 
 @dataclass(frozen=True)
@@ -122,11 +123,14 @@ def measure_seeds(
     )
 
 
-def decide(id: str, text: str, measures: Sequence[Measured]) -> Claim:
+def decide(id: str, text: str, measures: Sequence[Measured], *, tested: bool = True) -> Claim:
     """Decide a claim: reproduced if all its measures are, not reproduced if one of them is not, else inconclusive.
 
-    It is inconclusive too if a condition does not hold: then its measures do not test the claim.
+    It is inconclusive too if a condition does not hold: then its measures do not test the claim. It is not tested,
+    whatever they are, where runs of this size cannot decide it.
     """
+    if not tested:
+        return Claim(id, text, "not tested", tuple(measures))
     conditions = [measured.verdict for measured in measures if measured.condition]
     verdicts = [measured.verdict for measured in measures if measured.verdict is not None and not measured.condition]
     verdict: Verdict = "inconclusive"
@@ -137,3 +141,34 @@ def decide(id: str, text: str, measures: Sequence[Measured]) -> Claim:
     elif verdicts and all(verdict == "reproduced" for verdict in verdicts):
         verdict = "reproduced"
     return Claim(id, text, verdict, tuple(measures))
+
+
+def left_by_holm(measures: Sequence[Measured]) -> list[Measured]:
+    """Return those that lie on the claimed side after Holm's correction (1979) for all that decide a claim.
+
+    Of m of them, the one with the k-th smallest p-value must have at most 0.025 / (m - k + 1), as must all before it;
+    p is Student's, of one side, by its interval. Those without an interval have p = 1.
+    """
+    deciding = [measured for measured in measures if measured.threshold is not None and not measured.condition]
+    ranked = sorted(deciding, key=_p_value)
+    left = []
+    for place, measured in enumerate(ranked):
+        if _p_value(measured) > _LEVEL / (len(ranked) - place):
+            break
+        left.append(measured)
+    return left
+
+
+def _p_value(measured: Measured) -> float:
+    from scipy.special import stdtr, stdtrit
+
+    assert measured.threshold is not None
+    if measured.interval is None:
+        return 1.0
+    ahead = measured.effect - measured.threshold
+    ahead = ahead if measured.side == "above" else -ahead
+    degrees = len(measured.by_seed) - 1
+    error = (measured.interval[1] - measured.interval[0]) / 2 / float(stdtrit(degrees, 1 - _LEVEL))
+    if not error:  # all seeds gave the same number
+        return 0.0 if ahead > 0 else 1.0
+    return float(stdtr(degrees, -ahead / error))

@@ -40,12 +40,13 @@ def test_the_readme_is_short() -> None:
 
 def measured(name: str, effect: float, threshold: float | None) -> dict[str, Any]:
     about = {"name": name, "effect": effect, "interval": [effect - 0.1, effect + 0.1], "threshold": threshold}
-    return about | {"side": "above", "condition": False}
+    verdict = None if threshold is None else "reproduced" if effect - 0.1 > threshold else "inconclusive"
+    return about | {"side": "above", "condition": False, "verdict": verdict, "by_seed": [effect - 0.05, effect + 0.05]}
 
 
 def rows(table: str) -> list[list[str]]:
-    """Return the cells of a table in markdown, without its heading."""
-    return [[cell.strip() for cell in line[1:-1].split("|")] for line in table.splitlines()[2:]]
+    """Return the cells of a table in markdown, without its heading and what is below it."""
+    return [[cell.strip() for cell in line[1:-1].split("|")] for line in table.splitlines()[2:] if line[:1] == "|"]
 
 
 @pytest.fixture(autouse=True)
@@ -99,10 +100,24 @@ def test_figures_are_listed_in_order_with_verdicts_and_times() -> None:
 
 
 def test_claims_have_their_verdicts_and_measures_at_both_scales() -> None:
-    [claim, share] = rows(tables.every_claim())
+    claim, share, skewness = rows(tables.by_figure("fig2"))
     assert claim == ["**2a**: it holds", "", "**reproduced**", "**inconclusive**"]
     assert share[1:] == ["> 0.5", "0.75 [0.65, 0.85]", "0.50 [0.40, 0.60]"]
-    assert [cells[2] for cells in rows(tables.by_figure("fig2"))[1:]] == [share[2], "3.00 [2.90, 3.10]"]
+    assert skewness[2] == "3.00 [2.90, 3.10]"
+
+
+def test_what_a_verdict_does_not_say_is_beside_it(laptop: Path) -> None:
+    measures = [measured("transfer", 0.3, 0.0), measured("easy_to_easy", 0.95, 0.9) | {"condition": True}]
+    claims = {"6": {"text": "it holds", "verdict": "reproduced", "measures": measures}}
+    claims["10c"] = {"text": "and this", "verdict": "not tested", "measures": [measured("fitted", 0.7, 0.9)]}
+    values = {"title": "", "runs": [], "overrides": [], "claims": claims, "seeds": [], "reduced": []}
+    (laptop / "fig6.json").write_text(json.dumps(values))
+    assert tables.verdicts(values) == "6 reproduced by construction, 10c not tested"
+    text = [cells[0] for cells in rows(tables.by_figure("fig6"))]
+    assert text[0].startswith("**6**: it holds; by construction: ")
+    assert text[3].startswith("**10c**: and this; not tested at laptop scale: ")
+    # skewness is reported only, 10c not tested, easy_to_easy a condition
+    assert "at laptop scale of 2 deciding measures 2 are on the claimed side, 2 after" in tables.holm()
 
 
 def test_a_figure_has_its_pictures_claims_and_the_means_of_its_curves() -> None:

@@ -120,7 +120,7 @@ def claim_of(monkeypatch: pytest.MonkeyPatch, sides: dict[str, MeasureConfig], *
     """The claim 1 of figure 1 with these measures, of which a module gives these values."""
     figure = configured("fig1").model_copy(update={"claims": {"1": ClaimConfig(text="a claim", measures=sides)}})
     monkeypatch.setattr(figures.module(figure), "measures", lambda numbers: values, raising=False)
-    [made] = figures.claims(figure, Plotted(pd.DataFrame()), ["mnist"])
+    [made] = figures.claims(figure, Plotted(pd.DataFrame()), ["mnist"], "laptop")
     return made
 
 
@@ -168,7 +168,9 @@ SPLITS = {
 def decided(figure: FigureConfig, sources: list[Source]) -> tuple[pd.DataFrame, list[Claim]]:
     """The plotted numbers of a figure, and its claims."""
     plotted = figures.module(figure).tabulate(sources)
-    return plotted.numbers, figures.claims(figure, plotted, {source.config.dataset.name for source in sources})
+    return plotted.numbers, figures.claims(
+        figure, plotted, {source.config.dataset.name for source in sources}, "laptop"
+    )
 
 
 class Known:

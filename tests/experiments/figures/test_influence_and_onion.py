@@ -88,11 +88,15 @@ def test_an_onion_is_peeled_and_compared_on_what_remains_in_both() -> None:
     assert removed["without_difficult"] == set(ranked(table).index[-20:])
     assert len(removed["without_random"]) == 20
     both = [id for id in table["score"].sort_values(kind="stable").index if id not in set.union(*removed.values())]
-    exposures = {}
+    exposures, attacked = {}, {}
     for side, each in members.items():
         places = [each["ids"].tolist().index(id) for id in both]
         included = each["included"][:, places]
-        ratios = np.array(log_likelihood_ratios(each["confidence"][:, places].tolist(), included.tolist()))
+        ratios = log_likelihood_ratios(each["confidence"][:, places].tolist(), included.tolist())
+        attacked[side] = np.array(ratios), included
+    outside = sorted((ratio for ratios, included in attacked.values() for ratio in ratios[~included]), reverse=True)
+    limit = outside[int(0.01 * len(outside))]
+    for side, (ratios, included) in attacked.items():
         exposures[side] = np.array(
             [ratios[inside, i].mean() - ratios[~inside, i].mean() for i, inside in enumerate(included.T)]
         )
@@ -102,10 +106,12 @@ def test_an_onion_is_peeled_and_compared_on_what_remains_in_both() -> None:
             assert row["examples"] == len(part)
             assert row["exposure"] == pytest.approx(exposures[side][part].mean())
             positive = [ratios[n, i] for n in range(len(ratios)) for i in part if included[n, i]]
-            limit = sorted(ratios[~included], reverse=True)[int(0.01 * (~included).sum())]
             assert row["found"] == pytest.approx(np.mean(np.array(positive) > limit))
     assert more_exposed == pytest.approx(np.mean(exposures["without_difficult"] > exposures["without_random"]))
     assert set(numbers["tenth"]) == set(range(11))
+    found = numbers.set_index(["side", "tenth"])["found"].to_dict()
+    more = [found["without_difficult", tenth] > found["without_random", tenth] for tenth in range(1, 11)]
+    assert onion.measures(numbers)["found_tenths"] == [sum(more) / 10]
 
 
 def test_the_control_of_an_onion_is_any_tenth_and_another_for_each_seed() -> None:

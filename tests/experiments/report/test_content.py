@@ -36,8 +36,8 @@ def result(name: str, scale: str, claims: dict[str, Any], **values: Any) -> Resu
 
 def claim(id: str, verdict: str, effect: float) -> dict[str, Any]:
     """Return a claim with one measure that decides it and, of 2a and onion, one that is reported only."""
-    names = {"2a": ["skewness", "top_decile_share"], "10a": ["later"], "onion": ["gain", "found_gain"]}[id]
-    common = {"interval": [effect - 0.1, effect + 0.1], "side": "above", "condition": False}
+    names = {"2a": ["skewness", "top_decile_share"], "10a": ["later"], "onion": ["found_gain", "gain"]}[id]
+    common = {"interval": [effect - 0.1, effect + 0.1], "side": "above", "condition": False, "by_seed": [effect] * 3}
     deciding = common | {"effect": effect, "threshold": 0.5, "verdict": verdict}
     reported = common | {"effect": effect, "threshold": None, "verdict": None}
     measures = [values | {"name": name} for values, name in zip((deciding, reported), names, strict=False)]
@@ -68,7 +68,7 @@ def test_every_claim_stands_once_with_its_verdicts_and_numbers() -> None:
         ("reproduced", ""),
     ]
     assert [row.notes for row in rows] == [(), ("at paper scale with seed=0",), ()], "the whole figure comes first"
-    assert tally(rows, 1) == {"reproduced": 1, "inconclusive": 1, "not reproduced": 0}
+    assert tally(rows, 1) == {"reproduced": 1, "inconclusive": 1, "not reproduced": 0, "not tested": 0}
     [of_fitting] = rows[1].rows
     assert [cell and cell.text for cell in of_fitting.cells] == ["0.75 [0.65, 0.85]", "0.50 [0.40, 0.60]"]
     deciding, reported = rows[0].rows

@@ -159,7 +159,7 @@ def test_another_order_of_examples_of_the_onion_is_noticed(copy: Callable[[str, 
     def swap(table: pd.DataFrame) -> None:
         table["tenth"] = table["tenth"].replace({9: 10, 10: 9})
 
-    assert any(each.startswith("onion, next_tenth_gain") for each in wrong_after(copy("laptop", "onion"), swap))
+    assert any(each.startswith("onion, found_next_tenth") for each in wrong_after(copy("laptop", "onion"), swap))
 
 
 def test_a_table_of_something_else_is_noticed(copy: Callable[[str, str], Path]) -> None:

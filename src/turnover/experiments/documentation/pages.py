@@ -76,7 +76,6 @@ def source(argument: str) -> str:
 
 
 MAKERS: dict[str, Callable[[str], str]] = {
-    "claims": lambda _: tables.every_claim(),
     "figures": lambda _: tables.index("pictures"),
     "figure": figure,
     "options": lambda _: options.reference(),

@@ -6,8 +6,8 @@ import pandas as pd
 
 from turnover.common.text import effect, short
 from turnover.config.datasets import DATASETS
-from turnover.experiments.plots.figure import words
-from turnover.experiments.report.claims import claimed
+from turnover.experiments.plots.figure import claim_of, remarks, words
+from turnover.experiments.report.claims import claimed, corrected
 from turnover.experiments.results import Values, committed, paper_number, read, reference, sort_key
 
 
@@ -18,43 +18,48 @@ def of_figure(name: str, scale: str) -> dict[str, Values]:
 
 def verdicts(result: Values) -> str:
     """Return the claims of a result with their verdicts, in one line."""
-    return ", ".join(f"{id} {claim['verdict']}" for id, claim in result["claims"].items())
+    words = []
+    for id, claim in result["claims"].items():
+        trivial = claim["verdict"] == "reproduced" and claim_of(id).by_construction
+        words.append(f"{id} {claim['verdict']}{' by construction' * bool(trivial)}")
+    return ", ".join(words)
 
 
 def by_figure(name: str) -> str:
     """Return every measure of every claim of a figure, laptop and paper scale side by side."""
-    results = of_figure(name, "laptop").values()
-    return _table({id: claim for result in results for id, claim in result["claims"].items()})
-
-
-def every_claim() -> str:
-    """Return every claim of every figure and study with the measures that decide it."""
-    claims = {id: claim for name in in_order() for id, claim in committed("laptop")[name]["claims"].items()}
-    return _table(claims, deciding=True)
-
-
-def in_order() -> list[str]:
-    """Return the committed figures by their numbers, then the studies."""
-    return sorted(committed("laptop"), key=sort_key)
-
-
-def _table(claims: dict[str, Values], *, deciding: bool = False) -> str:
-    at_paper_scale = {id: claim for result in committed("paper").values() for id, claim in result["claims"].items()}
-    first = "claim, and what decides it" if deciding else "claim and measure"
-    rows = [[first, "claimed", "laptop scale", "paper scale"]]
+    of_figure_here = of_figure(name, "laptop").values()
+    claims = {id: claim for result in of_figure_here for id, claim in result["claims"].items()}
+    at_paper_scale = _claims("paper")
+    rows = [["claim and measure", "claimed", "laptop scale", "paper scale"]]
     for id, claim in claims.items():
         verdict, paper = "not run", at_paper_scale.get(id, {"measures": []})
         if id in at_paper_scale:
             # the text may end with the data sets that it is about alone
             only = paper["text"].removeprefix(claim["text"]).strip()
             verdict = f"**{paper['verdict']}** {only}".strip()
-        rows.append([f"**{id}**: {claim['text']}", "", f"**{claim['verdict']}**", verdict])
+        text = "; ".join([f"**{id}**: {claim['text']}", *remarks(id)])
+        rows.append([text, "", f"**{claim['verdict']}**", verdict])
         effects = {measure["name"]: effect(measure["effect"], measure["interval"]) for measure in paper["measures"]}
         for measure in claim["measures"]:
-            if not deciding or measure["threshold"] is not None:
-                name, laptop = measure["name"], effect(measure["effect"], measure["interval"])
-                rows.append([words(id, name), claimed(measure), laptop, effects.get(name, "")])
-    return markdown_table(rows)
+            laptop = effect(measure["effect"], measure["interval"])
+            rows.append([words(id, measure["name"]), claimed(measure), laptop, effects.get(measure["name"], "")])
+    return f"{markdown_table(rows)}\n\n{holm()}"
+
+
+def holm() -> str:
+    """Return a line on how many measures decide the committed claims, and what Holm's correction leaves of them."""
+    scales = {scale: _claims(scale) for scale in ("laptop", "paper")}
+    parts = [f"at {scale} scale {corrected(claims.items())}" for scale, claims in scales.items() if claims]
+    return f"All claims together: {'; '.join(parts)}."
+
+
+def _claims(scale: str) -> dict[str, Values]:
+    return {id: claim for result in committed(scale).values() for id, claim in result["claims"].items()}
+
+
+def in_order() -> list[str]:
+    """Return the committed figures by their numbers, then the studies."""
+    return sorted(committed("laptop"), key=sort_key)
 
 
 def markdown_table(rows: list[list[Any]]) -> str:
@@ -222,7 +227,7 @@ def index(pictures: str, *, paper_only: bool = False) -> str:
         title = f"{number}: {result['title']}" if number else result["title"]
         link = f"[{title}]({pictures}/laptop/{name}.png)"
         rows.append([link, f"`make {name}`", time(name), verdicts(result) or "none", " ".join(links)])
-    return markdown_table(rows)
+    return f"{markdown_table(rows)}\n\n{holm()}"
 
 
 def time(name: str) -> str:

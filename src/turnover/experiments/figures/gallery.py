@@ -132,8 +132,8 @@ def agreement(table: pd.DataFrame, by: pd.DataFrame, *, easiest: bool, order: Or
 
 
 def literal(table: pd.DataFrame) -> pd.DataFrame:
-    """Sort a score table from the lowest score to the highest, negative or not; equal ones keep their order."""
-    return table.sort_values("score", kind="stable")
+    """Sort a score table from the lowest score to the highest, negative or not; equal ones by their ids."""
+    return table.sort_index().sort_values("score", kind="stable")
 
 
 def agreement_all(table: pd.DataFrame) -> Statistic:

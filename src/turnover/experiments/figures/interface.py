@@ -47,8 +47,8 @@ def of_claim(values: Mapping[str, list[float]], id: str, name: str) -> list[floa
     return values.get(f"{id} {name}", values.get(name))
 
 
-def claims(figure: FigureConfig, plotted: Plotted, datasets: Collection[str]) -> list[Claim]:
-    """Return the claims of a figure of these data sets."""
+def claims(figure: FigureConfig, plotted: Plotted, datasets: Collection[str], scale: str) -> list[Claim]:
+    """Return the claims of a figure of these data sets, from runs of a scale."""
     values = measures(figure, plotted.numbers) | plotted.values
     decided = []
     for id, whole in figure.claims.items():
@@ -61,7 +61,7 @@ def claims(figure: FigureConfig, plotted: Plotted, datasets: Collection[str]) ->
                 by_seed = of_claim(values, id, name)
                 assert by_seed is not None, f"{figure.name} does not measure {name} of claim {id}"
                 measured.append(measure_seeds(name, by_seed, **bound.sides))
-        decided.append(decide(id, config.text, measured))
+        decided.append(decide(id, config.text, measured, tested=scale not in config.untested))
     return decided
 
 

@@ -74,7 +74,7 @@ def _draw(job: FigureJob, sources: list[Source], inputs: dict[str, Any], paths: 
     figure, scale = job.figure, job.scale
     configs = [source.config for source in sources]
     plotted: Plotted = figures.module(figure).tabulate(sources)
-    claims = figures.claims(figure, plotted, list(dict.fromkeys(config.dataset.name for config in configs)))
+    claims = figures.claims(figure, plotted, list(dict.fromkeys(config.dataset.name for config in configs)), scale)
     summary = figures.summary(figure, plotted.numbers, plotted.summary)
     manifests, parents = recorded(configs), recorded([parent for config in configs for parent in config.parents])
     with replacing(paths["csv"]) as temporary:

@@ -58,8 +58,8 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
 def _of_seed(seed: int, sources: Sequence[Source], before: pd.Series) -> tuple[pd.DataFrame, float]:
     """Return rows of one seed: side, tenth (0: all that remain), examples, exposure (mean, nats), found (share at 1 %).
 
-    And the share of the examples that are more exposed without the most exposed ones. Thresholds are set by the
-    examples that remain in both alone: those that were not left out would set one for themselves.
+    And the share of the examples that are more exposed without the most exposed ones. There is one threshold for both
+    sides, set by the examples that remain in both alone: those that were not left out would set one for themselves.
     """
     members = {
         source.config.subsets.train_on: read_members(source.folder) for source in sources if source.config.seed == seed
@@ -67,13 +67,16 @@ def _of_seed(seed: int, sources: Sequence[Source], before: pd.Series) -> tuple[p
     first, second = (networks.ids for networks in members.values())
     ranked = before.reindex(np.intersect1d(first, second)).sort_values(kind="stable").index.to_numpy()
     everywhere = torch.arange(len(ranked))
-    rows, by_side = [], {}
+    attacked = {}
     for side, networks in members.items():
         remaining = torch.from_numpy(pd.Index(networks.ids).get_indexer(ranked))
         included = networks.included[:, remaining]
-        ratios = log_likelihood_ratios(networks.confidence[:, remaining], included)
+        attacked[side] = log_likelihood_ratios(networks.confidence[:, remaining], included), included
+    all_ratios, all_included = (torch.cat(of_sides) for of_sides in zip(*attacked.values(), strict=True))
+    limit = threshold(all_ratios, all_included, _RATE)
+    rows, by_side = [], {}
+    for side, (ratios, included) in attacked.items():
         exposure = by_side[side] = membership(ratios, included)
-        limit = threshold(ratios, included, _RATE)
         for tenth, positions in enumerate([everywhere, *everywhere.tensor_split(10)]):
             row = {"seed": seed, "side": side, "tenth": tenth, "examples": len(positions)}
             row["exposure"] = float(exposure[positions].mean())
@@ -91,8 +94,11 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
         sides = wide.xs(tenth, level="tenth")[value]
         return [float(difference) for difference in sides["without_difficult"] - sides["without_random"]]
 
+    by_tenth = np.array([gain("found", tenth) for tenth in range(1, 11)])  # [tenths, seeds]
     return {
+        "found_gain": gain("found", 0),
+        "found_tenths": (by_tenth > 0).mean(0).tolist(),
+        "found_next_tenth": gain("found", 10),
         "gain": gain("exposure", 0),
         "next_tenth_gain": gain("exposure", 10),
-        "found_gain": gain("found", 0),
     }

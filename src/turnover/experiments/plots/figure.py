@@ -7,7 +7,7 @@ from typing import Any, Literal, Self, get_args
 
 import pandas as pd
 import yaml
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from turnover.common.files import checkout
 from turnover.config.compose import sweep
@@ -43,6 +43,9 @@ class MeasureConfig(Group):
 class ClaimConfig(Group):
     text: str
     measures: dict[str, MeasureConfig]
+    by_construction: str = ""  # why it holds whatever networks do, and what its control shows
+    # scales whose runs cannot decide it, and why
+    untested: dict[Literal["smoke", "laptop", "paper"], str] = Field(default_factory=dict)
 
 
 _Numbered = Literal[
@@ -73,10 +76,22 @@ def runs_of(experiments: Sequence[str], scale: str, overrides: Sequence[str] = (
     return [config for name in experiments for config in sweep([f"+experiment={name}", *options])]
 
 
+def claim_of(id: str) -> ClaimConfig:
+    """Return the config of a claim."""
+    [config] = [figure.claims[id] for figure in map(configured, NAMES) if id in figure.claims]
+    return config
+
+
 def words(claim: str, measure: str) -> str:
     """Return a measure of a claim in words."""
-    [config] = [figure.claims[claim] for figure in map(configured, NAMES) if claim in figure.claims]
-    return config.measures[measure].words
+    return claim_of(claim).measures[measure].words
+
+
+def remarks(claim: str) -> list[str]:
+    """Return what a claim's verdicts do not say: that it holds by construction, or at which scale it is not tested."""
+    config = claim_of(claim)
+    remarks = [f"by construction: {config.by_construction}"] if config.by_construction else []
+    return remarks + [f"not tested at {scale} scale: {why}" for scale, why in config.untested.items()]
 
 
 @dataclass(frozen=True)

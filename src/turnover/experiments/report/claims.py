@@ -1,14 +1,15 @@
 """The claims of all figures, side by side at every scale that is shown."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from turnover.common.text import effect
-from turnover.experiments.plots.figure import words
+from turnover.experiments.plots.figure import remarks, words
 from turnover.experiments.results import Result, Values, sort_key
+from turnover.stats.claims import Measured, left_by_holm
 
-VERDICTS = ("reproduced", "inconclusive", "not reproduced")
+VERDICTS = ("reproduced", "inconclusive", "not reproduced", "not tested")
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class ClaimRow:
     figure: str  # the name of its figure
     paper_figure: str  # the paper's number, or empty
     verdicts: tuple[str, ...]  # one a scale; empty: not run at it
-    notes: tuple[str, ...]  # on scales at which its runs are not those of the experiment
+    notes: tuple[str, ...]  # at which scale its runs are not those of the experiment, or cannot decide it; and why not
     rows: tuple[Row, ...]
 
 
@@ -63,6 +64,20 @@ def claims(of_scales: Sequence[Sequence[Result]]) -> list[ClaimRow]:
                 at_scales[scale] = at_scales[scale] or result
     rows = [_claim(id, at_scales) for id, at_scales in by_id.items()]
     return sorted(rows, key=lambda row: (*sort_key(row.figure), row.id))
+
+
+def corrected(claims: Iterable[tuple[str, Values]]) -> str:
+    """Return how many measures decide claims (by id), and what Holm's correction for all of them leaves."""
+    tested = [(id, claim["measures"]) for id, claim in claims if claim["verdict"] != "not tested"]
+    measures = [(id, Measured(**measured)) for id, of_claim in tested for measured in of_claim]
+    deciding = [(id, one) for id, one in measures if one.threshold is not None and not one.condition]
+    left = left_by_holm([one for _, one in deciding])
+    lost = [id for id, one in deciding if one.verdict == "reproduced" and one not in left]
+    of = f" (no longer all of {', '.join(dict.fromkeys(lost))})" if lost else ""
+    held = len(left) + len(lost)
+    return (
+        f"of {len(deciding)} deciding measures {held} are on the claimed side, {len(left)} after Holm's correction{of}"
+    )
 
 
 def tally(rows: Sequence[ClaimRow], scale: int) -> dict[str, int]:
@@ -82,7 +97,7 @@ def _claim(id: str, at_scales: Sequence[Result | None]) -> ClaimRow:
         cells = tuple(_cell(by_name[name]) if name in by_name else None for by_name in measures)
         rows.append(Row(words(id, name), bound, cells))
     changed = [(result.scale, result.values["overrides"]) for result in results if result.values["overrides"]]
-    notes = tuple(f"at {scale} scale with {' '.join(overrides)}" for scale, overrides in changed)
+    notes = (*remarks(id), *(f"at {scale} scale with {' '.join(overrides)}" for scale, overrides in changed))
     first, text = results[0], results[0].values["claims"][id]["text"]
     verdicts = tuple(claim["verdict"] for claim in claims)
     return ClaimRow(id, text, first.base, first.paper_figure, verdicts, notes, tuple(rows))

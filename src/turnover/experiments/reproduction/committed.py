@@ -105,7 +105,8 @@ def _claims(result: dict[str, Any], config: FigureConfig) -> Iterator[str]:
             measured = measure_seeds(name, written["by_seed"], **claimed.measures[name].sides, variance=variance)
             measures.append(measured)
             yield from (f"{id}, {name}: {text}" for text in _differing(written, measured))
-        if decide(id, claim["text"], measures).verdict != claim["verdict"]:
+        tested = result["scale"] not in claimed.untested
+        if decide(id, claim["text"], measures, tested=tested).verdict != claim["verdict"]:
             yield f"{id}: verdict {claim['verdict']!r} does not follow from its measures"
 
 
