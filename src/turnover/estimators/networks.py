@@ -26,6 +26,7 @@ from turnover.estimators.blocks import complementary
 from turnover.estimators.estimator import Design, Outcomes, Task
 from turnover.estimators.logit_scores import log_odds_against
 from turnover.estimators.subsampling import all_but, left_out, random_parts
+from turnover.estimators.suited import rows_at_once
 from turnover.training.fit import fit, learning_rate
 from turnover.training.loop import steps_per_epoch
 from turnover.training.stack import STACK, stackable, train_stack
@@ -33,7 +34,9 @@ from turnover.training.stack import STACK, stackable, train_stack
 
 def design(task: Task, config: Training) -> Design:
     """Return the design of the ensemble that the estimator of `config` trains."""
-    n, estimator = len(task.train), config.estimator
+    _, place = task.train.ids.cpu().unique(return_inverse=True)  # copies of an example, with its id, stay together
+    n, estimator = int(place.max()) + 1, config.estimator
+    place = place if n < len(place) else torch.arange(n)
     assert isinstance(estimator, EnsembleEstimator)
     match estimator:
         case SubsamplingEstimator(models=models, fractions=fractions):
@@ -58,7 +61,7 @@ def design(task: Task, config: Training) -> Design:
             numbers = [*range(0, blocks, 2), *range(1, blocks, 2)]  # of one pair together, whatever number there are
     seeds_of = [stream(config.seed, "member", number) for number in numbers]
     repeats = None if task.train.repeats is None else task.train.repeats.cpu()
-    return Design(included, seeds_of, included.double().mean(1), repeats)
+    return Design(included[:, place], seeds_of, included.double().mean(1), repeats)
 
 
 def outcomes(
@@ -79,8 +82,7 @@ def outcomes(
             keep(path, **predictions)
         else:
             on_step(replace(ensemble, included=ensemble.included[block]).steps(config.epochs, config.batch_size))
-        # of blocks added up at once: all logits would take much memory
-        if isinstance(config.estimator, BlocksEstimator) and "logits" in predictions:
+        if "logits" in predictions and isinstance(config.estimator, BlocksEstimator):  # all would take much memory
             for logits, inside in zip(predictions.pop("logits").cpu(), ensemble.included[block], strict=True):
                 probabilities = logits.double().softmax(1) * ~inside[:, None]
                 held_out = probabilities if held_out is None else held_out.add_(probabilities)
@@ -145,10 +147,11 @@ def _observed(task: Task, config: Training, models: list[nn.Module]) -> dict[str
     # in float32 whatever the training, as all scores
     asked, loss = list(_examples(task)), task.train.loss
     if not loss.of_classes:
-        by_network = [[evaluate(model, examples)[0] for examples in asked] for model in models]
+        size = rows_at_once(config, task.train)
+        found = [[evaluate(model, examples, batch_size=size)[0] for examples in asked] for model in models]
         return {
-            "confidence": torch.stack([-torch.cat([part.loss for part in parts]) for parts in by_network]),
-            "right": torch.stack([torch.cat([part.right for part in parts]) for parts in by_network]),
+            "confidence": torch.stack([-torch.cat([part.loss for part in row]) for row in found]),
+            "right": torch.stack([torch.cat([part.right for part in row]) for row in found]),
         }
     labels = [examples.labels for examples in asked]
     rows: dict[str, list[Tensor]] = {"confidence": [], "right": []}
