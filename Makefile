@@ -8,7 +8,7 @@ PY       := .venv/bin/python
 
 .DEFAULT_GOAL := help
 FIGURES := $(basename $(notdir $(shell ls conf/figure/*.yaml | sort -V)))
-.PHONY: help data test test-oldest test-slurm slurm-up slurm-down stress check-reference repro-check bench validate validate_labels report reproduce audit docs readme notebooks $(FIGURES)
+.PHONY: help data language test test-oldest test-slurm slurm-up slurm-down stress check-reference repro-check bench validate validate_labels report reproduce audit docs readme notebooks $(FIGURES)
 
 help:  ## this list
 	@echo "turnover: which training examples does my network memorize?"
@@ -36,6 +36,8 @@ $(FIGURES): .venv/installed
 
 comma := ,
 space := $(subst ,, )
+
+language: $(filter language_%,$(FIGURES))  ## which texts does a language model memorize? its five figures
 
 reproduce: .venv/installed  ## everything: plan, figures, studies, validation, bench, report; kept in outputs/reference
 	$(PY) scripts/reproduce.py --scale $(SCALE) --launcher $(LAUNCHER)

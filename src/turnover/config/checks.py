@@ -5,6 +5,7 @@ from turnover.config.estimators import (
     BlocksEstimator,
     ConfidentLearningEstimator,
     EnsembleEstimator,
+    ExtractionEstimator,
     LeaveOneOutEstimator,
     NoEstimator,
     OneRunEstimator,
@@ -13,8 +14,9 @@ from turnover.config.estimators import (
     TurnoverEstimator,
     score_of,
 )
-from turnover.config.options import GradientTracking, LabelSubsets, NoSubsets, TurnoverConfig
+from turnover.config.options import GradientTracking, LabelSubsets, NoSubsets, TextConfig, TurnoverConfig
 from turnover.config.run import RunConfig, Training
+from turnover.config.training_options import ConstantSchedule
 
 
 def disagreements(config: RunConfig) -> list[str]:
@@ -89,11 +91,13 @@ def _too_large(config: RunConfig) -> list[str]:
     at_most: list[Bound] = [
         ("dataset.limit", config.dataset.limit, info.train, f"the {info.train} training examples of {name}"),
         ("dataset.test_limit", config.dataset.test_limit, info.test, f"the {info.test} test examples of {name}"),
+        ("planting.until", config.planting.until, config.epochs, "the number of epochs"),
         ("corruption.count", config.corruption.count, config.train_size, "the training examples of this run"),
     ]
-    if isinstance(config.estimator, TurnoverEstimator):
+    if isinstance(config.estimator, TurnoverEstimator | ExtractionEstimator):
         last = max(config.estimator.epochs, default=0)
         at_most.append(("estimator.epochs", last, config.epochs, "the number of epochs"))
+    if isinstance(config.estimator, TurnoverEstimator):
         at_most.append(("estimator.targets", config.estimator.targets, config.test_size, "the test examples"))
     if isinstance(config.turnover, TurnoverConfig):
         plain = config.turnover.plain_epochs
@@ -129,6 +133,19 @@ def _contradictions(config: RunConfig) -> list[str]:
         wrong.append("estimator.targets: no test example is left; set dataset.include_test=false")
     if not isinstance(estimator, NoEstimator | TurnoverEstimator) and masked:
         wrong.append(f"estimator.name = {estimator.name!r} scores ordinary networks: set turnover=off")
+    if isinstance(estimator, ExtractionEstimator) and not isinstance(config.dataset, TextConfig):
+        wrong.append(
+            f"estimator=extraction is of text: set dataset=sotu or spdx and model=gpt, not {config.dataset.name}"
+        )
+    if isinstance(estimator, BlocksEstimator) and estimator.blocks < 6 and not isinstance(config.dataset, TextConfig):
+        wrong.append(f"estimator.blocks = {estimator.blocks}: must be at least 6, for a mean and a spread of log odds")
+    if config.planting.until is not None:
+        if not isinstance(estimator, ExtractionEstimator | NoEstimator):
+            wrong.append("planting.until is of one network whose texts change: set estimator=extraction")
+        if not isinstance(config.schedule, ConstantSchedule):
+            wrong.append(
+                "planting.until changes the steps of an epoch, which must not change the rate: schedule=constant"
+            )
     several = isinstance(estimator, EnsembleEstimator | SecondSplitEstimator)
     if several and isinstance(config.tracking, GradientTracking):
         wrong.append(f"estimator.name = {estimator.name!r} trains several networks: set tracking=accuracy")

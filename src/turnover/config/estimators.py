@@ -97,6 +97,13 @@ class OneRunEstimator(Group):
         return {score: self.early}
 
 
+class ExtractionEstimator(Group):
+    name: Literal[
+        "extraction"
+    ]  # of an ordinary training on text: what the network has by heart, and exposure of canaries
+    epochs: list[Positive]  # measure all texts after these epochs too; after the last one always
+
+
 class SecondSplitEstimator(Group):
     name: Literal["second_split"]  # train on one half, then on the other: when are examples of the first forgotten?
     epochs: Positive  # of the second training
@@ -122,15 +129,24 @@ class ConfidentLearningEstimator(Group):
 
 class BlocksEstimator(Group):
     name: Literal["blocks"]  # many narrow networks in pairs, each trained on a random half of the examples or the rest
-    blocks: Annotated[int, Field(ge=6, multiple_of=2)]  # networks
+    blocks: Annotated[int, Field(ge=2, multiple_of=2)]  # networks; of images six or more
 
 
 EnsembleEstimator = SubsamplingEstimator | LeaveOneOutEstimator | ConfidentLearningEstimator | BlocksEstimator
 Estimator = Annotated[
-    NoEstimator | TurnoverEstimator | OneRunEstimator | SecondSplitEstimator | EnsembleEstimator,
+    NoEstimator | TurnoverEstimator | OneRunEstimator | ExtractionEstimator | SecondSplitEstimator | EnsembleEstimator,
     Field(discriminator="name"),
 ]
 
+
+EXTRACTED = {
+    "loss": "loss of the full network, in nats a token",
+    "accuracy": "share of its tokens that are the most probable ones after those before them (exact memorization)",
+    "prefix": "smallest number of its tokens after which greedy decoding gives all the others",
+    "strength": "one minus the share of it that is needed as a prefix (extraction strength)",
+    "exposure": "of a canary: log2(codes) - log2(rank of its code), in bits",
+    "exposure_sampled": "the same by a skew-normal distribution of the losses of 500 random codes",
+}
 
 # What estimators besides turn-over dropout write; high: memorized, difficult or wrongly labelled
 ESTIMATES = {
@@ -150,6 +166,7 @@ ESTIMATES = {
     "confident_learning": "one minus the label quality of out-of-sample predictions, by cleanlab",
     "second_split": "epochs of the second training since it was forgotten for good; 0: it never was",
     **{name: score.column for name, score in SCORES.items()},
+    **EXTRACTED,
 }
 
 
@@ -160,6 +177,8 @@ def score_of(estimator: Estimator) -> str:
             return estimator.score
         case OneRunEstimator():
             return next(iter(estimator.columns(estimator.scores[0])))
+        case ExtractionEstimator():
+            return "strength"
         case _:
             return estimator.name
 

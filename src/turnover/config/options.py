@@ -80,6 +80,7 @@ class NoPlanting(Group):
 
     canaries: ClassVar[int] = 0
     duplicates: ClassVar[int] = 0
+    until: ClassVar[None] = None
     counts: ClassVar[list[int]] = []
 
 
@@ -90,6 +91,7 @@ class Planting(Group):
     counts: Annotated[list[Positive], Field(min_length=1)]  # copies of a planted text
     template: str  # of a canary, with {name} and at its end {code}
     digits: Annotated[int, Field(ge=1, le=9)]  # of a code
+    until: Positive | None  # the last epoch that trains on planted texts; null: all do
     seed: Seed  # of names, codes and the choice of duplicates
 
     @field_validator("template")

@@ -36,7 +36,9 @@ class Corpus:
     name: str
     train: Examples  # each repeated in an epoch as often as it has copies
     test: Examples
-    texts: pd.DataFrame  # index "id": text, copies, kind (text, duplicate or canary), code, tokens; of both, train first
+    texts: (
+        pd.DataFrame
+    )  # index "id": text, copies, kind (text, duplicate or canary), code, tokens; of both, train first
     tokenizer: "Tokenizer"  # of the training texts
 
 

@@ -53,14 +53,15 @@ def block_losses(losses: Tensor, included: Tensor) -> dict[str, Tensor]:
         included: as above.  # bool [blocks, n]
 
     Returns:
-        memorization_loss, memorization_se (of it, by the jackknife over pairs, which of a mean is its standard error),
+        memorization_loss, memorization_se of two pairs or more (by the jackknife, which of a mean is its standard error),
         in_loss, out_loss.  # float64 [n] each
     """
     inside, outside = _in_and_out(losses, included)
     excess = outside - inside
+    error = {"memorization_se": excess.std(0) / len(excess) ** 0.5} if len(excess) > 1 else {}
     return {
         "memorization_loss": excess.mean(0),
-        "memorization_se": excess.std(0) / len(excess) ** 0.5,
+        **error,
         "in_loss": inside.mean(0),
         "out_loss": outside.mean(0),
     }

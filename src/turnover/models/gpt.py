@@ -51,6 +51,8 @@ class Block(nn.Module):
 
     def attention(self, x: Tensor) -> Tensor:
         """Return for each token a mean of values of the tokens up to it, by heads.  # [batch, n, dim] -> the same"""
-        by_head = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # [3, batch, heads, n, dim/heads]
+        by_head = (
+            self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        )  # [3, batch, heads, n, dim/heads]
         mixed = F.scaled_dot_product_attention(*by_head, is_causal=True)
         return mixed.transpose(1, 2).flatten(2)

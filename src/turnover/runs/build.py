@@ -30,7 +30,9 @@ class RunTask(Task):
     """Task of a run from a config, all on its device."""
 
     dataset: Dataset | Corpus
-    known: pd.DataFrame  # index "id" of what is trained on: split, and true labels or texts, as in score tables
+    known: (
+        pd.DataFrame
+    )  # index "id": split, and true labels or texts, as in score tables; of what is trained on, or more
     subsets: pd.DataFrame | None  # columns of `tables.SUBSET_COLUMNS`
     trained_subsets: dict[str, Tensor]  # positions in `train` of each subset that is trained on
     optimizer: torch.optim.Optimizer
@@ -97,7 +99,7 @@ def _of_text(config: RunConfig, dataset: TextConfig, device: torch.device) -> Ru
         groups={("train", "all"): _tracked(config, corpus.train), ("test", "all"): corpus.test},
         **_network(config, device),
         dataset=corpus,
-        known=corpus.texts.iloc[: len(corpus.train)].assign(split="train"),
+        known=corpus.texts.assign(split=np.repeat(["train", "test"], [len(corpus.train), len(corpus.test)])),
         subsets=None,
         trained_subsets={},
     )

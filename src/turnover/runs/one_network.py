@@ -4,6 +4,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from tqdm.auto import tqdm
 
 from turnover.common import signals
 from turnover.common.text import in_order
-from turnover.config.estimators import OneRunEstimator, TurnoverEstimator, score_of
+from turnover.config.estimators import ExtractionEstimator, OneRunEstimator, TurnoverEstimator, score_of
 from turnover.config.run import RunConfig, title
+from turnover.core.examples import Examples
 from turnover.core.losses import TOKENS
 from turnover.data.datasets import balanced_subset
+from turnover.data.text import Corpus
 from turnover.estimators.influence import influence
 from turnover.estimators.one_run import Watch
 from turnover.estimators.score import score_examples
@@ -26,6 +29,7 @@ from turnover.gradients.updates import Updates
 from turnover.runs import checkpoint, gradient_tracking
 from turnover.runs.build import RunTask
 from turnover.runs.dashboard.wandb import Dashboard, Tracker
+from turnover.runs.extraction import by_heart
 from turnover.runs.store import checksums
 from turnover.runs.store.run import SCRATCH, Run, cannot_go_on
 from turnover.runs.store.tables import SCORE_COLUMNS, Metric, write_influences, write_scores
@@ -46,23 +50,28 @@ def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, rec
         middle = f", in the middle of the next ({len(partial.losses)} examples)" if partial else ""
         log.info("%s goes on after epoch %d of %d%s", run.name, restored.epoch, config.epochs, middle)
     scored_epochs: list[int] = []
-    if isinstance(estimator, TurnoverEstimator):
+    if isinstance(estimator, TurnoverEstimator | ExtractionEstimator):
         scored_epochs = sorted({*estimator.epochs, config.epochs})
     tables = restored.tables if restored else {}
     _refuse_damaged(run, tables)
-    steps = steps_per_epoch(task.train.visits, config.batch_size)
+    parts = phases(task, config)
+    steps = [
+        steps_per_epoch(examples.visits, config.batch_size)
+        for examples, first, last in parts
+        for _ in range(first, last + 1)
+    ]
     updates = gradient_tracking.updates(task, config)
     watch = Watch(task, config, folder / SCRATCH) if isinstance(estimator, OneRunEstimator) else None
     observers = [observer for observer in (updates, watch) if observer is not None]
     tracker = Tracker(live, restored.metrics if restored else [])
-    done = (first - 1) * steps + (steps_per_epoch(len(partial.losses), config.batch_size) if partial else 0)
+    done = sum(steps[: first - 1]) + (steps_per_epoch(len(partial.losses), config.batch_size) if partial else 0)
 
     def save(epoch: int, partial: Partial | None = None) -> None:
         states = [observer.state_dict() for observer in observers] if partial else []
         reached = checkpoint.Progress(epoch, tracker.rows, partial, states, tables)
         checkpoint.save(folder / "checkpoint.pt", task.model, task.optimizer, reached)
 
-    with progress(config.epochs * steps, done, title(config)) as bar, _saved_when_stopped(save):
+    with progress(sum(steps), done, title(config)) as bar, _saved_when_stopped(save):
         if not restored:
             track(task, config, tracker, epoch=0)
         elif watch is not None:
@@ -71,17 +80,23 @@ def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, rec
         if restored and partial:
             for observer, state in zip(observers, restored.observers, strict=True):
                 observer.load_state_dict(state)
-        for epoch in fit(
-            config,
-            task.model,
-            task.train,
-            optimizer=task.optimizer,
-            first_epoch=first,
-            partial=partial,
-            on_step=bar.update,
-            observers=observers,
-            stop=signals.asked,
-        ):
+        epochs = (
+            fit(
+                config,
+                task.model,
+                examples,
+                epochs=last,
+                optimizer=task.optimizer,
+                first_epoch=max(first, begin),
+                partial=partial if first >= begin else None,
+                on_step=bar.update,
+                observers=observers,
+                stop=signals.asked,
+            )
+            for examples, begin, last in parts
+            if first <= last
+        )
+        for epoch in chain.from_iterable(epochs):
             log_epoch(task, tracker, epoch)
             if updates is not None:
                 log_updates(updates, tracker, epoch.number)
@@ -95,7 +110,7 @@ def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, rec
             if epoch.number < config.epochs:
                 signals.stop_if_asked()
     checkpoint.forget_earlier(folder / "checkpoint.pt")
-    record["examples_trained"] = config.epochs * task.train.visits
+    record["examples_trained"] = sum(examples.visits * (last + 1 - begin) for examples, begin, last in parts)
     if scored_epochs:
         _refuse_damaged(run, tables)
         every = [pd.read_parquet(_scores_path(folder, epoch)) for epoch in scored_epochs]
@@ -108,6 +123,16 @@ def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, rec
         table = from_columns(task, config, columns, score_of(estimator))
         write_scores(folder / "scores.parquet", table)
     return tracker.rows
+
+
+def phases(task: RunTask, config: RunConfig) -> list[tuple[Examples, int, int]]:
+    """Return what is trained on, with the first and the last epoch of it: planted texts may end before the others."""
+    until = config.planting.until or config.epochs
+    if until >= config.epochs:
+        return [(task.train, 1, config.epochs)]
+    kinds = task.known.loc[task.train.ids.cpu().numpy(), "kind"].to_numpy()
+    others = torch.from_numpy(np.flatnonzero(kinds == "text")).to(task.train.device)
+    return [(task.train, 1, until), (task.train.select(others), until + 1, config.epochs)]
 
 
 def track(task: RunTask, config: RunConfig, tracker: Tracker, epoch: int) -> None:
@@ -139,6 +164,8 @@ def log_epoch(task: RunTask, tracker: Tracker, epoch: Epoch) -> None:
 
 def scores(task: RunTask, config: RunConfig, epoch: int) -> pd.DataFrame:
     """Return the score table of all training examples after `epoch`, with the columns of `tables.SCORE_COLUMNS`."""
+    if isinstance(task.dataset, Corpus) and isinstance(config.estimator, ExtractionEstimator):
+        return stored(by_heart(task, task.dataset), task, config, epoch)
     # in float32 whatever the training: low precision would blur the small losses of easy examples
     return stored(score_examples(task.model, task.train), task, config, epoch)
 
@@ -204,6 +231,6 @@ def from_columns(task: RunTask, config: RunConfig, columns: dict[str, Tensor], s
 def stored(table: pd.DataFrame, task: RunTask, config: RunConfig, epoch: int) -> pd.DataFrame:
     """Return a score table (index "id") of the training examples with the columns of every stored one."""
     if task.train.loss is TOKENS:
-        table = table.drop(columns="label")  # it is their number, which is known
+        table = table.drop(columns="label", errors="ignore")  # it is their number, which is known
     table = table.join(task.known).assign(epoch=epoch).reset_index()
     return table[in_order(map(str, table), SCORE_COLUMNS)]

@@ -57,6 +57,20 @@ def spearman(a: np.ndarray, b: np.ndarray) -> Statistic:
     return statistic
 
 
+def partial_spearman(a: np.ndarray, b: np.ndarray, given: np.ndarray) -> float:
+    """Compute Spearman's correlation of a and b with a third quantity held fixed; 0 if one of them decides another.
+
+    (r_ab - r_ac r_bc) / √((1 - r_ac²)(1 - r_bc²)), of ranks (Kendall, 1942).
+
+    Args:
+        a, b, given: numbers of the same examples.  # [n] each
+    """
+    once = _once(len(a))
+    of_both, of_a, of_b = (spearman(*pair)(once) for pair in ((a, b), (a, given), (b, given)))
+    rest = (1 - of_a**2) * (1 - of_b**2)
+    return _within((of_both - of_a * of_b) / math.sqrt(rest)) if rest > 0 else 0.0
+
+
 def slope(estimate: np.ndarray, real: np.ndarray) -> Statistic:
     """Return the slope of the line that predicts `real` from an estimate by least squares; 0 if that is constant.
 

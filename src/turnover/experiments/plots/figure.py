@@ -52,11 +52,14 @@ _Numbered = Literal[
     "fig1", "fig2", "fig3", "fig4", "fig4_rate", "fig4_vgg", "fig5", "fig6", "fig7", "fig8", "fig9", "fig10"
 ]
 _Study = Literal["ablation", "detection_cost", "early_stopping", "influence", "leakage", "onion", "sensitivity"]
-NAMES: tuple[str, ...] = (*get_args(_Numbered), *get_args(_Study))
+_Language = Literal[
+    "language_extraction", "language_forgetting", "language_natural", "language_repetition", "language_truth"
+]
+NAMES: tuple[str, ...] = (*get_args(_Numbered), *get_args(_Study), *get_args(_Language))
 
 
 class FigureConfig(Group):
-    name: Literal[_Numbered, _Study]
+    name: Literal[_Numbered, _Study, _Language]
     title: str
     drawn_by: Literal["fig4", "gallery"] | None = None  # a module of `figures`; null: the one of its name
     experiments: list[str]  # whose runs it draws
