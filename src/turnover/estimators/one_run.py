@@ -14,11 +14,11 @@ from torch import Tensor
 from turnover.common.files import keep, kept
 from turnover.config.estimators import OneRunEstimator
 from turnover.config.run import Training
-from turnover.core.evaluation import full_logits
+from turnover.core.evaluation import evaluate, full_logits
 from turnover.core.examples import Examples
 from turnover.estimators.estimator import Task
 from turnover.estimators.gradient_scores import GradientVariance, grand, window
-from turnover.estimators.logit_scores import el2n, margin
+from turnover.estimators.logit_scores import el2n, final_loss, margin
 from turnover.estimators.one_run_scores import SCORES, Seen
 from turnover.training.loop import Epoch, Observer
 
@@ -57,6 +57,8 @@ class Watch(Observer):
                 records["el2n"] = el2n(*self._last())
             if "grand" in self.estimator.scores:
                 records["grand"] = grand(self.task.model, self.task.train)
+            if "learning" in self.estimator.scores:
+                records["learning"] = self._losses()
         keep(self._path(epoch.number), **records)
         if self._variance is not None and epoch.number in self._window:
             self._variance.update(self.task.model, self.task.train)
@@ -88,19 +90,27 @@ class Watch(Observer):
         losses, margins, correct = (
             torch.stack([file[name] for file in files]) for name in ("losses", "margins", "correct")
         )  # [epochs, examples] each
-        seen = Seen(losses, margins, correct, *self._last(), self._loss)
+        logits, labels = self._last() if self._loss.of_classes else (None, self.task.train.labels)
+        final = self._losses() if logits is None else final_loss(logits, labels)
+        seen = Seen(losses, margins, correct, final, logits, labels)
         columns = {score: SCORES[score](seen) for score in self.estimator.scores if score in SCORES}
         for score in self.estimator.scores:
             early = ((name, epoch) for name, epoch in self.estimator.columns(score).items() if epoch is not None)
-            columns |= {name: files[epoch - 1][score] for name, epoch in early}
+            after = seen.final if score == "learning" else 0
+            columns |= {name: files[epoch - 1][score] - after for name, epoch in early}
         if self._variance is not None:
             columns["vog"] = self._variance.score(self.task.train.labels)
         return columns
 
     def _last(self) -> tuple[Tensor, Tensor]:
-        """Return what the network gives now, and targets; logits of classes and their numbers if there are."""
-        outputs, labels = full_logits(self.task.model, self.task.train), self.task.train.labels
-        return self._loss.as_classes(outputs, labels) if self._loss.of_classes else (outputs, labels)
+        """Return the logits that the network gives now, and the numbers of classes.  # [n, classes], int64 [n]"""
+        return self._loss.as_classes(full_logits(self.task.model, self.task.train), self.task.train.labels)
+
+    def _losses(self) -> Tensor:
+        """Return the loss of every example in the network as it is now.  # [n]"""
+        if self._loss.of_classes:
+            return final_loss(*self._last())
+        return evaluate(self.task.model, self.task.train)[0].loss
 
     def _path(self, epoch: int) -> Path:
         return self.folder / f"epoch-{epoch:05d}.npz"

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from turnover.core.losses import CLASSES, Loss
 from turnover.errors import RefusedInput
-from turnover.estimators.logit_scores import final_loss, unconfidence, wide
+from turnover.estimators.logit_scores import unconfidence, wide
 
 
 def correctness(correct: Tensor) -> Tensor:
@@ -121,9 +120,15 @@ class Seen:
     losses: Tensor  # of the pass that trains, in nats  # [epochs, n]
     margins: Tensor  # [epochs, n]
     correct: Tensor  # bool [epochs, n]
-    logits: Tensor  # after the last epoch  # [n, classes], or outputs of another shape
+    final: Tensor  # losses after the last epoch  # [n]
+    logits: Tensor | None  # after the last epoch, if there are classes  # [n, classes]
     labels: Tensor  # int64 [n], or targets as the loss takes them
-    loss: Loss = CLASSES
+
+
+def confidence(seen: Seen) -> Tensor:
+    """Return one minus the probability of each label after the last epoch.  # [n]"""
+    assert seen.logits is not None, "only classes have probabilities"
+    return unconfidence(seen.logits, seen.labels)
 
 
 # by their names in config.estimators.SCORES, but for those that are measured while the network trains
@@ -132,6 +137,6 @@ SCORES: dict[str, Callable[[Seen], Tensor]] = {
     "first_learning": lambda seen: first_learning_epoch(seen.correct),
     "aum": lambda seen: negative_aum(seen.margins),
     "cumulative_loss": lambda seen: cumulative_loss(seen.losses),
-    "final_loss": lambda seen: (final_loss if seen.loss.of_classes else seen.loss)(seen.logits, seen.labels),
-    "confidence": lambda seen: unconfidence(seen.logits, seen.labels),
+    "final_loss": lambda seen: seen.final,
+    "confidence": confidence,
 }
