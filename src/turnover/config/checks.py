@@ -14,14 +14,14 @@ from turnover.config.estimators import (
     TurnoverEstimator,
     score_of,
 )
-from turnover.config.options import GradientTracking, LabelSubsets, NoSubsets, TextConfig, TurnoverConfig
+from turnover.config.options import GradientTracking, LabelSubsets, NoSubsets, TurnoverConfig
 from turnover.config.run import RunConfig, Training
-from turnover.config.training_options import ConstantSchedule
+from turnover.config.text_checks import disagreements_about_text
 
 
 def disagreements(config: RunConfig) -> list[str]:
     """Return lines that name the field, its value, what is allowed and what to do; none if the run can be made."""
-    wrong = [*_too_large(config), *_contradictions(config)]
+    wrong = [*_too_large(config), *_contradictions(config), *disagreements_about_text(config)]
     wrong += [line for parent in config.parents for line in _unfit(parent, config)]
     known = {(run.train_size, run.dataset.include_test and run.test_size) for run in config.parents}
     if not wrong and len(known) > 1:
@@ -133,19 +133,6 @@ def _contradictions(config: RunConfig) -> list[str]:
         wrong.append("estimator.targets: no test example is left; set dataset.include_test=false")
     if not isinstance(estimator, NoEstimator | TurnoverEstimator) and masked:
         wrong.append(f"estimator.name = {estimator.name!r} scores ordinary networks: set turnover=off")
-    if isinstance(estimator, ExtractionEstimator) and not isinstance(config.dataset, TextConfig):
-        wrong.append(
-            f"estimator=extraction is of text: set dataset=sotu or spdx and model=gpt, not {config.dataset.name}"
-        )
-    if isinstance(estimator, BlocksEstimator) and estimator.blocks < 6 and not isinstance(config.dataset, TextConfig):
-        wrong.append(f"estimator.blocks = {estimator.blocks}: must be at least 6, for a mean and a spread of log odds")
-    if config.planting.until is not None:
-        if not isinstance(estimator, ExtractionEstimator | NoEstimator):
-            wrong.append("planting.until is of one network whose texts change: set estimator=extraction")
-        if not isinstance(config.schedule, ConstantSchedule):
-            wrong.append(
-                "planting.until changes the steps of an epoch, which must not change the rate: schedule=constant"
-            )
     several = isinstance(estimator, EnsembleEstimator | SecondSplitEstimator)
     if several and isinstance(config.tracking, GradientTracking):
         wrong.append(f"estimator.name = {estimator.name!r} trains several networks: set tracking=accuracy")

@@ -53,7 +53,7 @@ def block_losses(losses: Tensor, included: Tensor) -> dict[str, Tensor]:
         included: as above.  # bool [blocks, n]
 
     Returns:
-        memorization_loss, memorization_se of two pairs or more (by the jackknife, which of a mean is its standard error),
+        memorization_loss, memorization_se of two pairs or more (the jackknife of a mean is its standard error),
         in_loss, out_loss.  # float64 [n] each
     """
     inside, outside = _in_and_out(losses, included)

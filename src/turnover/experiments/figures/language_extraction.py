@@ -21,7 +21,7 @@ _LONGEST = 24
 
 
 def tabulate(sources: Sequence[Source]) -> Plotted:
-    """Return what is given back from every prefix: dim, seed, copies (0: held out), prefix, sentences, share of them."""
+    """Return what is given back from every prefix: dim, seed, copies (0: held out), prefix, sentences, share."""
     return Plotted(pd.DataFrame([row for source in sources for row in _rows(source)]))
 
 

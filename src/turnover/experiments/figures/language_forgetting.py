@@ -7,8 +7,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from turnover.config.options import Planting
 from turnover.config.run import RunConfig
+from turnover.config.text_options import Planting
 from turnover.experiments.plots.curves import BAND, band
 from turnover.experiments.plots.figure import Plotted
 from turnover.experiments.plots.notes import Source

@@ -51,7 +51,7 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
 
 
 def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
-    """Draw exact memorization, extraction strength, counterfactual memorization and length by the number of licences."""
+    """Draw exact memorization, extraction strength, counterfactual memorization and length, by licences."""
     picture, panels = plt.subplots(1, 4, figsize=(11.5, 3.4), layout="constrained")
     shown = (
         ("accuracy", "exact memorization", "share of tokens that are right", "easy"),

@@ -8,8 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from turnover.config.options import Planting
 from turnover.config.run import RunConfig
+from turnover.config.text_options import Planting
 from turnover.experiments.plots.curves import BAND, band
 from turnover.experiments.plots.figure import Plotted
 from turnover.experiments.plots.notes import Source

@@ -49,8 +49,8 @@ def _is_truth(config: RunConfig) -> bool:
 
 
 def _by_copies(seed: int, table: pd.DataFrame) -> Iterator[dict[str, object]]:
-    for (kind, copies), value in table.groupby(["kind", "copies"])["score"].mean().items():
-        yield {"panel": "a", "name": kind, "of": str(copies), "seed": seed, "value": float(value)}
+    for row in table.groupby(["kind", "copies"])["score"].mean().reset_index().to_dict("records"):
+        yield {"panel": "a", "name": row["kind"], "of": str(row["copies"]), "seed": seed, "value": row["score"]}
 
 
 def _chosen(known: pd.DataFrame) -> list[tuple[str, np.ndarray]]:
