@@ -54,8 +54,8 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
     """Draw exact memorization, extraction strength, counterfactual memorization and length, by licences."""
     picture, panels = plt.subplots(1, 4, figsize=(11.5, 3.4), layout="constrained")
     shown = (
-        ("accuracy", "exact memorization", "share of tokens that are right", "easy"),
-        ("strength", "extraction strength", "1 - tokens needed / tokens", "difficult"),
+        ("accuracy", "exact memorization", "share of tokens right", "easy"),
+        ("strength", "extraction strength", "share not needed as a prefix", "difficult"),
         ("memorization", "counterfactual memorization", "nats a token", "own"),
         ("tokens", "length, the control", "tokens", "all"),
     )
@@ -64,9 +64,9 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
         _line(axes, numbers, value, COLOURS[colour])
         axes.set_ylabel(unit)
     panels[0].set_ylim(0, 1.02)
-    panels[0].set_title("(a) exact memorization")
     panels[1].set_ylim(0, 1.02)
-    panels[3].legend([BAND], fontsize=7)
+    panels[3].set_ylim(0)
+    panels[3].legend([BAND], fontsize=7, loc="lower left")
     return picture
 
 

@@ -153,7 +153,7 @@ def _copies(axes: Axes, table: pd.DataFrame) -> None:
         band(axes, table[mine].groupby(place[mine])["value"], COLOURS[colour], marker="o", markersize=3, label=words)
     axes.set_xticks(range(len(counts)), [str(count) for count in counts])
     axes.set_xlabel("copies in the training text")
-    axes.set_ylabel("loss without it minus with it (nats a token)")
+    axes.set_ylabel("loss without it minus with it,\nnats a token")
     axes.legend(fontsize=7, title=BAND, title_fontsize=7)
 
 
@@ -172,4 +172,4 @@ def _ranks(axes: Axes, numbers: pd.DataFrame) -> None:
     costs = [f"{name} ({_COSTS[name]})" if name in _COSTS else name for name in order]
     axes.set_yticks(range(len(order)), costs, fontsize=7)
     axes.set_xlabel("Spearman correlation with the truth (dotted: a perfect score's)")
-    axes.legend(fontsize=7, title=BAND, title_fontsize=7, loc="lower right")
+    axes.legend(fontsize=7, title=BAND, title_fontsize=7, loc="upper left")

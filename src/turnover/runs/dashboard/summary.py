@@ -96,10 +96,11 @@ def of_scores(table: pd.DataFrame) -> dict[str, float]:
     table = table[np.isfinite(table["score"])]
     values, once = table["score"].to_numpy(), np.ones(len(table), dtype=np.int64)
     statistics = {"median": median(values), "skewness": skewness(values), "top_tenth_share": top_share(values)}
-    for name, positive in {
-        "auroc_replaced_labels": table["corrupted"].to_numpy(),
-        "auroc_wrong_labels": (table["label"] != table["true_label"]).to_numpy(),
-    }.items():
+    wrong = {}  # texts have no labels
+    if "corrupted" in table:
+        wrong["auroc_replaced_labels"] = table["corrupted"].to_numpy()
+        wrong["auroc_wrong_labels"] = (table["label"] != table["true_label"]).to_numpy()
+    for name, positive in wrong.items():
         if positive.any() and not positive.all():
             statistics[name] = auroc(values, positive)
     return {f"scores/{name}": statistic(once) for name, statistic in statistics.items()}
