@@ -290,7 +290,7 @@ def wide(value: float) -> np.ndarray:
             "'aum' has no option 'models'; allowed: scores, vog_of, vog_epochs, early",
         ),
         ({"estimator": "aum", "p": 0.7}, "p, layers, groups and dropout belong to estimator='turnover'"),
-        ({"options": {"epochs": [1]}}, "arguments for them: p, layers, groups"),
+        ({"options": {"epochs": [1]}}, "arguments: p, layers, groups, dropout"),
         ({"estimator": "subsampling", "options": {"fractions": [0.01]}}, "none or all of 20 examples"),
         ({"estimator": "el2n", "options": {"early": 3}}, "estimator.early = 3 is too large: at most 1"),
         ({"estimator": "subsampling", "predictions": True}, "predictions = True.*several networks"),

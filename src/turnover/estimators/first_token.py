@@ -91,8 +91,8 @@ def first_token(
 ) -> FirstToken:
     """Return the verdict on a network and the score table of the texts that it was trained on.
 
-    no difference: the mean score is not above 0 by more than three standard errors. partial leakage: the first token is
-    cheaper under the own mask by more than three standard errors; leakage: and by more than a nat.
+    partial leakage: the first token is cheaper under the own mask by more than three standard errors; leakage: and by a
+    nat or more. no difference: the mean score is not above 0 by more than three standard errors.
     """
     score, own, other = (
         torch.tensor(table["score"].to_numpy()).double(),
@@ -101,10 +101,10 @@ def first_token(
     gain = other - own
     mean, error = (float(gain.mean()), _standard_error(gain)) if len(gain) else (0.0, 0.0)
     verdict: Verdict = "none"
-    if float(score.mean()) <= 3 * _standard_error(score):
-        verdict = "no difference"
-    elif len(gain) > 1 and mean > 3 * error:
+    if len(gain) > 1 and mean > 3 * error:
         verdict = "leakage" if mean >= LARGE else "partial leakage"
+    elif float(score.mean()) <= 3 * _standard_error(score):
+        verdict = "no difference"
     first_own, first_other = (float(losses.mean()) if len(losses) else 0.0 for losses in (own, other))
     own_loss, flipped_loss = float(table["own_loss"].mean()), float(table["flipped_loss"].mean())
     return FirstToken(own_loss, flipped_loss, first_own, first_other, mean, error, len(gain), verdict)
