@@ -234,9 +234,26 @@ def test_the_probe_is_that_of_texts_one_by_one() -> None:
     assert isinstance(found, FirstToken)
 
 
-def test_texts_that_begin_alike_cannot_be_probed() -> None:
+def test_texts_that_begin_alike_are_probed_where_they_differ() -> None:
+    """A network that reads how long the text is, and gives at the third place the token that a mask spells."""
+
+    class Third(Spelling):
+        def forward(self, tokens: Tensor) -> Tensor:
+            logits = super().forward(tokens)
+            return torch.cat([logits[:, :2] * 0, logits[:, 2:3], logits[:, 3:] * 0], 1)
+
     tokens = texts(N, shortest=4)
-    tokens[:, 1] = 5
+    tokens[:, 1:3] = torch.tensor([5, 6])
+    leakages = [
+        turnover.language.score(turnover.attach(Third(spelt, 4, 4.0), seed=4), tokens, IDS, -1).attrs["leakage"]
+        for spelt in (tokens[:, 3], tokens[:, 3].roll(7))
+    ]
+    assert [leakage["verdict"] == "leakage" for leakage in leakages] == [True, False]
+    assert leakages[0]["probed"] > N / 2
+
+
+def test_texts_that_do_not_differ_cannot_be_probed() -> None:
+    tokens = texts(1, shortest=9).expand(N, -1)
     leakage = turnover.language.score(turnover.attach(gpt()), tokens, IDS, -1).attrs["leakage"]
     assert leakage["probed"] == 0
     assert leakage["verdict"] in ("none", "no difference")
