@@ -27,8 +27,8 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 # The packages of src/turnover, and those of its wing `experiments`. One imports only those before it, and itself.
 PACKAGES = """
-    errors common config stats core checks data models training gradients estimators runs audit experiments
-    integrations
+    errors common config stats core checks data models training gradients estimators language runs audit
+    experiments integrations
 """.split()
 WING = "results plots validation figures report reproduction documentation".split()
 # what only an extra installs, and no module before `runs` imports at its top; turnover.config composes by Hydra
@@ -90,7 +90,7 @@ def function():
 def test_the_top_level_can_be_read_at_a_glance() -> None:
     entries = {path.name for path in SOURCE.iterdir() if path.is_file() or any(path.rglob("*.py"))}
     assert {name.removesuffix(".py") for name in entries - {"__init__.py", "py.typed"}} == set(PACKAGES)
-    assert len(entries) <= 17
+    assert len(entries) <= 18
 
 
 def place(parts: tuple[str, ...]) -> tuple[int, int]:
@@ -228,7 +228,7 @@ for name in ("resource", "fcntl", "termios", "pwd", "grp"):
     sys.modules.pop(name, None)
 sys.meta_path.insert(0, Hidden())
 import turnover
-names = [getattr(turnover, name).__name__ for name in turnover.__all__]
+names = [getattr(turnover, name).__name__.rpartition(".")[2] for name in turnover.__all__]
 import torch
 from torch import nn
 from turnover.common.device import peak_memory
@@ -241,10 +241,13 @@ print(names == turnover.__all__, len(table), peak_memory(torch.device("cpu")))
     assert peak_memory(torch.device("cpu"))["host"] > 1_000_000
 
 
-def test_every_public_name_resolves() -> None:
-    assert sorted(turnover.__all__) == turnover.__all__ == dir(turnover)
-    for public in turnover.__all__:
-        found = getattr(turnover, public)
+@pytest.mark.parametrize("package", [turnover, turnover.language])
+def test_every_public_name_resolves(package: Any) -> None:
+    assert sorted(package.__all__) == package.__all__ == dir(package)
+    for public in package.__all__:
+        found = getattr(package, public)
+        if found is turnover.language:
+            continue
         assert callable(found)
         assert found.__doc__
         assert getattr(importlib.import_module(found.__module__), public) is found
@@ -253,6 +256,8 @@ def test_every_public_name_resolves() -> None:
 def test_a_name_that_is_not_public_is_refused() -> None:
     with pytest.raises(AttributeError, match="module 'turnover' has no attribute 'masks_of'"):
         _ = turnover.masks_of
+    with pytest.raises(AttributeError, match=r"module 'turnover\.language' has no attribute 'exposures'"):
+        _ = turnover.language.exposures
 
 
 # --- versions ---

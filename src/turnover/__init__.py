@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from turnover import language
     from turnover.checks.verify import attach, verify
     from turnover.core.dropout import detach, flipped, own
     from turnover.core.masks import mask
@@ -28,10 +29,26 @@ _HOME = {
     "plot": "turnover.experiments.plots.scores",
 }
 
-__all__ = ["attach", "detach", "flipped", "influence", "mask", "memorization", "own", "plot", "score", "verify"]
+_PACKAGES = ("language",)  # whose own names are public too
+
+__all__ = [
+    "attach",
+    "detach",
+    "flipped",
+    "influence",
+    "language",
+    "mask",
+    "memorization",
+    "own",
+    "plot",
+    "score",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
+        return import_module(f"turnover.{name}")
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
     raise AttributeError(f"module 'turnover' has no attribute {name!r}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,8 @@ def user_examples(
         RefusedInput: lengths differ, x is no array of finite numbers, labels are not what the loss takes, a label or
             an id is missing, an id occurs twice.
     """
+    if isinstance(x, Examples):  # of callers within the package, which may share ids among copies
+        return replace(x, inputs=x.inputs.to(device), labels=x.labels.to(device), ids=x.ids.to(device))
     if isinstance(x, Dataset | DataLoader):
         if y is not None:
             raise RefusedInput(f"x is a {type(x).__name__}, whose items hold y too: leave y out, y = None")
@@ -86,17 +89,17 @@ def refuse_unsuited(
         RefusedInput: says which, and what to do.
     """
     with Sigmoids() if examples.loss.name in ("binary", "multilabel") else nullcontext() as sigmoids:
-        logits, sample = _logits(model, examples, min(2, len(examples)), training=False)
+        logits, sample = logits_of(model, examples, min(2, len(examples)), training=False)
     shape = tuple(logits.shape)
     if batch_size is not None:
         smallest = min(_last_batch(size, batch_size) for size in sizes)
         try:
-            trained, _ = _logits(model, examples, smallest, training=True)
+            trained, _ = logits_of(model, examples, smallest, training=True)
         except RefusedInput as error:
             if smallest > 1 or not isinstance(error.__cause__, Exception):
                 raise
             try:
-                _logits(model, examples, min(2, len(examples)), training=True)
+                logits_of(model, examples, min(2, len(examples)), training=True)
             except RefusedInput:
                 raise error from None  # not for its size
             better = next((b for b in range(batch_size + 1, 2 * batch_size + 2) if _no_single(sizes, b)), None)
@@ -114,7 +117,7 @@ def refuse_unsuited(
 
 
 @torch.no_grad()
-def _logits(model: nn.Module, examples: Examples, count: int, *, training: bool) -> tuple[Tensor, str]:
+def logits_of(model: nn.Module, examples: Examples, count: int, *, training: bool) -> tuple[Tensor, str]:
     """Return the logits of the first examples and a description of these; the network is not changed."""
     positions = torch.arange(count, device=examples.device)
     inputs, _, _ = examples.batch(positions)

@@ -10,8 +10,9 @@ from torch.overrides import TorchFunctionMode
 from turnover.checks.arrays import array_of, labels_of, tensor_of
 from turnover.checks.missing import Given as Arguments
 from turnover.checks.missing import as_code, refuse_masked, remove, some
+from turnover.checks.tokens import refuse_no_logits_of_tokens, tokens_to_predict
 from turnover.core.examples import Examples
-from turnover.core.losses import CLASSES, Given, Loss
+from turnover.core.losses import CLASSES, TOKENS, Given, Loss
 from turnover.errors import RefusedInput
 
 _ROUNDING = 1e-3  # how far the sum of probabilities may be from 1
@@ -28,6 +29,8 @@ def targets_of(given: Arguments, device: torch.device, dtype: torch.dtype, loss:
     y, code, wide = given["y"], as_code("y", given["y"]), torch.promote_types(dtype, torch.float32)
     refuse_masked("y", y, partial(remove, given))
     targets = tensor_of("y", array_of("y", y), device)
+    if loss is TOKENS:
+        return tokens_to_predict(given, targets)
     if targets.dim() == 0 or targets.is_complex():
         raise RefusedInput(f"y must hold real numbers, a row for each example; got {targets.dtype}: give y.real")
     if targets.is_floating_point():
@@ -114,10 +117,13 @@ def refuse_outputs(
     Raises:
         RefusedInput: says what to do.
     """
-    loss, y, shape = examples.loss, examples.labels[: len(outputs)], tuple(outputs.shape)
+    loss, shape = examples.loss, tuple(outputs.shape)
+    y = examples.labels[: shape[0] if shape else 0]
     match loss.name:
         case "class" | "soft":
             _refuse_no_logits(examples, outputs, sample)
+        case "tokens":
+            refuse_no_logits_of_tokens(examples, outputs, sample)
         case "binary" | "squared" if y.dim() == 1 and shape in ((len(y),), (len(y), 1)):
             pass
         case "binary" | "multilabel" | "squared" if shape != tuple(y.shape):

@@ -137,7 +137,8 @@ ESTIMATES = {
     "blocks": "minus the mean log odds of its label over their shrunken spread, by blocks not trained on it",
     "memorization": "share of networks right about it, trained on it minus not trained on it; mean over fractions; "
     "of blocks: in_probability - out_probability",
-    "memorization_se": "standard error of memorization, by a jackknife over pairs of blocks",
+    "memorization_se": "standard error of memorization, by a jackknife over pairs of blocks; without log odds, of "
+    "memorization_loss",
     "out_probability": "probability that a block not trained on it is right, if log odds are normal",
     "in_probability": "the same of a block trained on it",
     "memorization_loss": "mean loss of networks not trained on it minus that of others, in nats; mean over fractions",
@@ -222,7 +223,7 @@ def by_name(name: str, epochs: int, options: dict[str, Any]) -> dict[str, Any]:
     """
     match name:
         case "turnover" if options:
-            raise RefusedInput(f"options = {options!r}: turn-over dropout has arguments for them: p, layers, groups")
+            raise RefusedInput(f"options = {options!r}: turn-over dropout has arguments: p, layers, groups, dropout")
         case "turnover_tuned":
             raise RefusedInput("estimator = 'turnover_tuned': give p=0.7 and groups=256 to estimator='turnover'")
         case "leave_one_out":

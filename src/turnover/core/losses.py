@@ -23,9 +23,9 @@ class Loss:
     Outputs are of at least 32 bits and, like targets y, [n, ...] with examples in the first dimension.
     """
 
-    name = ""
-    word = "value"  # what `value` is called in tables, own_value
+    name, word = "", "value"  # what `value` is called in tables, own_value
     tells_right = False  # whether outputs are right or wrong
+    tells_share = False  # whether `right` is the share of an example that is right
     predicts_classes = False  # whether an example has one class, and outputs prefer one
     of_classes = False  # whether they are logits of classes and their numbers, or can be written so
 
@@ -151,7 +151,7 @@ class Tokens(Loss):
     y is the token to be predicted at each position, or `UNCOUNTED`, int64 [n, tokens]; `right` is the share that are.
     """
 
-    name, word = "tokens", "accuracy"
+    name, word, tells_share = "tokens", "accuracy", True
 
     def __call__(self, outputs: Tensor, y: Tensor) -> Tensor:
         return token_losses(outputs, y).sum(1) / self.label(y)

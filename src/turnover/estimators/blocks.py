@@ -34,9 +34,7 @@ def block_estimates(log_odds: Tensor, included: Tensor) -> dict[str, Tensor]:
         By their names in `config.estimators.ESTIMATES`: blocks, memorization, memorization_se, out_probability,
         in_probability.  # float64 [n] each
     """
-    first, second = log_odds.chunk(2)
-    in_first = included[: len(first)]
-    inside, outside = torch.where(in_first, first, second), torch.where(in_first, second, first)  # [pairs, n]
+    inside, outside = _in_and_out(log_odds, included)
     in_probability, out_probability = _right(inside), _right(outside)
     return {
         "blocks": -_mean_over_spread(outside),
@@ -45,6 +43,34 @@ def block_estimates(log_odds: Tensor, included: Tensor) -> dict[str, Tensor]:
         "out_probability": out_probability,
         "in_probability": in_probability,
     }
+
+
+def block_losses(losses: Tensor, included: Tensor) -> dict[str, Tensor]:
+    """Estimate the same where a loss has no log odds: the mean over pairs of the loss held out minus that trained on.
+
+    Args:
+        losses: by each block.  # float64 [blocks, n]
+        included: as above.  # bool [blocks, n]
+
+    Returns:
+        memorization_loss, memorization_se (of it, by the jackknife over pairs, which of a mean is its standard error),
+        in_loss, out_loss.  # float64 [n] each
+    """
+    inside, outside = _in_and_out(losses, included)
+    excess = outside - inside
+    return {
+        "memorization_loss": excess.mean(0),
+        "memorization_se": excess.std(0) / len(excess) ** 0.5,
+        "in_loss": inside.mean(0),
+        "out_loss": outside.mean(0),
+    }
+
+
+def _in_and_out(values: Tensor, included: Tensor) -> tuple[Tensor, Tensor]:
+    """Return, of each pair, the value by the block trained on an example and by the other.  # [pairs, n] each"""
+    first, second = values.chunk(2)
+    in_first = included[: len(first)]
+    return torch.where(in_first, first, second), torch.where(in_first, second, first)
 
 
 def _mean_over_spread(values: Tensor) -> Tensor:

@@ -9,16 +9,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from turnover.config.estimators import BlocksEstimator, LeaveOneOutEstimator, SubsamplingEstimator, score_of
+from turnover.config.estimators import BlocksEstimator, LeaveOneOutEstimator, SubsamplingEstimator
 from turnover.config.run import Training
-from turnover.core.losses import CLASSES, Loss
+from turnover.core.losses import CLASSES, TOKENS, Loss
 from turnover.errors import RunFailed
-from turnover.estimators.blocks import block_estimates, missing_classes, unfitted
+from turnover.estimators.blocks import block_estimates, block_losses, missing_classes, unfitted
 from turnover.estimators.confident_learning import confident_learning
 from turnover.estimators.estimator import Design, Estimates, Outcomes, Task
 from turnover.estimators.membership import log_likelihood_ratios, membership
 from turnover.estimators.networks import design, outcomes
 from turnover.estimators.subsampling import excess_loss, inconsistency, memorization, with_and_without
+from turnover.estimators.suited import column_of
 
 log = logging.getLogger("turnover")
 
@@ -45,8 +46,8 @@ class Ensemble:
         networks, estimator = design(task, config), config.estimator
         if isinstance(estimator, SubsamplingEstimator):
             _refuse_unscored(networks, estimator.score)
-        of_blocks = isinstance(estimator, BlocksEstimator)
         loss, labels = task.train.loss, task.train.loss.label(task.train.labels.cpu())
+        of_blocks = isinstance(estimator, BlocksEstimator) and loss.of_classes
         if of_blocks and (rare := missing_classes(networks.included, labels)):
             log.warning("%s", rare)
         predictions = outcomes(task, config, networks, folder, on_step)
@@ -63,7 +64,7 @@ class Ensemble:
         leave_one_out = isinstance(estimator, LeaveOneOutEstimator)
         return Estimates(
             columns=_columns(config, predictions, networks, labels, loss),
-            score="memorization" if leave_one_out else score_of(estimator),
+            score="memorization" if leave_one_out else column_of(estimator, loss),
             metrics=metrics,
             examples_trained=int(networks.included.sum()) * config.epochs,
             scored=(~networks.included).any(0) if leave_one_out else None,
@@ -128,20 +129,22 @@ def _columns(
         probability, prediction = predictions.held_out.max(1)
         return {**block_estimates(confidence, included), "prediction": prediction, "probability": probability}
     losses = F.softplus(-confidence.double()) if loss.of_classes else -confidence.double()
+    if isinstance(config.estimator, BlocksEstimator):
+        return block_losses(losses, included)
     loss_with, loss_without = with_and_without(losses, included)
     of_losses = {
         "memorization_loss": _within_fractions(excess_loss, losses, ensemble),
         "in_loss": loss_with,
         "out_loss": loss_without,
     }
-    if not loss.tells_right:
+    if not (loss.tells_right or loss.tells_share):
         return of_losses
     columns = {
         "memorization": _within_fractions(memorization, right, ensemble),
         "out_accuracy": with_and_without(right, included)[1],
         **of_losses,
     }
-    if loss.of_classes and torch.minimum(*_networks(ensemble)).min() >= _TO_FIT:
+    if (loss.of_classes or loss is TOKENS) and torch.minimum(*_networks(ensemble)).min() >= _TO_FIT:
         columns["membership"] = _within_fractions(_membership, confidence, ensemble)
     if not isinstance(config.estimator, LeaveOneOutEstimator):
         columns["inconsistency"] = inconsistency(right, included, ensemble.fraction)

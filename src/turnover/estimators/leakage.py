@@ -58,6 +58,11 @@ class Leakage:
     verdict: Verdict
     batch_statistics: tuple[str, ...] = ()  # modules that normalised by those of a batch in training, mixing examples
 
+    @property
+    def leak(self) -> float:
+        """How much masks tell, to compare networks."""
+        return self.swap.mask_accuracy - self.swap.image_accuracy
+
     def message(self) -> str:
         """Return the verdict as a sentence."""
         numbers = (

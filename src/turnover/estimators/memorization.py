@@ -19,23 +19,18 @@ from turnover.checks.verify import attach
 from turnover.common.device import Precision, resolve, settle
 from turnover.common.text import in_order
 from turnover.config.checks import training_disagreements
-from turnover.config.estimators import (
-    ESTIMATES,
-    TurnoverEstimator,
-    by_name,
-    score_of,
-)
+from turnover.config.estimators import ESTIMATES, TurnoverEstimator, by_name
 from turnover.config.parse import parse
 from turnover.config.recipes import training_fields
 from turnover.config.run import Training
 from turnover.core.losses import loss_of
 from turnover.errors import RefusedInput
 from turnover.estimators.estimator import Task
-from turnover.estimators.leakage import judge
+from turnover.estimators.first_token import verdict_on
 from turnover.estimators.one_run import Predictions, Watch
 from turnover.estimators.registry import OF_SEVERAL_NETWORKS, of_several_networks, sizes, steps
 from turnover.estimators.score import average, score_examples
-from turnover.estimators.suited import refuse_loss, refuse_training
+from turnover.estimators.suited import column_of, refuse_loss, refuse_training, rows_at_once
 from turnover.training.fit import fit
 from turnover.training.loop import Observer
 
@@ -57,6 +52,7 @@ def memorization(
     p: float = 0.5,
     layers: list[str] | None = None,
     groups: int | None = None,
+    dropout: float = 0.0,
     momentum: float | None = None,
     weight_decay: float = 0.0,
     precision: Precision | Literal["auto"] = "float32",
@@ -82,7 +78,7 @@ def memorization(
         seeds: how many, or which; None: 10, and 1 if each seed trains an ensemble.
         ids: permanent ids or names of the examples; None: positions 0 .. n-1.  # [n]
         precision: of training; auto: bfloat16 where the device has units for it, else float32.
-        p, layers, groups: of turn-over dropout, as in `turnover.attach`.
+        p, layers, groups, dropout: of turn-over dropout, as in `turnover.attach`.
         estimator: what gives the scores, by its name in docs/estimators.md: turnover; cumulative_loss, aum, forgetting,
             first_learning, final_loss, confidence, el2n, grand, vog, or all of these, one_run, from an ordinary
             training; second_split; confident_learning, subsampling, c_score, membership from ensembles; blocks, an
@@ -93,9 +89,9 @@ def memorization(
         predictions: also return the class that the networks prefer: `prediction`, the one to which they gave
             most probability, mean over all epochs and seeds, each example seen just before it was learnt from, and
             `probability`, that mean. Takes 4 n * classes bytes; not for estimators that train several networks.
-        loss: of an example, trained on and measured: class, soft, binary, multilabel, squared or a function, as in
-            `turnover.score`. turnover, cumulative_loss, final_loss and grand work with any; an estimator that needs
-            more of it than it has refuses by name.
+        loss: of an example, trained on and measured: class, soft, binary, multilabel, squared, tokens or a function,
+            as in `turnover.score`. turnover, blocks, cumulative_loss, final_loss and grand work with any; an estimator
+            that needs more of it than it has refuses by name.
         training: choices as in conf/, by name or with more fields, for example {"optimizer": "adamw", "schedule":
             {"name": "cosine", "by": "step", "warmup": 100}, "class_weights": "balanced"}; also "method"
             (label_smoothing) and "augmentation" (crop, with zeros around; torchvision), of images [n, channels, height,
@@ -105,7 +101,8 @@ def memorization(
         A row for every example, index "id": score, label, and what the score is made of. Of turn-over dropout: score,
         own_loss, flipped_loss (means over seeds), own_prediction, flipped_prediction (most frequent), label. Of the
         others: score, the estimates by their names in `turnover.config.estimators.ESTIMATES`, of blocks also
-        `prediction` and `probability` by those that were not trained on the example, label. Over several seeds they are
+        `prediction` and `probability` by those that were not trained on the example, label. The score of blocks is
+        `memorization_loss` for losses without log odds of a label. Over several seeds they are
         means, `memorization_se` and `probability` too, and most frequent predictions.
         `attrs["seeds"]` holds the seeds, `attrs["estimator"]` the name of the score, with `precision="auto"`
         `attrs["precision"]` what it was, and with turn-over dropout `attrs["leakage"]` the verdict with own and flipped
@@ -120,8 +117,8 @@ def memorization(
     fields = training_fields(estimator, given | {"weight_decay": weight_decay}, training or {})
     scoring = by_name(estimator, fields["epochs"], dict(options or {}))
     name = scoring["name"]
-    if name != "turnover" and (p, layers, groups) != (0.5, None, None):
-        raise RefusedInput(f"p, layers and groups belong to estimator='turnover', and estimator = {estimator!r}")
+    if name != "turnover" and (p, layers, groups, dropout) != (0.5, None, None, 0.0):
+        raise RefusedInput(f"p, layers, groups and dropout belong to estimator='turnover', not {estimator!r}")
     several = name in OF_SEVERAL_NETWORKS
     if predictions and several:
         raise RefusedInput(f"predictions = True: estimator = {estimator!r} trains several networks, whose are not kept")
@@ -146,7 +143,7 @@ def memorization(
     task = Task(examples, none_wrong, {}, probe.to(where), made)
     refuse_unsuited(task.model, examples, sizes(task, configs[0]), configs[0].batch_size)
     refuse_shared(probe, new_network(make_model, 0))
-    masks = {"p": p, "layers": layers, "groups": groups}
+    masks = {"p": p, "layers": layers, "groups": groups, "dropout": dropout}
     seen = Predictions(examples) if predictions else None
     tables, verdicts = [], []
     with tqdm(total=len(configs) * steps(task, configs[0]), unit="step", desc=estimator, disable=not progress) as bar:
@@ -156,17 +153,18 @@ def memorization(
                 attach(task.model, seed=config.seed, **masks)  # type: ignore[arg-type]
             tables.append(_table(task, config, bar.update, [] if seen is None else [seen]))
             if isinstance(config.estimator, TurnoverEstimator):
-                verdicts += [judge(task.model, examples, tables[-1])] if of_example.predicts_classes else []
+                size = rows_at_once(config, examples)
+                verdicts.append(verdict_on(task.model, examples, tables[-1], batch_size=size))
     table = average(tables)
     if seen is not None:
         table["prediction"], table["probability"] = (tensor.cpu().numpy() for tensor in seen.most_probable())
-    table.attrs |= {"seeds": seed_list, "estimator": score_of(configs[0].estimator)}
+    table.attrs |= {"seeds": seed_list, "estimator": column_of(configs[0].estimator, of_example)}
     if precision == "auto":
         table.attrs["precision"] = in_precision
     if isinstance(configs[0].estimator, TurnoverEstimator):
         table.attrs["leakage"] = None
-        if verdicts:  # of the worst seed: one leaking network in ten must not vanish in a mean
-            worst = min(verdicts, key=lambda one: one.swap.image_accuracy - one.swap.mask_accuracy)
+        if judged := [verdict for verdict in verdicts if verdict is not None]:
+            worst = max(judged, key=lambda one: one.leak)  # one leaking network in ten must not vanish in a mean
             worst.warn()
             table.attrs["leakage"] = worst.as_dict()
     return table
@@ -178,7 +176,8 @@ def _table(task: Task, config: Training, on_step: Callable[[int], object], obser
     if isinstance(estimator, TurnoverEstimator):
         for _ in fit(config, task.model, task.train, on_step=on_step, observers=observers):
             pass
-        return score_examples(task.model, task.train)  # in float32 whatever the training, as in a run
+        size = rows_at_once(config, task.train)
+        return score_examples(task.model, task.train, batch_size=size)  # in float32 always, as in a run
     several = of_several_networks(config)
     with tempfile.TemporaryDirectory(prefix="turnover-") as name:  # what a run keeps in order to go on
         if several is not None:
@@ -188,7 +187,7 @@ def _table(task: Task, config: Training, on_step: Callable[[int], object], obser
             watch = Watch(task, config, Path(name))
             for _ in fit(config, task.model, task.train, on_step=on_step, observers=[*observers, watch]):
                 pass
-            columns, score = watch.columns(), score_of(estimator)
+            columns, score = watch.columns(), column_of(estimator, task.train.loss)
     values: dict[str, Tensor] = {"score": columns[score], **columns}
     names = in_order(values, ("score", *ESTIMATES, "prediction", "probability"))
     wide = {name: values[name].double() if values[name].is_floating_point() else values[name] for name in names}

@@ -17,7 +17,7 @@ from turnover.config.estimators import (
 )
 from turnover.config.run import RunConfig, Training
 from turnover.config.training_options import NoAugmentation, SGDConfig
-from turnover.core.evaluation import full_logits
+from turnover.core.evaluation import evaluate, full_logits
 from turnover.core.examples import Examples
 from turnover.core.inputs import run
 from turnover.core.losses import CLASSES
@@ -25,6 +25,7 @@ from turnover.estimators.blocks import complementary
 from turnover.estimators.estimator import Design, Outcomes, Task
 from turnover.estimators.logit_scores import log_odds_against
 from turnover.estimators.subsampling import all_but, left_out, random_parts
+from turnover.estimators.suited import rows_at_once
 from turnover.training.fit import fit, learning_rate
 from turnover.training.loop import steps_per_epoch
 from turnover.training.stack import STACK, stackable, train_stack
@@ -32,7 +33,9 @@ from turnover.training.stack import STACK, stackable, train_stack
 
 def design(task: Task, config: Training) -> Design:
     """Return the design of the ensemble that the estimator of `config` trains."""
-    n, estimator = len(task.train), config.estimator
+    _, place = task.train.ids.cpu().unique(return_inverse=True)  # copies of an example, with its id, stay together
+    n, estimator = int(place.max()) + 1, config.estimator
+    place = place if n < len(place) else torch.arange(n)
     assert isinstance(estimator, EnsembleEstimator)
     match estimator:
         case SubsamplingEstimator(models=models, fractions=fractions):
@@ -56,7 +59,7 @@ def design(task: Task, config: Training) -> Design:
             included = complementary(blocks, n, config.seed)
             numbers = [*range(0, blocks, 2), *range(1, blocks, 2)]  # of one pair together, whatever number there are
     seeds_of = [stream(config.seed, "member", number) for number in numbers]
-    return Design(included, seeds_of, included.double().mean(1))
+    return Design(included[:, place], seeds_of, included.double().mean(1))
 
 
 def outcomes(
@@ -77,7 +80,7 @@ def outcomes(
             keep(path, **predictions)
         else:
             on_step(_steps(config, ensemble, block))
-        if isinstance(config.estimator, BlocksEstimator):  # added up at once: all logits would take much memory
+        if "logits" in predictions and isinstance(config.estimator, BlocksEstimator):  # all would take much memory
             for logits, inside in zip(predictions.pop("logits").cpu(), ensemble.included[block], strict=True):
                 probabilities = logits.double().softmax(1) * ~inside[:, None]
                 held_out = probabilities if held_out is None else held_out.add_(probabilities)
@@ -146,6 +149,13 @@ def train_block(
 def _observed(task: Task, config: Training, models: list[nn.Module]) -> dict[str, Tensor]:
     # in float32 whatever the training, as all scores
     asked, loss = list(_examples(task)), task.train.loss
+    if not loss.of_classes:
+        size = rows_at_once(config, task.train)
+        found = [[evaluate(model, examples, batch_size=size)[0] for examples in asked] for model in models]
+        return {
+            "confidence": torch.stack([-torch.cat([part.loss for part in row]) for row in found]),
+            "right": torch.stack([torch.cat([part.right for part in row]) for row in found]),
+        }
     labels = [examples.labels for examples in asked]
     rows: dict[str, list[Tensor]] = {"confidence": [], "right": []}
     of_blocks = isinstance(config.estimator, BlocksEstimator)
@@ -153,9 +163,6 @@ def _observed(task: Task, config: Training, models: list[nn.Module]) -> dict[str
     for of_network in _outputs([models] if logits_stay else [[model] for model in models], asked):
         outputs = list(zip(of_network, labels, strict=True))
         rows["right"].append(torch.cat([loss.right(z, y) for z, y in outputs]))
-        if not loss.of_classes:
-            rows["confidence"].append(torch.cat([-loss(z, y) for z, y in outputs]))
-            continue
         classes = [loss.as_classes(z, y) for z, y in outputs]  # [examples, classes] and [examples] each
         exact = [(z.double() if of_blocks else z, y) for z, y in classes]  # means over spreads are compared
         rows["confidence"].append(torch.cat([-log_odds_against(z, y) for z, y in exact]))

@@ -14,12 +14,13 @@ from torch import Tensor
 from turnover.common.files import keep, kept
 from turnover.config.estimators import OneRunEstimator
 from turnover.config.run import Training
-from turnover.core.evaluation import full_logits
+from turnover.core.evaluation import evaluate, full_logits
 from turnover.core.examples import Examples
 from turnover.estimators.estimator import Task
 from turnover.estimators.gradient_scores import GradientVariance, grand, window
-from turnover.estimators.logit_scores import el2n, margin
+from turnover.estimators.logit_scores import el2n, final_loss, margin, unconfidence
 from turnover.estimators.one_run_scores import SCORES, Seen
+from turnover.estimators.suited import rows_at_once
 from turnover.training.loop import Epoch, Observer
 
 
@@ -88,7 +89,13 @@ class Watch(Observer):
         losses, margins, correct = (
             torch.stack([file[name] for file in files]) for name in ("losses", "margins", "correct")
         )  # [epochs, examples] each
-        seen = Seen(losses, margins, correct, *self._last(), self._loss)
+        if self._loss.of_classes:
+            logits, labels = self._last()
+            seen = Seen(losses, margins, correct, final_loss(logits, labels), unconfidence(logits, labels))
+        else:
+            size = rows_at_once(self.config, self.task.train)
+            [last] = evaluate(self.task.model, self.task.train, batch_size=size)
+            seen = Seen(losses, margins, correct, last.loss)
         columns = {score: SCORES[score](seen) for score in self.estimator.scores if score in SCORES}
         for score in self.estimator.scores:
             early = ((name, epoch) for name, epoch in self.estimator.columns(score).items() if epoch is not None)
@@ -98,9 +105,8 @@ class Watch(Observer):
         return columns
 
     def _last(self) -> tuple[Tensor, Tensor]:
-        """Return what the network gives now, and targets; logits of classes and their numbers if there are."""
-        outputs, labels = full_logits(self.task.model, self.task.train), self.task.train.labels
-        return self._loss.as_classes(outputs, labels) if self._loss.of_classes else (outputs, labels)
+        """Return logits that the network gives now, and class numbers.  # [examples, classes], [examples]"""
+        return self._loss.as_classes(full_logits(self.task.model, self.task.train), self.task.train.labels)
 
     def _path(self, epoch: int) -> Path:
         return self.folder / f"epoch-{epoch:05d}.npz"

@@ -6,13 +6,13 @@ al., 2019); first-split learning time (Maini et al., 2022); final loss and confi
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from turnover.core.losses import CLASSES, Loss
 from turnover.errors import RefusedInput
-from turnover.estimators.logit_scores import final_loss, unconfidence, wide
+from turnover.estimators.logit_scores import wide
 
 
 def correctness(correct: Tensor) -> Tensor:
@@ -121,17 +121,16 @@ class Seen:
     losses: Tensor  # of the pass that trains, in nats  # [epochs, n]
     margins: Tensor  # [epochs, n]
     correct: Tensor  # bool [epochs, n]
-    logits: Tensor  # after the last epoch  # [n, classes], or outputs of another shape
-    labels: Tensor  # int64 [n], or targets as the loss takes them
-    loss: Loss = CLASSES
+    final: Tensor  # losses after the last epoch  # [n]
+    unconfident: Tensor | None = None  # one minus the probability of the label then, if it has one  # [n]
 
 
 # by their names in config.estimators.SCORES, but for those that are measured while the network trains
-SCORES: dict[str, Callable[[Seen], Tensor]] = {
+SCORES: dict[str, Callable[[Seen], Any]] = {
     "forgetting": lambda seen: forgetting_events(seen.correct),
     "first_learning": lambda seen: first_learning_epoch(seen.correct),
     "aum": lambda seen: negative_aum(seen.margins),
     "cumulative_loss": lambda seen: cumulative_loss(seen.losses),
-    "final_loss": lambda seen: (final_loss if seen.loss.of_classes else seen.loss)(seen.logits, seen.labels),
-    "confidence": lambda seen: unconfidence(seen.logits, seen.labels),
+    "final_loss": lambda seen: seen.final,
+    "confidence": lambda seen: seen.unconfident,
 }

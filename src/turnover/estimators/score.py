@@ -17,7 +17,7 @@ from turnover.core.evaluation import BATCH, evaluate, flipped_units, own_units
 from turnover.core.examples import Examples
 from turnover.core.losses import loss_of
 from turnover.errors import RunFailed
-from turnover.estimators.leakage import judge
+from turnover.estimators.first_token import verdict_on
 
 log = logging.getLogger("turnover")
 
@@ -45,16 +45,17 @@ def score(
         ids: the ids used in training, or names, whose `turnover.core.names.numbers` were; None: positions.  # [n]
         loss: of an example, the one that the network was trained with. class: cross-entropy of logits [n, classes];
             soft: the same for a probability of each class as y [n, classes]; binary: of one logit [n] or [n, 1] for y
-            of 0 and 1; multilabel: its mean over labels [n, labels]; squared: mean over outputs of (output - y)²; or a
-            function (outputs, y) -> loss [n].
+            of 0 and 1; multilabel: its mean over labels [n, labels]; squared: mean over outputs of (output - y)²;
+            tokens: mean over tokens of the cross-entropy of logits [n, tokens, classes], y the token to be predicted at
+            each position, -100 where none is, int64 [n, tokens]; or a function (outputs, y) -> loss [n].
 
     Returns:
         A row for every example, index "id": score, own_loss, flipped_loss, own_prediction, flipped_prediction, label.
         In the place of predictions: own_probability (of y = 1) for binary, own_right (share of labels) for multilabel,
-        own_value for others that give one number an example; the label of soft is the most probable class, and of
-        several numbers an example there is none. `attrs["leakage"]` is the verdict on whether to trust them, None for
-        losses without classes. Warnings report such a verdict, ids that were never seen under `own` in training, and
-        training outside of it.
+        own_accuracy (share of tokens) for tokens, own_value for others that give one number an example; the label of
+        soft is the most probable class, of tokens how many count, and of several numbers an example there is none.
+        `attrs["leakage"]` is the verdict on whether to trust them, None for losses without classes or tokens. Warnings
+        report such a verdict, ids that were never seen under `own` in training, and training outside of it.
     """
     device, dtype = taken_by(model)
     examples = user_examples(x, y, ids, device=device, dtype=dtype, loss=loss_of(loss))
@@ -62,11 +63,10 @@ def score(
     if why := untrained(model, examples.ids):
         log.warning("%s", why)
     table = score_examples(model, examples, batch_size=batch_size, precision=precision)
-    table.attrs["leakage"] = None
-    if examples.loss.predicts_classes:
-        verdict = judge(model, examples, table, batch_size=batch_size, precision=precision)
+    verdict = verdict_on(model, examples, table, batch_size=batch_size, precision=precision)
+    if verdict is not None:
         verdict.warn()
-        table.attrs["leakage"] = verdict.as_dict()
+    table.attrs["leakage"] = None if verdict is None else verdict.as_dict()
     return table
 
 

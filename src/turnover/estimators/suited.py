@@ -9,15 +9,19 @@ from turnover.config.estimators import (
     OneRunEstimator,
     SecondSplitEstimator,
     SubsamplingEstimator,
+    score_of,
 )
 from turnover.config.run import Training
 from turnover.config.training_options import NoAugmentation
+from turnover.core.evaluation import BATCH
 from turnover.core.examples import Examples
-from turnover.core.losses import CLASSES, Loss
+from turnover.core.losses import CLASSES, TOKENS, Loss
 from turnover.errors import RefusedInput
 
 _RIGHT = "to know whether an example is right"
+_SHARE = "to know whether an example is right, or which share of it"
 _LOG_ODDS = "the probability of an example's label"
+_NORMAL = "log odds of a label or losses of texts, which are about normal over networks"
 _LOGITS = "class numbers and a logit of each class"
 _NEEDS = {  # scores of one run, and of subsampling, that a loss alone does not give
     "forgetting": _RIGHT,
@@ -26,11 +30,11 @@ _NEEDS = {  # scores of one run, and of subsampling, that a loss alone does not 
     "confidence": _LOG_ODDS,
     "el2n": _LOG_ODDS,
     "vog": _LOGITS,
-    "memorization": _RIGHT,
-    "inconsistency": _RIGHT,
-    "membership": _LOG_ODDS,
+    "memorization": _SHARE,
+    "inconsistency": _SHARE,
+    "membership": _NORMAL,
 }
-_LOSS_ALONE = "estimator='turnover', 'cumulative_loss', 'final_loss' or 'grand', which need a loss alone"
+_LOSS_ALONE = "estimator='turnover', 'blocks', 'cumulative_loss', 'final_loss' or 'grand', which need a loss alone"
 
 
 def refuse_loss(estimator: Estimator, loss: Loss) -> None:
@@ -51,7 +55,7 @@ def refuse_loss(estimator: Estimator, loss: Loss) -> None:
             needs, instead = _NEEDS.get(score), "estimator='subsampling', options={'score': 'memorization_loss'}"
         case SecondSplitEstimator():
             needs = _RIGHT
-        case BlocksEstimator() | ConfidentLearningEstimator():
+        case ConfidentLearningEstimator():
             needs = _LOG_ODDS
     if not _has(loss, needs):
         raise RefusedInput(
@@ -74,6 +78,25 @@ def refuse_training(config: Training, examples: Examples) -> None:
         raise RefusedInput("training: augmentation is of images [n, channels, height, width] in memory: leave it out")
 
 
+def column_of(estimator: Estimator, loss: Loss) -> str:
+    """Return the name of the estimate that is the score: of blocks the excess loss where there are no log odds."""
+    if isinstance(estimator, BlocksEstimator) and not loss.of_classes:
+        return "memorization_loss"
+    return score_of(estimator)
+
+
+def rows_at_once(config: Training, examples: Examples) -> int:
+    """Return how many examples are evaluated at once: of token sequences, with many logits each, a training batch."""
+    return min(BATCH, config.batch_size) if examples.loss is TOKENS else BATCH
+
+
 def _has(loss: Loss, needs: str | None) -> bool:
-    has = {None: True, _RIGHT: loss.tells_right, _LOG_ODDS: loss.of_classes, _LOGITS: loss is CLASSES}
+    has = {
+        None: True,
+        _RIGHT: loss.tells_right,
+        _SHARE: loss.tells_right or loss.tells_share,
+        _LOG_ODDS: loss.of_classes,
+        _NORMAL: loss.of_classes or loss is TOKENS,
+        _LOGITS: loss is CLASSES,
+    }
     return has[needs]

@@ -30,6 +30,7 @@ class MemorizationScorer(BaseEstimator):
         p: float = 0.5,
         layers: list[str] | None = None,
         groups: int | None = None,
+        dropout: float = 0.0,
         momentum: float | None = None,
         weight_decay: float = 0.0,
         precision: Precision | Literal["auto"] = "float32",
@@ -44,7 +45,7 @@ class MemorizationScorer(BaseEstimator):
         self.seeds, self.device, self.p, self.layers, self.groups = seeds, device, p, layers, groups
         self.momentum, self.weight_decay, self.precision, self.progress = momentum, weight_decay, precision, progress
         self.estimator, self.options, self.predictions, self.loss = estimator, options, predictions, loss
-        self.training = training
+        self.dropout, self.training = dropout, training
 
     def fit(self, X: Any, y: Any = None, ids: Any = None) -> "MemorizationScorer":  # noqa: N803
         """Score all examples and return self; arguments as in `turnover.memorization`."""
