@@ -1,7 +1,6 @@
 """Checks that the options of one run agree, with one line for every contradiction."""
 
 from turnover.common.text import counted
-from turnover.config.datasets import DATASETS
 from turnover.config.estimators import (
     BlocksEstimator,
     ConfidentLearningEstimator,
@@ -86,7 +85,7 @@ def _above(bounds: list[Bound]) -> list[str]:
 
 
 def _too_large(config: RunConfig) -> list[str]:
-    name, info = config.dataset.name, DATASETS[config.dataset.name]
+    name, info = config.dataset.name, config.dataset.info
     at_most: list[Bound] = [
         ("dataset.limit", config.dataset.limit, info.train, f"the {info.train} training examples of {name}"),
         ("dataset.test_limit", config.dataset.test_limit, info.test, f"the {info.test} test examples of {name}"),

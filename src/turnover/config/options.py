@@ -8,6 +8,8 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from turnover.config.datasets import DATASETS, TEXTS, DatasetInfo, TextInfo
+
 Count = Annotated[int, Field(ge=0, lt=2**31)]
 Positive = Annotated[int, Field(ge=1, lt=2**31)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -28,6 +30,78 @@ class DatasetConfig(Group):
     include_test: bool  # train on the test examples too, to score both splits on one scale; then nothing is tested
     normalization: Literal["standard", "unit"]  # mean 0 and variance 1 over the training set, or the range [0, 1]
     seed: Seed  # of the subset
+
+    @property
+    def info(self) -> DatasetInfo:
+        """Names and sizes of the data set."""
+        return DATASETS[self.name]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of an input: channels, height and width."""
+        return self.info.shape
+
+    @property
+    def classes(self) -> int:
+        """Number of logits."""
+        return self.info.classes
+
+
+class TextConfig(Group):
+    name: Literal["sotu", "spdx"]  # texts; an example is one distinct text, trained on once for each of its copies
+    limit: Positive | None  # random subset of so many distinct training texts; null: all
+    test_limit: Positive | None  # the same for the texts that are held out
+    context: Annotated[int, Field(ge=2)]  # tokens of a sequence at most; longer ones are cut
+    vocabulary: Annotated[int, Field(ge=258)]  # tokens of the byte-level BPE that is trained on the training texts
+    # what a copy is: the same text up to white space; or also one with at least half of all 5-grams of words in common
+    duplicates: Literal["exact", "near"]
+    seed: Seed  # of the subset
+
+    include_test: ClassVar[bool] = False
+
+    @property
+    def info(self) -> TextInfo:
+        """Name and sizes of the data set."""
+        return TEXTS[self.name][self.duplicates]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of an input: tokens at most."""
+        return (self.context,)
+
+    @property
+    def classes(self) -> int:
+        """Number of logits of a token."""
+        return self.vocabulary
+
+
+class NoPlanting(Group):
+    name: Literal["none"]
+
+    canaries: ClassVar[int] = 0
+    duplicates: ClassVar[int] = 0
+    counts: ClassVar[list[int]] = []
+
+
+class Planting(Group):
+    name: Literal["planted"]  # texts of which it is known how often they are trained on
+    canaries: Count  # made-up texts that end in a secret code: so many for each of `counts`
+    duplicates: Count  # texts of the data set, without copies of their own: so many for each of `counts`
+    counts: Annotated[list[Positive], Field(min_length=1)]  # copies of a planted text
+    template: str  # of a canary, with {name} and at its end {code}
+    digits: Annotated[int, Field(ge=1, le=9)]  # of a code
+    seed: Seed  # of names, codes and the choice of duplicates
+
+    @field_validator("template")
+    @classmethod
+    def _ends_in_its_code(cls, template: str) -> str:
+        plain = template.removesuffix("{code}").replace("{name}", "")
+        if not template.endswith("{code}") or "{name}" not in template or "{" in plain or "}" in plain:
+            raise ValueError("must have {name}, and {code} at its end, and no other braces")
+        return template
+
+
+PlantingConfig = Annotated[NoPlanting | Planting, Field(discriminator="name")]
 
 
 class CorruptionConfig(Group):
@@ -87,7 +161,21 @@ class ConvConfig(Group):
     channels_last: bool  # memory layout; faster on CPUs and GPUs, equal up to rounding
 
 
-ModelConfig = Annotated[MLPConfig | VGG11Config | CvTConfig | ConvConfig, Field(discriminator="name")]
+class GPTConfig(Group):
+    name: Literal["gpt"]  # of text alone
+    layers: Positive  # transformer blocks
+    dim: Positive  # channels of a token
+    heads: Positive  # of the attention; must divide dim
+    mlp_ratio: Positive  # hidden units of a block's MLP for each channel
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.dim % self.heads:
+            raise ValueError(f"heads = {self.heads} must divide dim = {self.dim}")
+        return self
+
+
+ModelConfig = Annotated[MLPConfig | VGG11Config | CvTConfig | ConvConfig | GPTConfig, Field(discriminator="name")]
 
 
 class TurnoverOff(Group):

@@ -29,6 +29,7 @@ class Examples:
     prepare: Callable[[Any], Any] = unchanged  # stored inputs of a batch -> inputs of the network
     loss: Loss = CLASSES  # what outputs cost under a label
     names: np.ndarray | None = None  # texts that the ids were made of  # [n]
+    repeats: Tensor | None = None  # how often each is trained on in an epoch; None: once  # int64 [n]
 
     def __post_init__(self) -> None:
         n = len(self)
@@ -46,6 +47,11 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.inputs if isinstance(self.inputs, Stream) else first(self.inputs))
+
+    @property
+    def visits(self) -> int:
+        """How many examples an epoch trains on, repeats counted."""
+        return len(self) if self.repeats is None else int(self.repeats.sum())
 
     @property
     def device(self) -> torch.device:
@@ -71,6 +77,6 @@ class Examples:
     def select(self, index: Tensor) -> "Examples":
         """Return the examples at these positions, with their ids."""
         names = None if self.names is None else self.names[index.cpu().numpy()]
-        return replace(
-            self, inputs=take(self.inputs, index), labels=self.labels[index], ids=self.ids[index], names=names
-        )
+        repeats = None if self.repeats is None else self.repeats[index]
+        inputs, labels, ids = take(self.inputs, index), self.labels[index], self.ids[index]
+        return replace(self, inputs=inputs, labels=labels, ids=ids, names=names, repeats=repeats)

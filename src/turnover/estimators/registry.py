@@ -31,5 +31,5 @@ def steps(task: Task, config: Training) -> int:
     """Return the steps of all trainings of a run."""
     estimator = of_several_networks(config)
     if estimator is None:
-        return config.epochs * steps_per_epoch(len(task.train), config.batch_size)
+        return config.epochs * steps_per_epoch(task.train.visits, config.batch_size)
     return estimator.steps(task, config)

@@ -15,9 +15,9 @@ from tqdm.auto import tqdm
 
 from turnover.common import signals
 from turnover.common.text import in_order
-from turnover.config.datasets import DATASETS
 from turnover.config.estimators import OneRunEstimator, TurnoverEstimator, score_of
 from turnover.config.run import RunConfig, title
+from turnover.core.losses import TOKENS
 from turnover.data.datasets import balanced_subset
 from turnover.estimators.influence import influence
 from turnover.estimators.one_run import Watch
@@ -50,7 +50,7 @@ def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, rec
         scored_epochs = sorted({*estimator.epochs, config.epochs})
     tables = restored.tables if restored else {}
     _refuse_damaged(run, tables)
-    steps = steps_per_epoch(len(task.train), config.batch_size)
+    steps = steps_per_epoch(task.train.visits, config.batch_size)
     updates = gradient_tracking.updates(task, config)
     watch = Watch(task, config, folder / SCRATCH) if isinstance(estimator, OneRunEstimator) else None
     observers = [observer for observer in (updates, watch) if observer is not None]
@@ -95,7 +95,7 @@ def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, rec
             if epoch.number < config.epochs:
                 signals.stop_if_asked()
     checkpoint.forget_earlier(folder / "checkpoint.pt")
-    record["examples_trained"] = config.epochs * len(task.train)
+    record["examples_trained"] = config.epochs * task.train.visits
     if scored_epochs:
         _refuse_damaged(run, tables)
         every = [pd.read_parquet(_scores_path(folder, epoch)) for epoch in scored_epochs]
@@ -197,17 +197,13 @@ def from_columns(task: RunTask, config: RunConfig, columns: dict[str, Tensor], s
     wide = {name: column.double() if column.is_floating_point() else column for name, column in columns.items()}
     table = pd.DataFrame({name: column.cpu().numpy() for name, column in wide.items()}, index=index)
     table["score"] = table[score]
-    table["label"] = task.train.labels.cpu().numpy()
+    table["label"] = task.train.loss.label(task.train.labels).cpu().numpy()
     return stored(table, task, config, config.epochs)
 
 
 def stored(table: pd.DataFrame, task: RunTask, config: RunConfig, epoch: int) -> pd.DataFrame:
     """Return a score table (index "id") of the training examples with the columns of every stored one."""
-    split = task.known
-    table = table.copy()
-    table["split"] = np.where(table.index < DATASETS[config.dataset.name].train, "train", "test")
-    table["true_label"] = split.true_labels.cpu().numpy()
-    table["corrupted"] = split.corrupted.cpu().numpy()
-    table["epoch"] = epoch
-    table = table.reset_index()
+    if task.train.loss is TOKENS:
+        table = table.drop(columns="label")  # it is their number, which is known
+    table = table.join(task.known).assign(epoch=epoch).reset_index()
     return table[in_order(map(str, table), SCORE_COLUMNS)]

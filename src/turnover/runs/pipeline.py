@@ -8,8 +8,10 @@ import torch
 from turnover.checks.inputs import refuse_unsuited
 from turnover.common import signals
 from turnover.common.device import describe, peak_memory, settle
+from turnover.common.files import write_text
 from turnover.config.estimators import TurnoverEstimator
 from turnover.config.run import RunConfig, title
+from turnover.data.text import Corpus
 from turnover.estimators.estimator import Estimates
 from turnover.estimators.leakage import judge
 from turnover.estimators.registry import OF_SEVERAL_NETWORKS, of_several_networks, sizes
@@ -50,13 +52,15 @@ def work(run: Run, config: RunConfig, device: torch.device, record: dict[str, An
     task = build(config, device)
     refuse_unsuited(task.model, task.train, sizes(task, config), config.batch_size)
     record["parents"] = [Run(parent).name for parent in config.parents]
+    if isinstance(task.dataset, Corpus):
+        write_text(folder / "tokenizer.json", task.dataset.tokenizer.to_str(pretty=True))
     if task.subsets is not None:
         write_subsets(folder / "subsets.parquet", task.subsets)
     with opened(run) as live:
         train = one_network if of_several_networks(config) is None else several_networks
         rows = train(task, config, run, live, record)
         write_metrics(folder / "metrics.parquet", rows)
-        if isinstance(config.estimator, TurnoverEstimator):
+        if isinstance(config.estimator, TurnoverEstimator) and task.train.loss.predicts_classes:
             record["leakage"] = verdict(task, read_scores(folder))
         show(live, run, rows, record.get("leakage"))
     record["peak_memory"] = peak_memory(device)

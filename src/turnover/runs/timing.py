@@ -37,6 +37,7 @@ def seconds(config: RunConfig) -> float:
         task = build(config, device)
         task = replace(task, train=task.train.select(torch.arange(size, device=device)), wrong=task.wrong[:size])
     few = task.train.select(torch.arange(min(len(task.train), _STEPS * config.batch_size), device=device))
+    few = replace(few, repeats=None)
     clock = time.perf_counter
     ticks = []
     slow = config.optimizer.model_copy(update={"lr": 1e-6})  # a rate at which no loss overflows

@@ -46,7 +46,7 @@ def fit(
         first_epoch, partial, observers, stop: as in `training.loop.train`, as are the errors.
     """
     last = config.epochs if epochs is None else epochs
-    steps = steps_per_epoch(len(examples), config.batch_size)
+    steps = steps_per_epoch(examples.visits, config.batch_size)
     return train(
         model,
         augmented(examples, config.augmentation),
