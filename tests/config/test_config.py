@@ -52,6 +52,11 @@ def fitting(choice: str) -> list[str]:
         "subsets=labels": ["corruption=labels"],
         "subsets=table": [f'subsets.path="{TABLE}"'],
         "corruption=file": [f'corruption.path="{LABELS}"'],
+        "dataset=sotu": ["model=gpt"],
+        "dataset=spdx": ["model=gpt"],
+        "model=gpt": ["dataset=sotu"],
+        "planting=canaries": ["dataset=sotu", "model=gpt"],
+        "planting=duplicates": ["dataset=sotu", "model=gpt"],
     }
     needed = needs.get(choice, [])
     if choice.startswith("turnover="):
@@ -69,8 +74,9 @@ SCORED_BY_DIGITS = ("subsets=scores", 'subsets.runs=["dataset=digits","model.hid
 def on_digits(choice: str) -> RunConfig:
     """A small run with this option; on digits, unless the option names a data set of its own."""
     needed = SCORED_BY_DIGITS[1:] if choice == "subsets=scores" else ()
-    dataset = [] if choice.split("=")[0] in ("setting", "dataset") else ["dataset=digits"]
-    return run_config(*dataset, "scale=smoke", *fitting(choice), *needed)
+    given = fitting(choice)
+    dataset = [] if any(each.split("=")[0] in ("setting", "dataset") for each in given) else ["dataset=digits"]
+    return run_config(*dataset, "scale=smoke", *given, *needed)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -117,10 +123,11 @@ def written(group: str, option: str) -> dict[str, Any]:
     else:
         stored = yaml.safe_load((CONF / group / f"{option}.yaml").read_text(encoding="utf-8")) or {}
     defaults = stored.pop("defaults", [])
-    chosen = {key.split("/")[-1]: name for item in defaults if isinstance(item, dict) for key, name in item.items()}
-    names: dict[str, Any] = {f"{part}.name": name for part, name in chosen.items()}
+    others = [item for item in defaults if isinstance(item, dict) and group == "setting"]
+    names: dict[str, Any] = {f"{key.split('/')[-1]}.name": name for item in others for key, name in item.items()}
     for base in (item for item in defaults if isinstance(item, str)):  # a string: of its own group
         names = written(group, base) | names
+    names = {key: name for key, name in names.items() if key not in flatten(stored)}
     return names | {key: value for key, value in flatten(stored).items() if not re.search(r"\$\{|\?{3}", str(value))}
 
 

@@ -15,11 +15,12 @@ from turnover.config.estimators import (
 )
 from turnover.config.options import GradientTracking, LabelSubsets, NoSubsets, TurnoverConfig
 from turnover.config.run import RunConfig, Training
+from turnover.config.text_checks import disagreements_about_text
 
 
 def disagreements(config: RunConfig) -> list[str]:
     """Return lines that name the field, its value, what is allowed and what to do; none if the run can be made."""
-    wrong = [*_too_large(config), *_contradictions(config)]
+    wrong = [*_too_large(config), *_contradictions(config), *disagreements_about_text(config)]
     wrong += [line for parent in config.parents for line in _unfit(parent, config)]
     known = {(run.train_size, run.dataset.include_test and run.test_size) for run in config.parents}
     if not wrong and len(known) > 1:

@@ -19,16 +19,15 @@ from turnover.config.options import (
     ModelConfig,
     NoLogger,
     NoSubsets,
-    PlantingConfig,
     Positive,
     Seed,
     Size,
     TableSubsets,
-    TextConfig,
     TurnoverConfig,
     TurnoverOff,
     WandbLogger,
 )
+from turnover.config.text_options import PlantingConfig, TextConfig
 from turnover.config.training_options import AugmentationConfig, MethodConfig, OptimizerConfig, ScheduleConfig
 
 

@@ -1,10 +1,10 @@
-"""Texts that are planted among those trained on, a known number of times: canaries with secret codes, and duplicates."""
+"""Texts planted among those trained on, a known number of times: canaries with secret codes, and duplicates."""
 
 import numpy as np
 import pandas as pd
 
 from turnover.common.seeding import numpy_generator
-from turnover.config.options import Planting
+from turnover.config.text_options import Planting
 from turnover.errors import RefusedInput
 
 _CONSONANTS, _VOWELS = "bdfgklmnprstvz", "aeiou"

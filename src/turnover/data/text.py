@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 
 from turnover.common.seeding import numpy_generator
-from turnover.config.options import Planting, PlantingConfig, TextConfig
+from turnover.config.text_options import Planting, PlantingConfig, TextConfig
 from turnover.core.examples import Examples
 from turnover.core.losses import TOKENS
 from turnover.data.datasets import balanced_subset
@@ -36,7 +36,9 @@ class Corpus:
     name: str
     train: Examples  # each repeated in an epoch as often as it has copies
     test: Examples
-    texts: pd.DataFrame  # index "id": text, copies, kind (text, duplicate or canary), code, tokens; of both, train first
+    texts: (
+        pd.DataFrame
+    )  # index "id": text, copies, kind (text, duplicate or canary), code, tokens; of both, train first
     tokenizer: "Tokenizer"  # of the training texts
 
 
@@ -101,7 +103,7 @@ def sentences(content: str) -> list[str]:
 
 def paragraphs(licences: dict[str, str]) -> list[str]:
     """Return the paragraphs of more than 80 characters, once for each licence that has them."""
-    found = []
+    found: list[str] = []
     for name in sorted(licences):
         parts = (" ".join(part.split()) for part in re.split(r"\n\s*\n", licences[name]))
         found += dict.fromkeys(part for part in parts if len(part) > 80)

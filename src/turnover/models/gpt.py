@@ -34,7 +34,7 @@ class GPT(nn.Module):
 
 
 class Block(nn.Module):
-    """Causal attention, then an MLP of one hidden layer whose units turn-over dropout masks; each is added to its input."""
+    """Causal attention, then an MLP, whose hidden units turn-over dropout masks; each is added to its input."""
 
     def __init__(self, dim: int, heads: int, hidden: int) -> None:
         super().__init__()
@@ -51,6 +51,9 @@ class Block(nn.Module):
 
     def attention(self, x: Tensor) -> Tensor:
         """Return for each token a mean of values of the tokens up to it, by heads.  # [batch, n, dim] -> the same"""
-        by_head = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # [3, batch, heads, n, dim/heads]
-        mixed = F.scaled_dot_product_attention(*by_head, is_causal=True)
+        by_head = (
+            self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        )  # [3, batch, heads, n, dim/heads]
+        query, key, value = by_head
+        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True)
         return mixed.transpose(1, 2).flatten(2)

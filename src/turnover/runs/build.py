@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from turnover.checks.verify import attach
 from turnover.common.seeding import numpy_generator, seeded
-from turnover.config.options import DatasetConfig, LabelSubsets, TextConfig, TurnoverConfig
+from turnover.config.options import DatasetConfig, LabelSubsets, TurnoverConfig
 from turnover.config.run import RunConfig, ScoreSubsets
+from turnover.config.text_options import TextConfig
 from turnover.core.examples import Examples
 from turnover.core.losses import CLASSES
 from turnover.data.datasets import Dataset, Split, balanced_subset, load
-from turnover.data.text import Corpus, load_text
+from turnover.data.text import load_text
 from turnover.errors import RefusedInput
 from turnover.estimators.estimator import Task
 from turnover.models import build as build_model
@@ -29,7 +30,7 @@ from turnover.training.fit import build_optimizer
 class RunTask(Task):
     """Task of a run from a config, all on its device."""
 
-    dataset: Dataset | Corpus
+    dataset: Any  # a `Dataset` of images, or a `Corpus` of text
     known: pd.DataFrame  # index "id" of what is trained on: split, and true labels or texts, as in score tables
     subsets: pd.DataFrame | None  # columns of `tables.SUBSET_COLUMNS`
     trained_subsets: dict[str, Tensor]  # positions in `train` of each subset that is trained on
@@ -104,7 +105,7 @@ def _of_text(config: RunConfig, dataset: TextConfig, device: torch.device) -> Ru
 
 
 def _network(config: RunConfig, device: torch.device) -> dict[str, Any]:
-    """Return the network of a run, with turn-over dropout if it has it, its optimizer, and how others like it are made."""
+    """Return the network of a run, perhaps with turn-over dropout, its optimizer, and what makes others like it."""
     model = make_model(config, device, config.seed)
     if isinstance(config.turnover, TurnoverConfig):
         attach(model, seed=config.seed, **config.turnover.model_dump(exclude={"name", "plain_epochs"}))

@@ -184,9 +184,7 @@ def _by_example(values: Tensor, order: Tensor, repeats: Tensor | None) -> Tensor
     return values if repeats is None else torch.segment_reduce(values.float(), "mean", lengths=repeats)
 
 
-def _refuse_non_finite(
-    epoch: int, losses: Tensor, batch_size: int, learning_rate: Callable[[int], float]
-) -> None:
+def _refuse_non_finite(epoch: int, losses: Tensor, batch_size: int, learning_rate: Callable[[int], float]) -> None:
     # numbers leave the device once an epoch, so that a GPU never waits for them
     bad = ~losses.isfinite()
     if bad.any():

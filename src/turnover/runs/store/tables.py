@@ -72,7 +72,10 @@ SCORE_COLUMNS = {
     "code": (pa.string(), "the secret code of a canary"),
     "text": (pa.string(), "the text, whole if it is cut too"),
     "score": (pa.float32(), "the estimator's score; of turn-over dropout: flipped_loss - own_loss, in nats"),
-    "own_loss": (pa.float32(), "cross-entropy of the example's own sub-network on it, in nats; of text a mean over tokens"),
+    "own_loss": (
+        pa.float32(),
+        "cross-entropy of the example's own sub-network on it, in nats; of text a mean over tokens",
+    ),
     "flipped_loss": (pa.float32(), "cross-entropy of the example's flipped sub-network on it, in nats"),
     "own_accuracy": (pa.float32(), "of text: share of its tokens to which the own sub-network gives most probability"),
     "flipped_accuracy": (pa.float32(), "the same of the flipped sub-network"),
