@@ -13,7 +13,7 @@ from turnover.config.text_options import NoPlanting
 from turnover.config.training_options import NoAugmentation, SGDConfig
 
 _OF_LOSSES = ("cumulative_loss", "final_loss", "learning")  # scores of one run that need losses alone
-_ESTIMATORS = f"turnover, blocks, subsampling with estimator.score=memorization_loss, {', '.join(_OF_LOSSES)}"
+_ESTIMATORS = f"turnover, blocks, subsampling, membership, {', '.join(_OF_LOSSES)}"
 
 
 def disagreements_about_text(config: RunConfig) -> list[str]:
@@ -46,8 +46,6 @@ def _estimator(config: RunConfig) -> list[str]:
             return [f"estimator.targets = {targets}: influence is of classes, not of text; set it to 0"]
         case OneRunEstimator(scores=scores) if unsuited := [name for name in scores if name not in _OF_LOSSES]:
             return [f"estimator.scores: {', '.join(unsuited)}: of text there are {', '.join(_OF_LOSSES)}"]
-        case SubsamplingEstimator(score=score) if score != "memorization_loss":
-            return [f"estimator.score = {score!r}: of text there is memorization_loss"]
         case NoEstimator() | TurnoverEstimator() | OneRunEstimator() | SubsamplingEstimator() | BlocksEstimator():
             return []
     return [f"estimator.name = {config.estimator.name!r}: needs classes; of text there are {_ESTIMATORS}"]

@@ -13,8 +13,9 @@ from turnover.config.estimators import TurnoverEstimator
 from turnover.config.run import RunConfig, title
 from turnover.data.text import Corpus
 from turnover.estimators.estimator import Estimates
-from turnover.estimators.leakage import judge
+from turnover.estimators.first_token import verdict_on
 from turnover.estimators.registry import OF_SEVERAL_NETWORKS, of_several_networks, sizes
+from turnover.estimators.suited import rows_at_once
 from turnover.runs.build import RunTask, build
 from turnover.runs.dashboard.summary import opened, show
 from turnover.runs.dashboard.wandb import Dashboard, Tracker
@@ -60,15 +61,16 @@ def work(run: Run, config: RunConfig, device: torch.device, record: dict[str, An
         train = one_network if of_several_networks(config) is None else several_networks
         rows = train(task, config, run, live, record)
         write_metrics(folder / "metrics.parquet", rows)
-        if isinstance(config.estimator, TurnoverEstimator) and task.train.loss.predicts_classes:
-            record["leakage"] = verdict(task, read_scores(folder))
+        if isinstance(config.estimator, TurnoverEstimator):
+            record["leakage"] = verdict(task, config, read_scores(folder))
         show(live, run, rows, record.get("leakage"))
     record["peak_memory"] = peak_memory(device)
 
 
-def verdict(task: RunTask, table: pd.DataFrame) -> dict[str, Any]:
+def verdict(task: RunTask, config: RunConfig, table: pd.DataFrame) -> dict[str, Any]:
     """Return the leakage verdict on the last scores, with a warning if they cannot be trusted."""
-    leakage = judge(task.model, task.train, table)
+    leakage = verdict_on(task.model, task.train, table, batch_size=rows_at_once(config, task.train))
+    assert leakage is not None, "there is one on classes and on text"
     leakage.warn()
     return leakage.as_dict()
 
