@@ -52,6 +52,11 @@ def fitting(choice: str) -> list[str]:
         "subsets=labels": ["corruption=labels"],
         "subsets=table": [f'subsets.path="{TABLE}"'],
         "corruption=file": [f'corruption.path="{LABELS}"'],
+        "dataset=sotu": ["model=gpt"],
+        "dataset=spdx": ["model=gpt"],
+        "model=gpt": ["dataset=sotu"],
+        "planting=canaries": ["dataset=sotu", "model=gpt"],
+        "planting=duplicates": ["dataset=sotu", "model=gpt"],
     }
     needed = needs.get(choice, [])
     if choice.startswith("turnover="):
@@ -69,8 +74,9 @@ SCORED_BY_DIGITS = ("subsets=scores", 'subsets.runs=["dataset=digits","model.hid
 def on_digits(choice: str) -> RunConfig:
     """A small run with this option; on digits, unless the option names a data set of its own."""
     needed = SCORED_BY_DIGITS[1:] if choice == "subsets=scores" else ()
-    dataset = [] if choice.split("=")[0] in ("setting", "dataset") else ["dataset=digits"]
-    return run_config(*dataset, "scale=smoke", *fitting(choice), *needed)
+    given = fitting(choice)
+    dataset = [] if any(each.split("=")[0] in ("setting", "dataset") for each in given) else ["dataset=digits"]
+    return run_config(*dataset, "scale=smoke", *given, *needed)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -117,10 +123,11 @@ def written(group: str, option: str) -> dict[str, Any]:
     else:
         stored = yaml.safe_load((CONF / group / f"{option}.yaml").read_text(encoding="utf-8")) or {}
     defaults = stored.pop("defaults", [])
-    chosen = {key.split("/")[-1]: name for item in defaults if isinstance(item, dict) for key, name in item.items()}
-    names: dict[str, Any] = {f"{part}.name": name for part, name in chosen.items()}
+    others = [item for item in defaults if isinstance(item, dict) and group == "setting"]
+    names: dict[str, Any] = {f"{key.split('/')[-1]}.name": name for item in others for key, name in item.items()}
     for base in (item for item in defaults if isinstance(item, str)):  # a string: of its own group
         names = written(group, base) | names
+    names = {key: name for key, name in names.items() if key not in flatten(stored)}
     return names | {key: value for key, value in flatten(stored).items() if not re.search(r"\$\{|\?{3}", str(value))}
 
 
@@ -287,6 +294,21 @@ def test_every_figure_composes_at_every_scale(figure: str, scale: str) -> None:
         assert all(None in side for side in sides), "a measure has one threshold"
 
 
+def test_a_language_model_chooses_its_optimizer_and_schedule_unless_others_are_asked_for() -> None:
+    text = ("dataset=sotu", "model=gpt")
+    chosen, asked = run_config(*text), run_config(*text, "optimizer=adamw", "schedule=constant", "batch_size=7")
+    assert (chosen.optimizer.name, chosen.optimizer.lr, chosen.schedule.name, chosen.batch_size) == (
+        *("adamw", 0.003, "cosine"),
+        32,
+    )
+    assert (asked.optimizer.lr, asked.schedule.name, asked.batch_size) == (0.001, "constant", 7)
+
+
+def test_the_masks_of_language_models_are_shared_with_dropout_inside() -> None:
+    masks = run_config("dataset=sotu", "model=gpt", "turnover=language").turnover
+    assert (masks.groups, masks.model_dump()["dropout"], masks.layers) == (16, 0.5, None)
+
+
 def test_a_score_run_has_turnover_and_an_estimator() -> None:
     [config] = sweep(["dataset=digits"], config_name="score")
     assert (config.turnover.name, config.estimator.name) == ("all_layers", "turnover")
@@ -355,7 +377,8 @@ FULL = (
 
 def test_what_is_not_science() -> None:
     assert set(NOT_SCIENCE) == {"device", "logger", "experiment", "scale"}
-    assert set(run_config(*FULL).science()) | set(NOT_SCIENCE) == set(RunConfig.model_fields)
+    science = {*run_config(*FULL).science(), *on_digits("planting=canaries").science()}
+    assert science | set(NOT_SCIENCE) == set(RunConfig.model_fields)
 
 
 @pytest.mark.parametrize(
@@ -387,6 +410,8 @@ def changed(value: Any) -> Iterator[Any]:
             yield from (value + 1, value - 1, 2 * value)
         case float():
             yield from (value + 0.25, value / 2)
+        case str() if value.endswith("{code}"):  # the template of a canary
+            yield f"Listen: {value}"
         case str():
             yield from literals(RunConfig)
         case [{"seed": seed}, *others]:  # score runs

@@ -1,7 +1,6 @@
 """Checks that the options of one run agree, with one line for every contradiction."""
 
 from turnover.common.text import counted
-from turnover.config.datasets import DATASETS
 from turnover.config.estimators import (
     BlocksEstimator,
     ConfidentLearningEstimator,
@@ -16,11 +15,12 @@ from turnover.config.estimators import (
 )
 from turnover.config.options import GradientTracking, LabelSubsets, NoSubsets, TurnoverConfig
 from turnover.config.run import RunConfig, Training
+from turnover.config.text_checks import disagreements_about_text
 
 
 def disagreements(config: RunConfig) -> list[str]:
     """Return lines that name the field, its value, what is allowed and what to do; none if the run can be made."""
-    wrong = [*_too_large(config), *_contradictions(config)]
+    wrong = [*_too_large(config), *_contradictions(config), *disagreements_about_text(config)]
     wrong += [line for parent in config.parents for line in _unfit(parent, config)]
     known = {(run.train_size, run.dataset.include_test and run.test_size) for run in config.parents}
     if not wrong and len(known) > 1:
@@ -86,7 +86,7 @@ def _above(bounds: list[Bound]) -> list[str]:
 
 
 def _too_large(config: RunConfig) -> list[str]:
-    name, info = config.dataset.name, DATASETS[config.dataset.name]
+    name, info = config.dataset.name, config.dataset.info
     at_most: list[Bound] = [
         ("dataset.limit", config.dataset.limit, info.train, f"the {info.train} training examples of {name}"),
         ("dataset.test_limit", config.dataset.test_limit, info.test, f"the {info.test} test examples of {name}"),

@@ -47,11 +47,16 @@ def with_turnover(masked: Any, ordinary: Any, *, _root_: DictConfig) -> Any:
     return masked if _has_masks(_root_.turnover.name, _root_.estimator.name) else ordinary
 
 
+def of_text(text: Any, images: Any, *, _root_: DictConfig) -> Any:
+    """Resolve `${of_text:32,256}`: the first value for a language model, the second for networks of images."""
+    return text if _root_.model.name == "gpt" else images
+
+
 def _has_masks(turnover: str, estimator: str) -> bool:
     return turnover == "all_layers" or (turnover == "auto" and estimator == "turnover")
 
 
-for _resolver in (at_scale, smoke_or, share_of_epochs, with_turnover):
+for _resolver in (at_scale, smoke_or, share_of_epochs, with_turnover, of_text):
     OmegaConf.register_new_resolver(_resolver.__name__, _resolver, replace=True)
 for _name, _alias in ALIASES.items():
     ConfigStore.instance().store(_name, {"defaults": [_alias.base], **_alias.fields}, group="estimator")

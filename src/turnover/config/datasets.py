@@ -1,4 +1,4 @@
-"""Names and sizes of the datasets, against which configs are checked before any data are read."""
+"""Names and sizes of the datasets, of images and of text, against which configs are checked before data are read."""
 
 from dataclasses import dataclass
 
@@ -38,4 +38,25 @@ DATASETS: dict[str, DatasetInfo] = {
     ),
     # the 1,797 images that come with scikit-learn; in their published order, the first 1,500 train
     "digits": DatasetInfo("digits", 1_500, 297, (1, 8, 8), _DIGITS),
+}
+
+
+@dataclass(frozen=True)
+class TextInfo:
+    """Name and sizes of one data set of text, in distinct texts."""
+
+    title: str
+    train: int
+    test: int  # held out
+
+
+TEXTS: dict[str, dict[str, TextInfo]] = {  # by what counts as a copy of a text: `dataset.duplicates`
+    "sotu": {
+        "exact": TextInfo("State of the Union", 64_894, 5_000),
+        "near": TextInfo("State of the Union", 64_593, 5_000),
+    },
+    "spdx": {
+        "exact": TextInfo("SPDX licences", 6_000, 672),
+        "near": TextInfo("SPDX licences", 4_093, 672),
+    },
 }

@@ -34,12 +34,13 @@ SCORES = {
     "confidence": Score("one minus the probability of its label after the last epoch"),
     "el2n": Score("length of softmax(logits) - onehot(label) after an early epoch", "Paul et al., 2021"),
     "grand": Score("length of the gradient of its loss after an early epoch", "Paul et al., 2021"),
+    "learning": Score("loss after an early epoch minus loss after the last one, in nats"),
     "vog": Score(
         "variance over epochs of the gradient at its pixels, standardised within its class", "Agarwal et al., 2022"
     ),
 }
 
-AT_MOMENTS = ("el2n", "grand")  # scores that may be measured after several epochs of one training
+AT_MOMENTS = ("el2n", "grand", "learning")  # scores that may be measured after several epochs of one training
 
 if TYPE_CHECKING:
     OneRunScore = str
@@ -72,7 +73,7 @@ Moments = Annotated[Positive | list[Positive], BeforeValidator(_moments)]  # an 
 class OneRunEstimator(Group):
     name: Literal["one_run"]  # from one ordinary training run, while it runs
     scores: Annotated[list[OneRunScore], Field(min_length=1)]  # a column each; the first one is the score
-    early: Moments  # the epoch after which el2n and grand are measured; of several, a column each: el2n/3
+    early: Moments  # the epoch after which el2n, grand and learning are measured; of several, a column each: el2n/3
     vog_of: Literal["logit", "probability"]  # what of the label it is whose gradient varies
     vog_epochs: Literal["all", "early", "late"]  # over which it varies: all of them, the first third, or the last third
 
@@ -85,7 +86,7 @@ class OneRunEstimator(Group):
 
     @property
     def moments(self) -> list[int]:
-        """Epochs after which el2n and grand are measured."""
+        """Epochs after which el2n, grand and learning are measured."""
         return self.early if isinstance(self.early, list) else [self.early]
 
     def columns(self, score: str) -> dict[str, int | None]:
@@ -208,7 +209,7 @@ _BASES: dict[str, dict[str, Any]] = {
     "blocks": {"name": "blocks", "blocks": 44},
 }
 _NETWORKS = {"subsampling": 1000, "membership": 1000, "c_score": 40}  # for each of the fractions
-_EARLY = 0.1  # share of the epochs after which el2n and grand are measured
+_EARLY = 0.1  # share of the epochs after which el2n, grand and learning are measured
 
 NAMES = (*_BASES, *ALIASES)
 

@@ -8,6 +8,8 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from turnover.config.datasets import DATASETS, DatasetInfo
+
 Count = Annotated[int, Field(ge=0, lt=2**31)]
 Positive = Annotated[int, Field(ge=1, lt=2**31)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -28,6 +30,21 @@ class DatasetConfig(Group):
     include_test: bool  # train on the test examples too, to score both splits on one scale; then nothing is tested
     normalization: Literal["standard", "unit"]  # mean 0 and variance 1 over the training set, or the range [0, 1]
     seed: Seed  # of the subset
+
+    @property
+    def info(self) -> DatasetInfo:
+        """Names and sizes of the data set."""
+        return DATASETS[self.name]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of an input: channels, height and width."""
+        return self.info.shape
+
+    @property
+    def classes(self) -> int:
+        """Number of logits."""
+        return self.info.classes
 
 
 class CorruptionConfig(Group):
@@ -87,7 +104,21 @@ class ConvConfig(Group):
     channels_last: bool  # memory layout; faster on CPUs and GPUs, equal up to rounding
 
 
-ModelConfig = Annotated[MLPConfig | VGG11Config | CvTConfig | ConvConfig, Field(discriminator="name")]
+class GPTConfig(Group):
+    name: Literal["gpt"]  # of text alone
+    layers: Positive  # transformer blocks
+    dim: Positive  # channels of a token
+    heads: Positive  # of the attention; must divide dim
+    mlp_ratio: Positive  # hidden units of a block's MLP for each channel
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.dim % self.heads:
+            raise ValueError(f"heads = {self.heads} must divide dim = {self.dim}")
+        return self
+
+
+ModelConfig = Annotated[MLPConfig | VGG11Config | CvTConfig | ConvConfig | GPTConfig, Field(discriminator="name")]
 
 
 class TurnoverOff(Group):

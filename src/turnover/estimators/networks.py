@@ -1,6 +1,7 @@
 """Networks of an ensemble: the examples each is trained on, their training, and their outcomes."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -59,7 +60,8 @@ def design(task: Task, config: Training) -> Design:
             included = complementary(blocks, n, config.seed)
             numbers = [*range(0, blocks, 2), *range(1, blocks, 2)]  # of one pair together, whatever number there are
     seeds_of = [stream(config.seed, "member", number) for number in numbers]
-    return Design(included[:, place], seeds_of, included.double().mean(1))
+    repeats = None if task.train.repeats is None else task.train.repeats.cpu()
+    return Design(included[:, place], seeds_of, included.double().mean(1), repeats)
 
 
 def outcomes(
@@ -79,7 +81,7 @@ def outcomes(
             predictions = _observed(task, config, train_block(task, config, ensemble, block, on_step))
             keep(path, **predictions)
         else:
-            on_step(_steps(config, ensemble, block))
+            on_step(replace(ensemble, included=ensemble.included[block]).steps(config.epochs, config.batch_size))
         if "logits" in predictions and isinstance(config.estimator, BlocksEstimator):  # all would take much memory
             for logits, inside in zip(predictions.pop("logits").cpu(), ensemble.included[block], strict=True):
                 probabilities = logits.double().softmax(1) * ~inside[:, None]
@@ -109,11 +111,6 @@ def _stacked(task: Task, config: Training, model: nn.Module) -> bool:
         and isinstance(task.train.inputs, Tensor)
         and stackable(model)
     )
-
-
-def _steps(config: Training, ensemble: Design, block: list[int]) -> int:
-    size = int(ensemble.included[block[0]].sum())
-    return len(block) * config.epochs * steps_per_epoch(size, config.batch_size)
 
 
 def train_block(

@@ -58,6 +58,8 @@ class Watch(Observer):
                 records["el2n"] = el2n(*self._last())
             if "grand" in self.estimator.scores:
                 records["grand"] = grand(self.task.model, self.task.train)
+            if "learning" in self.estimator.scores:
+                records["learning"] = self._losses()
         keep(self._path(epoch.number), **records)
         if self._variance is not None and epoch.number in self._window:
             self._variance.update(self.task.model, self.task.train)
@@ -93,13 +95,12 @@ class Watch(Observer):
             logits, labels = self._last()
             seen = Seen(losses, margins, correct, final_loss(logits, labels), unconfidence(logits, labels))
         else:
-            size = rows_at_once(self.config, self.task.train)
-            [last] = evaluate(self.task.model, self.task.train, batch_size=size)
-            seen = Seen(losses, margins, correct, last.loss)
+            seen = Seen(losses, margins, correct, self._losses())
         columns = {score: SCORES[score](seen) for score in self.estimator.scores if score in SCORES}
         for score in self.estimator.scores:
             early = ((name, epoch) for name, epoch in self.estimator.columns(score).items() if epoch is not None)
-            columns |= {name: files[epoch - 1][score] for name, epoch in early}
+            after = seen.final if score == "learning" else 0
+            columns |= {name: files[epoch - 1][score] - after for name, epoch in early}
         if self._variance is not None:
             columns["vog"] = self._variance.score(self.task.train.labels)
         return columns
@@ -107,6 +108,13 @@ class Watch(Observer):
     def _last(self) -> tuple[Tensor, Tensor]:
         """Return logits that the network gives now, and class numbers.  # [examples, classes], [examples]"""
         return self._loss.as_classes(full_logits(self.task.model, self.task.train), self.task.train.labels)
+
+    def _losses(self) -> Tensor:
+        """Return the loss of every example in the network as it is now.  # [examples]"""
+        if self._loss.of_classes:
+            return final_loss(*self._last())
+        size = rows_at_once(self.config, self.task.train)
+        return evaluate(self.task.model, self.task.train, batch_size=size)[0].loss
 
     def _path(self, epoch: int) -> Path:
         return self.folder / f"epoch-{epoch:05d}.npz"

@@ -3,22 +3,27 @@
 import torch
 from torch import nn
 
-from turnover.config.options import ConvConfig, CvTConfig, MLPConfig, VGG11Config
+from turnover.config.options import ConvConfig, CvTConfig, GPTConfig, MLPConfig, VGG11Config
 from turnover.models.conv import conv, vgg11
 from turnover.models.cvt import cvt
+from turnover.models.gpt import GPT
 from turnover.models.mlp import mlp
 
 __all__ = ["build"]
 
 
 def build(
-    config: MLPConfig | VGG11Config | CvTConfig | ConvConfig, shape: tuple[int, int, int], classes: int
+    config: MLPConfig | VGG11Config | CvTConfig | ConvConfig | GPTConfig, shape: tuple[int, ...], classes: int
 ) -> nn.Module:
     """Build a network for images of `shape` (channels, height, width); weights come from PyTorch's global generator.
+
+    A language model is for sequences of up to `shape` (tokens,), and `classes` is its vocabulary.
 
     Raises:
         RefusedInput: the images do not suit the network.
     """
+    if isinstance(config, GPTConfig):
+        return GPT(classes, *shape, **config.model_dump(exclude={"name"}))
     channels, height, width = shape
     match config:
         case MLPConfig(hidden=hidden):
@@ -29,6 +34,6 @@ def build(
         case ConvConfig(width=width):
             network = conv(channels, classes, width=width, side=height, dropout=config.dropout)
         case CvTConfig():
-            network = cvt(shape, classes, **config.model_dump(exclude={"name", "channels_last"}))
+            network = cvt((channels, height, width), classes, **config.model_dump(exclude={"name", "channels_last"}))
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
     return network.to(memory_format=layout)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,11 +11,13 @@ from torch import Tensor, nn
 
 from turnover.checks.verify import attach
 from turnover.common.seeding import numpy_generator, seeded
-from turnover.config.datasets import DATASETS
-from turnover.config.options import LabelSubsets, TurnoverConfig
+from turnover.config.options import DatasetConfig, LabelSubsets, TurnoverConfig
 from turnover.config.run import RunConfig, ScoreSubsets
+from turnover.config.text_options import TextConfig
 from turnover.core.examples import Examples
+from turnover.core.losses import CLASSES
 from turnover.data.datasets import Dataset, Split, balanced_subset, load
+from turnover.data.text import load_text
 from turnover.errors import RefusedInput
 from turnover.estimators.estimator import Task
 from turnover.models import build as build_model
@@ -27,15 +30,11 @@ from turnover.training.fit import build_optimizer
 class RunTask(Task):
     """Task of a run from a config, all on its device."""
 
-    dataset: Dataset
+    dataset: Any  # a `Dataset` of images, or a `Corpus` of text
+    known: pd.DataFrame  # index "id" of what is trained on: split, and true labels or texts, as in score tables
     subsets: pd.DataFrame | None  # columns of `tables.SUBSET_COLUMNS`
     trained_subsets: dict[str, Tensor]  # positions in `train` of each subset that is trained on
     optimizer: torch.optim.Optimizer
-
-    @property
-    def known(self) -> Split:
-        """Examples that are trained on, in their order, with true labels and corruption."""
-        return _known(self.dataset, self.train)
 
 
 def build(config: RunConfig, device: torch.device) -> RunTask:
@@ -45,6 +44,8 @@ def build(config: RunConfig, device: torch.device) -> RunTask:
         RunFailed: a score run that chooses the subsets is not finished, or data cannot be fetched.
         RefusedInput: the subsets cannot be had from these examples.
     """
+    if isinstance(config.dataset, TextConfig):
+        return _of_text(config, config.dataset, device)
     dataset = load(config.dataset, config.corruption, device)
     subsets = choose(config, dataset)
     whole = {"train": _examples(dataset, dataset.train), "test": _examples(dataset, dataset.test)}
@@ -71,32 +72,54 @@ def build(config: RunConfig, device: torch.device) -> RunTask:
     groups["train", "all"] = _tracked(config, train)
     if not config.dataset.include_test:  # a test example that was trained on tests nothing
         groups["test", "all"] = whole["test"]
+    split = _trained(dataset, train)
+    known = {
+        "split": np.where(split.ids.cpu().numpy() < config.dataset.info.train, "train", "test"),
+        "true_label": split.true_labels.cpu().numpy(),
+        "corrupted": split.corrupted.cpu().numpy(),
+    }
+    return RunTask(
+        train=train,
+        wrong=split.labels != split.true_labels,
+        groups=groups,
+        **_network(config, device),
+        dataset=dataset,
+        known=pd.DataFrame(known, index=pd.Index(split.ids.cpu().numpy(), name="id")),
+        subsets=subsets,
+        trained_subsets=trained,
+    )
+
+
+def _of_text(config: RunConfig, dataset: TextConfig, device: torch.device) -> RunTask:
+    corpus = load_text(dataset, config.planting, device)
+    return RunTask(
+        train=corpus.train,
+        wrong=torch.zeros(len(corpus.train), dtype=torch.bool, device=device),
+        groups={("train", "all"): _tracked(config, corpus.train), ("test", "all"): corpus.test},
+        **_network(config, device),
+        dataset=corpus,
+        known=corpus.texts.iloc[: len(corpus.train)].assign(split="train"),
+        subsets=None,
+        trained_subsets={},
+    )
+
+
+def _network(config: RunConfig, device: torch.device) -> dict[str, Any]:
+    """Return the network of a run, perhaps with turn-over dropout, its optimizer, and what makes others like it."""
     model = make_model(config, device, config.seed)
     if isinstance(config.turnover, TurnoverConfig):
         attach(model, seed=config.seed, **config.turnover.model_dump(exclude={"name", "plain_epochs"}))
     optimizer = build_optimizer(config.optimizer, model)
-    trained_split = _known(dataset, train)
-    return RunTask(
-        train=train,
-        wrong=trained_split.labels != trained_split.true_labels,
-        groups=groups,
-        model=model,
-        make_model=partial(make_model, config, device),
-        dataset=dataset,
-        subsets=subsets,
-        trained_subsets=trained,
-        optimizer=optimizer,
-    )
+    return {"model": model, "optimizer": optimizer, "make_model": partial(make_model, config, device)}
 
 
 def make_model(config: RunConfig, device: torch.device, seed: int) -> nn.Module:
     """Build the network of a config with the initial weights of a seed, without turn-over dropout."""
-    info = DATASETS[config.dataset.name]
     with seeded(seed, "init"):
-        return build_model(config.model, info.shape, info.classes).to(device)
+        return build_model(config.model, config.dataset.shape, config.dataset.classes).to(device)
 
 
-def _known(dataset: Dataset, train: Examples) -> Split:
+def _trained(dataset: Dataset, train: Examples) -> Split:
     return dataset.train.select(torch.searchsorted(dataset.train.ids, train.ids))  # ids rise; perhaps a subset
 
 
@@ -112,14 +135,16 @@ def _relabelled(config: RunConfig, examples: Examples) -> Examples:
 
     Accuracy on random labels also rises because one in ten is the true one; here it rises by that and nothing else.
     """
-    classes = DATASETS[config.dataset.name].classes
+    assert isinstance(config.dataset, DatasetConfig)
+    classes = config.dataset.classes
     drawn = numpy_generator(config.corruption.seed, "control").integers(classes, size=len(examples))
     return replace(examples, labels=torch.from_numpy(drawn).to(examples.device))
 
 
 def _tracked(config: RunConfig, train: Examples) -> Examples:
     size = min(config.tracking.examples or len(train), len(train))
-    index = balanced_subset(train.labels, size, config.dataset.seed, "tracking")
+    kinds = train.labels if train.loss is CLASSES else torch.zeros(len(train))
+    index = balanced_subset(kinds, size, config.dataset.seed, "tracking")
     return train.select(torch.from_numpy(index).to(train.device))
 
 

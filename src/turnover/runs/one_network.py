@@ -15,13 +15,14 @@ from tqdm.auto import tqdm
 
 from turnover.common import signals
 from turnover.common.text import in_order
-from turnover.config.datasets import DATASETS
 from turnover.config.estimators import OneRunEstimator, TurnoverEstimator, score_of
 from turnover.config.run import RunConfig, title
+from turnover.core.losses import TOKENS
 from turnover.data.datasets import balanced_subset
 from turnover.estimators.influence import influence
 from turnover.estimators.one_run import Watch
 from turnover.estimators.score import score_examples
+from turnover.estimators.suited import rows_at_once
 from turnover.gradients.updates import Updates
 from turnover.runs import checkpoint, gradient_tracking
 from turnover.runs.build import RunTask
@@ -31,7 +32,7 @@ from turnover.runs.store.run import SCRATCH, Run, cannot_go_on
 from turnover.runs.store.tables import SCORE_COLUMNS, Metric, write_influences, write_scores
 from turnover.training.accuracy import measure
 from turnover.training.fit import fit
-from turnover.training.loop import Epoch, Partial, StoppedInEpoch, steps_per_epoch
+from turnover.training.loop import Epoch, Partial, StoppedInEpoch, steps_per_epoch, visits
 
 log = logging.getLogger("turnover")
 
@@ -50,7 +51,7 @@ def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, rec
         scored_epochs = sorted({*estimator.epochs, config.epochs})
     tables = restored.tables if restored else {}
     _refuse_damaged(run, tables)
-    steps = steps_per_epoch(len(task.train), config.batch_size)
+    steps = steps_per_epoch(visits(task.train), config.batch_size)
     updates = gradient_tracking.updates(task, config)
     watch = Watch(task, config, folder / SCRATCH) if isinstance(estimator, OneRunEstimator) else None
     observers = [observer for observer in (updates, watch) if observer is not None]
@@ -95,7 +96,7 @@ def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, rec
             if epoch.number < config.epochs:
                 signals.stop_if_asked()
     checkpoint.forget_earlier(folder / "checkpoint.pt")
-    record["examples_trained"] = config.epochs * len(task.train)
+    record["examples_trained"] = config.epochs * visits(task.train)
     if scored_epochs:
         _refuse_damaged(run, tables)
         every = [pd.read_parquet(_scores_path(folder, epoch)) for epoch in scored_epochs]
@@ -112,7 +113,13 @@ def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, rec
 
 def track(task: RunTask, config: RunConfig, tracker: Tracker, epoch: int) -> None:
     """Evaluate the network on every tracked group of examples and log the metrics."""
-    measured = measure(task.model, task.groups, fresh_masks=config.tracking.fresh_masks, precision=config.settled)
+    measured = measure(
+        task.model,
+        task.groups,
+        fresh_masks=config.tracking.fresh_masks,
+        precision=config.settled,
+        batch_size=rows_at_once(config, task.train),
+    )
     for name, values in gradient_tracking.sets(task, config).items():
         measured[name] |= values
     for (split, subset), values in measured.items():
@@ -140,7 +147,8 @@ def log_epoch(task: RunTask, tracker: Tracker, epoch: Epoch) -> None:
 def scores(task: RunTask, config: RunConfig, epoch: int) -> pd.DataFrame:
     """Return the score table of all training examples after `epoch`, with the columns of `tables.SCORE_COLUMNS`."""
     # in float32 whatever the training: low precision would blur the small losses of easy examples
-    return stored(score_examples(task.model, task.train), task, config, epoch)
+    table = score_examples(task.model, task.train, batch_size=rows_at_once(config, task.train))
+    return stored(table, task, config, epoch)
 
 
 def influences(task: RunTask, config: RunConfig, targets: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -197,17 +205,13 @@ def from_columns(task: RunTask, config: RunConfig, columns: dict[str, Tensor], s
     wide = {name: column.double() if column.is_floating_point() else column for name, column in columns.items()}
     table = pd.DataFrame({name: column.cpu().numpy() for name, column in wide.items()}, index=index)
     table["score"] = table[score]
-    table["label"] = task.train.labels.cpu().numpy()
+    table["label"] = task.train.loss.label(task.train.labels).cpu().numpy()
     return stored(table, task, config, config.epochs)
 
 
 def stored(table: pd.DataFrame, task: RunTask, config: RunConfig, epoch: int) -> pd.DataFrame:
     """Return a score table (index "id") of the training examples with the columns of every stored one."""
-    split = task.known
-    table = table.copy()
-    table["split"] = np.where(table.index < DATASETS[config.dataset.name].train, "train", "test")
-    table["true_label"] = split.true_labels.cpu().numpy()
-    table["corrupted"] = split.corrupted.cpu().numpy()
-    table["epoch"] = epoch
-    table = table.reset_index()
+    if task.train.loss is TOKENS:
+        table = table.drop(columns="label")  # it is their number, which is known
+    table = table.join(task.known).assign(epoch=epoch).reset_index()
     return table[in_order(map(str, table), SCORE_COLUMNS)]

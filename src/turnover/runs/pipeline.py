@@ -8,11 +8,14 @@ import torch
 from turnover.checks.inputs import refuse_unsuited
 from turnover.common import signals
 from turnover.common.device import describe, peak_memory, settle
+from turnover.common.files import write_text
 from turnover.config.estimators import TurnoverEstimator
 from turnover.config.run import RunConfig, title
+from turnover.data.text import Corpus
 from turnover.estimators.estimator import Estimates
-from turnover.estimators.leakage import judge
+from turnover.estimators.first_token import verdict_on
 from turnover.estimators.registry import OF_SEVERAL_NETWORKS, of_several_networks, sizes
+from turnover.estimators.suited import rows_at_once
 from turnover.runs.build import RunTask, build
 from turnover.runs.dashboard.summary import opened, show
 from turnover.runs.dashboard.wandb import Dashboard, Tracker
@@ -50,6 +53,8 @@ def work(run: Run, config: RunConfig, device: torch.device, record: dict[str, An
     task = build(config, device)
     refuse_unsuited(task.model, task.train, sizes(task, config), config.batch_size)
     record["parents"] = [Run(parent).name for parent in config.parents]
+    if isinstance(task.dataset, Corpus):
+        write_text(folder / "tokenizer.json", task.dataset.tokenizer.to_str(pretty=True))
     if task.subsets is not None:
         write_subsets(folder / "subsets.parquet", task.subsets)
     with opened(run) as live:
@@ -57,14 +62,15 @@ def work(run: Run, config: RunConfig, device: torch.device, record: dict[str, An
         rows = train(task, config, run, live, record)
         write_metrics(folder / "metrics.parquet", rows)
         if isinstance(config.estimator, TurnoverEstimator):
-            record["leakage"] = verdict(task, read_scores(folder))
+            record["leakage"] = verdict(task, config, read_scores(folder))
         show(live, run, rows, record.get("leakage"))
     record["peak_memory"] = peak_memory(device)
 
 
-def verdict(task: RunTask, table: pd.DataFrame) -> dict[str, Any]:
+def verdict(task: RunTask, config: RunConfig, table: pd.DataFrame) -> dict[str, Any]:
     """Return the leakage verdict on the last scores, with a warning if they cannot be trusted."""
-    leakage = judge(task.model, task.train, table)
+    leakage = verdict_on(task.model, task.train, table, batch_size=rows_at_once(config, task.train))
+    assert leakage is not None, "there is one on classes and on text"
     leakage.warn()
     return leakage.as_dict()
 

@@ -24,7 +24,7 @@ class Epoch:
 
     number: int  # from 1
     lr: float  # at its first step
-    losses: Tensor  # of every training example at its step, of classes in nats  # [examples]
+    losses: Tensor  # of every training example at its step, in the mean if it is repeated  # [examples]
     correct: Tensor  # whether it was right then, or to what share, by `Loss.right`  # bool or float [examples]
 
 
@@ -107,8 +107,9 @@ def train(
 ) -> Iterator[Epoch]:
     """Train `model` by mini-batches, yielding after each epoch from `first_epoch` to `epochs`.
 
-    With turn-over dropout attached, every example trains its own sub-network. The order of an epoch depends on
-    (seed, epoch) alone, so a run that starts again at epoch k goes on as if it had never stopped.
+    With turn-over dropout attached, every example trains its own sub-network. The order of an epoch, in which every
+    example comes as often as it is repeated, depends on (seed, epoch) alone, so a run that starts again at epoch k goes
+    on as if it had never stopped.
 
     Args:
         learning_rate: step, counted from 0 over all epochs -> learning rate.
@@ -125,11 +126,11 @@ def train(
         RunFailed: a loss is NaN or infinite; names epoch, step and learning rate.
     """
     attached = is_attached(model)
-    steps = steps_per_epoch(len(examples), batch_size)
+    steps = steps_per_epoch(visits(examples), batch_size)
     for epoch in range(first_epoch, epochs + 1):
         turn_over = attached and epoch > plain_epochs
         model.train()
-        order = torch.randperm(len(examples), generator=torch_generator(seed, "order", epoch)).to(examples.device)
+        order = _order(examples, seed, epoch)
         losses, correct = ([], []) if partial is None else ([partial.losses], [partial.correct])
         with seeded(seed, "noise", epoch):  # random numbers of the network itself, for example of ordinary dropout
             if partial is not None:
@@ -160,25 +161,43 @@ def train(
                 if stop() and sum(map(len, losses)) < len(order):
                     raise StoppedInEpoch(Partial(epoch, torch.cat(losses), torch.cat(correct), _random()))
         partial = None
-        # back from the order of the epoch to that of the examples
-        inverse = order.argsort()
-        lr = learning_rate((epoch - 1) * steps)
-        result = Epoch(epoch, lr, torch.cat(losses)[inverse], torch.cat(correct)[inverse])
-        _refuse_non_finite(result, order, batch_size, learning_rate)
+        of_epoch = torch.cat(losses)
+        _refuse_non_finite(epoch, of_epoch, batch_size, learning_rate)
+        by_example = (_by_example(values, order, examples.repeats) for values in (of_epoch, torch.cat(correct)))
+        result = Epoch(epoch, learning_rate((epoch - 1) * steps), *by_example)
         for observer in observers:
             observer.epoch_end(result)
         yield result
 
 
-def _refuse_non_finite(epoch: Epoch, order: Tensor, batch_size: int, learning_rate: Callable[[int], float]) -> None:
+def visits(examples: Examples) -> int:
+    """Return how many examples an epoch trains on, repeats counted."""
+    return len(examples) if examples.repeats is None else int(examples.repeats.sum())
+
+
+def _order(examples: Examples, seed: int, epoch: int) -> Tensor:
+    """Return the positions of the examples of an epoch, in the order in which it trains on them.  # int64 [visits]"""
+    drawn = torch.randperm(visits(examples), generator=torch_generator(seed, "order", epoch)).to(examples.device)
+    if examples.repeats is None:
+        return drawn
+    return torch.arange(len(examples), device=examples.device).repeat_interleave(examples.repeats)[drawn]
+
+
+def _by_example(values: Tensor, order: Tensor, repeats: Tensor | None) -> Tensor:
+    """Return values in the order of the examples, means over their repeats.  # [visits] -> [examples]"""
+    values = values[order.argsort(stable=True)]
+    return values if repeats is None else torch.segment_reduce(values.float(), "mean", lengths=repeats)
+
+
+def _refuse_non_finite(epoch: int, losses: Tensor, batch_size: int, learning_rate: Callable[[int], float]) -> None:
     # numbers leave the device once an epoch, so that a GPU never waits for them
-    bad = ~epoch.losses[order].isfinite()
+    bad = ~losses.isfinite()
     if bad.any():
         first = int(bad.nonzero()[0])
-        step, steps = first // batch_size + 1, steps_per_epoch(len(order), batch_size)
-        lr = learning_rate((epoch.number - 1) * steps + step - 1)
+        step, steps = first // batch_size + 1, steps_per_epoch(len(losses), batch_size)
+        lr = learning_rate((epoch - 1) * steps + step - 1)
         raise RunFailed(
-            f"the loss became {epoch.losses[order[first]].item()} in epoch {epoch.number}, step {step} of {steps}, "
+            f"the loss became {losses[first].item()} in epoch {epoch}, step {step} of {steps}, "
             f"at learning rate {lr:g}: a smaller learning rate usually helps (optimizer.lr)"
         )
 

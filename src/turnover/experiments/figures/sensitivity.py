@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
+from turnover.config.options import DatasetConfig
 from turnover.config.run import RunConfig
 from turnover.experiments.plots.curves import METRIC, curves
 from turnover.experiments.plots.figure import Plotted
@@ -24,11 +25,16 @@ def tabulate(sources: Sequence[Source]) -> Plotted:
     tables = []
     for kind in _TITLES:
         for rate in sorted({source.config.optimizer.lr for source in sources}):
-            runs = [s for s in sources if (s.config.dataset.normalization, s.config.optimizer.lr) == (kind, rate)]
+            runs = [s for s in sources if (_normalization(s), s.config.optimizer.lr) == (kind, rate)]
             accuracy = curves(runs, "test", "all", METRIC).mean(axis=1)
             columns = {"normalization": kind, "lr": rate, "epoch": accuracy.index, "test_accuracy": accuracy.to_numpy()}
             tables.append(pd.DataFrame(columns))
     return Plotted(pd.concat(tables, ignore_index=True))
+
+
+def _normalization(source: Source) -> str:
+    assert isinstance(source.config.dataset, DatasetConfig)
+    return source.config.dataset.normalization
 
 
 def summary(numbers: pd.DataFrame, rest: dict[str, Any]) -> dict[str, Any]:

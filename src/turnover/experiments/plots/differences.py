@@ -6,7 +6,6 @@ from typing import Any
 
 from turnover.common.text import flatten
 from turnover.config.compose import sweep, varied
-from turnover.config.datasets import DATASETS
 from turnover.config.run import RunConfig
 from turnover.errors import RefusedInput
 from turnover.runs.store.run import Run
@@ -59,7 +58,7 @@ def reduced(
         except RefusedInput:  # with these overrides there is no such run at the paper's scale
             continue
         for here, there in _pairs(ours, theirs):
-            prefix = f"{DATASETS[here.dataset.name].title} " if several else ""
+            prefix = f"{here.dataset.info.title} " if several else ""
             own = _differences(here, there, recorded)
             differences += [(prefix, *difference) for difference in own]
             for our_parent, their_parent in zip(here.parents, there.parents, strict=True):
@@ -98,7 +97,7 @@ def unlike_paper(configs: Sequence[RunConfig], several: bool) -> list[Difference
         ours = flatten(config.science())
         for name, theirs in _PAPER.get(config.dataset.name, {}).items():
             if ours.get(name, theirs) != theirs:
-                title = f"{DATASETS[config.dataset.name].title} " if several else ""
+                title = f"{config.dataset.info.title} " if several else ""
                 differences.append((f"{title}{prefix}", name, ours[name], theirs))
     return _once(differences)
 

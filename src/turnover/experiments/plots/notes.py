@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from turnover.config.compose import varied
-from turnover.config.datasets import DATASETS
 from turnover.config.estimators import score_of
 from turnover.config.options import (
     ConvConfig,
     CvTConfig,
+    GPTConfig,
     LabelSubsets,
     MLPConfig,
     NoSubsets,
@@ -75,22 +75,23 @@ def notes(configs: Sequence[RunConfig], recorded: Recorded, scale: str, override
 
 def network(config: RunConfig) -> str:
     """Return the name of a run's network as papers write it."""
-    facts = DATASETS[config.dataset.name]
     match config.model:
         case MLPConfig(hidden=hidden):
-            channels, height, width = facts.shape
-            return f"MLP {'-'.join(str(size) for size in (channels * height * width, *hidden, facts.classes))}"
+            sizes = (math.prod(config.dataset.shape), *hidden, config.dataset.classes)
+            return f"MLP {'-'.join(map(str, sizes))}"
         case VGG11Config(width=width):
             return "VGG-11" if width == 64 else f"VGG-11 of width {width}"
         case ConvConfig(width=width):
             return f"conv net {width}-{2 * width}-{4 * width}"
         case CvTConfig(depth=depth, convolutions=convolutions, dim=dim):
             return f"CCT-{depth}/3x{convolutions}, {dim} channels"
+        case GPTConfig(layers=layers, dim=dim):
+            return f"GPT, {layers} blocks of {dim} channels"
 
 
 def pair(config: RunConfig) -> str:
     """Return data and network, for example "MNIST, MLP 784-4096-10"."""
-    return f"{DATASETS[config.dataset.name].title}, {network(config)}"
+    return f"{config.dataset.info.title}, {network(config)}"
 
 
 def momentum(config: RunConfig) -> str:
@@ -120,7 +121,7 @@ def _setting(config: RunConfig, among: Sequence[RunConfig], recorded: Recorded) 
     optimizer = {"sgd": "SGD", "adamw": "AdamW"}[config.optimizer.name]
     included = " (test examples among them)" if config.dataset.include_test else ""
     lines = [
-        f"{DATASETS[config.dataset.name].title}, {sizes} training examples{included}{_wrong_labels(runs)}; "
+        f"{config.dataset.info.title}, {sizes} training examples{included}{_wrong_labels(runs)}; "
         f"{network(config)}; {epochs} epochs of {optimizer} in batches of {config.batch_size}, learning rate {rates} "
         f"({schedules}), {momentum(config)}; seed{'s' if ',' in seeds else ''} {seeds}."
     ]
@@ -155,7 +156,7 @@ def _judged(runs: Sequence[RunConfig], recorded: Recorded) -> str:
 
 def _subsets(config: RunConfig, recorded: Recorded) -> str:
     """Return which examples are easy and difficult, and the score runs that rank them."""
-    name, size = DATASETS[config.dataset.name].title, f"{config.subset_size:,}"
+    name, size = config.dataset.info.title, f"{config.subset_size:,}"
     match config.subsets:
         case NoSubsets():
             return ""
