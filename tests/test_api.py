@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import turnover
-from turnover.config.estimators import NAMES
+from turnover.config.estimator_names import NAMES
 
 X, Y = torch.rand(40, 6, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 2
 # confident learning needs an extra, and each of the others a few networks only

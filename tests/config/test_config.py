@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from turnover.common.text import flatten
 from turnover.config import run as schema
 from turnover.config.compose import composed, plain, resolved, sweep, varied
-from turnover.config.estimators import ALIASES
+from turnover.config.estimator_names import ALIASES
 from turnover.config.options import TurnoverOff
 from turnover.config.parse import fields, parse, recorded
 from turnover.config.run import LATER, NOT_SCIENCE, RunConfig, identity, run_name
@@ -294,6 +294,21 @@ def test_every_figure_composes_at_every_scale(figure: str, scale: str) -> None:
         assert all(None in side for side in sides), "a measure has one threshold"
 
 
+def test_a_language_model_chooses_its_optimizer_and_schedule_unless_others_are_asked_for() -> None:
+    text = ("dataset=sotu", "model=gpt")
+    chosen, asked = run_config(*text), run_config(*text, "optimizer=adamw", "schedule=constant", "batch_size=7")
+    assert (chosen.optimizer.name, chosen.optimizer.lr, chosen.schedule.name, chosen.batch_size) == (
+        *("adamw", 0.003, "cosine"),
+        32,
+    )
+    assert (asked.optimizer.lr, asked.schedule.name, asked.batch_size) == (0.001, "constant", 7)
+
+
+def test_the_masks_of_language_models_are_shared_with_dropout_inside() -> None:
+    masks = run_config("dataset=sotu", "model=gpt", "turnover=language").turnover
+    assert (masks.groups, masks.model_dump()["dropout"], masks.layers) == (16, 0.5, None)
+
+
 def test_a_score_run_has_turnover_and_an_estimator() -> None:
     [config] = sweep(["dataset=digits"], config_name="score")
     assert (config.turnover.name, config.estimator.name) == ("all_layers", "turnover")
@@ -362,7 +377,8 @@ FULL = (
 
 def test_what_is_not_science() -> None:
     assert set(NOT_SCIENCE) == {"device", "logger", "experiment", "scale"}
-    assert set(run_config(*FULL).science()) | set(NOT_SCIENCE) == set(RunConfig.model_fields)
+    science = {*run_config(*FULL).science(), *on_digits("planting=canaries").science()}
+    assert science | set(NOT_SCIENCE) == set(RunConfig.model_fields)
 
 
 @pytest.mark.parametrize(
@@ -394,6 +410,8 @@ def changed(value: Any) -> Iterator[Any]:
             yield from (value + 1, value - 1, 2 * value)
         case float():
             yield from (value + 0.25, value / 2)
+        case str() if value.endswith("{code}"):  # the template of a canary
+            yield f"Listen: {value}"
         case str():
             yield from literals(RunConfig)
         case [{"seed": seed}, *others]:  # score runs

@@ -10,7 +10,8 @@ import pytest
 from digits import digits
 
 from turnover.config.compose import composed, resolved, sweep
-from turnover.config.estimators import ALIASES, NoEstimator, TurnoverEstimator, score_of
+from turnover.config.estimator_names import ALIASES
+from turnover.config.estimators import NoEstimator, TurnoverEstimator, score_of
 from turnover.config.run import RunConfig, identity
 from turnover.errors import RefusedInput
 from turnover.runs.execute import execute

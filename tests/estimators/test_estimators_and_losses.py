@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import turnover
 from turnover.common.seeding import seeded
-from turnover.config.estimators import NAMES
+from turnover.config.estimator_names import NAMES
 from turnover.core.losses import LOSSES
 from turnover.errors import RefusedInput
 from turnover.estimators import networks

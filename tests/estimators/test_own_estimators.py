@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import turnover
 from turnover.common.seeding import seeded, torch_generator
-from turnover.config.estimators import ALIASES, NAMES, by_name
+from turnover.config.estimator_names import ALIASES, NAMES, by_name
 from turnover.config.recipes import RECIPE, RECIPES
 from turnover.config.run import RunConfig
 from turnover.core.evaluation import full_logits
@@ -290,7 +290,7 @@ def wide(value: float) -> np.ndarray:
             "'aum' has no option 'models'; allowed: scores, vog_of, vog_epochs, early",
         ),
         ({"estimator": "aum", "p": 0.7}, "p, layers, groups and dropout belong to estimator='turnover'"),
-        ({"options": {"epochs": [1]}}, "arguments for them: p, layers, groups"),
+        ({"options": {"epochs": [1]}}, "arguments: p, layers, groups, dropout"),
         ({"estimator": "subsampling", "options": {"fractions": [0.01]}}, "none or all of 20 examples"),
         ({"estimator": "el2n", "options": {"early": 3}}, "estimator.early = 3 is too large: at most 1"),
         ({"estimator": "subsampling", "predictions": True}, "predictions = True.*several networks"),

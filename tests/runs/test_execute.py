@@ -23,7 +23,7 @@ from turnover.runs import pipeline
 from turnover.runs.build import build
 from turnover.runs.execute import execute
 from turnover.runs.store.run import Run
-from turnover.runs.store.tables import METRICS, METRICS_COLUMNS, SCORE_COLUMNS, read_metrics, read_scores
+from turnover.runs.store.tables import METRICS, METRICS_COLUMNS, SCORE_COLUMNS, TEXT_COLUMNS, read_metrics, read_scores
 
 
 @pytest.fixture
@@ -54,8 +54,8 @@ def test_a_finished_run_has_all_its_files(finished: Path) -> None:
 
 
 def test_every_column_is_documented_in_the_file(finished: Path) -> None:
-    of_blocks = {*ESTIMATES, "prediction", "probability"}
-    of_turnover = {name: column for name, column in SCORE_COLUMNS.items() if name not in of_blocks}
+    others = {*ESTIMATES, *TEXT_COLUMNS, "prediction", "probability"}
+    of_turnover = {name: column for name, column in SCORE_COLUMNS.items() if name not in others}
     for name, columns in (("metrics", METRICS_COLUMNS), ("scores", of_turnover)):
         schema = pq.read_schema(finished / f"{name}.parquet")
         assert schema.names == list(columns)
@@ -143,10 +143,10 @@ def test_leakage_is_said_loudly(
     swaps: tuple[float, float], said: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = leakage(0.99, 0.1, 0.1, 1000, Swap(*swaps, 0.05, 1000))
-    monkeypatch.setattr(pipeline, "judge", lambda *arguments: found)
+    monkeypatch.setattr(pipeline, "verdict_on", lambda *arguments, batch_size: found)
     monkeypatch.setattr(logging.getLogger("turnover"), "propagate", True)
     with caplog.at_level("WARNING", logger="turnover"):
-        told = pipeline.verdict(build(digits(), torch.device("cpu")), pd.DataFrame())
+        told = pipeline.verdict(build(digits(), torch.device("cpu")), digits(), pd.DataFrame())
     assert told == found.as_dict()
     assert said in caplog.text
     assert caplog.records[0].levelname == "WARNING"

@@ -117,7 +117,8 @@ def refuse_outputs(
     Raises:
         RefusedInput: says what to do.
     """
-    loss, y, shape = examples.loss, examples.labels[: len(outputs)], tuple(outputs.shape)
+    loss, shape = examples.loss, tuple(outputs.shape)
+    y = examples.labels[: shape[0] if shape else 0]
     match loss.name:
         case "class" | "soft":
             _refuse_no_logits(examples, outputs, sample)

@@ -9,7 +9,7 @@ from turnover.core.examples import Examples
 from turnover.core.losses import TOKENS, UNCOUNTED
 from turnover.errors import RefusedInput
 
-_NEXT = "y[:, :-1] = tokens[:, 1:]; y[:, -1] = -100"
+_NEXT = "y = torch.as_tensor(y); y = torch.cat([y[:, 1:], torch.full_like(y[:, :1], -100)], 1)"
 
 
 def tokens_to_predict(given: Given, y: Tensor) -> Tensor:
@@ -22,7 +22,7 @@ def tokens_to_predict(given: Given, y: Tensor) -> Tensor:
     if y.dim() != 2:
         raise RefusedInput(
             f"y must hold the token to be predicted at each position for loss='tokens', [n, tokens], got shape "
-            f"{tuple(y.shape)}: of tokens [n, tokens], y = tokens.clone(); {_NEXT}"
+            f"{tuple(y.shape)}: of tokens [n, tokens] it is y = tokens; {_NEXT}"
         )
     if y.dtype == torch.bool or y.is_floating_point() or y.is_complex():
         integers = "y.long()" if isinstance(given["y"], Tensor) else f"{code}.astype('int64')"
@@ -48,17 +48,18 @@ def refuse_no_logits_of_tokens(examples: Examples, logits: Tensor, sample: str) 
     Raises:
         RefusedInput: says what to do.
     """
-    shape, y = tuple(logits.shape), examples.labels[: len(logits)]
+    shape = tuple(logits.shape)
+    y = examples.labels[: shape[0] if shape else 0]
     if logits.dim() != 3 or shape[:2] != tuple(y.shape):
         raise RefusedInput(
-            f"the network must give logits [n, tokens, vocabulary] for loss='tokens', of {tuple(y.shape)} positions; "
-            f"for {sample} it gives {shape}: let its last layer give a logit of each token, at every position"
+            f"the network must give logits [n, tokens, vocabulary] for {y.shape[1]} tokens to be predicted; for "
+            f"{sample} it gives {shape}: let its last layer give a logit of each token, at every position"
         )
     highest = int(examples.labels.max())
     if highest >= shape[2]:
         raise RefusedInput(
-            f"y holds token {highest}, but the network gives {shape[2]} logits, of tokens 0 to {shape[2] - 1}: let its "
-            f"last layer and its embedding have {highest + 1}, or use the tokenizer that it was made for"
+            f"token {highest} is to be predicted, but the network gives {shape[2]} logits, of tokens 0 to "
+            f"{shape[2] - 1}: let its last layer give {highest + 1}, or use the tokenizer that it was made for"
         )
     inputs, _, _ = examples.batch(torch.arange(len(y), device=examples.device))
     counted = y != UNCOUNTED

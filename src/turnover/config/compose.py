@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from turnover.common.files import checkout
 from turnover.common.text import flatten, suggestion
-from turnover.config.estimators import ALIASES
+from turnover.config.estimator_names import ALIASES
 from turnover.config.parse import parse
 from turnover.config.run import LATER, RunConfig, run_name
 from turnover.errors import RefusedInput

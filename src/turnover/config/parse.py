@@ -21,7 +21,7 @@ Schema = TypeVar("Schema", bound=BaseModel)
 def parse(schema: type[Schema], values: dict[str, Any]) -> Schema:
     """Validate `values` as a `schema`; RefusedInput lists every wrong field, its value and what is allowed."""
     if schema is Training:  # of a call, which need not name what came later
-        values = completed(values)
+        values = {name: value for name, value in completed(values).items() if name in {*values, *Training.model_fields}}
     try:
         parsed = schema.model_validate(values)
     except ValidationError as error:

@@ -15,7 +15,7 @@ from turnover.config.training_options import ConstantSchedule, NoAugmentation, S
 
 _OF_CLASSES = 6  # blocks at least
 _OF_LOSSES = ("cumulative_loss", "final_loss", "learning")  # scores of one run that need losses alone
-_ESTIMATORS = f"turnover, blocks, extraction, subsampling, membership, {', '.join(_OF_LOSSES)}"
+_ESTIMATORS = f"turnover, extraction, blocks, subsampling, membership, {', '.join(_OF_LOSSES)}"
 
 
 def disagreements_about_text(config: RunConfig) -> list[str]:
@@ -25,7 +25,7 @@ def disagreements_about_text(config: RunConfig) -> list[str]:
         wrong = ["model.name = 'gpt': reads text; set dataset=sotu, or another model"] if model == "gpt" else []
         if isinstance(config.estimator, ExtractionEstimator):
             wrong.append(
-                f"estimator.name = 'extraction': is of texts, and {dataset} has images; set dataset=sotu and model=gpt"
+                f"estimator.name = 'extraction': is of texts, and {dataset} has images; set dataset=sotu model=gpt"
             )
         if isinstance(config.estimator, BlocksEstimator) and config.estimator.blocks < _OF_CLASSES:
             least = f"at least {_OF_CLASSES} are needed, for a mean and a spread of log odds"
@@ -46,13 +46,18 @@ def disagreements_about_text(config: RunConfig) -> list[str]:
     ):
         if of_classes:
             wrong.append(f"{field}: is of images with a class each, and {dataset} is text; set {field}={none}")
-    if config.planting.until is not None and not isinstance(config.estimator, ExtractionEstimator | NoEstimator):
-        wrong.append(f"planting.until = {config.planting.until}: is of one network; set estimator=extraction")
-    if config.planting.until is not None and not isinstance(config.schedule, ConstantSchedule):
+    return wrong + _until(config) + _estimator(config)
+
+
+def _until(config: RunConfig) -> list[str]:
+    wrong, until = [], config.planting.until
+    if until is not None and not isinstance(config.estimator, ExtractionEstimator | NoEstimator):
+        wrong.append(f"planting.until = {until}: is of one network; set estimator=extraction")
+    if until is not None and not isinstance(config.schedule, ConstantSchedule):
         wrong.append(
-            "planting.until: changes the steps of an epoch, which must not change the rate; set schedule=constant"
+            f"planting.until = {until}: changes the steps of an epoch, so the rate must stay; set schedule=constant"
         )
-    return wrong + _estimator(config)
+    return wrong
 
 
 def _estimator(config: RunConfig) -> list[str]:

@@ -12,14 +12,13 @@ from turnover.common.matmul import fast_products
 from turnover.core.dropout import is_attached, subnetworks
 from turnover.core.examples import Examples
 from turnover.core.inputs import Batch, first, run
-from turnover.core.losses import CLASSES, TOKENS, Loss
+from turnover.core.losses import CLASSES, Loss
 from turnover.core.masked import Subnetwork
 
 # ids of a batch -> the sub-network each example is run through: one of the functions `*_units` below
 Units = Callable[[Tensor], Subnetwork]
 
 BATCH = 512  # examples of one pass; on a CPU larger ones fall out of its caches
-SEQUENCES = 64  # the same of text, which has logits for each token
 FRESH = 1 << 40  # beyond every id of a run, which is a position in its data set: masks made of such ids are fresh
 
 
@@ -117,7 +116,6 @@ def passes(
         Labels  # int64 [batch], and for each of `units` logits of at least 32 bits  # [batch, classes].
     """
     positions = torch.arange(len(examples), device=examples.device)
-    batch_size = min(batch_size, SEQUENCES) if examples.loss is TOKENS else batch_size
     with evaluation_mode(model), fast_products(examples.device), autocast(examples.device, precision):
         evaluated = _shared if _can_share(model, examples, units) else _separate
         for x, y, ids in examples.batches(positions.split(batch_size)):

@@ -49,11 +49,6 @@ class Examples:
         return len(self.inputs if isinstance(self.inputs, Stream) else first(self.inputs))
 
     @property
-    def visits(self) -> int:
-        """How many examples an epoch trains on, repeats counted."""
-        return len(self) if self.repeats is None else int(self.repeats.sum())
-
-    @property
     def device(self) -> torch.device:
         return self.ids.device
 
@@ -78,5 +73,5 @@ class Examples:
         """Return the examples at these positions, with their ids."""
         names = None if self.names is None else self.names[index.cpu().numpy()]
         repeats = None if self.repeats is None else self.repeats[index]
-        inputs, labels, ids = take(self.inputs, index), self.labels[index], self.ids[index]
-        return replace(self, inputs=inputs, labels=labels, ids=ids, names=names, repeats=repeats)
+        parts = {"inputs": take(self.inputs, index), "labels": self.labels[index], "ids": self.ids[index]}
+        return replace(self, **parts, names=names, repeats=repeats)

@@ -66,7 +66,7 @@ class Ensemble:
             columns=_columns(config, predictions, networks, labels, loss),
             score="memorization" if leave_one_out else column_of(estimator, loss),
             metrics=metrics,
-            examples_trained=int(networks.included.sum()) * config.epochs,
+            examples_trained=int(networks.visits.sum()) * config.epochs,
             scored=(~networks.included).any(0) if leave_one_out else None,
             outcomes=(networks, predictions),
         )

@@ -46,8 +46,12 @@ class Design:
 
     def steps(self, epochs: int, batch_size: int) -> int:
         """Return the steps of all networks together."""
-        visits = self.included if self.repeats is None else self.included * self.repeats
-        return epochs * sum(steps_per_epoch(size, batch_size) for size in visits.sum(1).tolist())
+        return epochs * sum(steps_per_epoch(size, batch_size) for size in self.visits.tolist())
+
+    @property
+    def visits(self) -> Tensor:
+        """How many examples an epoch of each network trains on, repeats counted.  # int64 [networks]"""
+        return (self.included if self.repeats is None else self.included * self.repeats).sum(1)
 
 
 @dataclass(frozen=True)

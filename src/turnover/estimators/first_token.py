@@ -2,7 +2,8 @@
 
 The probe gives a network the first position of one text, of all texts the same if they begin with a token such as
 <bos>, and asks for the token that follows in another one. Nothing that is read tells it. If it is cheaper under the
-mask of the text that it is from than under that of a third one, the mask tells it.
+mask of the text that it is from than under that of a third one, the mask tells it. Of texts that all begin with the
+same words the probe gives these.
 """
 
 import logging
@@ -53,8 +54,10 @@ class FirstToken:
             f"that is not read costs {self.first_own:.2f} under its own mask and {self.first_other:.2f} under "
             f"another's, a difference of {self.difference:.2f} ± {self.difference_se:.2f}, over {self.probed} texts"
         )
-        remedy = "share masks and drop own units, turnover.attach(model, groups=16, dropout=0.5), or mask fewer layers"
+        remedy = "share masks by more texts and drop units, attach(model, groups=16, dropout=0.5), or mask fewer layers"
         match self.verdict:
+            case "none" if self.probed < 2:
+                return f"MASKS NOT PROBED ({numbers}): no texts differ where they begin"
             case "none":
                 return f"no sign of mask leakage ({numbers})"
             case "no difference":
@@ -91,8 +94,8 @@ def first_token(
 ) -> FirstToken:
     """Return the verdict on a network and the score table of the texts that it was trained on.
 
-    no difference: the mean score is not above 0 by more than three standard errors. partial leakage: the first token is
-    cheaper under the own mask by more than three standard errors; leakage: and by more than a nat.
+    partial leakage: the first token is cheaper under the own mask by more than three standard errors; leakage: and by a
+    nat or more. no difference: the mean score is not above 0 by more than three standard errors.
     """
     score, own, other = (
         torch.tensor(table["score"].to_numpy()).double(),
@@ -101,10 +104,10 @@ def first_token(
     gain = other - own
     mean, error = (float(gain.mean()), _standard_error(gain)) if len(gain) else (0.0, 0.0)
     verdict: Verdict = "none"
-    if float(score.mean()) <= 3 * _standard_error(score):
-        verdict = "no difference"
-    elif len(gain) > 1 and mean > 3 * error:
+    if len(gain) > 1 and mean > 3 * error:
         verdict = "leakage" if mean >= LARGE else "partial leakage"
+    elif float(score.mean()) <= 3 * _standard_error(score):
+        verdict = "no difference"
     first_own, first_other = (float(losses.mean()) if len(losses) else 0.0 for losses in (own, other))
     own_loss, flipped_loss = float(table["own_loss"].mean()), float(table["flipped_loss"].mean())
     return FirstToken(own_loss, flipped_loss, first_own, first_other, mean, error, len(gain), verdict)
@@ -134,20 +137,27 @@ def _probe(model: nn.Module, examples: Examples, batch_size: int, precision: Pre
     """Return losses of first tokens under own and other masks, of at most `PROBED` texts.  # float64 [probed] each
 
     Text i's first token is asked for after the first position of text a(i), under the masks of i and of e(i); a and e
-    are two fixed random permutations. Left out are the i whose first token is that of e(i) or a(i), and those that have
-    none. (Of texts that all begin alike none is left.)
+    are two fixed random permutations. If all texts begin alike, it is the first token in which some differ, after what
+    they have in common. Left out are the i whose token is that of e(i) or a(i), and those that have none.
     """
     chosen = torch.arange(len(examples), device=examples.device)[:: -(-len(examples) // PROBED)]
     inputs, y, ids = examples.batch(chosen)
     generator = torch.Generator().manual_seed(0)  # on the CPU, so that every device draws alike
     read, bystander = (torch.randperm(len(y), generator=generator).to(y.device) for _ in range(2))
-    first, width = y[:, :1], y.shape[1]
-    counted = (first != UNCOUNTED) & (first != first[bystander]) & (first != first[read])
-    keep = counted[:, 0].nonzero()[:, 0]
+    differ = ((y != y[:1]) & (y != UNCOUNTED) & (y[:1] != UNCOUNTED)).any(0)
+    place, width = int(differ.int().argmax()), y.shape[1]
+    token = y[:, place]
+    keep = ((token != UNCOUNTED) & (token != token[bystander]) & (token != token[read])).nonzero()[:, 0]
     if not len(keep):
         return torch.empty(0), torch.empty(0)
-    alone = tree_map(lambda part: part[read][keep, :1] if part.shape[1:2] == (width,) else part[read][keep], inputs)
-    probe = Examples(alone, first[keep], ids[keep], loss=TOKENS)
+
+    def begun(part: Tensor) -> Tensor:
+        part = part[read][keep]
+        return part[:, : place + 1] if part.shape[1:2] == (width,) else part
+
+    asked = torch.full_like(y[keep, : place + 1], UNCOUNTED)
+    asked[:, place] = token[keep]
+    probe = Examples(tree_map(begun, inputs), asked, ids[keep], loss=TOKENS)
     losses = [
         evaluate(model, replace(probe, ids=masks), (own_units,), batch_size=batch_size, precision=precision)[0].loss
         for masks in (ids[keep], ids[bystander][keep])

@@ -19,7 +19,8 @@ from turnover.checks.verify import attach
 from turnover.common.device import Precision, resolve, settle
 from turnover.common.text import in_order
 from turnover.config.checks import training_disagreements
-from turnover.config.estimators import ESTIMATES, TurnoverEstimator, by_name
+from turnover.config.estimator_names import by_name
+from turnover.config.estimators import ESTIMATES, TurnoverEstimator
 from turnover.config.parse import parse
 from turnover.config.recipes import training_fields
 from turnover.config.run import Training

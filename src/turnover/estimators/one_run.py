@@ -110,10 +110,11 @@ class Watch(Observer):
         return self._loss.as_classes(full_logits(self.task.model, self.task.train), self.task.train.labels)
 
     def _losses(self) -> Tensor:
-        """Return the loss of every example in the network as it is now.  # [n]"""
+        """Return the loss of every example in the network as it is now.  # [examples]"""
         if self._loss.of_classes:
             return final_loss(*self._last())
-        return evaluate(self.task.model, self.task.train, batch_size=rows_at_once(self.config, self.task.train))[0].loss
+        size = rows_at_once(self.config, self.task.train)
+        return evaluate(self.task.model, self.task.train, batch_size=size)[0].loss
 
     def _path(self, epoch: int) -> Path:
         return self.folder / f"epoch-{epoch:05d}.npz"

@@ -4,7 +4,7 @@ from turnover.config.run import Training
 from turnover.estimators.ensemble import Ensemble
 from turnover.estimators.estimator import Estimator, Task
 from turnover.estimators.second_split import SecondSplit
-from turnover.training.loop import steps_per_epoch
+from turnover.training.loop import steps_per_epoch, visits
 
 # those that train networks of their own; the others score the one network of the run
 OF_SEVERAL_NETWORKS: dict[str, Estimator] = {
@@ -31,5 +31,5 @@ def steps(task: Task, config: Training) -> int:
     """Return the steps of all trainings of a run."""
     estimator = of_several_networks(config)
     if estimator is None:
-        return config.epochs * steps_per_epoch(task.train.visits, config.batch_size)
+        return config.epochs * steps_per_epoch(visits(task.train), config.batch_size)
     return estimator.steps(task, config)

@@ -15,13 +15,12 @@ from turnover.common.seeding import torch_generator
 from turnover.core.evaluation import evaluation_mode
 from turnover.core.inputs import run
 from turnover.errors import RefusedInput
-from turnover.language.network import vocabulary_of
+from turnover.language.network import rows_at_once, vocabulary_of
 from turnover.language.sequences import Sequences, sequences
 from turnover.language.skew_normal import log_cdf
 
 _MOST = 10**6  # codes whose exact rank is found
 _TIES = {torch.float64: 1e-10}  # nats within which two codes are as probable; 1e-5 in lower precision
-_LOGITS = 1 << 23  # numbers at once
 
 
 @torch.no_grad()
@@ -147,8 +146,7 @@ class _Walk:
         """
         digits = codes.shape[1]
         inputs = _with(self.rows.select(canary), codes)
-        longest = inputs.tokens.shape[1]
-        size = self.batch_size or max(1, _LOGITS // (self.vocabulary * longest))
+        size = self.batch_size or rows_at_once(inputs, self.vocabulary)
         with evaluation_mode(self.model):
             for index in torch.arange(len(codes), device=codes.device).split(size):
                 length = inputs.lengths[index]  # of everything, with the code

@@ -16,7 +16,8 @@ from turnover.core.losses import TOKENS
 from turnover.errors import RefusedInput, RunFailed
 from turnover.language.sequences import Sequences
 
-_LOGITS = 1 << 23  # numbers at once
+_LOGITS = {"cpu": 1 << 20}  # numbers at once, which stay in a processor's caches
+_MORE = 1 << 25  # elsewhere
 
 
 def vocabulary_of(model: nn.Module, rows: Sequences) -> int:
@@ -31,6 +32,8 @@ def vocabulary_of(model: nn.Module, rows: Sequences) -> int:
         logits, sample = logits_of(model, examples, min(2, len(rows)), training=False)
     except RefusedInput as error:
         raise _explained(model, rows, error) from error.__cause__
+    if logits.dim() == 3 and bool((rows.tokens >= logits.shape[2]).any()):
+        raise _too_high(rows, logits.shape[2])
     refuse_no_logits_of_tokens(examples, logits, sample)
     if not logits.isfinite().all():
         raise RunFailed("the network gives logits that are NaN or infinite: has it diverged?")
@@ -45,6 +48,14 @@ def vocabulary_of(model: nn.Module, rows: Sequences) -> int:
             "model is needed, with causal attention (is_causal=True, or is_decoder=True of transformers' encoders)"
         )
     return int(logits.shape[2])
+
+
+def _too_high(rows: Sequences, vocabulary: int) -> RefusedInput:
+    high = (rows.tokens >= vocabulary).any(1)
+    return RefusedInput(
+        f"tokens hold {int(rows.tokens.max())} in rows {some(high.nonzero()[:, 0])}, but the network has logits of "
+        f"0 to {vocabulary - 1}: use the tokenizer that it was made for, or let embedding and last layer have more"
+    )
 
 
 def _inputs(tokens: Tensor) -> Examples:
@@ -63,11 +74,7 @@ def _explained(model: nn.Module, rows: Sequences, error: RefusedInput) -> Refuse
     zeros = torch.zeros_like(rows.tokens[:2, :-1])
     logits = _takes(model, zeros)
     if logits is not None and logits.dim() == 3:
-        high = (rows.tokens >= logits.shape[2]).any(1)
-        return RefusedInput(
-            f"tokens hold {int(rows.tokens.max())} in rows {some(high.nonzero()[:, 0])}, but the network takes tokens "
-            f"0 to {logits.shape[2] - 1}: use the tokenizer that it was made for, or give it a larger embedding"
-        )
+        return _too_high(rows, logits.shape[2])
     most, fails = 0, zeros.shape[1]
     while fails - most > 1:
         middle = (most + fails) // 2
@@ -82,8 +89,9 @@ def _explained(model: nn.Module, rows: Sequences, error: RefusedInput) -> Refuse
 
 
 def rows_at_once(rows: Sequences, vocabulary: int) -> int:
-    """Return how many texts have about 8 million logits."""
-    return max(1, _LOGITS // (vocabulary * rows.tokens.shape[1]))
+    """Return how many texts are a batch."""
+    numbers = _LOGITS.get(rows.tokens.device.type, _MORE)
+    return max(1, numbers // (vocabulary * rows.tokens.shape[1]))
 
 
 @torch.no_grad()

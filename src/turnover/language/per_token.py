@@ -21,7 +21,7 @@ def losses(model: nn.Module, tokens: Any, pad: int | None = None, *, batch_size:
         tokens: token numbers, texts in rows.  # int64 [n, T]
         pad: the number that rows are padded with, before or behind the text; None: with none. It counts nowhere, so
             it must not be a token of the text too: take -1.
-        batch_size: texts at once; None: as many as give about 8 million logits. It changes no number.
+        batch_size: texts at once; None: as many as have a million logits, or more on a GPU. No number depends on it.
 
     Returns:
         Nats, in column t the loss of token t + 1; NaN for padding and for a text's first token.  # [n, T - 1]

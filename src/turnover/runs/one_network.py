@@ -21,10 +21,10 @@ from turnover.config.run import RunConfig, title
 from turnover.core.examples import Examples
 from turnover.core.losses import TOKENS
 from turnover.data.datasets import balanced_subset
-from turnover.data.text import Corpus
 from turnover.estimators.influence import influence
 from turnover.estimators.one_run import Watch
 from turnover.estimators.score import score_examples
+from turnover.estimators.suited import rows_at_once
 from turnover.gradients.updates import Updates
 from turnover.runs import checkpoint, gradient_tracking
 from turnover.runs.build import RunTask
@@ -35,7 +35,7 @@ from turnover.runs.store.run import SCRATCH, Run, cannot_go_on
 from turnover.runs.store.tables import SCORE_COLUMNS, Metric, write_influences, write_scores
 from turnover.training.accuracy import measure
 from turnover.training.fit import fit
-from turnover.training.loop import Epoch, Partial, StoppedInEpoch, steps_per_epoch
+from turnover.training.loop import Epoch, Partial, StoppedInEpoch, steps_per_epoch, visits
 
 log = logging.getLogger("turnover")
 
@@ -56,9 +56,9 @@ def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, rec
     _refuse_damaged(run, tables)
     parts = phases(task, config)
     steps = [
-        steps_per_epoch(examples.visits, config.batch_size)
-        for examples, first, last in parts
-        for _ in range(first, last + 1)
+        steps_per_epoch(visits(examples), config.batch_size)
+        for examples, begin, last in parts
+        for _ in range(begin, last + 1)
     ]
     updates = gradient_tracking.updates(task, config)
     watch = Watch(task, config, folder / SCRATCH) if isinstance(estimator, OneRunEstimator) else None
@@ -110,7 +110,7 @@ def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, rec
             if epoch.number < config.epochs:
                 signals.stop_if_asked()
     checkpoint.forget_earlier(folder / "checkpoint.pt")
-    record["examples_trained"] = sum(examples.visits * (last + 1 - begin) for examples, begin, last in parts)
+    record["examples_trained"] = sum(visits(examples) * (last + 1 - begin) for examples, begin, last in parts)
     if scored_epochs:
         _refuse_damaged(run, tables)
         every = [pd.read_parquet(_scores_path(folder, epoch)) for epoch in scored_epochs]
@@ -137,7 +137,13 @@ def phases(task: RunTask, config: RunConfig) -> list[tuple[Examples, int, int]]:
 
 def track(task: RunTask, config: RunConfig, tracker: Tracker, epoch: int) -> None:
     """Evaluate the network on every tracked group of examples and log the metrics."""
-    measured = measure(task.model, task.groups, fresh_masks=config.tracking.fresh_masks, precision=config.settled)
+    measured = measure(
+        task.model,
+        task.groups,
+        fresh_masks=config.tracking.fresh_masks,
+        precision=config.settled,
+        batch_size=rows_at_once(config, task.train),
+    )
     for name, values in gradient_tracking.sets(task, config).items():
         measured[name] |= values
     for (split, subset), values in measured.items():
@@ -164,10 +170,11 @@ def log_epoch(task: RunTask, tracker: Tracker, epoch: Epoch) -> None:
 
 def scores(task: RunTask, config: RunConfig, epoch: int) -> pd.DataFrame:
     """Return the score table of all training examples after `epoch`, with the columns of `tables.SCORE_COLUMNS`."""
-    if isinstance(task.dataset, Corpus) and isinstance(config.estimator, ExtractionEstimator):
+    if isinstance(config.estimator, ExtractionEstimator):
         return stored(by_heart(task, task.dataset), task, config, epoch)
     # in float32 whatever the training: low precision would blur the small losses of easy examples
-    return stored(score_examples(task.model, task.train), task, config, epoch)
+    table = score_examples(task.model, task.train, batch_size=rows_at_once(config, task.train))
+    return stored(table, task, config, epoch)
 
 
 def influences(task: RunTask, config: RunConfig, targets: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

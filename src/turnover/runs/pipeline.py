@@ -67,11 +67,10 @@ def work(run: Run, config: RunConfig, device: torch.device, record: dict[str, An
     record["peak_memory"] = peak_memory(device)
 
 
-def verdict(task: RunTask, config: RunConfig, table: pd.DataFrame) -> dict[str, Any] | None:
-    """Return the leakage verdict on the last scores, if there is one, with a warning if they cannot be trusted."""
+def verdict(task: RunTask, config: RunConfig, table: pd.DataFrame) -> dict[str, Any]:
+    """Return the leakage verdict on the last scores, with a warning if they cannot be trusted."""
     leakage = verdict_on(task.model, task.train, table, batch_size=rows_at_once(config, task.train))
-    if leakage is None:
-        return None
+    assert leakage is not None, "there is one on classes and on text"
     leakage.warn()
     return leakage.as_dict()
 

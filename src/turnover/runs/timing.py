@@ -14,6 +14,7 @@ from turnover.core.examples import Examples
 from turnover.estimators.estimator import Design
 from turnover.estimators.networks import at_once, design, train_block
 from turnover.estimators.registry import steps
+from turnover.estimators.suited import rows_at_once
 from turnover.runs.build import RunTask, build
 from turnover.runs.gradient_tracking import sets
 from turnover.runs.pipeline import settled
@@ -49,7 +50,7 @@ def seconds(config: RunConfig) -> float:
     step = (ticks[1] - ticks[0]) / steps_per_epoch(len(few), config.batch_size)
     start = clock()
     groups = {("train", "all"): few, ("test", "all"): few}
-    measure(task.model, groups, fresh_masks=1, precision=config.settled)
+    measure(task.model, groups, fresh_masks=1, precision=config.settled, batch_size=rows_at_once(config, few))
     evaluated = (clock() - start) / (2 * len(few))  # of one example
     tracked = sum(len(examples) for examples in task.groups.values())
     passes = 1 + config.epochs // config.tracking.every

@@ -19,7 +19,7 @@ from turnover.config.training_options import (
 )
 from turnover.core.examples import Examples
 from turnover.data.augmentation import augmented
-from turnover.training.loop import Epoch, Observer, Partial, steps_per_epoch, train
+from turnover.training.loop import Epoch, Observer, Partial, steps_per_epoch, train, visits
 from turnover.training.methods import objective
 
 
@@ -46,7 +46,7 @@ def fit(
         first_epoch, partial, observers, stop: as in `training.loop.train`, as are the errors.
     """
     last = config.epochs if epochs is None else epochs
-    steps = steps_per_epoch(examples.visits, config.batch_size)
+    steps = steps_per_epoch(visits(examples), config.batch_size)
     return train(
         model,
         augmented(examples, config.augmentation),

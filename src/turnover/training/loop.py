@@ -126,7 +126,7 @@ def train(
         RunFailed: a loss is NaN or infinite; names epoch, step and learning rate.
     """
     attached = is_attached(model)
-    steps = steps_per_epoch(examples.visits, batch_size)
+    steps = steps_per_epoch(visits(examples), batch_size)
     for epoch in range(first_epoch, epochs + 1):
         turn_over = attached and epoch > plain_epochs
         model.train()
@@ -170,9 +170,14 @@ def train(
         yield result
 
 
+def visits(examples: Examples) -> int:
+    """Return how many examples an epoch trains on, repeats counted."""
+    return len(examples) if examples.repeats is None else int(examples.repeats.sum())
+
+
 def _order(examples: Examples, seed: int, epoch: int) -> Tensor:
     """Return the positions of the examples of an epoch, in the order in which it trains on them.  # int64 [visits]"""
-    drawn = torch.randperm(examples.visits, generator=torch_generator(seed, "order", epoch)).to(examples.device)
+    drawn = torch.randperm(visits(examples), generator=torch_generator(seed, "order", epoch)).to(examples.device)
     if examples.repeats is None:
         return drawn
     return torch.arange(len(examples), device=examples.device).repeat_interleave(examples.repeats)[drawn]

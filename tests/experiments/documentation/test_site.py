@@ -11,7 +11,7 @@ from mkdocs.commands.build import build
 from mkdocs.config import load_config
 from readings import ROOT, page
 
-from turnover.config.estimators import ALIASES
+from turnover.config.estimator_names import ALIASES
 from turnover.config.run import RunConfig
 from turnover.errors import RunFailed
 from turnover.experiments.documentation.options import field_types, meanings, members, reference

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from turnover.common.files import checkout
 from turnover.config.compose import composed, plain
-from turnover.config.estimators import ALIASES
+from turnover.config.estimator_names import ALIASES
 from turnover.config.options import Group
 from turnover.config.run import NOT_SCIENCE, RunConfig
 from turnover.experiments.documentation.tables import markdown_table

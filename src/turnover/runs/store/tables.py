@@ -59,6 +59,16 @@ METRICS |= {
     "set_contribution": "mean of v_i · g / ‖g‖ at the end of the epoch, g of all tracked training examples",
 }
 
+TEXT_COLUMNS = {  # in the place of classes
+    "tokens": (pa.int32(), "of text: how many tokens of it are predicted"),
+    "copies": (pa.int32(), "how often an epoch trains on it"),
+    "kind": (pa.string(), "text, duplicate (planted copies of a text) or canary (a planted text with a secret code)"),
+    "code": (pa.string(), "the secret code of a canary"),
+    "text": (pa.string(), "the text, whole if it is cut too"),
+    "own_accuracy": (pa.float32(), "share of its tokens to which the own sub-network gives most probability"),
+    "flipped_accuracy": (pa.float32(), "the same of the flipped sub-network"),
+}
+
 SCORE_COLUMNS = {
     "epoch": (pa.int32(), "whole epochs trained when the example was scored"),
     "id": (pa.int64(), "permanent index of the example in its data set; test examples follow the training examples"),
@@ -66,19 +76,13 @@ SCORE_COLUMNS = {
     "label": (pa.int64(), "the class the network was trained on"),
     "true_label": (pa.int64(), "the class in the data set"),
     "corrupted": (pa.bool_(), "whether the label was replaced (by a random class it may be the true one again)"),
-    "tokens": (pa.int32(), "of text: how many tokens of it are predicted"),
-    "copies": (pa.int32(), "how often an epoch trains on it"),
-    "kind": (pa.string(), "text, duplicate (planted copies of a text) or canary (a planted text with a secret code)"),
-    "code": (pa.string(), "the secret code of a canary"),
-    "text": (pa.string(), "the text, whole if it is cut too"),
+    **TEXT_COLUMNS,
     "score": (pa.float32(), "the estimator's score; of turn-over dropout: flipped_loss - own_loss, in nats"),
     "own_loss": (
         pa.float32(),
         "cross-entropy of the example's own sub-network on it, in nats; of text a mean over tokens",
     ),
     "flipped_loss": (pa.float32(), "cross-entropy of the example's flipped sub-network on it, in nats"),
-    "own_accuracy": (pa.float32(), "of text: share of its tokens to which the own sub-network gives most probability"),
-    "flipped_accuracy": (pa.float32(), "the same of the flipped sub-network"),
     "own_prediction": (pa.int64(), "class predicted by the own sub-network"),
     "flipped_prediction": (pa.int64(), "class predicted by the flipped sub-network"),
     **{name: (pa.float64(), text) for name, text in ESTIMATES.items()},
