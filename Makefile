@@ -28,7 +28,7 @@ help:  ## this list
 	$(PY) -m pip install --disable-pip-version-check -c constraints.txt -e '.[experiments,wandb,huggingface,lightning,docs,notebooks,dev]'
 	@touch $@
 
-data: .venv/installed  ## fetch DATASET=mnist|fashion_mnist|cifar10, checksums verified
+data: .venv/installed  ## fetch DATASET=mnist|fashion_mnist|cifar10|sotu|spdx, checksums verified
 	$(PY) scripts/data.py --dataset $(DATASET)
 
 $(FIGURES): .venv/installed

@@ -13,14 +13,14 @@ def main() -> int:
     parser.add_argument("--dataset", required=True, metavar="NAME", help="a dataset of conf/dataset, for example mnist")
     name = parser.parse_args().dataset
 
-    from turnover.config.datasets import DATASETS
+    from turnover.config.datasets import DATASETS, TEXTS
     from turnover.data.fetch import data_root, ensure
     from turnover.data.sources import COLLECTIONS
     from turnover.errors import RunFailed
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    if name not in DATASETS:
-        print(f"--dataset {name}: there is no such dataset; allowed: {', '.join(DATASETS)}", file=sys.stderr)
+    if name not in {**DATASETS, **TEXTS}:
+        print(f"--dataset {name}: there is no such dataset; allowed: {', '.join([*DATASETS, *TEXTS])}", file=sys.stderr)
         return 2
     if name not in COLLECTIONS:
         print(f"{DATASETS[name].title} comes with scikit-learn; there is nothing to fetch.")
@@ -31,7 +31,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 3
     folder = data_root() / COLLECTIONS[name].folder
-    print(f"{DATASETS[name].title}: {len(files)} files with the published checksums in {folder}")
+    print(f"{COLLECTIONS[name].title}: {len(files)} files with the published checksums in {folder}")
     return 0
 
 
