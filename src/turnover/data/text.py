@@ -6,6 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +19,7 @@ from turnover.config.text_options import Planting, PlantingConfig, TextConfig
 from turnover.core.examples import Examples
 from turnover.core.losses import TOKENS
 from turnover.data.datasets import balanced_subset
-from turnover.data.fetch import ensure
+from turnover.data.fetch import data_root, ensure
 from turnover.data.near import first_alike
 from turnover.data.planting import planted
 from turnover.data.tokenizer import sequences, trained
@@ -52,7 +54,7 @@ def load_text(config: TextConfig, planting: PlantingConfig, device: torch.device
         RunFailed: the files cannot be had.
         RefusedInput: a limit is too large, too many texts are to be planted, or a canary is cut.
     """
-    whole = distinct(_READERS[config.name](), near=config.duplicates == "near")
+    whole = _whole(config.name, config.duplicates, data_root())
     # held out whatever the seed, so that no run trains on what another one tests
     held_out = np.zeros(len(whole), dtype=bool)
     held_out[numpy_generator(0, "held out").permutation(len(whole))[: config.info.test]] = True
@@ -73,6 +75,11 @@ def load_text(config: TextConfig, planting: PlantingConfig, device: torch.device
     order = torch.arange(len(texts), device=device)
     n = len(train)
     return Corpus(config.name, examples.select(order[:n]), examples.select(order[n:]), texts, tokenizer)
+
+
+@cache
+def _whole(name: str, duplicates: str, root: Path) -> pd.DataFrame:
+    return distinct(_READERS[name](), near=duplicates == "near")
 
 
 def distinct(texts: list[str], *, near: bool) -> pd.DataFrame:
