@@ -12,6 +12,7 @@ import torch
 from audits import config_of
 from pictures import save, two_classes
 from PIL import Image, ImageDraw
+from tqdm.auto import tqdm
 
 from turnover.audit import features
 from turnover.audit.collection import collect
@@ -194,6 +195,32 @@ def test_features_are_kept_until_a_file_or_the_network_changes(
     other = Frozen("a:b", Made(colours._module, 8, (0.0,) * 3, (1.0,) * 3), None, CPU)
     collect(tmp_path / "data", None, network=other)
     assert len(calls) > 5
+
+
+def test_progress_is_that_of_the_network(tmp_path: Path, colours: Frozen, monkeypatch: pytest.MonkeyPatch) -> None:
+    coloured(tmp_path / "data")
+    (tmp_path / "data" / "cat" / "1.png").write_bytes(b"")
+    counted: list[tuple[str, float]] = []
+    forward = Colours.forward
+
+    class Bar(tqdm):  # type: ignore[type-arg]
+        def update(self, n: float | None = 1) -> bool | None:
+            counted.append((str(self.desc), n or 0))
+            return super().update(n)
+
+    def noted(self: Colours, x: torch.Tensor) -> torch.Tensor:
+        counted.append(("forward", len(x)))
+        return forward(self, x)
+
+    monkeypatch.setattr("turnover.audit.workers.tqdm", Bar)
+    monkeypatch.setattr(Colours, "forward", noted)
+    collect(tmp_path / "data", None, network=colours)
+    of_network = [(what, int(n)) for what, n in counted if what != "headers" and n]
+    bar = "features"
+    assert of_network == [("forward", 4), (bar, 4), ("forward", 4), (bar, 4), ("forward", 1), (bar, 1)]
+    counted.clear()
+    collect(tmp_path / "data", None, network=colours)
+    assert [(what, int(n)) for what, n in counted if what != "headers"] == [(bar, 4), (bar, 4), (bar, 1)], "kept"
 
 
 def test_files_that_cannot_be_read_have_no_features(tmp_path: Path, colours: Frozen) -> None:
