@@ -176,6 +176,14 @@ def test_remarks_count_what_is_left_out_and_name_classes_that_are_lost(
     assert caplog.messages == [first, second]
 
 
+def test_classes_that_differ_in_case_alone_are_named(folder: Path) -> None:
+    save(folder / "Cat" / "c.png", GREY[1])
+    save(folder / "hot dog" / "d.png", GREY[1] + 1)
+    [remark] = collect(folder, None).remarks()
+    assert "'Cat' and 'cat'" in remark
+    assert "dog" not in remark
+
+
 def test_links_are_followed_and_may_give_a_file_to_two_classes(folder: Path) -> None:
     store = save(folder.parent / "store" / "x.png", GREY[1])
     (folder / "cat" / "linked.png").symlink_to(store)
