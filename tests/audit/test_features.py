@@ -203,7 +203,7 @@ def test_progress_is_that_of_the_network(tmp_path: Path, colours: Frozen, monkey
     counted: list[tuple[str, float]] = []
     forward = Colours.forward
 
-    class Bar(tqdm):  # type: ignore[type-arg]
+    class Bar(tqdm):
         def update(self, n: float | None = 1) -> bool | None:
             counted.append((str(self.desc), n or 0))
             return super().update(n)
