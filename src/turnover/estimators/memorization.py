@@ -30,6 +30,7 @@ from turnover.config.recipes import training_fields
 from turnover.config.run import Training
 from turnover.core.losses import loss_of
 from turnover.errors import RefusedInput
+from turnover.estimators.curve import Curve
 from turnover.estimators.estimator import Task
 from turnover.estimators.leakage import judge
 from turnover.estimators.one_run import Predictions, Watch
@@ -107,9 +108,10 @@ def memorization(
         others: score, the estimates by their names in `turnover.config.estimators.ESTIMATES`, of blocks also
         `prediction` and `probability` by those that were not trained on the example, label. Over several seeds they are
         means, `memorization_se` and `probability` too, and most frequent predictions.
-        `attrs["seeds"]` holds the seeds, `attrs["estimator"]` the name of the score, with `precision="auto"`
-        `attrs["precision"]` what it was, and with turn-over dropout `attrs["leakage"]` the verdict with own and flipped
-        accuracy of the seed whose masks leak most.
+        `attrs["seeds"]` holds the seeds, `attrs["estimator"]` the name of the score; of one network for each seed
+        `attrs["curve"]` is the loss, and perhaps the accuracy, of each epoch, every example just before it was learnt
+        from; with `precision="auto"` `attrs["precision"]` is what it was, and with turn-over dropout `attrs["leakage"]`
+        the verdict with own and flipped accuracy of the seed whose masks leak most.
 
     Raises:
         RefusedInput: data that do not suit each other or the network, options out of range. Says what to do.
@@ -148,19 +150,23 @@ def memorization(
     refuse_shared(probe, new_network(make_model, 0))
     masks = {"p": p, "layers": layers, "groups": groups}
     seen = Predictions(examples) if predictions else None
+    curve = Curve(of_example)
+    observers: list[Observer] = [curve] if seen is None else [curve, seen]
     tables, verdicts = [], []
     with tqdm(total=len(configs) * steps(task, configs[0]), unit="step", desc=estimator, disable=not progress) as bar:
         for config in configs:
             task = replace(task, model=made(config.seed))
             if isinstance(config.estimator, TurnoverEstimator):
                 attach(task.model, seed=config.seed, **masks)  # type: ignore[arg-type]
-            tables.append(_table(task, config, bar.update, [] if seen is None else [seen]))
+            tables.append(_table(task, config, bar.update, observers))
             if isinstance(config.estimator, TurnoverEstimator):
                 verdicts += [judge(task.model, examples, tables[-1])] if of_example.predicts_classes else []
     table = average(tables)
     if seen is not None:
         table["prediction"], table["probability"] = (tensor.cpu().numpy() for tensor in seen.most_probable())
     table.attrs |= {"seeds": seed_list, "estimator": score_of(configs[0].estimator)}
+    if not several:
+        table.attrs["curve"] = curve.mean()
     if precision == "auto":
         table.attrs["precision"] = in_precision
     if isinstance(configs[0].estimator, TurnoverEstimator):
