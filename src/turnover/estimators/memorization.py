@@ -2,7 +2,8 @@
 
 import operator
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,10 +27,11 @@ from turnover.config.estimators import (
     score_of,
 )
 from turnover.config.parse import parse
-from turnover.config.recipes import training_fields
+from turnover.config.recipes import as_arguments, training_fields
 from turnover.config.run import Training
+from turnover.core.examples import Examples
 from turnover.core.losses import loss_of
-from turnover.errors import RefusedInput
+from turnover.errors import RefusedInput, RunFailed
 from turnover.estimators.curve import Curve
 from turnover.estimators.estimator import Task
 from turnover.estimators.leakage import judge
@@ -41,6 +43,7 @@ from turnover.training.fit import fit
 from turnover.training.loop import Observer
 
 _SEEDS = 10  # networks whose scores are averaged, unless they are asked for
+_LARGE = 10  # number to be predicted; networks begin with outputs of about 1
 
 
 @torch.inference_mode(False)  # turns gradients on as well, where they are off
@@ -135,9 +138,9 @@ def memorization(
     if of_example.of_classes and len(examples) and len(examples.labels.unique()) < 2:
         raise RefusedInput(f"y holds class {int(examples.labels[0])} alone: two classes are needed at least")
     in_precision = settle(precision, where)
-    configs = [
-        parse(Training, fields | {"seed": seed, "precision": in_precision, "estimator": scoring}) for seed in seed_list
-    ]
+    settings = fields | {"precision": in_precision, "estimator": scoring}
+    with _in_words_of_the_call(examples):
+        configs = [parse(Training, settings | {"seed": seed}) for seed in seed_list]
     if problems := training_disagreements(configs[0], len(examples)):
         raise RefusedInput("\n".join(problems))
     refuse_loss(configs[0].estimator, of_example)
@@ -153,7 +156,11 @@ def memorization(
     curve = Curve(of_example)
     observers: list[Observer] = [curve] if seen is None else [curve, seen]
     tables, verdicts = [], []
-    with tqdm(total=len(configs) * steps(task, configs[0]), unit="step", desc=estimator, disable=not progress) as bar:
+    total = len(configs) * steps(task, configs[0])
+    with (
+        tqdm(total=total, unit="step", desc=estimator, disable=not progress) as bar,
+        _in_words_of_the_call(examples),
+    ):
         for config in configs:
             task = replace(task, model=made(config.seed))
             if isinstance(config.estimator, TurnoverEstimator):
@@ -203,6 +210,22 @@ def _table(task: Task, config: Training, on_step: Callable[[int], object], obser
     if label.dim() == 1:
         table["label"] = label.cpu().numpy()
     return table.set_index(pd.Index(task.train.index, name="id"))
+
+
+@contextmanager
+def _in_words_of_the_call(examples: Examples) -> Iterator[None]:
+    """Name arguments of the call in errors, and numbers to be predicted that are too large to be learnt as they are."""
+    try:
+        yield
+    except (RefusedInput, RunFailed) as error:
+        message, y = as_arguments(str(error)), examples.labels
+        if (
+            isinstance(error, RunFailed)
+            and examples.loss.name == "squared"
+            and (largest := float(y.abs().max())) > _LARGE
+        ):
+            message += f"; y is up to {largest:g}, so scale it first, y = (y - y.mean()) / y.std()"
+        raise type(error)(message) from error.__cause__
 
 
 def _seeds(seeds: int | Sequence[int] | None, usual: int) -> list[int]:
