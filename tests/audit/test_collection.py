@@ -49,7 +49,7 @@ def test_grey_and_coloured_images_go_together(folder: Path) -> None:
 def test_images_of_several_sizes_are_resized_if_that_is_asked_for(folder: Path) -> None:
     save(folder / "dog" / "large.png", np.kron(GREY[0][:4], np.ones((8, 8), dtype=np.uint8)))
     with pytest.raises(
-        RefusedInput, match=r"2 different sizes, 4 x 5 \(cat/a.png\), 32 x 32 \(dog/large.png\); set size"
+        RefusedInput, match=r"2 different sizes, 4 x 5 \(cat/a.png\), 32 x 32 \(dog/large.png\); .* set size=32"
     ):
         collect(folder, None)
     found = collect(folder, 4)
@@ -176,6 +176,14 @@ def test_remarks_count_what_is_left_out_and_name_classes_that_are_lost(
     assert caplog.messages == [first, second]
 
 
+def test_classes_that_differ_in_case_alone_are_named(folder: Path) -> None:
+    save(folder / "Cat" / "c.png", GREY[1])
+    save(folder / "hot dog" / "d.png", GREY[1] + 1)
+    [remark] = collect(folder, None).remarks()
+    assert "'Cat' and 'cat'" in remark
+    assert "dog" not in remark
+
+
 def test_links_are_followed_and_may_give_a_file_to_two_classes(folder: Path) -> None:
     store = save(folder.parent / "store" / "x.png", GREY[1])
     (folder / "cat" / "linked.png").symlink_to(store)
@@ -282,7 +290,7 @@ def test_large_photographs_are_refused_by_their_headers_and_fit_as_is_advised(
         patch.setattr(loading, "read_image", lambda *options: pytest.fail("decoded"))
         with pytest.raises(RefusedInput, match=r"40 examples of 3 x 1500 x 2000 need about 2\.7 GB") as refused:
             collect(folder, None)
-    assert "set size=512, which needs 689 MB or take at most 9 examples" in str(refused.value)
+    assert "set size=512, which needs 689 MB, or take at most 9 examples, or of photographs" in str(refused.value)
     assert collect(folder, 512).values.shape == (40, 3, 512, 512)
     for number in range(9, 40):
         (folder / ("cat", "dog")[number % 2] / f"{number}.png").unlink()

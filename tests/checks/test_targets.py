@@ -156,6 +156,44 @@ def test_a_function_that_mixes_the_targets_of_a_batch_is_refused_where_the_first
         run({"x": X, "y": np.sort(Y).astype("float32"), "loss": mixing}, lambda: network("squared"))
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda outputs, y: (outputs[:, 0] - y).abs().detach(),
+        lambda outputs, y: torch.tensor(
+            [abs(one.item() - other.item()) for one, other in zip(outputs[:, 0], y, strict=True)]
+        ),
+        lambda outputs, y: torch.from_numpy(np.abs(outputs[:, 0].numpy() - y.numpy())),
+    ],
+)
+def test_a_loss_that_no_gradient_can_pass_is_refused(function: Any) -> None:
+    with pytest.raises(RefusedInput, match=r"without gradients.* without .detach\(\), .item\(\), .numpy\(\)"):
+        run({"x": X, "y": X[:, 0], "loss": function}, lambda: network("squared"))
+
+
+class Squeezed(nn.Sequential):
+    """As people write it who have batches of more than one in mind; the last layer is to be replaced by advice."""
+
+    ending = ".squeeze()"
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return eval(f"outputs{self.ending}", {"outputs": super().forward(x)})
+
+
+@pytest.mark.parametrize(("loss", "outputs"), [("class", 2), ("binary", 1), ("squared", 1)])
+def test_outputs_squeezed_to_a_number_for_one_example_are_refused_and_the_advice_works(loss: str, outputs: int) -> None:
+    layers = nn.Linear(X.shape[1], 8), nn.ReLU(), nn.Linear(8, outputs)
+    y = X[:, 0] if loss == "squared" else (X[:, 0] > 0).astype(int)
+    model = turnover.attach(Squeezed(*layers))
+    with pytest.raises(RefusedInput):
+        turnover.score(model, X[:1], y[:1], loss=loss)
+    with pytest.raises(RefusedInput, match="for one example alone") as refused:
+        turnover.score(model, X, y, loss=loss)
+    for ending in re.findall(r"\.(?:squeeze|flatten)\(1\)", str(refused.value)):
+        model.ending = ending
+        assert np.isfinite(turnover.score(model, X, y, loss=loss)["score"]).all()
+
+
 def test_masked_values_of_an_argument_are_refused() -> None:
     def make_model() -> nn.Module:
         return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))

@@ -88,6 +88,23 @@ def test_wrong_arguments_are_refused(change: dict[str, object], message: str) ->
         turnover.memorization(**usual | {"progress": False} | change)
 
 
+def test_numbers_too_large_to_be_learnt_are_to_be_scaled_and_then_are_learnt() -> None:
+    x, _ = digits()
+    y = 1e6 * x.sum(1)
+    given: dict[str, Any] = {"epochs": 2, "lr": 0.05, "seeds": 1, "progress": False, "loss": "squared"}
+
+    def one() -> nn.Module:
+        return nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 1))
+
+    with pytest.raises(RunFailed, match=r"\(lr\); y is up to .*, so scale it first, y = ") as failed:
+        turnover.memorization(one, x, y, **given)
+    scope = {"y": y}
+    exec(str(failed.value).partition("scale it first, ")[2], scope)
+    assert turnover.memorization(one, x, scope["y"], **given).attrs["curve"]["loss"][-1] < 1
+    with pytest.raises(RunFailed, match=r"\(lr\)$"):
+        turnover.memorization(one, x, scope["y"], **given | {"lr": 1e30})
+
+
 def test_a_diverging_run_says_where() -> None:
     x, y = digits()
     with pytest.raises(RunFailed, match=r"epoch 1, step \d+ of 4, at learning rate 1e\+30"):

@@ -117,10 +117,22 @@ def test_trained_as_people_train_they_are_those_of_a_run_from_a_config_too(estim
 
 
 def test_a_choice_by_its_name_has_the_values_of_its_config() -> None:
-    config = run("cumulative_loss", "optimizer=adamw", "schedule=linear")
-    choices = {"training": {"optimizer": "adamw", "schedule": "linear"}}
+    by_name = {"optimizer": "adamw", "schedule": "linear", "method": "label_smoothing", "augmentation": "crop"}
+    given = [f"{group}={name}" for group, name in by_name.items()]
+    config = run("cumulative_loss", *given, "dataset.normalization=unit")
+    choices = {"training": by_name}
     found = own(config, "cumulative_loss", weight_decay=config.optimizer.weight_decay, **choices)
     assert found["score"].tolist() == read_scores(execute(config))["score"].tolist()
+
+
+def test_values_may_be_in_tuples() -> None:
+    config = run("cumulative_loss")
+    tables = [
+        own(config, "cumulative_loss", momentum=None, training={"optimizer": {"name": "adamw", "betas": betas}})
+        for betas in ((0.5, 0.6), [0.5, 0.6], (0.9, 0.999))
+    ]
+    pd.testing.assert_frame_equal(tables[0], tables[1])
+    assert not np.allclose(tables[0]["score"], tables[2]["score"])
 
 
 REFUSED_TRAINING: dict[str, tuple[dict[str, Any], str]] = {
@@ -130,6 +142,7 @@ REFUSED_TRAINING: dict[str, tuple[dict[str, Any], str]] = {
     "momentum of AdamW": ({"training": {"optimizer": "adamw"}}, "betas"),
     "a field that it has not": ({"training": {"schedule": {"name": "constant", "by": "step"}}}, "schedule.by"),
     "an argument of the call, outside": ({"training": {"weight_decay": 0.1}}, "argument of the call: weight_decay="),
+    "a rate that is none": ({"lr": -1.0}, r"^lr = -1\.0: should be"),
     "a rate for SGD": ({"training": {"optimizer": "adamw"}, "momentum": None, "lr": None}, "lr must be given"),
     "no mapping": ({"training": "adamw"}, "give names, or a name"),
     "a class": ({"training": {"optimizer": torch.optim.AdamW}}, "give names, or a name"),

@@ -97,11 +97,17 @@ def test_a_run_ends_with_code_0_and_its_folder_as_the_last_line(trained: Done, o
     assert manifest(trained.last_line)["status"] == "finished"
 
 
+def test_it_says_before_its_folder_what_was_measured(trained: Done) -> None:
+    rows = pd.read_parquet(trained.last_line / "metrics.parquet").query("epoch == 2 and metric == 'full_accuracy'")
+    test, train = (float(rows.query("split == @split")["value"].iloc[0]) for split in ("test", "train"))
+    assert f"test accuracy {test:.1%}, training accuracy {train:.1%}" in trained.err
+
+
 def test_the_same_command_again_is_cached_and_does_not_import_torch(trained: Done, outputs_of_module: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in trained.last_line.iterdir()}
     again = invoke(outputs_of_module, "train.py", *SMALL, "epochs=2", imports=True)
     assert (again.code, again.last_line) == (0, trained.last_line)
-    assert again.err.strip() == f"cached: {trained.last_line.name}"
+    assert again.err.strip() == f"cached: {trained.last_line.name}, {manifest(trained.last_line)['measured']}"
     assert "hydra" in again.imported
     assert not {"torch", "wandb", "sklearn"} & again.imported
     assert {path: path.stat().st_mtime_ns for path in trained.last_line.iterdir()} == before

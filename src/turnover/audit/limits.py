@@ -17,7 +17,7 @@ _SPARE = 0.8  # of the free memory, for the side that is advised
 
 
 def refuse_much(
-    path: Path, shape: tuple[int, ...], width: int = 1, *, besides: int = 0, resizable: bool = False
+    path: Path, shape: tuple[int, ...], width: int = 1, *, besides: int = 0, resizable: bool = False, instead: str = ""
 ) -> None:
     """Log how much memory examples need, or refuse them.
 
@@ -26,6 +26,7 @@ def refuse_much(
         width: bytes of a value as it is read.
         besides: bytes of what else is read.
         resizable: they are images, [n, channels, height, width], for which a smaller size can be chosen.
+        instead: what else helps.
 
     Raises:
         RefusedInput: they need more than is free. Says what would fit.
@@ -44,7 +45,8 @@ def refuse_much(
         small = {side: _need((*shape[:2], side, side), width) for side in _SIDES if side < max(shape[2:])}
         if fitting := [side for side in small if small[side] <= _SPARE * free]:
             advice.insert(0, f"set size={fitting[0]}, which needs {amount(small[fitting[0]])}")
-    raise RefusedInput(f"data = {path}: {text}; {' or '.join(advice) or 'a larger machine is needed'}")
+    advice = [*advice, *filter(None, [instead])]
+    raise RefusedInput(f"data = {path}: {text}; {', or '.join(advice) or 'a larger machine is needed'}")
 
 
 def _need(shape: tuple[int, ...], width: int) -> int:

@@ -1,12 +1,13 @@
 """From listed image files to examples: all headers first, then the pixels, or features of them."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
 
 from turnover.audit.features import features_of_files
 from turnover.audit.folders import File, Listing
-from turnover.audit.frozen import Frozen
+from turnover.audit.frozen import PRETRAINED, Frozen
 from turnover.audit.images import Header, Unusable, header, read_image
 from turnover.audit.labelled import Collection, LeftOut
 from turnover.audit.limits import refuse_much
@@ -14,16 +15,29 @@ from turnover.audit.workers import each, progress
 from turnover.common.text import printable
 from turnover.errors import RefusedInput
 
+log = logging.getLogger("turnover")
+
 _NAMED = 10  # files that a message names
+_LARGE = 96  # pixels of a side, from which images are taken to be photographs
+_PHOTOGRAPHS = f"of photographs take features of a network that has seen millions of them, {PRETRAINED}"
 
 
-def load(data: Path, listing: Listing, size: int | None, unusable: float, network: Frozen | None = None) -> Collection:
+def load(
+    data: Path,
+    listing: Listing,
+    size: int | None,
+    unusable: float,
+    network: Frozen | None = None,
+    *,
+    square: bool = False,
+) -> Collection:
     """Read the listed images; those that cannot be used are left out.
 
     Args:
         size: images are resized to size * size pixels; None: they are taken as they are, and must be of one size.
         unusable: the largest share of files that may be left out.
         network: whose features of the images are examples, at the size that it takes; None: the pixels are.
+        square: whether pixels must be of square images.
 
     Raises:
         RefusedInput: too many cannot be used, they are of different sizes, or need more memory than is free.
@@ -39,9 +53,16 @@ def load(data: Path, listing: Listing, size: int | None, unusable: float, networ
         refuse_much(data, (len(files), network.width), 4)
         read, (values, digests, features) = features_of_files(files, network, bits, bad)
     else:
-        width, height = (size, size) if size is not None else _one_size(data, headers)
+        width, height = (size, size) if size is not None else _one_size(data, headers, square=square)
         channels = max(image.channels for _, image in headers)
-        refuse_much(data, (len(files), channels, height, width), resizable=True)
+        refuse_much(data, (len(files), channels, height, width), resizable=True, instead=_PHOTOGRAPHS)
+        if size is None and max(width, height) >= _LARGE:
+            log.warning(
+                "images of %d x %d pixels, from which a small network learns hardly anything: %s",
+                width,
+                height,
+                _PHOTOGRAPHS,
+            )
         read, values = _pixels(files, (channels, height, width), size, bits, bad)
     _refuse_unusable(data, bad, len(listing.files), unusable)
 
@@ -95,13 +116,15 @@ def _refuse_unusable(data: Path, bad: list[LeftOut], count: int, share: float) -
     )
 
 
-def _one_size(data: Path, headers: list[tuple[File, Header]]) -> tuple[int, int]:
-    """Return width and height of the images, RefusedInput if they differ."""
+def _one_size(data: Path, headers: list[tuple[File, Header]], *, square: bool) -> tuple[int, int]:
+    """Return width and height of the images, RefusedInput if they differ, or if they must be square and are not."""
     first = {(image.width, image.height): file.name for file, image in reversed(headers)}
-    if len(first) > 1:
-        sizes = ", ".join(f"{w} x {h} ({printable(name)})" for (w, h), name in sorted(first.items())[:3])
-        raise RefusedInput(
-            f"data = {data}: images are of {len(first)} different sizes, {sizes}; "
-            "set size=32, for example, and all are resized to 32 x 32 pixels"
-        )
-    return next(iter(first))
+    (width, height), *others = sorted(first)
+    if not others and (width == height or not square):
+        return width, height
+    sizes = ", ".join(f"{w} x {h} ({printable(name)})" for (w, h), name in sorted(first.items())[:3])
+    what = f"are of {len(first)} different sizes, {sizes}" if others else f"are not square, as they must be, {sizes}"
+    raise RefusedInput(
+        f"data = {data}: images {what}; {_PHOTOGRAPHS}; of small pictures, whose pixels say what they are, "
+        "set size=32, for example, and all are resized to 32 x 32 pixels"
+    )

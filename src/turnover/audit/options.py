@@ -50,6 +50,8 @@ class AuditConfig(Group):
     def _all_are_scored_once(self) -> Self:
         if isinstance(self.estimator, TurnoverEstimator) and (self.estimator.epochs or self.estimator.targets):
             raise ValueError("estimator.epochs and estimator.targets are for runs of scripts/score.py: leave them out")
+        if isinstance(self.estimator, OneRunEstimator) and (early := max(self.estimator.moments)) > self.epochs:
+            raise ValueError(f"estimator.early = {early} is too large: at most {self.epochs}, the number of epochs")
         if self.optimizer.decay != "all":
             raise ValueError("optimizer.decay is for runs of scripts/train.py: leave it out")
         return self

@@ -15,6 +15,7 @@ from turnover.errors import RefusedInput
 from turnover.estimators.memorization import memorization
 from turnover.models import build
 
+SQUARE = ("conv", "vgg11")  # networks that take square images alone
 _STEPS = 4  # of a training that is timed
 
 # of the csv file, in this order
@@ -75,10 +76,10 @@ def network(collection: Collection, config: AuditConfig) -> nn.Module:
                 f"model = {config.model.name}: x holds vectors, no images; set model=mlp model.hidden=[512]"
             )
         shape = (1, 1, *shape)
-    if config.model.name in ("conv", "vgg11") and shape[1] != shape[2]:
+    if config.model.name in SQUARE and shape[1] != shape[2]:
         raise RefusedInput(
-            f"model = {config.model.name}: takes square images, these are {shape[2]} x {shape[1]} pixels; set size=32 "
-            "for images of a folder, or model=mlp"
+            f"model = {config.model.name}: takes square images, these are {shape[2]} x {shape[1]} pixels: make "
+            "them square, or set model=mlp"
         )
     return build(config.model, (shape[0], shape[1], shape[2]), len(collection.classes))
 

@@ -17,7 +17,7 @@ from turnover.audit.options import PIXELS, AuditConfig
 from turnover.audit.page import page
 from turnover.audit.ranking import ranked, what
 from turnover.audit.results import new_folder, refuse_used, write_csv
-from turnover.audit.suspects import COLUMNS, network, suspects
+from turnover.audit.suspects import COLUMNS, SQUARE, network, suspects
 from turnover.common.device import describe, resolve, settle
 from turnover.common.files import checkout, write_text
 from turnover.common.text import printable
@@ -74,7 +74,8 @@ def _collected(path: Path, config: AuditConfig) -> Collection:
     """Return the examples, with features if they are asked for; refuse what a network cannot take."""
     source, _, name = config.features.partition(":")
     if source in (PIXELS, "npz"):
-        collection = collect(path, config.size, config.unusable)
+        square = source == PIXELS and config.model.name in SQUARE
+        collection = collect(path, config.size, config.unusable, square=square)
         if source == "npz":
             return replace(collection, features=features_of_npz(Path(name).expanduser(), collection.names))
         network(collection, config)  # refused before anything is timed

@@ -22,7 +22,7 @@ def progress(files: Sized, title: str) -> "tqdm[Any]":
 
 
 def each(
-    work: Callable[[File], Result], files: list[File], bar: "tqdm[Any]", bad: list[LeftOut]
+    work: Callable[[File], Result], files: list[File], bar: "tqdm[Any] | None", bad: list[LeftOut]
 ) -> list[tuple[File, Result]]:
     """Work on each file, several at a time; return the usable ones in their order, and add the others to `bad`."""
 
@@ -36,7 +36,8 @@ def each(
     with ThreadPoolExecutor(_READERS) as pool:
         try:
             for file, result in zip(files, pool.map(attempt, files), strict=True):
-                bar.update()
+                if bar is not None:
+                    bar.update()
                 if isinstance(result, Unusable):
                     bad.append(LeftOut(file.name, str(result)))
                 else:

@@ -12,13 +12,14 @@ from torch.utils.data import DataLoader, Dataset
 
 from turnover.checks.arguments import arguments_of
 from turnover.checks.arrays import ids_of, inputs_of, names_of
-from turnover.checks.missing import Given, are_arguments, some
+from turnover.checks.missing import Given as Arguments
+from turnover.checks.missing import are_arguments, some
 from turnover.checks.streams import read_once
 from turnover.checks.targets import Sigmoids, refuse_outputs, targets_of
 from turnover.common.untouched import untouched
 from turnover.core.examples import Examples
 from turnover.core.inputs import Batch, Stream, first, run, take
-from turnover.core.losses import CLASSES, Loss
+from turnover.core.losses import CLASSES, Given, Loss
 from turnover.errors import RefusedInput
 
 
@@ -91,6 +92,7 @@ def refuse_unsuited(
     with Sigmoids() if examples.loss.name in ("binary", "multilabel") else nullcontext() as sigmoids:
         logits, sample = logits_of(model, examples, min(2, len(examples)), training=False)
     shape = tuple(logits.shape)
+    _refuse_squeezed(model, examples, logits)
     if batch_size is not None:
         smallest = min(_last_batch(size, batch_size) for size in sizes)
         try:
@@ -114,6 +116,36 @@ def refuse_unsuited(
                 "give logits [batch, classes] in both"
             )
     refuse_outputs(model, examples, logits, sample, of_sigmoid=sigmoids is not None and sigmoids.gave(logits))
+    if batch_size is not None and isinstance(examples.loss, Given):
+        _refuse_detached(examples.loss, logits, examples.labels[: len(logits)])
+
+
+def _refuse_squeezed(model: nn.Module, examples: Examples, logits: Tensor) -> None:
+    """Refuse a network that gives another shape for one example than for each of two, as .squeeze() makes it."""
+    try:
+        alone, _ = logits_of(model, examples, 1, training=False) if len(examples) > 1 else (logits, "")
+    except RefusedInput:  # as it is never given one
+        return
+    if not alone.dim() or (len(examples) > 1 and alone.shape[1:] != logits.shape[1:]):
+        raise RefusedInput(
+            f"the network gives outputs of shape {tuple(alone.shape)} for one example alone: it must give a row for "
+            "each, [1, ...], so in the place of .squeeze() write .squeeze(1), or .flatten(1)"
+        )
+
+
+@torch.enable_grad()
+def _refuse_detached(loss: Given, outputs: Tensor, y: Tensor) -> None:
+    """Refuse a loss that no gradient can pass."""
+    wide = outputs.float() if outputs.dtype.itemsize < 4 else outputs
+    try:
+        losses, why = loss(wide.detach().requires_grad_(), y), ""
+    except RuntimeError as error:  # as .numpy() of what has a gradient raises
+        losses, why = wide.detach(), f" ({error})"
+    if not losses.requires_grad:
+        raise RefusedInput(
+            f"loss = {loss.name} gives losses without gradients{why}, by which nothing can be trained: compute them "
+            "from outputs by functions of PyTorch, without .detach(), .item(), .numpy(), torch.tensor or torch.no_grad"
+        )
 
 
 @torch.no_grad()
@@ -169,7 +201,7 @@ def _no_single(sizes: Collection[int], batch_size: int) -> bool:
     return all(_last_batch(size, batch_size) > 1 for size in sizes)
 
 
-def _batch(given: Given, device: torch.device, dtype: torch.dtype, loss: Loss) -> tuple[Any, Tensor]:
+def _batch(given: Arguments, device: torch.device, dtype: torch.dtype, loss: Loss) -> tuple[Any, Tensor]:
     x, y = given["x"], given["y"]
     if isinstance(x, Stream):
         inputs: Any = x

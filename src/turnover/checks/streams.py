@@ -1,6 +1,6 @@
 """Data sets and loaders of PyTorch as inputs that are read batch by batch, with labels and ids read once."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from torch.utils.data import (
 )
 
 from turnover.checks.missing import some
+from turnover.common.seeding import seeded
 from turnover.core.inputs import Stream, parts
 from turnover.errors import RefusedInput
 
@@ -40,15 +41,20 @@ def read_once(data: Dataset[Any] | DataLoader[Any], device: torch.device, dtype:
         x, y, *ids = data.tensors
         return x, y, ids[0] if ids else None
     stream = _stream(data, device, dtype)
-    _refuse_changing(stream)
+    splits = torch.arange(len(stream)).split(_BATCH)
+    _refuse_changing(stream, splits[0][:_TWICE])
     labels: Tensor | None = None
     names: list[Any] = []
     bad: list[int] = []
-    splits = torch.arange(len(stream)).split(_BATCH)
-    for index, (x, *rest) in zip(splits, stream.items(splits), strict=True):
-        y = torch.as_tensor(rest[0]).cpu()
+    for index, (x, *rest) in zip(splits, _read(stream, splits), strict=True):
+        y = _labels(rest[0])
         # at once, as small tensors between the large ones of batches would hold on to their memory
         labels = y.new_empty(len(stream), *y.shape[1:]) if labels is None else labels
+        if wrong := next((leaf for leaf in tree_leaves(x) if not isinstance(leaf, Tensor)), None):
+            raise RefusedInput(
+                f"the inputs of the data set hold {wrong!r}, a {type(wrong).__name__}: items must have tensors, arrays "
+                "or numbers; texts must be tokens, of one length in a batch"
+            )
         lengths = sorted({len(part) for part in [*tree_leaves(x), y, *rest[1:]]})
         if lengths != [len(index)] or y.shape[1:] != labels.shape[1:]:
             raise RefusedInput(
@@ -72,9 +78,55 @@ def read_once(data: Dataset[Any] | DataLoader[Any], device: torch.device, dtype:
     return replace(stream, labels=labels), labels, names or None
 
 
-def _refuse_changing(stream: Stream) -> None:
-    first = torch.arange(min(_TWICE, len(stream)))
-    before, after = (tree_leaves(next(stream.items([first]))) for _ in range(2))
+def _labels(y: Any) -> Tensor:
+    """Return the labels of a batch.  # [batch, ...]"""
+    if isinstance(y, list | tuple) and all(isinstance(label, str) for label in y):
+        raise RefusedInput(
+            f"the labels of the data set are texts, such as {y[0]!r}: number the classes once, names = sorted(...) of "
+            "all labels, and let its items give names.index(label)"
+        )
+    try:
+        return torch.as_tensor(y).cpu()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise RefusedInput(
+            f"the labels of the data set come as a {type(y).__name__} ({error}): the label of an item must be "
+            "one number, or one tensor of numbers"
+        ) from error
+
+
+def _read(stream: Stream, splits: Sequence[Tensor]) -> Iterator[tuple[Any, ...]]:
+    """Yield all items in batches, naming those that cannot be read, or not together."""
+    batches = stream.items(splits)
+    for index in splits:
+        try:
+            batch = next(batches)
+        except Exception as error:  # whatever a data set raises
+            raise RefusedInput(_unreadable(stream, index, error)) from error
+        yield batch
+
+
+def _unreadable(stream: Stream, index: Tensor, error: Exception) -> str:
+    shapes: dict[Any, int] = {}
+    for position in index.tolist():
+        try:
+            item = stream.dataset[position]
+        except Exception as own:  # as the whole batch did
+            others = f"[i for i in range(len(dataset)) if i != {position}]"
+            return (
+                f"item {position} of the data set cannot be read: {type(own).__name__}: {own}; mend it, or leave it "
+                f"out: x = torch.utils.data.Subset(dataset, {others})"
+            )
+        shapes.setdefault(tuple(tuple(np.shape(leaf)) for leaf in tree_leaves(item)), position)
+    differ = ", ".join(f"{' and '.join(map(str, shape))} (item {position})" for shape, position in shapes.items())
+    of_shapes = f", of shapes {differ}," if len(shapes) > 1 else ""
+    return (
+        f"items {int(index[0])} to {int(index[-1])} of the data set{of_shapes} make no batch: {type(error).__name__}: "
+        f"{error}; they must be alike, so crop, resize or pad them, or give a DataLoader whose collate_fn does"
+    )
+
+
+def _refuse_changing(stream: Stream, first: Tensor) -> None:
+    before, after = (tree_leaves(_reading(stream, first, time)) for time in range(2))
     pairs = ((a, b) for a, b in zip(before, after, strict=True) if isinstance(a, Tensor))
     if any(not a.nan_to_num().equal(b.nan_to_num()) for a, b in pairs):
         raise RefusedInput(
@@ -82,6 +134,11 @@ def _refuse_changing(stream: Stream) -> None:
             "epoch: leave random transforms and shuffling out of it; for images in memory there is "
             "training={'augmentation': ...}"
         )
+
+
+def _reading(stream: Stream, first: Tensor, time: int) -> tuple[Any, ...]:
+    with seeded(time, "items"):  # reading moves no generator, which would hide that items are drawn from it
+        return next(_read(stream, [first]))
 
 
 def _stream(data: Dataset[Any] | DataLoader[Any], device: torch.device, dtype: torch.dtype) -> Stream:

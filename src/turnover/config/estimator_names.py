@@ -72,6 +72,8 @@ def by_name(name: str, epochs: int, options: dict[str, Any]) -> dict[str, Any]:
                 "estimator = 'leave_one_out' scores a few examples, and must know which labels are wrong: "
                 "take subsampling, or a run of scripts/train.py"
             )
+        case "extraction":
+            raise RefusedInput("estimator = 'extraction': is of a network that is trained: take turnover.language.extraction")
         case _ if name not in NAMES:
             raise RefusedInput(f"estimator = {name!r}: {suggestion(str(name), list(NAMES))}")
     fields = _fields(name, epochs)

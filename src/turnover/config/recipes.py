@@ -1,5 +1,6 @@
 """How networks are trained on people's own data: what a call of the Python API does not say, and what it may say."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,11 @@ _FALLING = {"schedule": {"name": "linear", "by": "epoch", "warmup": 0}}
 RECIPES: dict[str, dict[str, Any]] = {
     "blocks": _FALLING | {"epochs": 20, "lr": 0.03, "batch_size": 32, "momentum": 0.9},
 }
-ADAMW: dict[str, Any] = {"betas": [0.9, 0.999], "eps": 1e-8, "decay": "weights"}  # as in conf/optimizer/adamw.yaml
+_USUAL: dict[str, dict[str, Any]] = {  # as in conf/
+    "adamw": {"betas": [0.9, 0.999], "eps": 1e-8, "decay": "weights"},
+    "label_smoothing": {"smoothing": 0.1},
+    "crop": {"pad": 2, "flip": False},
+}
 _GROUPS = ("optimizer", "schedule", "method", "augmentation")  # of conf/; by a name, or a name and its other fields
 _FORM = "give names, or a name and other fields: {'optimizer': 'adamw', 'schedule': {'name': 'cosine', 'warmup': 100}}"
 
@@ -43,7 +48,7 @@ def training_fields(estimator: str, given: Mapping[str, Any], training: Mapping[
     if unknown := [key for key in training if key not in (*_GROUPS, "class_weights")]:
         raise RefusedInput(f"training: {unknown[0]!r}: {suggestion(str(unknown[0]), [*_GROUPS, 'class_weights'])}")
     chosen: dict[str, dict[str, Any]] = {
-        key: {"name": value} if isinstance(value, str) else dict(value)
+        key: _fields({"name": value} if isinstance(value, str) else value)
         for key, value in training.items()
         if key in _GROUPS
     }
@@ -57,7 +62,6 @@ def training_fields(estimator: str, given: Mapping[str, Any], training: Mapping[
             raise RefusedInput("momentum: of AdamW it is the first of training={'optimizer': {'betas': ...}}")
         if given["lr"] is None:
             raise RefusedInput("lr must be given with AdamW: that of a recipe is for SGD; .001 is usual")
-        optimizer = ADAMW | optimizer
     else:
         optimizer = optimizer | {"momentum": values["momentum"]}
     return {
@@ -69,3 +73,13 @@ def training_fields(estimator: str, given: Mapping[str, Any], training: Mapping[
         **chosen,
         "optimizer": optimizer,
     }
+
+
+def _fields(given: Mapping[str, Any]) -> dict[str, Any]:
+    values = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
+    return _USUAL.get(str(values.get("name")), {}) | values
+
+
+def as_arguments(message: str) -> str:
+    """Return a message about fields of a config in the words of a call, whose arguments some of them are."""
+    return re.sub(r"\boptimizer\.(lr|momentum|weight_decay)\b", r"\1", message)

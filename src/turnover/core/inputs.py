@@ -73,10 +73,12 @@ class Stream:
             batch_sampler=(self.positions[index.to(self.positions.device)].tolist() for index in splits),
             collate_fn=self.collate,
             num_workers=self.workers if len(splits) > 1 else 0,
-            generator=torch.Generator(),  # of its own: PyTorch's goes on as if nothing were read
+            generator=torch.Generator(),
         )
-        for batch in loader:
-            x, *rest = parts(batch) or ()
+        batches, gpu = iter(loader), [self.device] if self.device.type == "cuda" else []
+        for _ in splits:
+            with torch.random.fork_rng(gpu):  # PyTorch's generators go on as if nothing were read
+                x, *rest = parts(next(batches)) or ()
             yield tree_map(self._placed, x), *rest
 
     def _placed(self, tensor: Any) -> Any:

@@ -163,13 +163,12 @@ class MaskRule:
 
 def check_ids(ids: Tensor | None) -> Tensor:
     """Return `ids` if they can be example ids, unsigned ones as int64; else raise a TurnOverError."""
-    if ids is None:
-        raise TurnOverError(
-            "example ids are missing: pass ids, an integer tensor with the permanent id of each example, such as its "
-            "position in torch.arange(n) for n examples"
-        )
     if not isinstance(ids, Tensor):
-        raise TurnOverError(f"ids must be a tensor of integers, got {type(ids).__name__}: give torch.as_tensor(ids)")
+        raise TurnOverError(
+            f"ids must be a tensor of integers, the permanent id of each example, got {type(ids).__name__}: give "
+            "positions in torch.arange(n) for n examples, or torch.as_tensor(ids), or of names "
+            "turnover.core.names.numbers(ids)"
+        )
     if ids.dtype == torch.bool or ids.is_floating_point() or ids.is_complex():
         raise TurnOverError(
             f"ids must have an integer dtype, got {ids.dtype}, which cannot hold every id exactly: make them "

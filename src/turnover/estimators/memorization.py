@@ -2,7 +2,8 @@
 
 import operator
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,10 +23,12 @@ from turnover.config.checks import training_disagreements
 from turnover.config.estimator_names import by_name
 from turnover.config.estimators import ESTIMATES, TurnoverEstimator
 from turnover.config.parse import parse
-from turnover.config.recipes import training_fields
+from turnover.config.recipes import as_arguments, training_fields
 from turnover.config.run import Training
+from turnover.core.examples import Examples
 from turnover.core.losses import loss_of
-from turnover.errors import RefusedInput
+from turnover.errors import RefusedInput, RunFailed
+from turnover.estimators.curve import Curve
 from turnover.estimators.estimator import Task
 from turnover.estimators.first_token import verdict_on
 from turnover.estimators.one_run import Predictions, Watch
@@ -36,6 +39,7 @@ from turnover.training.fit import fit
 from turnover.training.loop import Observer
 
 _SEEDS = 10  # networks whose scores are averaged, unless they are asked for
+_LARGE = 10  # number to be predicted; networks begin with outputs of about 1
 
 
 @torch.inference_mode(False)  # turns gradients on as well, where they are off
@@ -105,9 +109,10 @@ def memorization(
         `prediction` and `probability` by those that were not trained on the example, label. The score of blocks is
         `memorization_loss` for losses without log odds of a label. Over several seeds they are
         means, `memorization_se` and `probability` too, and most frequent predictions.
-        `attrs["seeds"]` holds the seeds, `attrs["estimator"]` the name of the score, with `precision="auto"`
-        `attrs["precision"]` what it was, and with turn-over dropout `attrs["leakage"]` the verdict with own and flipped
-        accuracy of the seed whose masks leak most.
+        `attrs["seeds"]` holds the seeds, `attrs["estimator"]` the name of the score; of one network for each seed
+        `attrs["curve"]` is the loss, and perhaps the accuracy, of each epoch, every example just before it was learnt
+        from; with `precision="auto"` `attrs["precision"]` is what it was, and with turn-over dropout `attrs["leakage"]`
+        the verdict with own and flipped accuracy of the seed whose masks leak most.
 
     Raises:
         RefusedInput: data that do not suit each other or the network, options out of range. Says what to do.
@@ -131,9 +136,9 @@ def memorization(
     if of_example.of_classes and len(examples) and len(examples.labels.unique()) < 2:
         raise RefusedInput(f"y holds class {int(examples.labels[0])} alone: two classes are needed at least")
     in_precision = settle(precision, where)
-    configs = [
-        parse(Training, fields | {"seed": seed, "precision": in_precision, "estimator": scoring}) for seed in seed_list
-    ]
+    settings = fields | {"precision": in_precision, "estimator": scoring}
+    with _in_words_of_the_call(examples):
+        configs = [parse(Training, settings | {"seed": seed}) for seed in seed_list]
     if problems := training_disagreements(configs[0], len(examples)):
         raise RefusedInput("\n".join(problems))
     refuse_loss(configs[0].estimator, of_example)
@@ -146,13 +151,19 @@ def memorization(
     refuse_shared(probe, new_network(make_model, 0))
     masks = {"p": p, "layers": layers, "groups": groups, "dropout": dropout}
     seen = Predictions(examples) if predictions else None
+    curve = Curve(of_example)
+    observers: list[Observer] = [curve] if seen is None else [curve, seen]
     tables, verdicts = [], []
-    with tqdm(total=len(configs) * steps(task, configs[0]), unit="step", desc=estimator, disable=not progress) as bar:
+    total = len(configs) * steps(task, configs[0])
+    with (
+        tqdm(total=total, unit="step", desc=estimator, disable=not progress) as bar,
+        _in_words_of_the_call(examples),
+    ):
         for config in configs:
             task = replace(task, model=made(config.seed))
             if isinstance(config.estimator, TurnoverEstimator):
                 attach(task.model, seed=config.seed, **masks)  # type: ignore[arg-type]
-            tables.append(_table(task, config, bar.update, [] if seen is None else [seen]))
+            tables.append(_table(task, config, bar.update, observers))
             if isinstance(config.estimator, TurnoverEstimator):
                 size = rows_at_once(config, examples)
                 verdicts.append(verdict_on(task.model, examples, tables[-1], batch_size=size))
@@ -160,6 +171,8 @@ def memorization(
     if seen is not None:
         table["prediction"], table["probability"] = (tensor.cpu().numpy() for tensor in seen.most_probable())
     table.attrs |= {"seeds": seed_list, "estimator": column_of(configs[0].estimator, of_example)}
+    if not several:
+        table.attrs["curve"] = curve.mean()
     if precision == "auto":
         table.attrs["precision"] = in_precision
     if isinstance(configs[0].estimator, TurnoverEstimator):
@@ -197,6 +210,22 @@ def _table(task: Task, config: Training, on_step: Callable[[int], object], obser
     if label.dim() == 1:
         table["label"] = label.cpu().numpy()
     return table.set_index(pd.Index(task.train.index, name="id"))
+
+
+@contextmanager
+def _in_words_of_the_call(examples: Examples) -> Iterator[None]:
+    """Name arguments of the call in errors, and numbers to be predicted that are too large to be learnt as they are."""
+    try:
+        yield
+    except (RefusedInput, RunFailed) as error:
+        message, y = as_arguments(str(error)), examples.labels
+        if (
+            isinstance(error, RunFailed)
+            and examples.loss.name == "squared"
+            and (largest := float(y.abs().max())) > _LARGE
+        ):
+            message += f"; y is up to {largest:g}, so scale it first, y = (y - y.mean()) / y.std()"
+        raise type(error)(message) from error.__cause__
 
 
 def _seeds(seeds: int | Sequence[int] | None, usual: int) -> list[int]:

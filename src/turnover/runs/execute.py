@@ -1,6 +1,7 @@
 """Execution of a run: cached if finished, resumed if killed, locked against other processes."""
 
 import logging
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,6 +12,7 @@ import yaml
 from turnover.common.files import write_text
 from turnover.common.signals import stoppable
 from turnover.config.run import STAGE_VERSION, RunConfig
+from turnover.errors import RefusedInput
 from turnover.runs.store.provenance import provenance
 from turnover.runs.store.run import Run, require
 
@@ -31,7 +33,7 @@ def execute(config: RunConfig) -> Path:
     run = Run(config)
     if run.finished:
         require(run, "the same command")
-        log.info("cached: %s", run.name)
+        log.info("cached: %s", ", ".join([run.name, *filter(None, [run.manifest.get("measured")])]))
         run.remove_scratch()
         return run.folder
     for stage in range(1, STAGE_VERSION):
@@ -49,13 +51,25 @@ def execute(config: RunConfig) -> Path:
     device = resolve(config.device)
     with run.lock():
         if not run.finished:
-            with stoppable(), _log_file(run.folder / "log.txt"):
+            with _removed_if_refused(run), stoppable(), _log_file(run.folder / "log.txt"):
                 ours = settled(run, device)
                 write_text(run.folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
                 # recorded before anything is trained: a killed run must go on in it
                 with run.working(provenance() | {"precision": ours.precision}) as record:
                     work(run, ours, device, record)
     return run.folder
+
+
+@contextmanager
+def _removed_if_refused(run: Run) -> Iterator[None]:
+    """Leave no folder of a run that is refused when it starts, by its data or its network, with nothing trained."""
+    begun = bool(run.manifest)
+    try:
+        yield
+    except RefusedInput:
+        if not begun and not (run.folder / "checkpoint.pt").exists():
+            shutil.rmtree(run.folder, ignore_errors=True)
+        raise
 
 
 class _LogFile(logging.FileHandler):

@@ -1,5 +1,7 @@
 """The pipeline of a run: build data and network from the config; train, track, score, write tables."""
 
+import logging
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -30,6 +32,17 @@ from turnover.runs.store.tables import (
     write_scores,
     write_subsets,
 )
+
+log = logging.getLogger("turnover")
+
+_ACCURACIES = {  # by names of metrics
+    "test/full_accuracy": "test accuracy",
+    "train/full_accuracy": "training accuracy",
+    "train/own_accuracy": "of own sub-networks",
+    "train/flipped_accuracy": "of flipped ones",
+    "train/in_accuracy": "accuracy of networks on what they were trained on",
+    "train/out_accuracy": "on training examples held out from them",
+}
 
 
 def settled(run: Run, device: torch.device) -> RunConfig:
@@ -64,7 +77,16 @@ def work(run: Run, config: RunConfig, device: torch.device, record: dict[str, An
         if isinstance(config.estimator, TurnoverEstimator):
             record["leakage"] = verdict(task, config, read_scores(folder))
         show(live, run, rows, record.get("leakage"))
+    if text := measured(rows):
+        record["measured"] = text
+        log.info("%s", text)
     record["peak_memory"] = peak_memory(device)
+
+
+def measured(rows: Sequence[Metric]) -> str:
+    """Return the accuracies after the last epoch, as text."""
+    last = {row.key: row.value for row in rows}
+    return ", ".join(f"{words} {last[key]:.1%}" for key, words in _ACCURACIES.items() if key in last)
 
 
 def verdict(task: RunTask, config: RunConfig, table: pd.DataFrame) -> dict[str, Any]:

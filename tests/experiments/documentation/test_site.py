@@ -1,6 +1,7 @@
 """The documentation builds in strict mode without a connection, and what it shows is what the repository has."""
 
 import re
+import shlex
 import socket
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,6 +12,7 @@ from mkdocs.commands.build import build
 from mkdocs.config import load_config
 from readings import ROOT, page
 
+from turnover.config.compose import sweep
 from turnover.config.estimator_names import ALIASES
 from turnover.config.run import RunConfig
 from turnover.errors import RunFailed
@@ -151,6 +153,17 @@ def test_a_comment_above_or_behind_a_field_is_its_meaning() -> None:
     assert meanings(CorruptionConfig)["count"] == "how many training labels are replaced"
     assert meanings(CorruptionConfig)["kind"].startswith("random: by a uniformly random class, which may be the true")
     assert set(meanings(WandbLogger)) == set(WandbLogger.model_fields)
+
+
+@pytest.mark.parametrize("scale", ["smoke", "laptop", "paper"])
+def test_commands_of_the_page_describe_runs_at_every_scale(scale: str) -> None:
+    blocks = re.findall(r"```sh\n(.*?)```", page("configuration.md"), flags=re.DOTALL)
+    commands = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    given = [shlex.split(command, comments=True)[1:] for command in commands if command and "--help" not in command]
+    assert len(given) >= 5
+    for script, *overrides in given:
+        plain = [override for override in overrides if override != "-m" and not override.startswith("scale=")]
+        assert sweep([*plain, f"scale={scale}"], Path(script).stem)
 
 
 # --- what pages may ask for ---

@@ -177,6 +177,25 @@ def test_scores_are_those_of_the_validation(laptop: Path) -> None:
     ]
 
 
+def test_intervals_end_where_a_measure_does(laptop: Path) -> None:
+    ends = {"spearman": (-1.2, 0.3), "pearson": (-0.1, 1.3), "pearson_loss": (0.2, 0.4), "auroc": (0.9, 1.03)}
+    ends["precision"] = (-0.1, 0.5)
+    row: dict[str, Any] = {"noise": "symmetric", "wrong": 300, "augmentation": "none", "estimator": "aum", "cost": 1}
+    row |= {"dataset": tables.VALIDATED[0], "networks": 1, "seeds": 3}
+    for name, (low, high) in ends.items():
+        row |= {name: (low + high) / 2, f"{name}_low": low, f"{name}_high": high}
+    (laptop / "validate").mkdir()
+    pd.DataFrame([row]).to_csv(laptop / "validate" / "table.csv", index=False)
+    [cells] = rows(tables.of_estimator("aum"))
+    assert [cell.partition(" ")[2] for cell in cells[2:7]] == [
+        "[-1.00, 0.30]",
+        "[-0.10, 1.00]",
+        "[0.20, 0.40]",
+        "[0.90, 1.00]",
+        "[0.00, 0.50]",
+    ]
+
+
 def test_the_limits_of_the_ground_truth_are_told(laptop: Path) -> None:
     about = {"networks": 7, "reliability": {"spearman/probability/all": 0.9}}
     about["ceiling"] = {"spearman/probability/all": 0.95}

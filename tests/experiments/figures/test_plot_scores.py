@@ -1,5 +1,7 @@
 """The picture of a score table: the examples that score highest, whatever their images are made of."""
 
+from typing import Any
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -68,6 +70,55 @@ def test_the_backend_of_a_notebook_stays_and_no_figure_is_left_open() -> None:
 def test_images_that_are_not_those_of_the_table_are_refused(images: np.ndarray, words: str) -> None:
     with pytest.raises(RefusedInput, match=words):
         turnover.plot(table(), images)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"images": [np.zeros((3, 3)), np.zeros((4, 4))] + [np.zeros((3, 3))] * 3}, "give pictures of one size"),
+        ({"images": object()}, "are a object: give an array"),
+        ({"images": ["a.png"] * 5}, "are a list: give an array"),
+        ({"images": np.zeros((5, 3, 3)), "classes": ["cat", "dog"]}, "have no name for 2"),
+        ({"highest": 0}, "highest = 0"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(RefusedInput, match=words):
+        turnover.plot(table(), **given)
+
+
+def test_examples_without_a_score_are_left_out_and_counted() -> None:
+    holes = table().assign(score=[0.5, np.nan, -1.0, np.inf, 0.0])
+    figure = turnover.plot(holes, shapes()["bytes"])
+    assert sum(patch.get_height() for patch in figure.axes[0].containers[0]) == 3
+    assert [axes.get_title() for axes in figure.axes[1:]] == ["0\n0.5", "1\n0", "2\n-1"]
+    assert "2 have none" in figure.axes[0].get_title("left")
+    with pytest.raises(RefusedInput, match="none of 5 examples has a score"):
+        turnover.plot(holes.assign(score=np.nan))
+
+
+def test_the_learning_curve_is_that_of_the_networks() -> None:
+    x = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
+    y, losses = (x[:, 0] > 0).long(), []
+
+    def made() -> torch.nn.Module:
+        return torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+
+    given: dict[str, Any] = {"lr": 0.1, "batch_size": 8, "estimator": "cumulative_loss", "progress": False}
+    scored = turnover.memorization(made, x, y, 3, seeds=2, **given)
+    for epochs in (1, 2, 3):  # each has the mean of the losses of its epochs, which are the first of three
+        losses.append(epochs * turnover.memorization(made, x, y, epochs, seeds=2, **given)["score"].mean())
+    np.testing.assert_allclose(scored.attrs["curve"]["loss"], np.diff(losses, prepend=0), rtol=1e-6)
+    axes = turnover.plot(scored).axes[1]
+    lines = {str(line.get_label()): np.asarray(line.get_ydata()).tolist() for line in axes.lines}
+    assert lines == scored.attrs["curve"]
+    assert 0.5 < lines["accuracy"][-1] <= 1
+    by_function = turnover.memorization(made, x, x[:, :2], 1, seeds=1, loss="squared", **given)
+    assert list(by_function.attrs["curve"]) == ["loss"]
+    ensemble = turnover.memorization(
+        made, x, y, 1, seeds=1, **given | {"estimator": "blocks", "options": {"blocks": 6}}
+    )
+    assert "curve" not in ensemble.attrs
 
 
 def test_a_table_without_scores_is_refused() -> None:

@@ -193,10 +193,10 @@ def of_estimator(name: str) -> str:
     for dataset in VALIDATED:
         for _, row in mine[mine["dataset"] == dataset].iterrows():
             counts = [str(row[name]) for name in (["networks", "seeds"] if ensemble else ["seeds"])]
-            measured = [
-                f"{row[name]:.2f} [{row[f'{name}_low']:.2f}, {row[f'{name}_high']:.2f}]"
-                for name in ("spearman", "pearson", "pearson_loss", "auroc", "precision")
-            ]
+            measured = []
+            for name, least in {"spearman": -1, "pearson": -1, "pearson_loss": -1, "auroc": 0, "precision": 0}.items():
+                low, high = max(row[f"{name}_low"], least), min(row[f"{name}_high"], 1)  # Student's has no bounds
+                measured.append(f"{row[name]:.2f} [{low:.2f}, {high:.2f}]")
             rows.append([DATASETS[dataset].title, *counts, *measured, f"{row['cost']:.1f}"])
     return markdown_table(rows)
 
