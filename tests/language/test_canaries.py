@@ -35,7 +35,7 @@ def codes(n: int, digits: int = 3, seed: int = 0) -> Tensor:
 
 @pytest.mark.parametrize("batch_size", [None, 7])
 def test_an_exact_rank_is_that_among_a_thousand_codes(batch_size: int | None) -> None:
-    model, before, true = gpt(), texts(5), codes(5)
+    model, before, true = gpt(), texts(3), codes(3)
     found = turnover.language.exposure(model, before, true, DIGITS, pad=-1, batch_size=batch_size)
     for bits, text, code in zip(found, oracles.rows(before, -1), true.tolist(), strict=True):
         rank = oracles.rank(oracles.following(model), text, code, DIGITS.tolist())

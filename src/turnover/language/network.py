@@ -54,7 +54,7 @@ def _too_high(rows: Sequences, vocabulary: int) -> RefusedInput:
     high = (rows.tokens >= vocabulary).any(1)
     return RefusedInput(
         f"tokens hold {int(rows.tokens.max())} in rows {some(high.nonzero()[:, 0])}, but the network has logits of "
-        f"0 to {vocabulary - 1}: use the tokenizer that it was made for, or let embedding and last layer have more"
+        f"tokens 0 to {vocabulary - 1}: use the tokenizer that it was made for, or a larger embedding and last layer"
     )
 
 
