@@ -18,11 +18,11 @@ from turnover.core.examples import Examples
 from turnover.core.masks import Balance, MaskRule
 from turnover.gradients.per_example import gradients
 from turnover.gradients.sets import contributions, set_gradients
-from turnover.gradients.updates import Updates
 from turnover.runs.execute import execute
 from turnover.runs.store.run import Run
 from turnover.training.accuracy import Name, measure
 from turnover.training.loop import train
+from turnover.training.updates import Updates
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 

@@ -28,7 +28,7 @@ from turnover.config.options import (
     WandbLogger,
 )
 from turnover.config.text_options import PlantingConfig, TextConfig
-from turnover.config.training_options import AugmentationConfig, MethodConfig, OptimizerConfig, ScheduleConfig
+from turnover.config.training_options import AugmentationConfig, MethodConfig, OptimizerConfig, Reweight, ScheduleConfig
 
 
 class Training(Group):
@@ -136,8 +136,9 @@ class RunConfig(Training):
                 del values[group][name]
         if self.parents:
             values["subsets"]["runs"] = [identity(parent) for parent in self.parents]
-        for group, file in (("subsets", self.subsets), ("corruption", self.corruption)):
-            if isinstance(file, TableSubsets | CorruptionConfig) and file.path:  # by its content, not by its path
+        # by the content of a file, not by its path
+        for group, file in (("subsets", self.subsets), ("corruption", self.corruption), ("method", self.method)):
+            if isinstance(file, TableSubsets | CorruptionConfig | Reweight) and file.path:
                 values[group]["path"] = hashlib.sha256(Path(file.path).read_bytes()).hexdigest()
         return values
 

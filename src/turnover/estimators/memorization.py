@@ -33,6 +33,7 @@ from turnover.estimators.score import average, score_examples
 from turnover.estimators.suited import column_of, refuse_loss, refuse_training, rows_at_once
 from turnover.training.fit import fit
 from turnover.training.loop import Observer
+from turnover.training.methods import build
 
 _SEEDS = 10  # networks whose scores are averaged, unless they are asked for
 
@@ -93,9 +94,9 @@ def memorization(
             as in `turnover.score`. turnover, blocks, cumulative_loss, final_loss and grand work with any; an estimator
             that needs more of it than it has refuses by name.
         training: choices as in conf/, by name or with more fields, for example {"optimizer": "adamw", "schedule":
-            {"name": "cosine", "by": "step", "warmup": 100}, "class_weights": "balanced"}; also "method"
-            (label_smoothing) and "augmentation" (crop, with zeros around; torchvision), of images [n, channels, height,
-            width].
+            {"name": "cosine", "by": "step", "warmup": 100}, "class_weights": "balanced"}; also "method" (gce, elr,
+            co_teaching and others of conf/method/) and "augmentation" (crop, with zeros around; torchvision), of images
+            [n, channels, height, width].
 
     Returns:
         A row for every example, index "id": score, label, and what the score is made of. Of turn-over dropout: score,
@@ -173,8 +174,9 @@ def memorization(
 def _table(task: Task, config: Training, on_step: Callable[[int], object], observers: list[Observer]) -> pd.DataFrame:
     """Score all examples with one seed, by the same functions as a run from a config."""
     estimator = config.estimator
+    method = build(config, task.model, task.train, task.make_model)
     if isinstance(estimator, TurnoverEstimator):
-        for _ in fit(config, task.model, task.train, on_step=on_step, observers=observers):
+        for _ in fit(config, task.model, task.train, method=method, on_step=on_step, observers=observers):
             pass
         size = rows_at_once(config, task.train)
         return score_examples(task.model, task.train, batch_size=size)  # in float32 always, as in a run
@@ -185,7 +187,8 @@ def _table(task: Task, config: Training, on_step: Callable[[int], object], obser
             columns, score = estimates.columns, estimates.score
         else:
             watch = Watch(task, config, Path(name))
-            for _ in fit(config, task.model, task.train, on_step=on_step, observers=[*observers, watch]):
+            observers = [*observers, watch]
+            for _ in fit(config, task.model, task.train, method=method, on_step=on_step, observers=observers):
                 pass
             columns, score = watch.columns(), column_of(estimator, task.train.loss)
     values: dict[str, Tensor] = {"score": columns[score], **columns}
