@@ -11,8 +11,10 @@ from turnover.common.text import counted
 from turnover.config.estimators import Estimator, NoEstimator, score_of
 from turnover.config.options import (
     AccuracyTracking,
+    AllLayersConfig,
     CorruptionConfig,
     DatasetConfig,
+    ExampleTiedConfig,
     GradientTracking,
     Group,
     LabelSubsets,
@@ -23,7 +25,6 @@ from turnover.config.options import (
     Seed,
     Size,
     TableSubsets,
-    TurnoverConfig,
     TurnoverOff,
     WandbLogger,
 )
@@ -80,7 +81,7 @@ class RunConfig(Training):
     planting: PlantingConfig
     corruption: CorruptionConfig
     model: ModelConfig
-    turnover: Annotated[TurnoverOff | TurnoverConfig, Field(discriminator="name")]
+    turnover: Annotated[TurnoverOff | AllLayersConfig | ExampleTiedConfig, Field(discriminator="name")]
     subsets: Annotated[NoSubsets | LabelSubsets | ScoreSubsets | TableSubsets, Field(discriminator="name")]
     tracking: Annotated[AccuracyTracking | GradientTracking, Field(discriminator="name")]
     # not science

@@ -63,6 +63,7 @@ def memorization(
     predictions: bool = False,
     loss: str | Callable[[Tensor, Tensor], Tensor] = "class",
     training: Mapping[str, Any] | None = None,
+    shared: float = 0.0,
 ) -> pd.DataFrame:
     """Score how much each example's label is memorized rather than inferred from the other examples.
 
@@ -79,7 +80,7 @@ def memorization(
         seeds: how many, or which; None: 10, and 1 if each seed trains an ensemble.
         ids: permanent ids or names of the examples; None: positions 0 .. n-1.  # [n]
         precision: of training; auto: bfloat16 where the device has units for it, else float32.
-        p, layers, groups, dropout: of turn-over dropout, as in `turnover.attach`.
+        p, layers, groups, dropout, shared: of turn-over dropout, as in `turnover.attach`.
         estimator: what gives the scores, by its name in docs/estimators.md: turnover; cumulative_loss, aum, forgetting,
             first_learning, final_loss, confidence, el2n, grand, vog, or all of these, one_run, from an ordinary
             training; second_split; confident_learning, subsampling, c_score, membership from ensembles; blocks, an
@@ -118,8 +119,8 @@ def memorization(
     fields = training_fields(estimator, given | {"weight_decay": weight_decay}, training or {})
     scoring = by_name(estimator, fields["epochs"], dict(options or {}))
     name = scoring["name"]
-    if name != "turnover" and (p, layers, groups, dropout) != (0.5, None, None, 0.0):
-        raise RefusedInput(f"p, layers, groups and dropout belong to estimator='turnover', not {estimator!r}")
+    if name != "turnover" and (p, layers, groups, dropout, shared) != (0.5, None, None, 0.0, 0.0):
+        raise RefusedInput(f"p, layers, groups, dropout and shared belong to estimator='turnover', not {estimator!r}")
     several = name in OF_SEVERAL_NETWORKS
     if predictions and several:
         raise RefusedInput(f"predictions = True: estimator = {estimator!r} trains several networks, whose are not kept")
@@ -144,7 +145,7 @@ def memorization(
     task = Task(examples, none_wrong, {}, probe.to(where), made)
     refuse_unsuited(task.model, examples, sizes(task, configs[0]), configs[0].batch_size)
     refuse_shared(probe, new_network(make_model, 0))
-    masks = {"p": p, "layers": layers, "groups": groups, "dropout": dropout}
+    masks = {"p": p, "layers": layers, "groups": groups, "dropout": dropout, "shared": shared}
     seen = Predictions(examples) if predictions else None
     tables, verdicts = [], []
     with tqdm(total=len(configs) * steps(task, configs[0]), unit="step", desc=estimator, disable=not progress) as bar:

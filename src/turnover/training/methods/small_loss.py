@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from turnover.checks.verify import attach
+from turnover.checks.verify import look_once
 from turnover.core.attachment import attached_to
-from turnover.core.dropout import is_attached
+from turnover.core.dropout import attach, is_attached
 from turnover.training.methods.method import Method, Step
 
 
@@ -68,6 +68,5 @@ def masked_like(second: nn.Module, model: nn.Module) -> nn.Module:
     """Attach turn-over dropout to a network if a second one has it, with the same masks, and return it."""
     if is_attached(model):
         state = attached_to(model)[1]
-        rule = state.rule
-        attach(second, rule.p, rule.seed, state.layers, rule.groups, rule.balance, state.dropout)
+        attach(second, state.rule, state.layers, state.dropout, look_once)
     return second
