@@ -175,10 +175,14 @@ def memorization(
 def _table(task: Task, config: Training, on_step: Callable[[int], object], observers: list[Observer]) -> pd.DataFrame:
     """Score all examples with one seed, by the same functions as a run from a config."""
     estimator = config.estimator
-    method = build(config, task.model, task.train, task.make_model)
-    if isinstance(estimator, TurnoverEstimator):
+
+    def train(observers: list[Observer]) -> None:
+        method = build(config, task.model, task.train, task.make_model)
         for _ in fit(config, task.model, task.train, method=method, on_step=on_step, observers=observers):
             pass
+
+    if isinstance(estimator, TurnoverEstimator):
+        train(observers)
         size = rows_at_once(config, task.train)
         return score_examples(task.model, task.train, batch_size=size)  # in float32 always, as in a run
     several = of_several_networks(config)
@@ -188,9 +192,7 @@ def _table(task: Task, config: Training, on_step: Callable[[int], object], obser
             columns, score = estimates.columns, estimates.score
         else:
             watch = Watch(task, config, Path(name))
-            observers = [*observers, watch]
-            for _ in fit(config, task.model, task.train, method=method, on_step=on_step, observers=observers):
-                pass
+            train([*observers, watch])
             columns, score = watch.columns(), column_of(estimator, task.train.loss)
     values: dict[str, Tensor] = {"score": columns[score], **columns}
     names = in_order(values, ("score", *ESTIMATES, "prediction", "probability"))
