@@ -139,7 +139,7 @@ class RobustLogLoss(Rule):
 class EarlyLearning(Rule):
     # early-learning regularisation: cross-entropy + strength log (1 - t · p), t the mean of past p (Liu et al., 2020)
     name: Literal["elr"]
-    strength: PositiveFloat
+    strength: PositiveFloat  # weight of the second term
     momentum: Share  # of the running mean t of an example's probabilities p
 
 
@@ -198,7 +198,7 @@ class PGD(Adversarial):
 
 class Trades(Adversarial):
     name: Literal["trades"]  # cross-entropy + beta times what changed inputs change of the output (Zhang et al., 2019)
-    beta: PositiveFloat
+    beta: PositiveFloat  # weight of the second term
 
 
 MethodConfig = Annotated[
