@@ -51,6 +51,7 @@ def test_bits_and_multipliers_equal_the_oracle(
         (own, False, exact_shared + (1 - exact_shared) * exact_p),
         (flipped, True, exact_shared),
     ):
+        assert rule.scale(units, flipped=turned) == pytest.approx(1 / kept, rel=1e-12)
         for out in (None, torch.empty(len(ids), units, dtype=dtype)):
             found = rule.multiplier(torch.tensor(ids), units, layer, flipped=turned, dtype=dtype, out=out)
             assert found.dtype == dtype
