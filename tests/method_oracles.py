@@ -69,7 +69,7 @@ class EarlyLearning:
         self.means[position] = [
             self.momentum * a + (1 - self.momentum) * b for a, b in zip(before, shares, strict=True)
         ]
-        agreement = sum(t * value for t, value in zip(self.means[position], p, strict=True))
+        agreement = torch.stack([t * value for t, value in zip(self.means[position], p, strict=True)]).sum()
         return cross_entropy(logits, label) + self.strength * (1 - agreement).log()
 
 
