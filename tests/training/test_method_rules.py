@@ -232,9 +232,9 @@ def test_in_own_sub_networks_nothing_moves_but_the_units_of_the_examples(name: s
     config = training(fields | ({"noise": 1e-9} if name == "dp_sgd" else {}))
     method = build(config, model, one, lambda seed: wide(1))
     list(fit(config, model, one, method=method))
-    trained = [(model, wide(0))]
+    trained: list[tuple[nn.Module, nn.Module]] = [(model, wide(0))]
     if isinstance(method, CoTeaching):
-        trained.append((method.second, wide(1)))  # type: ignore[arg-type]
+        trained.append((method.second, wide(1)))
     flipped = ~turnover.mask(IDS[:1], 64, 0, 5)[0]
     for network, before in trained:
         moved = (next(network.parameters()) - next(before.parameters())).detach().abs().amax(1)
