@@ -57,6 +57,7 @@ def fitting(choice: str) -> list[str]:
         "model=gpt": ["dataset=sotu"],
         "planting=canaries": ["dataset=sotu", "model=gpt"],
         "planting=duplicates": ["dataset=sotu", "model=gpt"],
+        "method=reweight": [f'method.path="{TABLE}"'],
     }
     needed = needs.get(choice, [])
     if choice.startswith("turnover="):
@@ -475,14 +476,16 @@ def test_every_field_of_the_science_changes_the_identity() -> None:
                 tried.add(field)
     wanted = {field for field in fields() if field.split(".")[0] not in NOT_SCIENCE}
     # in the next test, and in tests/data/test_label_files.py
-    assert {field for field in wanted - tried if not field.endswith(".name")} == {"subsets.path", "corruption.path"}
+    paths = {"subsets.path", "method.path", "corruption.path"}
+    assert {field for field in wanted - tried if not field.endswith(".name")} == paths
     assert {"dataset.name", "schedule.name"} <= tried
 
 
-def test_what_a_table_says_decides_the_identity_and_not_where_it_lies(tmp_path: Path) -> None:
+@pytest.mark.parametrize("choice", ["subsets=table", "method=reweight"])
+def test_what_a_table_says_decides_the_identity_and_not_where_it_lies(choice: str, tmp_path: Path) -> None:
     def name(path: Path) -> str:
-        config = on_digits("subsets=table").model_dump()
-        return identity(parse(RunConfig, replaced(config, "subsets.path", str(path))))
+        config = on_digits(choice).model_dump()
+        return identity(parse(RunConfig, replaced(config, f"{choice.partition('=')[0]}.path", str(path))))
 
     copy, other = tmp_path / "copy.csv", tmp_path / "other.csv"
     copy.write_text(TABLE.read_text())
@@ -615,6 +618,15 @@ def test_a_config_cannot_be_changed() -> None:
         (["schedule=multistep", "+schedule.warmup=1"], ["schedule.warmup = 1", "belongs to another option"]),
         (["method=label_smoothing", "method.smoothing=0"], ["method.smoothing = 0", "greater than 0"]),
         (["method=label_smoothing", "method.smoothing=1"], ["method.smoothing = 1", "less than 1"]),
+        (["method=gce", "method.q=0"], ["method.q = 0", "greater than 0"]),
+        (["method=gce", "method.q=1.1"], ["method.q = 1.1", "less than or equal to 1"]),
+        (["method=co_teaching", "method.share=1"], ["method.share = 1", "less than 1"]),
+        (["method=reweight", "method.path=none.csv"], ["method.path = 'none.csv'", "that is there"]),
+        (["method=dp_sgd", "method.noise=0"], ["method.noise = 0", "greater than 0"]),
+        (["method=clipping", "+method.noise=1"], ["method.noise = 1", "belongs to another option"]),
+        (["method=pgd", "method.steps=0"], ["method.steps = 0", "greater than or equal to 1"]),
+        (["method=co_teaching", "estimator=second_split"], ["'second_split' goes on with one", "'co_teaching'"]),
+        (["tracking=gradients", "method=dp_sgd"], ["tracking=gradients", "set method=plain"]),
         (["class_weights=[1,2]"], ["class_weights = [1, 2]", "'none' or 'balanced'"]),
         (["tracking=gradients", "method=label_smoothing"], ["tracking=gradients", "set method=plain"]),
         (["tracking=gradients", "class_weights=balanced"], ["tracking=gradients", "class_weights=none"]),

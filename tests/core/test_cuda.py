@@ -16,10 +16,10 @@ from turnover.core import evaluation
 from turnover.core.examples import Examples
 from turnover.core.masks import Balance, MaskRule
 from turnover.gradients.sets import contributions, set_gradients
-from turnover.gradients.updates import Updates
 from turnover.models import build
 from turnover.models.mlp import mlp
 from turnover.training.accuracy import Name, measure
+from turnover.training.updates import Updates
 
 CUDA = torch.device("cuda")
 NETWORKS: dict[str, MLPConfig | VGG11Config | CvTConfig] = {

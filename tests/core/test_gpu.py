@@ -13,16 +13,17 @@ from gradient_networks import CASES, MASKED, made
 from torch import Tensor, nn
 
 import turnover
+from turnover.checks.tied import TiedRule
 from turnover.core import evaluation
 from turnover.core.examples import Examples
 from turnover.core.masks import Balance, MaskRule
 from turnover.gradients.per_example import gradients
 from turnover.gradients.sets import contributions, set_gradients
-from turnover.gradients.updates import Updates
 from turnover.runs.execute import execute
 from turnover.runs.store.run import Run
 from turnover.training.accuracy import Name, measure
 from turnover.training.loop import train
+from turnover.training.updates import Updates
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -57,12 +58,13 @@ def both(name: str, n: int = 6) -> tuple[nn.Module, Examples, nn.Module, Example
 
 @pytest.mark.parametrize("p", [0.5, 0.3, 2**-16])
 @pytest.mark.parametrize("groups", [None, 8])
+@pytest.mark.parametrize("shared", [0.0, 0.2])
 @pytest.mark.parametrize("units", [10, 64, 1500])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
 def test_the_kernel_multiplies_by_the_same_numbers(
-    p: float, groups: int | None, units: int, dtype: torch.dtype
+    p: float, groups: int | None, units: int, dtype: torch.dtype, shared: float
 ) -> None:
-    rule = MaskRule(p, 2**40 + 3, groups)
+    rule = TiedRule(p, 2**40 + 3, groups, shared=shared) if shared else MaskRule(p, 2**40 + 3, groups)
     for flipped, layer in ((False, 0), (True, 7)):
         here = rule.multiplier(IDS, units, layer, flipped=flipped, dtype=dtype)
         there = rule.multiplier(IDS.to(GPU), units, layer, flipped=flipped, dtype=dtype)

@@ -35,9 +35,9 @@ from turnover.runs.build import RunTask, build, make_model
 from turnover.runs.execute import execute
 from turnover.runs.store.run import Run
 from turnover.runs.store.tables import read_metrics, read_scores
-from turnover.training.fit import build_optimizer, learning_rate
 from turnover.training.loop import train
-from turnover.training.methods import objective
+from turnover.training.methods import build as build_method
+from turnover.training.optim import build_optimizer, learning_rate
 
 CPU = torch.device("cpu")
 SMALL = (
@@ -73,7 +73,7 @@ def by_hand(config: RunConfig, parts: RunTask, network: int, positions: Tensor) 
         epochs=config.epochs,
         batch_size=config.batch_size,
         seed=seed,
-        objective=objective(config, parts.train.select(positions)),
+        method=build_method(config, model, parts.train.select(positions)),
         precision=config.settled,
     ):
         pass

@@ -116,6 +116,55 @@ def test_trained_as_people_train_they_are_those_of_a_run_from_a_config_too(estim
         assert not np.allclose(without["score"], expected["score"], rtol=1e-2), name
 
 
+METHODS: dict[str, tuple[str, dict[str, float]]] = {
+    "gce": ("second_split", {"q": 0.7}),
+    "rll": ("confident_learning", {"alpha": 0.1}),
+    "elr": ("second_split", {"strength": 3.0, "momentum": 0.7}),
+    "small_loss": ("turnover", {"share": 0.2, "ramp": 2}),
+    "co_teaching": ("turnover", {"share": 0.2, "ramp": 2}),
+    "clipping": ("turnover", {"norm": 0.5}),
+    "dp_sgd": ("one_run", {"norm": 0.5, "noise": 0.1}),
+    "pgd": ("subsampling", {"radius": 0.1, "size": 0.1, "steps": 1}),
+    "trades": ("turnover", {"radius": 0.1, "size": 0.05, "steps": 2, "beta": 2.0}),
+    "reweight": ("subsampling", {"strength": -1.0}),
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_under_every_method_they_are_those_of_a_run_from_a_config(method: str, tmp_path: Path) -> None:
+    estimator, fields = METHODS[method]
+    given = [f"method={method}", *(f"method.{name}={value}" for name, value in fields.items())]
+    choice: dict[str, Any] = {"name": method, **fields}
+    if method == "reweight":
+        choice["path"] = str(tmp_path / "scores.csv")
+        pd.DataFrame({"id": range(60_000), "score": torch.rand(60_000).tolist()}).to_csv(choice["path"], index=False)
+        given.append(f"method.path={choice['path']}")
+    config = run(estimator, *given)
+    expected = read_scores(execute(config))["score"].to_numpy()
+    found = own(config, estimator, training={"method": choice})["score"].to_numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    assert not np.allclose(own(config, estimator)["score"], expected, rtol=1e-2)
+
+
+def test_with_shared_units_they_are_those_of_a_run_from_a_config() -> None:
+    given = ("turnover=example_tied", "turnover.p=0.3", "turnover.shared=0.4")
+    config = digits(*SMALL, "estimator=turnover", "schedule=constant", *given)
+    expected = read_scores(execute(config))
+    found = own(config, "turnover", p=0.3, shared=0.4)
+    assert found["score"].astype(np.float32).tolist() == expected["score"].tolist()
+    assert not np.allclose(own(config, "turnover", p=0.3)["score"], expected["score"], rtol=1e-2)
+
+
+def test_attacks_are_on_inputs_that_can_be_changed_by_little() -> None:
+    fields = {"radius": 0.1, "size": 0.1, "steps": 1}
+    with pytest.raises(RefusedInput, match="one floating-point tensor"):
+        turnover.memorization(
+            lambda: nn.Sequential(nn.Embedding(5, 8), nn.Flatten(), nn.Linear(16, 2)), torch.randint(5, (8, 2)),
+            torch.arange(8) % 2, 1, 0.1, seeds=1, estimator="cumulative_loss",
+            training={"method": {"name": "pgd", **fields}}, progress=False,
+        )  # fmt: skip
+
+
 def test_a_choice_by_its_name_has_the_values_of_its_config() -> None:
     by_name = {"optimizer": "adamw", "schedule": "linear", "method": "label_smoothing", "augmentation": "crop"}
     given = [f"{group}={name}" for group, name in by_name.items()]
@@ -302,7 +351,7 @@ def wide(value: float) -> np.ndarray:
             {"estimator": "aum", "options": {"models": 3}},
             "'aum' has no option 'models'; allowed: scores, vog_of, vog_epochs, early",
         ),
-        ({"estimator": "aum", "p": 0.7}, "p, layers, groups and dropout belong to estimator='turnover'"),
+        ({"estimator": "aum", "p": 0.7}, "p, layers, groups, dropout and shared belong to estimator='turnover'"),
         ({"options": {"epochs": [1]}}, "arguments: p, layers, groups, dropout"),
         ({"estimator": "subsampling", "options": {"fractions": [0.01]}}, "none or all of 20 examples"),
         ({"estimator": "el2n", "options": {"early": 3}}, "estimator.early = 3 is too large: at most 1"),

@@ -15,9 +15,10 @@ from turnover.core.evaluation import all_units, own_units
 from turnover.core.examples import Examples
 from turnover.gradients import backpack
 from turnover.gradients.per_example import Gradients
-from turnover.gradients.updates import Updates, batch_contributions, cosines
+from turnover.gradients.updates import batch_contributions, cosines
 from turnover.models.mlp import mlp
 from turnover.training.loop import train
+from turnover.training.updates import Updates
 
 
 def test_contributions_of_a_mini_batch() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from digits import digits
+from torch.utils._pytree import tree_leaves
 
 from turnover.common import signals
 from turnover.common.signals import Stopped, stoppable
@@ -38,6 +39,10 @@ KINDS = {
     "one_run": ("turnover=off", "estimator=one_run"),
     "augmented": ("augmentation=crop", "model=cvt"),
     "recipe": RECIPE,
+    "elr": ("method=elr", "class_weights=balanced"),
+    "co_teaching": ("method=co_teaching", "method.ramp=3", "optimizer.momentum=0.9"),
+    "dp_sgd": ("turnover=off", "estimator=cumulative_loss", "method=dp_sgd"),
+    "trades": ("turnover=off", "estimator=cumulative_loss", "method=trades", "method.steps=2"),
     "second_split": ("turnover=off", "estimator=second_split"),
     "ensemble": ("turnover=off", "estimator=subsampling", "estimator.models=20"),
 }
@@ -102,6 +107,8 @@ def test_stopped_at_any_step_a_run_goes_on_bit_for_bit(
     if (expected / "checkpoint.pt").exists():
         ours, theirs = (torch.load(each / "checkpoint.pt", weights_only=True) for each in (run.folder, expected))
         assert all(torch.equal(ours["model"][key], value) for key, value in theirs["model"].items())
+        both = zip(tree_leaves(ours["method"]), tree_leaves(theirs["method"]), strict=True)
+        assert all(torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b for a, b in both)
     assert not signals.asked()
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from contextlib import nullcontext
 from typing import Any
 
 import oracles
@@ -17,8 +18,10 @@ from turnover.config.run import Training
 from turnover.core.examples import Examples
 from turnover.core.losses import TOKENS, UNCOUNTED
 from turnover.models.mlp import mlp
-from turnover.training.fit import build_optimizer, fit
-from turnover.training.methods import balanced_weights, objective
+from turnover.training.fit import fit
+from turnover.training.methods import balanced_weights, build
+from turnover.training.methods.method import Step
+from turnover.training.optim import build_optimizer
 
 N, BATCH, EPOCHS = 50, 16, 3
 LABELS = torch.tensor([0] * 30 + [2] * 15 + [3] * 5)  # of class 1 there is none
@@ -97,6 +100,14 @@ def moved(config: Any, weight: Tensor, gradient: Tensor, state: dict[str, Any], 
         weight.sub_(lr * (gradient + decay * weight))
 
 
+def minimised(config: Training, examples: Examples, logits: Tensor, labels: Tensor) -> Tensor:
+    """What a step minimises for each of its examples."""
+    method, index = build(config, nn.Identity(), examples), torch.arange(len(labels))
+    losses = examples.loss(logits, labels)
+    step = Step(nn.Identity(), logits, labels, index, 1, 0.1, logits, losses, lambda model: nullcontext())
+    return method.weighted(method.losses(step), labels)
+
+
 SMOOTHED = {"method": {"name": "label_smoothing", "smoothing": 0.3}}
 BALANCED = {"class_weights": "balanced"}
 
@@ -134,12 +145,12 @@ def test_a_training_is_the_one_written_out_and_what_is_observed_is_plain_cross_e
 @pytest.mark.parametrize("smoothing", [0.1, 0.9])
 def test_label_smoothing_is_that_of_pytorch(smoothing: float) -> None:
     logits = torch.randn(7, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    minimised = objective(training(method={"name": "label_smoothing", "smoothing": smoothing}), data())
-    assert minimised is not None
+    config = training(method={"name": "label_smoothing", "smoothing": smoothing})
     theirs = F.cross_entropy(logits, LABELS[:7], label_smoothing=smoothing)
-    assert float(minimised(logits, LABELS[:7]).mean()) == pytest.approx(float(theirs), rel=1e-12)
+    ours = minimised(config, data(), logits, LABELS[:7])
+    assert float(ours.mean()) == pytest.approx(float(theirs), rel=1e-12)
     slow = [oracles.smoothed(row, int(label), smoothing) for row, label in zip(logits, LABELS[:7], strict=True)]
-    assert torch.allclose(minimised(logits, LABELS[:7]), torch.stack(slow), rtol=1e-12)
+    assert torch.allclose(ours, torch.stack(slow), rtol=1e-12)
 
 
 def test_language_models_minimise_the_mean_over_the_tokens_of_a_batch() -> None:
@@ -147,11 +158,8 @@ def test_language_models_minimise_the_mean_over_the_tokens_of_a_batch() -> None:
     z, y = torch.randn(4, 6, 5, generator=draw, dtype=torch.float64), torch.randint(5, (4, 6), generator=draw)
     for row, length in enumerate((6, 1, 3, 5)):
         y[row, length:] = UNCOUNTED
-    minimised = objective(training(), Examples(torch.zeros(4, 6), y, torch.arange(4), loss=TOKENS))
-    assert minimised is not None
-    assert float(minimised(z, y).mean()) == pytest.approx(
-        float(F.cross_entropy(z.flatten(0, 1), y.flatten())), rel=1e-12
-    )
+    found = minimised(training(), Examples(torch.zeros(4, 6), y, torch.arange(4), loss=TOKENS), z, y).mean()
+    assert float(found) == pytest.approx(float(F.cross_entropy(z.flatten(0, 1), y.flatten())), rel=1e-12)
 
 
 def test_the_classes_of_a_training_set_weigh_alike_and_its_examples_1_in_the_mean() -> None:
@@ -166,10 +174,9 @@ def test_the_classes_of_a_training_set_weigh_alike_and_its_examples_1_in_the_mea
 def test_an_example_weighs_the_same_in_every_batch() -> None:
     logits = torch.randn(6, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     labels = torch.tensor([0, 2, 3, 0, 0, 3])
-    minimised = objective(training(class_weights="balanced"), data())
-    assert minimised is not None
-    alone = [minimised(logits[i : i + 1], labels[i : i + 1]) for i in range(6)]
-    assert torch.allclose(minimised(logits, labels), torch.cat(alone), rtol=1e-12)
+    config, examples = training(class_weights="balanced"), data()
+    alone = [minimised(config, examples, logits[i : i + 1], labels[i : i + 1]) for i in range(6)]
+    assert torch.allclose(minimised(config, examples, logits, labels), torch.cat(alone), rtol=1e-12)
 
 
 @pytest.mark.parametrize("optimizer", [SGD, ADAMW], ids=["sgd", "adamw"])

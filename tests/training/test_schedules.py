@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.optim import lr_scheduler
 
 from turnover.config.training_options import ConstantSchedule, CosineSchedule, LinearSchedule, MultistepSchedule
-from turnover.training.fit import learning_rate
+from turnover.training.optim import learning_rate
 
 Schedule = ConstantSchedule | MultistepSchedule | CosineSchedule | LinearSchedule
 

@@ -31,7 +31,12 @@ class Report:
         return self.parameters.loc[open_, "name"].tolist()
 
     def warnings(self, p: float, *, chosen: bool) -> dict[str, str]:
-        """Return warnings before training, by kind; `chosen`: whether the user named the masked layers."""
+        """Return warnings before training, by kind.
+
+        Args:
+            p: share of the units that an example trains.
+            chosen: whether the user named the masked layers.
+        """
         messages = {"mixing": _mixing_message(self.network, self.mixing)} if self.mixing else {}
         if self.shared:
             messages["shared"] = _shared_message(self.network, self.shared)

@@ -14,12 +14,13 @@ from torch.nn.parameter import is_lazy
 
 from turnover.checks.look import examine
 from turnover.checks.report import Report
+from turnover.checks.tied import TiedRule
 from turnover.common.untouched import has_hooks
 from turnover.core.activation_modules import has_values
 from turnover.core.activations import Interception, TurnOverDropout
 from turnover.core.attachment import attached_to
 from turnover.core.dropout import attach as attach_with
-from turnover.core.masks import Balance, check_ids
+from turnover.core.masks import Balance, MaskRule, check_ids
 from turnover.errors import TurnOverError
 
 log = logging.getLogger("turnover")
@@ -38,6 +39,7 @@ def attach(
     groups: int | None = None,
     balance: Balance = "bernoulli",
     dropout: float = 0.0,
+    shared: float = 0.0,
 ) -> Net:
     """Prepare `model` for turn-over dropout and return it; outside `own` and `flipped` it computes as before.
 
@@ -51,11 +53,14 @@ def attach(
         balance: "bernoulli", every unit by itself; "exact", exactly a share p of a layer's units.
         dropout: share of its own units that an example does not train in one pass, drawn anew in every pass in training
             mode, as ordinary dropout does. Whole feature maps after convolutions; 0: none.
+        shared: share of the units that every example trains, beside a share p of the others; flipped sub-networks have
+            these alone, as in example-tied dropout (Maini et al., 2023); 0: none.
 
     Raises:
         TurnOverError: a bad argument, a layer that does not exist, or turn-over dropout already attached.
     """
-    return attach_with(model, p, seed, layers, groups, balance, dropout, look_once)
+    rule = TiedRule(p, seed, groups, balance, shared) if shared else MaskRule(p, seed, groups, balance)
+    return attach_with(model, rule, layers, dropout, look_once)
 
 
 def verify(model: nn.Module, x: Any, ids: Any) -> Report:
@@ -116,7 +121,7 @@ def look_once(state: TurnOverDropout, module: nn.Module, args: Any, kwargs: Any)
     state.weights = frozenset(map(id, module.parameters()))
     if module.training and first:
         state.mixing = report.mixing
-        for about, message in report.warnings(state.rule.p, chosen=state.layers is not None).items():
+        for about, message in report.warnings(state.rule.keep(1 << 16), chosen=state.layers is not None).items():
             if (report.network, about) not in _warned:
                 _warned.add((report.network, about))
                 log.warning("%s", message)

@@ -54,6 +54,8 @@ def training_disagreements(config: Training, trained: int) -> list[str]:
             wrong.append("estimator.models = 1: at least 2 networks are needed, one with and one without an example")
     if isinstance(estimator, SecondSplitEstimator) and trained < 2:
         wrong.append("estimator.name = 'second_split' trains on halves: at least 2 examples are needed, there is 1")
+    if isinstance(estimator, SecondSplitEstimator) and config.method.networks > 1:
+        wrong.append("estimator.name = 'second_split' goes on with one network: method = 'co_teaching' trains two")
     if isinstance(estimator, BlocksEstimator) and trained < 4:
         wrong.append(f"estimator.name = 'blocks' trains on halves: at least 4 examples are needed, not {trained}")
     return [*_above(at_most), *wrong]

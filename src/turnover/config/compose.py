@@ -53,7 +53,7 @@ def of_text(text: Any, images: Any, *, _root_: DictConfig) -> Any:
 
 
 def _has_masks(turnover: str, estimator: str) -> bool:
-    return turnover == "all_layers" or (turnover == "auto" and estimator == "turnover")
+    return turnover in ("all_layers", "example_tied") or (turnover == "auto" and estimator == "turnover")
 
 
 for _resolver in (at_scale, smoke_or, share_of_epochs, with_turnover, of_text):

@@ -73,7 +73,9 @@ def by_name(name: str, epochs: int, options: dict[str, Any]) -> dict[str, Any]:
                 "take subsampling, or a run of scripts/train.py"
             )
         case "extraction":
-            raise RefusedInput("estimator = 'extraction': is of a network that is trained: take turnover.language.extraction")
+            raise RefusedInput(
+                "estimator = 'extraction': is of a network that is trained: take turnover.language.extraction"
+            )
         case _ if name not in NAMES:
             raise RefusedInput(f"estimator = {name!r}: {suggestion(str(name), list(NAMES))}")
     fields = _fields(name, epochs)

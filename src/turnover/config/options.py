@@ -6,7 +6,16 @@ The defaults live in `conf/`, never here: a run's config is complete, and so is 
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from turnover.config.datasets import DATASETS, DatasetInfo
 
@@ -129,22 +138,33 @@ class TurnoverOff(Group):
     plain_epochs: ClassVar[int] = 0
 
 
+def _resolved(share: float) -> float:
+    if not 2**-16 <= share <= 1 - 2**-16:
+        raise ValueError("must lie between 0 and 1, at least 2^-16 away from both")
+    return share
+
+
+ShareOfUnits = Annotated[float, Field(gt=0, lt=1), AfterValidator(_resolved)]
+
+
 class TurnoverConfig(Group):
-    name: Literal["all_layers"]
-    p: Annotated[float, Field(gt=0, lt=1)]  # share of the units that an example trains
     groups: Positive | None  # examples share this many masks; null: a mask of its own for every example
-    balance: Literal["bernoulli", "exact"]  # every unit by itself, or exactly a share p of a layer's units
     layers: list[str] | None  # names of modules whose activations are masked; null: every hidden activation
     plain_epochs: Count  # epochs in which the full network trains, before turn-over dropout starts
     # share of its own units that an example does not train in one step, drawn anew, as ordinary dropout does; 0: none
     dropout: Share
 
-    @field_validator("p")
-    @classmethod
-    def _resolved(cls, p: float) -> float:
-        if not 2**-16 <= p <= 1 - 2**-16:
-            raise ValueError("must lie between 0 and 1, at least 2^-16 away from both")
-        return p
+
+class AllLayersConfig(TurnoverConfig):
+    name: Literal["all_layers"]
+    p: ShareOfUnits  # share of the units that an example trains
+    balance: Literal["bernoulli", "exact"]  # every unit by itself, or exactly a share p of a layer's units
+
+
+class ExampleTiedConfig(TurnoverConfig):
+    name: Literal["example_tied"]  # beside its own units an example trains shared ones (Maini et al., 2023)
+    shared: ShareOfUnits  # share of the units that every example trains; flipped sub-networks are of these alone
+    p: ShareOfUnits  # share of the other units that an example trains
 
 
 def _size(value: object) -> object:

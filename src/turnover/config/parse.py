@@ -49,7 +49,7 @@ _LATER_OF = {
     "model.dropout": ("mlp", "conv", "vgg11", "cvt"),
     "schedule.by": ("cosine", "linear"),
     "schedule.warmup": ("constant", "cosine", "linear"),
-    "turnover.dropout": ("all_layers",),
+    "turnover.dropout": ("all_layers", "example_tied"),
     "estimator.targets": ("turnover",),
     "estimator.vog_of": ("one_run",),
     "estimator.vog_epochs": ("one_run",),

@@ -11,8 +11,10 @@ from turnover.common.text import counted
 from turnover.config.estimators import Estimator, NoEstimator, score_of
 from turnover.config.options import (
     AccuracyTracking,
+    AllLayersConfig,
     CorruptionConfig,
     DatasetConfig,
+    ExampleTiedConfig,
     GradientTracking,
     Group,
     LabelSubsets,
@@ -23,12 +25,11 @@ from turnover.config.options import (
     Seed,
     Size,
     TableSubsets,
-    TurnoverConfig,
     TurnoverOff,
     WandbLogger,
 )
 from turnover.config.text_options import PlantingConfig, TextConfig
-from turnover.config.training_options import AugmentationConfig, MethodConfig, OptimizerConfig, ScheduleConfig
+from turnover.config.training_options import AugmentationConfig, MethodConfig, OptimizerConfig, Reweight, ScheduleConfig
 
 
 class Training(Group):
@@ -80,7 +81,7 @@ class RunConfig(Training):
     planting: PlantingConfig
     corruption: CorruptionConfig
     model: ModelConfig
-    turnover: Annotated[TurnoverOff | TurnoverConfig, Field(discriminator="name")]
+    turnover: Annotated[TurnoverOff | AllLayersConfig | ExampleTiedConfig, Field(discriminator="name")]
     subsets: Annotated[NoSubsets | LabelSubsets | ScoreSubsets | TableSubsets, Field(discriminator="name")]
     tracking: Annotated[AccuracyTracking | GradientTracking, Field(discriminator="name")]
     # not science
@@ -136,8 +137,9 @@ class RunConfig(Training):
                 del values[group][name]
         if self.parents:
             values["subsets"]["runs"] = [identity(parent) for parent in self.parents]
-        for group, file in (("subsets", self.subsets), ("corruption", self.corruption)):
-            if isinstance(file, TableSubsets | CorruptionConfig) and file.path:  # by its content, not by its path
+        # by the content of a file, not by its path
+        for group, file in (("subsets", self.subsets), ("corruption", self.corruption), ("method", self.method)):
+            if isinstance(file, TableSubsets | CorruptionConfig | Reweight) and file.path:
                 values[group]["path"] = hashlib.sha256(Path(file.path).read_bytes()).hexdigest()
         return values
 

@@ -1,6 +1,7 @@
 """Schemas of how a network is trained: augmentation, optimizer, learning rate, and what a step minimises."""
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
@@ -112,13 +113,106 @@ ScheduleConfig = Annotated[
 ]
 
 
-class PlainMethod(Group):
+class Rule(Group):
+    networks: ClassVar[int] = 1  # that it trains
+
+
+class PlainMethod(Rule):
     name: Literal["plain"]  # the mean cross-entropy of a batch
 
 
-class LabelSmoothing(Group):
+class LabelSmoothing(Rule):
     name: Literal["label_smoothing"]  # cross-entropy to targets that are not quite certain (Szegedy et al., 2016)
     smoothing: Annotated[float, Field(gt=0, lt=1)]  # share of a target that all classes have alike, its label too
 
 
-MethodConfig = Annotated[PlainMethod | LabelSmoothing, Field(discriminator="name")]
+class GeneralizedCrossEntropy(Rule):
+    name: Literal["gce"]  # generalized cross-entropy, (1 - p^q) / q of a label's probability (Zhang and Sabuncu, 2018)
+    q: Annotated[float, Field(gt=0, le=1)]  # 1: mean absolute error; towards 0: cross-entropy
+
+
+class RobustLogLoss(Rule):
+    name: Literal["rll"]  # robust log loss, whose sum over all labels is constant (Patel and Sastry, 2021)
+    alpha: PositiveFloat  # added to every probability in a logarithm
+
+
+class EarlyLearning(Rule):
+    # early-learning regularisation: cross-entropy + strength log (1 - t · p), t the mean of past p (Liu et al., 2020)
+    name: Literal["elr"]
+    strength: PositiveFloat  # weight of the second term
+    momentum: Share  # of the running mean t of an example's probabilities p
+
+
+class Selection(Rule):
+    share: Annotated[float, Field(gt=0, lt=1)]  # of a batch that is left out in the end; that of the wrong labels
+    ramp: Positive  # epochs in which it grows to that, linearly
+
+
+class SmallLoss(Selection):
+    name: Literal["small_loss"]  # the examples of a batch with the smallest losses
+
+
+class CoTeaching(Selection):
+    name: Literal["co_teaching"]  # two networks, each on those with small losses in the other (Han et al., 2018)
+
+    networks: ClassVar[int] = 2
+
+
+class Reweight(Rule):
+    name: Literal["reweight"]  # an example weighs 1 + strength (1 - 2 r), with r from 0 to 1 the rank of its score
+    path: str  # a parquet or csv file with columns id and score, as the scores.parquet of a run
+    strength: Annotated[float, Field(ge=-1, le=1)]  # above 0: low scores weigh more; below 0: high ones
+
+    @field_validator("path")
+    @classmethod
+    def _there(cls, path: str) -> str:
+        if not Path(path).is_file() or Path(path).suffix not in (".parquet", ".csv"):
+            raise ValueError("must be a parquet or csv file that is there")
+        return path
+
+
+class Clipping(Rule):
+    name: Literal["clipping"]  # the gradient of each example is cut to a length
+    norm: PositiveFloat  # the length, at most
+
+    noise: ClassVar[float] = 0.0
+
+
+class PrivateSGD(Rule):
+    # clipping and noise (Abadi et al., 2016), in shuffled batches: the epsilon of an accountant, which assumes batches
+    # drawn by Poisson sampling, does not hold
+    name: Literal["dp_sgd"]
+    norm: PositiveFloat  # of the gradient of an example, at most
+    noise: PositiveFloat  # standard deviation of what is added to the sum of a batch, in units of norm
+
+
+class Adversarial(Rule):
+    radius: PositiveFloat  # largest change of an input's values, as the network takes them
+    size: PositiveFloat  # change in one step of the attack
+    steps: Positive  # of the attack
+
+
+class PGD(Adversarial):
+    name: Literal["pgd"]  # inputs changed so that their loss is high (Madry et al., 2018)
+
+
+class Trades(Adversarial):
+    name: Literal["trades"]  # cross-entropy + beta times what changed inputs change of the output (Zhang et al., 2019)
+    beta: PositiveFloat  # weight of the second term
+
+
+MethodConfig = Annotated[
+    PlainMethod
+    | LabelSmoothing
+    | GeneralizedCrossEntropy
+    | RobustLogLoss
+    | EarlyLearning
+    | SmallLoss
+    | CoTeaching
+    | Reweight
+    | Clipping
+    | PrivateSGD
+    | PGD
+    | Trades,
+    Field(discriminator="name"),
+]

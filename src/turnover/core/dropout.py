@@ -20,25 +20,17 @@ from turnover.core.activations import Interception, Look, TurnOverDropout
 from turnover.core.attachment import ATTRIBUTE, TrainingRecord, attached_to
 from turnover.core.compiled import follow_checkpoints, refuse_hidden_activations
 from turnover.core.masked import Subnetwork
-from turnover.core.masks import Balance, MaskRule, check_ids
+from turnover.core.masks import MaskRule, check_ids
 from turnover.errors import TurnOverError
 
 Net = TypeVar("Net", bound=nn.Module)
 
 
-def attach(
-    model: Net,
-    p: float,
-    seed: int,
-    layers: list[str] | None,
-    groups: int | None,
-    balance: Balance,
-    dropout: float,
-    look: Look,
-) -> Net:
+def attach(model: Net, rule: MaskRule, layers: list[str] | None, dropout: float, look: Look) -> Net:
     """Prepare `model` for turn-over dropout and return it; other arguments as in `turnover.attach`.
 
     Args:
+        rule: of the masks.
         look: called before every forward pass under masks, with the turn-over dropout, the network and its inputs.
 
     Raises:
@@ -64,7 +56,7 @@ def attach(
         raise TurnOverError("layers = []: name at least one module, or None for every hidden activation")
     if not 0 <= dropout < 1:
         raise TurnOverError(f"dropout = {dropout}: must be at least 0, which drops nothing, and less than 1")
-    state = TurnOverDropout(MaskRule(p, seed, groups, balance), dropout, type(model).__name__, look)
+    state = TurnOverDropout(rule, dropout, type(model).__name__, look)
     state.layers, state.record = layers, TrainingRecord()
     # a layer's own hooks run inside the root's: the root's are registered first and last
     state.handles.append(model.register_forward_pre_hook(partial(look, state), with_kwargs=True))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from turnover.checks.arrays import ids_of
 from turnover.checks.inputs import refuse_unsuited, user_examples
+from turnover.checks.tied import TiedRule
 from turnover.checks.user_network import taken_by
 from turnover.core.attachment import untrained
 from turnover.core.dropout import attached
@@ -92,7 +93,8 @@ def _of_network(model: nn.Module, x: Any, y: Any, ids: Any, loss: Loss) -> Tenso
     if why := untrained(model, trained):
         log.warning("%s", why)
     with torch.no_grad(), evaluation_mode(model):
-        at_once = _one_hidden_layer(model) and not isinstance(targets.inputs, dict | tuple)
+        complementary = not isinstance(attached(model).rule, TiedRule)
+        at_once = complementary and _one_hidden_layer(model) and not isinstance(targets.inputs, dict | tuple)
         return _by_product(model, targets, trained) if at_once else by_pairs(model, targets, trained)
 
 

@@ -37,6 +37,7 @@ from turnover.estimators.score import average, score_examples
 from turnover.estimators.suited import column_of, refuse_loss, refuse_training, rows_at_once
 from turnover.training.fit import fit
 from turnover.training.loop import Observer
+from turnover.training.methods import build
 
 _SEEDS = 10  # networks whose scores are averaged, unless they are asked for
 _LARGE = 10  # number to be predicted; networks begin with outputs of about 1
@@ -67,6 +68,7 @@ def memorization(
     predictions: bool = False,
     loss: str | Callable[[Tensor, Tensor], Tensor] = "class",
     training: Mapping[str, Any] | None = None,
+    shared: float = 0.0,
 ) -> pd.DataFrame:
     """Score how much each example's label is memorized rather than inferred from the other examples.
 
@@ -83,7 +85,7 @@ def memorization(
         seeds: how many, or which; None: 10, and 1 if each seed trains an ensemble.
         ids: permanent ids or names of the examples; None: positions 0 .. n-1.  # [n]
         precision: of training; auto: bfloat16 where the device has units for it, else float32.
-        p, layers, groups, dropout: of turn-over dropout, as in `turnover.attach`.
+        p, layers, groups, dropout, shared: of turn-over dropout, as in `turnover.attach`.
         estimator: what gives the scores, by its name in docs/estimators.md: turnover; cumulative_loss, aum, forgetting,
             first_learning, final_loss, confidence, el2n, grand, vog, or all of these, one_run, from an ordinary
             training; second_split; confident_learning, subsampling, c_score, membership from ensembles; blocks, an
@@ -98,9 +100,9 @@ def memorization(
             as in `turnover.score`. turnover, blocks, cumulative_loss, final_loss and grand work with any; an estimator
             that needs more of it than it has refuses by name.
         training: choices as in conf/, by name or with more fields, for example {"optimizer": "adamw", "schedule":
-            {"name": "cosine", "by": "step", "warmup": 100}, "class_weights": "balanced"}; also "method"
-            (label_smoothing) and "augmentation" (crop, with zeros around; torchvision), of images [n, channels, height,
-            width].
+            {"name": "cosine", "by": "step", "warmup": 100}, "class_weights": "balanced"}; also "method" (gce, elr,
+            co_teaching and others of conf/method/) and "augmentation" (crop, with zeros around; torchvision), of images
+            [n, channels, height, width].
 
     Returns:
         A row for every example, index "id": score, label, and what the score is made of. Of turn-over dropout: score,
@@ -123,8 +125,8 @@ def memorization(
     fields = training_fields(estimator, given | {"weight_decay": weight_decay}, training or {})
     scoring = by_name(estimator, fields["epochs"], dict(options or {}))
     name = scoring["name"]
-    if name != "turnover" and (p, layers, groups, dropout) != (0.5, None, None, 0.0):
-        raise RefusedInput(f"p, layers, groups and dropout belong to estimator='turnover', not {estimator!r}")
+    if name != "turnover" and (p, layers, groups, dropout, shared) != (0.5, None, None, 0.0, 0.0):
+        raise RefusedInput(f"p, layers, groups, dropout and shared belong to estimator='turnover', not {estimator!r}")
     several = name in OF_SEVERAL_NETWORKS
     if predictions and several:
         raise RefusedInput(f"predictions = True: estimator = {estimator!r} trains several networks, whose are not kept")
@@ -149,7 +151,7 @@ def memorization(
     task = Task(examples, none_wrong, {}, probe.to(where), made)
     refuse_unsuited(task.model, examples, sizes(task, configs[0]), configs[0].batch_size)
     refuse_shared(probe, new_network(make_model, 0))
-    masks = {"p": p, "layers": layers, "groups": groups, "dropout": dropout}
+    masks = {"p": p, "layers": layers, "groups": groups, "dropout": dropout, "shared": shared}
     seen = Predictions(examples) if predictions else None
     curve = Curve(of_example)
     observers: list[Observer] = [curve] if seen is None else [curve, seen]
@@ -187,9 +189,14 @@ def memorization(
 def _table(task: Task, config: Training, on_step: Callable[[int], object], observers: list[Observer]) -> pd.DataFrame:
     """Score all examples with one seed, by the same functions as a run from a config."""
     estimator = config.estimator
-    if isinstance(estimator, TurnoverEstimator):
-        for _ in fit(config, task.model, task.train, on_step=on_step, observers=observers):
+
+    def train(observers: list[Observer]) -> None:
+        method = build(config, task.model, task.train, task.make_model)
+        for _ in fit(config, task.model, task.train, method=method, on_step=on_step, observers=observers):
             pass
+
+    if isinstance(estimator, TurnoverEstimator):
+        train(observers)
         size = rows_at_once(config, task.train)
         return score_examples(task.model, task.train, batch_size=size)  # in float32 always, as in a run
     several = of_several_networks(config)
@@ -199,8 +206,7 @@ def _table(task: Task, config: Training, on_step: Callable[[int], object], obser
             columns, score = estimates.columns, estimates.score
         else:
             watch = Watch(task, config, Path(name))
-            for _ in fit(config, task.model, task.train, on_step=on_step, observers=[*observers, watch]):
-                pass
+            train([*observers, watch])
             columns, score = watch.columns(), column_of(estimator, task.train.loss)
     values: dict[str, Tensor] = {"score": columns[score], **columns}
     names = in_order(values, ("score", *ESTIMATES, "prediction", "probability"))

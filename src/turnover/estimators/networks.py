@@ -27,8 +27,10 @@ from turnover.estimators.estimator import Design, Outcomes, Task
 from turnover.estimators.logit_scores import log_odds_against
 from turnover.estimators.subsampling import all_but, left_out, random_parts
 from turnover.estimators.suited import rows_at_once
-from turnover.training.fit import fit, learning_rate
+from turnover.training.fit import fit
 from turnover.training.loop import steps_per_epoch
+from turnover.training.methods import build
+from turnover.training.optim import learning_rate
 from turnover.training.stack import STACK, stackable, train_stack
 
 
@@ -138,7 +140,9 @@ def train_block(
         )
         return models
     for model, seed, positions in zip(models, seeds, included, strict=True):
-        for _ in fit(config, model, task.train.select(positions), seed=seed, on_step=on_step):
+        examples = task.train.select(positions)
+        method = build(config, model, examples, task.make_model, seed)
+        for _ in fit(config, model, examples, seed=seed, method=method, on_step=on_step):
             pass
     return models
 

@@ -16,8 +16,9 @@ from turnover.config.run import Training
 from turnover.core.evaluation import evaluate
 from turnover.estimators.estimator import Estimates, Task
 from turnover.estimators.one_run_scores import correctness, last_epoch
-from turnover.training.fit import build_optimizer, fit
+from turnover.training.fit import fit
 from turnover.training.loop import steps_per_epoch
+from turnover.training.optim import build_optimizer
 
 
 def second_split_forgetting(correct: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from turnover.config.estimators import (
     score_of,
 )
 from turnover.config.run import Training
-from turnover.config.training_options import NoAugmentation
+from turnover.config.training_options import Adversarial, NoAugmentation
 from turnover.core.evaluation import BATCH
 from turnover.core.examples import Examples
 from turnover.core.losses import CLASSES, TOKENS, Loss
@@ -77,6 +77,12 @@ def refuse_training(config: Training, examples: Examples) -> None:
     if examples.loss is not CLASSES and not config.minimises_cross_entropy:
         raise RefusedInput(
             f"training: method and class_weights are of class numbers: leave them out of loss={examples.loss.name!r}"
+        )
+    inputs = examples.inputs
+    if isinstance(config.method, Adversarial) and not (isinstance(inputs, Tensor) and inputs.is_floating_point()):
+        raise RefusedInput(
+            f"training: method={config.method.name!r} changes inputs by little: they must be one floating-point tensor "
+            "in memory; leave it out"
         )
     images = isinstance(examples.inputs, Tensor) and examples.inputs.ndim == 4
     if not images and not isinstance(config.augmentation, NoAugmentation):

@@ -23,7 +23,7 @@ from turnover.estimators.estimator import Task
 from turnover.models import build as build_model
 from turnover.runs.subsets import choose
 from turnover.training.accuracy import Name
-from turnover.training.fit import build_optimizer
+from turnover.training.optim import build_optimizer
 
 
 @dataclass(frozen=True)

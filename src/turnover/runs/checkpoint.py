@@ -33,6 +33,7 @@ class Progress:
     partial: Partial | None = None  # progress of the next epoch, if it was stopped in its middle
     observers: list[dict[str, Any]] = field(default_factory=list)  # their states then
     tables: dict[str, str] = field(default_factory=dict)  # checksums of tables that were written before, by their paths
+    method: dict[str, Any] = field(default_factory=dict)  # state of the training rule
 
 
 def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
@@ -43,6 +44,7 @@ def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progres
         "partial": asdict(progress.partial) if progress.partial else None,
         "observers": progress.observers,
         "tables": progress.tables,
+        "method": progress.method,
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
     }
@@ -77,7 +79,8 @@ def load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Prog
         optimizer.load_state_dict(state["optimizer"])
         metrics = [Metric(*row) for row in state["metrics"]]
         partial = Partial(**state["partial"]) if state.get("partial") else None
-        return Progress(state["epoch"], metrics, partial, state.get("observers", []), state.get("tables", {}))
+        rest = (state.get("observers", []), state.get("tables", {}), state.get("method", {}))
+        return Progress(state["epoch"], metrics, partial, *rest)
     return None
 
 

@@ -10,9 +10,9 @@ from turnover.core.evaluation import all_units, own_units
 from turnover.gradients import backpack
 from turnover.gradients.per_example import Backend, Gradients, gradients
 from turnover.gradients.sets import set_gradients
-from turnover.gradients.updates import Updates
 from turnover.runs.build import RunTask
 from turnover.training.accuracy import Name
+from turnover.training.updates import Updates
 
 _BACKENDS: dict[str, Backend] = {"exact": gradients, "backpack": backpack.gradients}
 

@@ -25,7 +25,6 @@ from turnover.estimators.influence import influence
 from turnover.estimators.one_run import Watch
 from turnover.estimators.score import score_examples
 from turnover.estimators.suited import rows_at_once
-from turnover.gradients.updates import Updates
 from turnover.runs import checkpoint, gradient_tracking
 from turnover.runs.build import RunTask
 from turnover.runs.dashboard.wandb import Dashboard, Tracker
@@ -36,6 +35,8 @@ from turnover.runs.store.tables import SCORE_COLUMNS, Metric, write_influences, 
 from turnover.training.accuracy import measure
 from turnover.training.fit import fit
 from turnover.training.loop import Epoch, Partial, StoppedInEpoch, steps_per_epoch, visits
+from turnover.training.methods import build
+from turnover.training.updates import Updates
 
 log = logging.getLogger("turnover")
 
@@ -44,6 +45,9 @@ def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, rec
     """Train the network with a checkpoint after each epoch, score the examples if asked to; return the metrics."""
     folder, estimator = run.folder, config.estimator
     restored = checkpoint.load(folder / "checkpoint.pt", task.model, task.optimizer)
+    method = build(config, task.model, task.train, task.make_model)
+    if restored:
+        method.load_state_dict(restored.method)
     first = restored.epoch + 1 if restored else 1
     partial = restored.partial if restored else None
     if restored:
@@ -68,7 +72,7 @@ def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, rec
 
     def save(epoch: int, partial: Partial | None = None) -> None:
         states = [observer.state_dict() for observer in observers] if partial else []
-        reached = checkpoint.Progress(epoch, tracker.rows, partial, states, tables)
+        reached = checkpoint.Progress(epoch, tracker.rows, partial, states, tables, method.state_dict())
         checkpoint.save(folder / "checkpoint.pt", task.model, task.optimizer, reached)
 
     with progress(sum(steps), done, title(config)) as bar, _saved_when_stopped(save):
@@ -87,6 +91,7 @@ def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, rec
                 examples,
                 epochs=last,
                 optimizer=task.optimizer,
+                method=method,
                 first_epoch=max(first, begin),
                 partial=partial if first >= begin else None,
                 on_step=bar.update,
@@ -110,7 +115,8 @@ def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, rec
             if epoch.number < config.epochs:
                 signals.stop_if_asked()
     checkpoint.forget_earlier(folder / "checkpoint.pt")
-    record["examples_trained"] = sum(visits(examples) * (last + 1 - begin) for examples, begin, last in parts)
+    trained = sum(visits(examples) * (last + 1 - begin) for examples, begin, last in parts)
+    record["examples_trained"] = trained * config.method.networks
     if scored_epochs:
         _refuse_damaged(run, tables)
         every = [pd.read_parquet(_scores_path(folder, epoch)) for epoch in scored_epochs]

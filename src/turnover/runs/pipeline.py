@@ -122,7 +122,7 @@ def several_networks(
         write_members(run.folder, _members(task, estimates))
         record["networks"] = len(estimates.outcomes[0].seeds)
     write_scores(run.folder / "scores.parquet", table)
-    record["examples_trained"] = estimates.examples_trained
+    record["examples_trained"] = estimates.examples_trained * config.method.networks
     return tracker.rows
 
 

@@ -22,6 +22,7 @@ from turnover.runs.store.run import Run
 from turnover.training.accuracy import measure
 from turnover.training.fit import fit
 from turnover.training.loop import steps_per_epoch
+from turnover.training.methods import build as build_method
 
 _STEPS = 4  # timed ones, after as many that warm up
 
@@ -45,7 +46,8 @@ def seconds(config: RunConfig) -> float:
     # masked from the first epoch on, if turn-over dropout is attached
     constant = ConstantSchedule(name="constant", warmup=0)
     changes = {"optimizer": slow, "schedule": constant, "turnover": TurnoverOff(name="off")}
-    for _ in fit(config.model_copy(update=changes), task.model, few, epochs=2):
+    method = build_method(config, task.model, few, task.make_model)
+    for _ in fit(config.model_copy(update=changes), task.model, few, epochs=2, method=method):
         ticks.append(clock())
     step = (ticks[1] - ticks[0]) / steps_per_epoch(len(few), config.batch_size)
     start = clock()

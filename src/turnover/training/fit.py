@@ -1,26 +1,17 @@
-"""Training by a config: its optimizer, the learning rate of each step, and the loop with all of its settings."""
+"""Training by a config: the loop with all of its settings."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import torch
 from torch import nn
 
 from turnover.config.run import Training
-from turnover.config.training_options import (
-    ConstantSchedule,
-    CosineSchedule,
-    FallingSchedule,
-    LinearSchedule,
-    MultistepSchedule,
-    OptimizerConfig,
-    SGDConfig,
-)
 from turnover.core.examples import Examples
 from turnover.data.augmentation import augmented
 from turnover.training.loop import Epoch, Observer, Partial, steps_per_epoch, train, visits
-from turnover.training.methods import objective
+from turnover.training.methods import build
+from turnover.training.methods.method import Method
+from turnover.training.optim import build_optimizer, learning_rate
 
 
 def fit(
@@ -31,6 +22,7 @@ def fit(
     seed: int | None = None,
     epochs: int | None = None,
     optimizer: torch.optim.Optimizer | None = None,
+    method: Method | None = None,
     first_epoch: int = 1,
     partial: Partial | None = None,
     on_step: Callable[[int], object] = lambda steps: None,
@@ -42,6 +34,7 @@ def fit(
     Args:
         seed, epochs: in place of those of the config, for one of several trainings of a run.
         optimizer: one that has made steps already; None: a new one.
+        method: that of the config, if it has been built already; one that trains two networks must be.
         on_step: called with 1 after every step.
         first_epoch, partial, observers, stop: as in `training.loop.train`, as are the errors.
     """
@@ -55,7 +48,7 @@ def fit(
         epochs=last,
         batch_size=config.batch_size,
         seed=config.seed if seed is None else seed,
-        objective=objective(config, examples),
+        method=build(config, model, examples) if method is None else method,
         first_epoch=first_epoch,
         partial=partial,
         plain_epochs=config.plain_epochs,
@@ -64,47 +57,3 @@ def fit(
         observers=observers,
         stop=stop,
     )
-
-
-def build_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Optimizer:
-    """Return an optimizer of all trainable parameters; the loop sets its rate before every step."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups: list[dict[str, Any]] = [{"params": parameters}]
-    if config.decay == "weights":
-        groups = [
-            {"params": [parameter for parameter in parameters if parameter.ndim > 1]},
-            {"params": [parameter for parameter in parameters if parameter.ndim <= 1], "weight_decay": 0.0},
-        ]
-    if isinstance(config, SGDConfig):
-        return torch.optim.SGD(groups, config.lr, config.momentum, weight_decay=config.weight_decay)
-    first, second = config.betas
-    return torch.optim.AdamW(groups, config.lr, (first, second), config.eps, config.weight_decay)
-
-
-def learning_rate(
-    schedule: ConstantSchedule | MultistepSchedule | CosineSchedule | LinearSchedule,
-    lr: float,
-    step: int,
-    steps: int,
-    epochs: int,
-) -> float:
-    """Return the rate of `step`, counted from 0, in a run of `epochs` with so many `steps` each.
-
-    constant: lr. multistep: lr gammaᵏ, with k the number of milestones that lie before the epoch of this step.
-    cosine: lr (1 + cos(π done / total)) / 2 (Loshchilov and Hutter, 2017, without restarts).
-    linear: lr (1 - done / total). Of these two, done and total are whole epochs; by step, the steps after the warm-up.
-    In a warm-up of w steps the rate is (step + 1) / (w + 1) of that.
-    """
-    done, total = step // steps, epochs
-    if isinstance(schedule, FallingSchedule) and schedule.by == "step":
-        done, total = max(0, step - schedule.warmup), max(1, epochs * steps - schedule.warmup)
-    match schedule:
-        case MultistepSchedule(milestones=milestones, gamma=gamma):
-            return lr * gamma ** sum(milestone <= done for milestone in milestones)
-        case ConstantSchedule():
-            rate = lr
-        case CosineSchedule():
-            rate = lr * (1 + math.cos(math.pi * done / total)) / 2
-        case LinearSchedule():
-            rate = lr * (1 - done / total)
-    return rate * min(1.0, (step + 1) / (schedule.warmup + 1))

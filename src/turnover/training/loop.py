@@ -1,7 +1,7 @@
 """The training loop."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from turnover.core.dropout import is_attached, own
 from turnover.core.examples import Examples
 from turnover.core.inputs import run
 from turnover.errors import RunFailed
+from turnover.training.methods.method import Method, Step
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Observer:
         for batch:
             with forward(epoch, len(batch)): logits = model(x)
             update(logits, labels, index)
-            loss.backward(), optimizer.step()
+            method.backward(step), optimizer.step()
         epoch_end(epoch)
     state_dict(), load_state_dict(state): around a stop in the middle of an epoch
     """
@@ -96,7 +97,7 @@ def train(
     epochs: int,
     batch_size: int,
     seed: int,
-    objective: Callable[[Tensor, Tensor], Tensor] | None = None,
+    method: Method | None = None,
     first_epoch: int = 1,
     partial: Partial | None = None,
     plain_epochs: int = 0,
@@ -113,8 +114,7 @@ def train(
 
     Args:
         learning_rate: step, counted from 0 over all epochs -> learning rate.
-        objective: logits [batch, classes], labels [batch] -> what is minimised in the mean over a batch [batch]; None:
-            cross-entropy, which is observed whatever is minimised.
+        method: what a step minimises, and how; None: the mean loss of its examples, which is observed under every one.
         partial: where the first epoch was stopped; `model` and `optimizer` are as they were then.
         plain_epochs: number of first epochs that train the full network, turn-over dropout attached or not.
         on_step: called after every step, for a progress bar.
@@ -126,6 +126,7 @@ def train(
         RunFailed: a loss is NaN or infinite; names epoch, step and learning rate.
     """
     attached = is_attached(model)
+    method = method or Method()
     steps = steps_per_epoch(visits(examples), batch_size)
     for epoch in range(first_epoch, epochs + 1):
         turn_over = attached and epoch > plain_epochs
@@ -145,15 +146,15 @@ def train(
                     around.enter_context(fast_products(examples.device))
                     for observer in observers:
                         around.enter_context(observer.forward(epoch, len(index)))
-                    if turn_over:
-                        around.enter_context(own(model, ids))
-                    around.enter_context(autocast(examples.device, precision))
+                    around.enter_context(method.forward(model, len(index)))
+                    inside = _inside(ids if turn_over else None, examples.device, precision)
+                    around.enter_context(inside(model))
                     logits = run(model, x)  # [batch, classes]
                     wide = logits.float() if logits.dtype.itemsize < 4 else logits
                     loss = examples.loss(wide, y)  # [batch]
                 for observer in observers:
                     observer.update(logits, y, index)
-                (loss if objective is None else objective(wide, y)).mean().backward()
+                method.backward(Step(model, x, y, index, epoch, learning_rate(step), wide, loss, inside))
                 optimizer.step()
                 losses.append(loss.detach())
                 correct.append(examples.loss.right(logits.detach(), y))
@@ -187,6 +188,19 @@ def _by_example(values: Tensor, order: Tensor, repeats: Tensor | None) -> Tensor
     """Return values in the order of the examples, means over their repeats.  # [visits] -> [examples]"""
     values = values[order.argsort(stable=True)]
     return values if repeats is None else torch.segment_reduce(values.float(), "mean", lengths=repeats)
+
+
+def _inside(
+    ids: Tensor | None, device: torch.device, precision: Precision
+) -> Callable[[nn.Module], AbstractContextManager[None]]:
+    """Return what runs each example through its own sub-network, or without ids the full one, in that precision."""
+
+    @contextmanager
+    def inside(model: nn.Module) -> Iterator[None]:
+        with nullcontext() if ids is None else own(model, ids), autocast(device, precision):
+            yield
+
+    return inside
 
 
 def _refuse_non_finite(epoch: int, losses: Tensor, batch_size: int, learning_rate: Callable[[int], float]) -> None:

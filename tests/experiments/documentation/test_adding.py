@@ -96,6 +96,12 @@ def test_an_estimator_is_added_as_the_page_says(tmp_path: Path) -> None:
     assert (table["score"] - table["variability"]).abs().max() < 1e-6
 
 
+def test_a_method_is_added_as_the_page_says(tmp_path: Path) -> None:
+    run = follow("adding-a-method.md", copy(tmp_path))
+    assert "name: sce" in (run / "config.yaml").read_text(encoding="utf-8")
+    assert pd.read_parquet(run / "scores.parquet")["score"].nunique() > 100
+
+
 def test_a_figure_is_added_as_the_page_says(tmp_path: Path) -> None:
     picture = follow("adding-a-figure.md", copy(tmp_path))
     assert picture.name == "gap.png"

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from turnover.config.options import TurnoverConfig
+from turnover.config.options import AllLayersConfig, TurnoverConfig
 from turnover.config.run import RunConfig
 from turnover.experiments.plots.figure import Plotted
 from turnover.experiments.plots.notes import Source
@@ -90,8 +90,8 @@ def _variants(source: Source, base: RunConfig) -> dict[str, pd.Series]:
 def _changes(config: RunConfig, base: RunConfig) -> str:
     """Return the differences from the base, in words; empty for the base itself."""
     ours, theirs = config.turnover, base.turnover
-    assert isinstance(ours, TurnoverConfig)
-    assert isinstance(theirs, TurnoverConfig)
+    assert isinstance(ours, AllLayersConfig)
+    assert isinstance(theirs, AllLayersConfig)
     differences = {
         f"p = {ours.p:g}": ours.p != theirs.p,
         f"{ours.groups} shared masks": ours.groups != theirs.groups,

@@ -11,6 +11,7 @@ from turnover.config.estimators import score_of
 from turnover.config.options import (
     ConvConfig,
     CvTConfig,
+    ExampleTiedConfig,
     GPTConfig,
     LabelSubsets,
     MLPConfig,
@@ -185,6 +186,7 @@ def masks(config: RunConfig) -> str:
         return "no turn-over dropout"
     where = "all hidden layers" if turnover.layers is None else " and ".join(turnover.layers)
     words = [f"turn-over dropout in {where}", f"p = {turnover.p:g}"]
+    words += [f"{turnover.shared:g} of the units shared"] if isinstance(turnover, ExampleTiedConfig) else []
     words += [f"{turnover.groups} shared masks"] if turnover.groups else []
     words += [f"dropout {turnover.dropout:g} inside the masks"] if turnover.dropout else []
     words += [f"after {turnover.plain_epochs} plain epochs"] if turnover.plain_epochs else []
