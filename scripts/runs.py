@@ -32,7 +32,7 @@ def main() -> int:
         return show(named, given.name)
     if given.command == "gc":
         return clean([run for run in named if getattr(given, run.state, False)], really=given.yes)
-    shown = named if given.command == "ls" else [run for run in named if run.state in ("damaged", "unreadable", "old")]
+    shown = named if given.command == "ls" else [run for run in named if run.state in ("damaged", "unreadable", "old", "newer")]
     for run in shown:
         print(line(run))
     print(f"{len(named)} runs, {size(sum(run.size for run in named))}: {counts(named)}")

@@ -1,8 +1,7 @@
 """Checksums of a run's files, which reveal damaged ones.
 
 `checksums.txt` has the form that `sha256sum -c` reads. While a run is worked on it lists its checkpoints; when the run
-is finished, all its files, and DONE has its own checksum. Runs that were made before there were checksums have none and
-are trusted, as is a checksums.txt whose checksum DONE lacks, if every line of it can be parsed.
+is finished, all its files, and DONE has the checksum of checksums.txt itself: a DONE that lacks it is damaged.
 """
 
 import hashlib
@@ -11,10 +10,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 NAME = "checksums.txt"
-DONE = "DONE"  # its first line is the run's identity, its second, if it has one, the checksum of checksums.txt
+DONE = "DONE"  # its first line is the run's identity, its second the checksum of checksums.txt
 
 
-_DONE = re.compile(rb"([0-9a-f]{10})\n(?:([0-9a-f]{64})  checksums\.txt\n)?")
+_DONE = re.compile(rb"([0-9a-f]{10})\n([0-9a-f]{64})  checksums\.txt\n")
 _ROW = re.compile(r"([0-9a-f]{64})  (\S.*)")
 
 
@@ -35,18 +34,12 @@ def table(rows: Iterable[tuple[str, str]]) -> str:
 
 
 def known(folder: Path) -> list[tuple[str, str]]:
-    """Return the pairs of name and checksum in checksums.txt, without lines that cannot be parsed."""
-    return [row for row in _rows(folder / NAME) if row is not None]
-
-
-def _rows(path: Path) -> list[tuple[str, str] | None]:
-    """Return pairs of name and checksum, None for a line that cannot be parsed; empty if there is no such file."""
+    """Return the pairs of name and checksum in checksums.txt, without lines that cannot be parsed; empty without it."""
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = (folder / NAME).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return []
-    matches = [_ROW.fullmatch(line) for line in lines]
-    return [(row[2], row[1]) if row else None for row in matches]
+    return [(row[2], row[1]) for row in map(_ROW.fullmatch, lines) if row]
 
 
 def files(folder: Path) -> Iterator[Path]:
@@ -76,8 +69,6 @@ def _damaged_itself(folder: Path) -> list[str]:
         match = None
     if match is None or not folder.name.endswith(f"-{match[1].decode()}"):
         return [DONE]
-    if match[2] is None:  # made before DONE had the checksum of checksums.txt
-        return [NAME] if None in _rows(folder / NAME) else []
     return differing(folder, [(NAME, match[2].decode())])
 
 

@@ -17,7 +17,7 @@ from turnover.config.run import STAGE_VERSION, RunConfig, identity, title
 from turnover.runs.store import checksums
 from turnover.runs.store.run import LOCK, read_manifest
 
-State = Literal["finished", "damaged", "old", "orphaned", "running", "interrupted", "failed", "unreadable"]
+State = Literal["finished", "damaged", "old", "newer", "orphaned", "running", "interrupted", "failed", "unreadable"]
 REMOVABLE: dict[State, str] = {
     "damaged": "finished, but a file is missing or does not have its checksum",
     "old": "finished by an earlier stage of the code, whose numbers were others: never used any more",
@@ -84,6 +84,9 @@ def _judged(folder: Path, *, thorough: bool, locked: bool | None = None) -> tupl
         manifest = read_manifest(folder)
     except (OSError, ValueError) as error:
         return ("damaged", ", ".join(damaged), {}) if damaged else ("unreadable", f"manifest.json: {error}", {})
+    if _newer(folder, manifest):
+        about = f"made by stage {manifest['stage']}, the code is at {STAGE_VERSION}: a newer checkout's"
+        return "newer", ", ".join([about, *damaged]), manifest
     if not done:
         try:
             at_work, gone = _locked(folder) if locked is None else locked, "its process is gone"
@@ -104,6 +107,11 @@ def _judged(folder: Path, *, thorough: bool, locked: bool | None = None) -> tupl
     if stage in (None, STAGE_VERSION):
         return "orphaned", "finished, but the table it names is gone, or the code no longer allows its config", manifest
     return "old", f"made by stage {stage}, the code is at {STAGE_VERSION}", manifest
+
+
+def _newer(folder: Path, manifest: dict[str, Any]) -> bool:
+    """Return True if a newer checkout has made the run, or works on it: nothing here uses or removes it."""
+    return manifest.get("stage", 0) > STAGE_VERSION and _stage(folder) is None
 
 
 def _stage(folder: Path) -> int | None:
