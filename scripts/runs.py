@@ -13,6 +13,8 @@ from turnover.common.text import clock, size
 from turnover.runs.cli import leave
 from turnover.runs.store.housekeeping import REMOVABLE, Found, remove, runs
 
+VERIFIED = ("damaged", "unreadable", "old", "newer")  # what `verify` lists
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -32,7 +34,7 @@ def main() -> int:
         return show(named, given.name)
     if given.command == "gc":
         return clean([run for run in named if getattr(given, run.state, False)], really=given.yes)
-    shown = named if given.command == "ls" else [run for run in named if run.state in ("damaged", "unreadable", "old", "newer")]
+    shown = named if given.command == "ls" else [run for run in named if run.state in VERIFIED]
     for run in shown:
         print(line(run))
     print(f"{len(named)} runs, {size(sum(run.size for run in named))}: {counts(named)}")

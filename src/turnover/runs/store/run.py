@@ -23,7 +23,8 @@ from turnover.runs.store.provenance import now
 log = logging.getLogger("turnover")
 
 LOCK = ".lock"  # in a run's folder, locked by the process that works on it
-_KINDS = {"status": str, "message": str, "seconds": int | float, "starts": int, "stage": int, "precision": str}  # read elsewhere
+# fields that are read elsewhere
+_KINDS = {"status": str, "message": str, "seconds": int | float, "starts": int, "stage": int, "precision": str}
 SCRATCH = "scratch"  # in a run's folder: what a killed run needs besides its checkpoint
 
 
