@@ -9,11 +9,13 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from turnover.common.files import read_small
+
 NAME = "checksums.txt"
 DONE = "DONE"  # its first line is the run's identity, its second the checksum of checksums.txt
 
 
-_DONE = re.compile(rb"([0-9a-f]{10})\n([0-9a-f]{64})  checksums\.txt\n")
+_DONE = re.compile(r"([0-9a-f]{10})\n([0-9a-f]{64})  checksums\.txt\n")
 _ROW = re.compile(r"([0-9a-f]{64})  (\S.*)")
 
 
@@ -36,8 +38,8 @@ def table(rows: Iterable[tuple[str, str]]) -> str:
 def known(folder: Path) -> list[tuple[str, str]]:
     """Return the pairs of name and checksum in checksums.txt, without lines that cannot be parsed; empty without it."""
     try:
-        lines = (folder / NAME).read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
+        lines = read_small(folder / NAME).splitlines()
+    except (OSError, ValueError):
         return []
     return [(row[2], row[1]) for row in map(_ROW.fullmatch, lines) if row]
 
@@ -64,12 +66,12 @@ def damaged(folder: Path, *, besides: tuple[str, ...] = ()) -> list[str]:
 def _damaged_itself(folder: Path) -> list[str]:
     """Return those of DONE and checksums.txt that are damaged."""
     try:
-        match = _DONE.fullmatch((folder / DONE).read_bytes())
-    except OSError:
+        match = _DONE.fullmatch(read_small(folder / DONE))
+    except (OSError, ValueError):
         match = None
-    if match is None or not folder.name.endswith(f"-{match[1].decode()}"):
+    if match is None or not folder.name.endswith(f"-{match[1]}"):
         return [DONE]
-    return differing(folder, [(NAME, match[2].decode())])
+    return differing(folder, [(NAME, match[2])])
 
 
 def differing(folder: Path, rows: Iterable[tuple[str, str]]) -> list[str]:
