@@ -149,7 +149,7 @@ def test_who_waits_for_the_lock_of_a_removed_run_makes_its_folder_again(tmp_path
         time.sleep(0.3)
         away = run.folder.rename(tmp_path / "away")
         shutil.rmtree(away)
-    thread.join(20)
+    thread.join()
     assert entered.is_set()
     assert run.folder.exists()
 
