@@ -185,12 +185,17 @@ def test_nothing_is_submitted_twice(monkeypatch: pytest.MonkeyPatch, said: pytes
     with pytest.raises(RunFailed):
         launch(jobs, submit)
     assert submitted == [[1, 2, 3]], "all are in the queue"
-    assert "3 of the runs are in Slurm's queue already and not submitted again" in said.messages
+    assert "3 of the runs are queued or worked on already and not submitted again" in said.messages
     del in_queue["1_0"]  # cancelled
     in_queue["1_1"] = listed("1_1", comment="of another command")["1_1"]  # after the numbers of Slurm began anew
     with pytest.raises(RunFailed):
         launch(jobs, submit)
     assert submitted[1:] == [[1, 2]]
+    in_queue.clear()
+    with jobs[1].lock(), jobs[2].lock(), pytest.raises(RunFailed):
+        launch(jobs, submit)
+    assert submitted[2:] == [[3]], "who holds the lock of a run is waited for"
+    submitted.pop()
     for run in jobs:
         finish(run)
     launch([*jobs, jobs[0]], submit)

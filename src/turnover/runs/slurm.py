@@ -108,7 +108,7 @@ def _tell_held(id: str, reason: str, told: set[str]) -> set[str]:
 
 
 def launch(runs: Sequence[Run], submit: Callable[[list[int], str], list[str]], poll: float = POLL) -> None:
-    """Submit the runs that are neither done nor in the queue, and wait for all that are not done.
+    """Submit the runs that are neither done nor queued nor worked on, and wait for all that are not done.
 
     Args:
         submit: submits the runs at these positions, with a comment for Slurm; returns the ids of their jobs.
@@ -119,10 +119,12 @@ def launch(runs: Sequence[Run], submit: Callable[[list[int], str], list[str]], p
     listed = queue() or {}
     to_do = {run.name: at for at, run in enumerate(runs) if not run.finished}
     waiting = {id: runs[at] for at in to_do.values() if (id := _submitted(runs[at], listed))}
-    if waiting:
-        log.info("%d of the runs are in Slurm's queue already and not submitted again", len(waiting))
     queued = {run.name for run in waiting.values()}
-    positions = [at for name, at in to_do.items() if name not in queued]
+    # of those that another process works on, which no job of ours is, the name stands for the id of a job
+    waiting |= {name: runs[at] for name, at in to_do.items() if name not in queued and _at_work(runs[at])}
+    if waiting:
+        log.info("%d of the runs are queued or worked on already and not submitted again", len(waiting))
+    positions = [at for name, at in to_do.items() if name not in queued and name not in waiting]
     if positions:
         comment = f"turnover {uuid.uuid4().hex}"
         for at, id in zip(positions, submit(positions, comment), strict=True):

@@ -80,6 +80,12 @@ def remove(found: Found) -> bool:
 
 
 def judged(folder: Path, *, thorough: bool, at_work: bool | None = None) -> tuple[State, str, dict[str, Any]]:
+    """Return the state of a run, what there is to say about it, and its manifest, whatever lies in its folder.
+
+    Args:
+        thorough: compare its files with their checksums.
+        at_work: whether a process works on it, if that is known.
+    """
     try:
         return _state(folder, thorough=thorough, at_work=at_work)
     except Exception as error:  # whatever lies in the folder, the others are judged
