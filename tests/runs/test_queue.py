@@ -255,3 +255,9 @@ def test_the_library_submits_and_does_not_wait(tmp_path: Path, monkeypatch: pyte
     assert "--comment='mine turnover " in (tmp_path / "script").read_text()
     assert "--array=0-1" in (tmp_path / "script").read_text()
     assert not list((tmp_path / "outputs" / "slurm").iterdir())
+
+
+def test_while_slurm_does_not_answer_nothing_is_submitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))  # it has no squeue
+    with pytest.raises(RunFailed, match="Slurm does not answer"):
+        launch(list(runs(1).values()), lambda positions, comment: pytest.fail("submitted"))

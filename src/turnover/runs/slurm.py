@@ -114,9 +114,11 @@ def launch(runs: Sequence[Run], submit: Callable[[list[int], str], list[str]], p
         submit: submits the runs at these positions, with a comment for Slurm; returns the ids of their jobs.
 
     Raises:
-        RunFailed: some are lost.
+        RunFailed: some are lost, or Slurm does not answer.
     """
-    listed = queue() or {}
+    listed = queue()
+    if listed is None:
+        raise RunFailed("Slurm does not answer (squeue), so nothing is submitted; later the same command goes on")
     to_do = {run.name: at for at, run in enumerate(runs) if not run.finished}
     waiting = {id: runs[at] for at in to_do.values() if (id := _submitted(runs[at], listed))}
     queued = {run.name for run in waiting.values()}
