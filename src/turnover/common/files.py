@@ -54,9 +54,14 @@ def naming(path: Path) -> Iterator[None]:
     """Name `path` in an OSError of the block that names no file, such as one of a full disk."""
     try:
         yield
-    except OSError as error:
-        error.filename = error.filename or str(path)
-        raise
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause and not isinstance(cause, OSError):  # PyTorch and matplotlib stumble over it and raise another
+            cause = None if cause.__suppress_context__ else cause.__context__
+        if not isinstance(cause, OSError):
+            raise
+        cause.filename = cause.filename or str(path)
+        raise cause from None
 
 
 def _flush(path: Path) -> None:
