@@ -81,8 +81,9 @@ test-oldest:  ## the Python API with the oldest versions that pyproject.toml all
 	.venv-oldest/bin/python -m pip install --disable-pip-version-check $$($(OLDEST)) pytest pytest-timeout hypothesis scipy -e .
 	.venv-oldest/bin/python -m pytest tests/test_api.py tests/core/test_masks.py tests/core/test_subnetworks.py tests/core/test_odd_networks.py
 
-stress: .venv/installed  ## 200 kills at random moments, 8 processes at once on one store; nothing may be lost
+stress: .venv/installed  ## 200 kills at random moments, 8 processes at once on one store, then faults of every command; nothing may be lost
 	$(PY) scripts/stress.py
+	$(PY) scripts/faults.py
 
 check-reference: .venv/installed  ## the smallest committed result made again, and all held against conf/ and their own tables
 	$(PY) scripts/check_reference.py

@@ -4,8 +4,9 @@ Exit code 0: its files are there and have the published checksums; 2: no such da
 """
 
 import argparse
-import logging
 import sys
+
+from turnover.runs.cli import end_with
 
 
 def main() -> int:
@@ -16,27 +17,18 @@ def main() -> int:
     from turnover.config.datasets import DATASETS, TEXTS
     from turnover.data.fetch import data_root, ensure
     from turnover.data.sources import COLLECTIONS
-    from turnover.errors import RunFailed
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     if name not in {**DATASETS, **TEXTS}:
         print(f"--dataset {name}: there is no such dataset; allowed: {', '.join([*DATASETS, *TEXTS])}", file=sys.stderr)
         return 2
     if name not in COLLECTIONS:
         print(f"{DATASETS[name].title} comes with scikit-learn; there is nothing to fetch.")
         return 0
-    try:
-        files = ensure(name)
-    except RunFailed as error:
-        print(error, file=sys.stderr)
-        return 3
+    files = ensure(name)
     folder = data_root() / COLLECTIONS[name].folder
     print(f"{COLLECTIONS[name].title}: {len(files)} files with the published checksums in {folder}")
     return 0
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    end_with(main)

@@ -9,9 +9,11 @@ python scripts/runs.py gc --damaged --failed [--yes]
 import argparse
 import sys
 
-from turnover.common.text import clock, size
-from turnover.runs.cli import leave
+from turnover.common.text import clock, size, visible
+from turnover.runs.cli import end_with
 from turnover.runs.store.housekeeping import REMOVABLE, Found, remove, runs
+
+VERIFIED = ("damaged", "unreadable", "old", "newer")  # what `verify` lists
 
 
 def main() -> int:
@@ -32,7 +34,7 @@ def main() -> int:
         return show(named, given.name)
     if given.command == "gc":
         return clean([run for run in named if getattr(given, run.state, False)], really=given.yes)
-    shown = named if given.command == "ls" else [run for run in named if run.state in ("damaged", "unreadable", "old")]
+    shown = named if given.command == "ls" else [run for run in named if run.state in VERIFIED]
     for run in shown:
         print(line(run))
     print(f"{len(named)} runs, {size(sum(run.size for run in named))}: {counts(named)}")
@@ -42,7 +44,7 @@ def main() -> int:
 def line(run: Found) -> str:
     seconds = clock(run.manifest.get("seconds", 0.0))
     text = f"{run.folder.name:48} {run.state:12} {seconds:>8} {size(run.size):>9}  {run.title}"
-    return f"{text}  {run.about}".rstrip()
+    return visible(f"{text}  {run.about}".rstrip())
 
 
 def counts(named: list[Found]) -> str:
@@ -57,7 +59,7 @@ def show(named: list[Found], name: str) -> int:
     print(line(named[0]))
     for file in ("config.yaml", "manifest.json"):
         path = named[0].folder / file
-        print(f"\n{path}\n{path.read_text(encoding='utf-8', errors='replace') if path.exists() else 'is not there'}")
+        print(f"\n{path}\n{visible(path.read_text('utf-8', 'replace')) if path.is_file() else 'is not there'}")
     return 0
 
 
@@ -72,7 +74,4 @@ def clean(selected: list[Found], *, really: bool) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except Exception as error:
-        leave(error)
+    end_with(main)

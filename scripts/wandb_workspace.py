@@ -4,12 +4,11 @@ Needs a network and `wandb login`; runs come with `logger.mode=online`, or later
 """
 
 import argparse
-import sys
 
-from turnover.runs.cli import leave
+from turnover.runs.cli import end_with
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--entity", required=True, help="your name on wandb, or your team's")
     parser.add_argument("--project", default="turnover", help="logger.project of the runs (turnover)")
@@ -19,11 +18,7 @@ def main() -> int:
     from turnover.runs.dashboard.panels import save
 
     print(save(given.entity, given.project, given.name))
-    return 0
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except Exception as error:
-        leave(error)
+    end_with(main)

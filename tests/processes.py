@@ -37,10 +37,9 @@ def script(path: Path, *arguments: str, environment: dict[str, str], where: Path
     """Run a script as for itself; return its exit code and what it prints."""
     with TemporaryDirectory() as folder:
         process = start(_script, path, arguments, environment, where, Path(folder))
-        process.join(120)
+        code = ended(process)
         out, err = (Path(folder, name).read_text("utf-8", "surrogateescape") for name in ("out", "err"))
-    code = process.exitcode
-    assert code is not None, f"it did not end:\n{err}"
+    assert code is not None
     return CompletedProcess([str(path), *arguments], code, out, err)
 
 

@@ -54,7 +54,7 @@ def offline_runs(folder: Path) -> list[Path]:
 def read(offline_run: Path) -> Records:
     """Every record of an offline run."""
     command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(offline_run)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 

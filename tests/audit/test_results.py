@@ -190,6 +190,6 @@ def test_the_script_and_the_door_take_such_a_path(tmp_path: Path, root: Path) ->
         assert done.returncode == 2
         assert f"{name}: has no images" in done.stderr, done.stderr
     command = ["make", "-f", str(root / "Makefile"), "-o", ".venv/installed", "audit", f"DATA={folder}"]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
     assert done.returncode == 2
     assert f"{name}: has no images" in done.stderr, done.stderr

@@ -60,7 +60,7 @@ def invoke(outputs: Path, name: str, *overrides: str, imports: bool = False, fre
         assert "Traceback" not in done.stderr
         return Done(done.returncode, done.stdout, done.stderr, set())
     called = command(name, overrides, *["-X", "importtime"] * imports)
-    done = subprocess.run(called, env=environment(outputs), cwd=where, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(called, env=environment(outputs), cwd=where, capture_output=True, text=True)
     trace = re.findall(r"^import time:.*\|\s+([\w.]+)$", done.stderr, flags=re.MULTILINE)
     assert bool(trace) == imports
     err = re.sub(r"^import time:.*\n", "", done.stderr, flags=re.MULTILINE)
@@ -222,10 +222,8 @@ def test_a_command_without_standard_output_is_done(outputs_of_module: Path) -> N
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    limit = time.monotonic() + 120
     while not condition():
         assert process.poll() is None, "ended too early"
-        assert time.monotonic() < limit, "nothing happened"
         time.sleep(0.01)
 
 
@@ -244,7 +242,7 @@ def test_an_interrupted_run_says_so_and_the_same_command_finishes_it(tmp_path: P
     try:
         wait_for(lambda: any(outputs.glob("runs/*/checkpoint.pt")), process)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate()
     finally:
         process.kill()
     [folder] = (outputs / "runs").iterdir()

@@ -178,13 +178,6 @@ def test_a_device_that_is_not_there_is_refused_before_any_folder_is_made(outputs
     assert not outputs.exists()
 
 
-def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "file").write_text("not a folder")
-    monkeypatch.setenv("TURNOVER_OUTPUTS", str(tmp_path / "file"))
-    with pytest.raises(RefusedInput, match="cannot write"):
-        execute(digits())
-
-
 def test_a_file_that_fails_half_way_keeps_its_old_content(tmp_path: Path) -> None:
     path = tmp_path / "table"
     path.write_text("old")

@@ -14,7 +14,9 @@ import pytest
 import yaml
 from digits import changed, digits
 from test_checksums import SMALL, same, stop_after
+from test_cli import invoke
 
+from turnover.config.run import RunConfig
 from turnover.errors import RunFailed
 from turnover.runs.execute import execute
 from turnover.runs.store import checksums, housekeeping
@@ -48,6 +50,34 @@ def test_a_run_of_an_earlier_stage_is_old(monkeypatch: pytest.MonkeyPatch) -> No
     assert (found.state, found.about) == ("old", "made by stage 2, the code is at 99")
     assert not Run(digits(*SMALL)).finished, "it is not used"
     assert folder.exists()
+
+
+def by_a_newer_checkout(config: RunConfig) -> Path:
+    """A folder of the store as a checkout of stage 3 writes it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("config.run", "runs.store.run"):
+            patch.setattr(f"turnover.{module}.STAGE_VERSION", 3)
+        return execute(config)
+
+
+def test_no_run_of_a_newer_stage_is_removed(tmp_path: Path) -> None:
+    config = digits(*SMALL)
+    newer, ours = by_a_newer_checkout(config), execute(config)
+    assert newer != ours
+    unfinished = by_a_newer_checkout(digits(*SMALL, "seed=1"))
+    (unfinished / "DONE").unlink()
+    strange = by_a_newer_checkout(digits(*SMALL, "seed=2"))
+    (strange / "config.yaml").write_text("an: option of tomorrow\n")
+    states = {each.folder: each.state for each in housekeeping.runs(thorough=True)}
+    assert states == {ours: "finished", newer: "newer", unfinished: "newer", strange: "newer"}
+    every = [f"--{state}" for state in housekeeping.REMOVABLE]
+    done = invoke(tmp_path / "outputs", "runs.py", "gc", *every, "--yes")
+    assert done.code == 0, done.err
+    assert all(folder.exists() for folder in states)
+    manifest = json.loads((ours / "manifest.json").read_text())
+    (ours / "manifest.json").write_text(json.dumps(manifest | {"stage": 3}))
+    [found] = [each for each in housekeeping.runs() if each.folder == ours]
+    assert found.state == "finished", "its name says that it is of this stage"
 
 
 def test_a_run_that_was_logged_before_checkpoints_could_be_is_still_known() -> None:
@@ -119,7 +149,7 @@ def test_who_waits_for_the_lock_of_a_removed_run_makes_its_folder_again(tmp_path
         time.sleep(0.3)
         away = run.folder.rename(tmp_path / "away")
         shutil.rmtree(away)
-    thread.join(20)
+    thread.join()
     assert entered.is_set()
     assert run.folder.exists()
 

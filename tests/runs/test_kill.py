@@ -3,9 +3,10 @@
 import json
 import os
 import random
+import signal
+import threading
 import time
 from collections.abc import Callable
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -37,10 +38,25 @@ def work(config: RunConfig, outputs: Path) -> None:
     execute(config)
 
 
-def wait_for(child: BaseProcess, happened: Callable[[], bool]) -> None:
-    """Return when it has happened, or the child has ended."""
-    while child.is_alive() and not happened():
-        time.sleep(0.02)
+def work_and_die(config: RunConfig, outputs: Path, moment: str | int, starts: int, delay: float) -> None:
+    """Do a run in a process of its own that kills itself so many seconds after the moment, however busy others are."""
+
+    def die() -> None:
+        manifest, checkpoint = folder / "manifest.json", folder / "checkpoint.pt"
+        happened: dict[str | int, Callable[[], bool]] = {
+            "started": lambda: True,
+            "begun": lambda: modified(manifest) > starts,
+            "tables": (folder / "scores.parquet").exists,
+        }
+        while not (happened[moment]() if isinstance(moment, str) else reached(checkpoint) >= moment):
+            time.sleep(0.02)
+        time.sleep(delay)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    os.environ["TURNOVER_OUTPUTS"] = str(outputs)
+    folder = Run(config).folder
+    threading.Thread(target=die, daemon=True).start()
+    work(config, outputs)
 
 
 def modified(path: Path) -> int:
@@ -65,24 +81,12 @@ def test_kills_at_every_stage_change_nothing(
     dice = random.Random(7)
     epochs = []
     for moment in MOMENTS:
-        starts = modified(manifest)
-        child = start(work, config, tmp_path / "killed")
-        if moment == "started":
-            time.sleep(dice.uniform(0, 0.3))
-        elif moment == "begun":
-            wait_for(child, lambda starts=starts: modified(manifest) > starts)  # type: ignore[misc]
-            time.sleep(dice.uniform(0, 0.1))
-        elif moment == "tables":
-            wait_for(child, (run.folder / "scores.parquet").exists)
-        else:
-            wait_for(child, lambda moment=moment: reached(checkpoint) >= moment)  # type: ignore[misc]
-            time.sleep(dice.uniform(0, 0.05))
-        if not child.is_alive():
-            assert ended(child) == 0
+        delay = dice.uniform(0, {"started": 0.3, "begun": 0.1, "tables": 0.0}.get(str(moment), 0.05))
+        code = ended(start(work_and_die, config, tmp_path / "killed", moment, modified(manifest), delay))
+        if code == 0:
             assert run.finished
             break
-        child.kill()
-        ended(child)
+        assert code == -signal.SIGKILL
         epochs.append(reached(checkpoint))
     assert len(set(epochs)) > 5, f"the kills hit too few epochs: {epochs}"
 

@@ -125,7 +125,7 @@ def test_a_preempted_sweep_with_a_failing_node_ends_with_the_same_bytes(
     assert lost, "the node failed under some jobs"
 
     serial = started(tmp_path / "serial", *SWEEP)
-    _, told = serial.communicate(timeout=600)
+    _, told = serial.communicate()
     assert serial.returncode == 0, told
     for run in runs:
         other = tmp_path / "serial" / "runs" / run.name
@@ -162,25 +162,42 @@ def crash_node() -> None:
 def test_a_cancelled_job_ends_the_sweep_with_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TURNOVER_OUTPUTS", str(tmp_path))
     done = started(tmp_path, *SWEEP[:5], "epochs=2", "seed=1")
-    assert done.wait(120) == 0
+    assert done.wait() == 0
     process = started(tmp_path, *SWEEP[:5], "epochs=2", "seed=1,2", *ON_SLURM)
-    _, told = process.communicate(timeout=400)
+    _, told = process.communicate()
     assert "2 runs: 1 done, 1 cached" in told, told
-    process = started(tmp_path, *SWEEP[:5], "epochs=1000000", "seed=0,1", *ON_SLURM)
-    runs = [Run(config) for config in sweep([*SWEEP[:5], "epochs=1000000", "seed=0,1"], "score")]
-    wait("they are at work", lambda: len(in_the_middle(runs)) == 2)
-    subprocess.run(["scancel", "-u", getpass.getuser()], check=True)
-    _, told = process.communicate(timeout=400)
+    long = [*SWEEP[:5], "epochs=1000000,1000001,30"]
+    process = started(tmp_path, *long, *ON_SLURM)
+    cancelled, killed, last = (Run(config) for config in sweep(long, "score"))
+    wait("two are at work", lambda: len(in_the_middle([cancelled, killed])) == 2)
+    first = next(iter(sorted(states())))
+    subprocess.run(["scancel", first], check=True)
+    os.kill(task(first.replace("_0", "_1")), signal.SIGKILL)
+    _, told = process.communicate()
     assert process.returncode == 3, told
     assert "Traceback" not in told
-    assert "2 runs: 2 not finished" in told
+    assert "3 runs: 1 done, 2 not finished" in told, told
+    assert all(f"{run.name}: its process is gone" in told for run in (cancelled, killed)), told
+    assert last.finished
     assert "the same command goes on" in told
+
+
+def task(job: str) -> int:
+    """Process of a run that is at work as a task of an array."""
+    array, _, number = job.partition("_")
+    told = {f"SLURM_ARRAY_JOB_ID={array}", f"SLURM_ARRAY_TASK_ID={number}"}
+    for line in slurm("ps", "-e", "-o", "pid=,args=").splitlines():
+        process, program, *arguments = line.split()
+        ours = "python" in program and "submitit.core._submit" in arguments
+        if ours and told <= set(Path(f"/proc/{process}/environ").read_text().split("\0")):
+            return int(process)
+    raise AssertionError(f"no process of {job}")
 
 
 @pytest.mark.usefixtures("queue")
 def test_a_run_that_fails_is_told_with_its_log(tmp_path: Path) -> None:
     process = started(tmp_path, *SWEEP[:5], "epochs=2", "seed=0", "optimizer.lr=0.1,1e30", *ON_SLURM)
-    _, told = process.communicate(timeout=400)
+    _, told = process.communicate()
     assert process.returncode == 3, told
     assert "Traceback" not in told
     assert "2 runs: 1 done, 1 failed" in told

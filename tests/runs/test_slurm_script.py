@@ -20,7 +20,7 @@ def stranger() -> Iterator["subprocess.Popen[bytes]"]:
 def down(folder: Path) -> "subprocess.CompletedProcess[str]":
     command = [str(ROOT / "scripts" / "slurm.sh"), "down"]
     environment = {**os.environ, "TURNOVER_SLURM": str(folder)}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
 
 
 def test_a_folder_of_someone_else_stays(tmp_path: Path, stranger: "subprocess.Popen[bytes]") -> None:

@@ -47,7 +47,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 def command(*words: str) -> str:
     """What a command prints, in an environment as this test's."""
-    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -231,7 +231,7 @@ def test_a_workspace_that_is_not_taken_says_why_and_what_to_do(server: Server, m
     pytest.importorskip("wandb_workspaces")
     monkeypatch.setenv("WANDB_API_KEY", "too short")
     script = checkout() / "scripts" / "wandb_workspace.py"
-    done = subprocess.run([sys.executable, str(script), "--entity", "me"], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, str(script), "--entity", "me"], capture_output=True, text=True)
     assert done.returncode == 3
     assert "wandb did not save the workspace in me/turnover: " in done.stderr
     assert "it needs `wandb login` once" in done.stderr

@@ -4,7 +4,6 @@ import errno
 import json
 import logging
 import os
-import shutil
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -14,14 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from turnover.errors import RefusedInput
-
 if TYPE_CHECKING:
     from torch import Tensor
 
 log = logging.getLogger("turnover")
 
-_NO_ROOM = 1_000_000  # bytes; less than this is left on a full disk
+_SMALL = 16_000_000  # bytes
 
 
 def checkout() -> Path:
@@ -42,18 +39,29 @@ def replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        try:
+        with naming(path):
             yield temporary
-        except RuntimeError as error:  # PyTorch does not say why it could not write
-            if shutil.disk_usage(path.parent).free < _NO_ROOM:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
-            raise
-        _flush(temporary)
-        temporary.replace(path)
-        with suppress(OSError):  # not every file system can
-            _flush(path.parent)
+            _flush(temporary)
+            temporary.replace(path)
+            with suppress(PermissionError):  # one may write to a folder and not read it
+                _flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name `path` in an OSError of the block that names no file, such as one of a full disk."""
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause and not isinstance(cause, OSError):  # PyTorch and matplotlib stumble over it and raise another
+            cause = None if cause.__suppress_context__ else cause.__context__
+        if not isinstance(cause, OSError):
+            raise
+        cause.filename = cause.filename or str(path)
+        raise cause from None
 
 
 def _flush(path: Path) -> None:
@@ -61,14 +69,33 @@ def _flush(path: Path) -> None:
     number = os.open(path, os.O_RDONLY)
     try:
         os.fsync(number)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):  # not every file system can
+            raise
     finally:
         os.close(number)
 
 
+def read_small(path: Path) -> str:
+    """Return the text of a file that a run keeps about itself, whatever lies at its place.
+
+    Raises:
+        FileNotFoundError: no file is there.
+        ValueError: it is larger than any such file, or no text.
+    """
+    if not path.is_file():  # nor a device or a pipe, which might never end
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    with path.open("rb") as file:
+        content = file.read(_SMALL + 1)
+    if len(content) > _SMALL:
+        raise ValueError(f"it has more than {_SMALL:,} bytes")
+    return content.decode("utf-8")
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, all or nothing."""
+    """Write a text file, all or nothing; of a name that is no UTF-8, the bytes as escapes."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -113,17 +140,11 @@ def locked(path: Path, name: str) -> Iterator[None]:
     Args:
         path: of the lock's file, which stays; its folder is made if need be, again if it is removed meanwhile.
         name: of the work, for the log.
-
-    Raises:
-        RefusedInput: the folder cannot be written to.
     """
     lock = FileLock(path)
     while not lock.is_locked:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RefusedInput(f"cannot write to {path.parent}: {error.strerror}; set TURNOVER_OUTPUTS") from None
-        with suppress(FileNotFoundError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError), naming(path):
             try:
                 lock.acquire(timeout=0)
             except Timeout:
@@ -132,4 +153,5 @@ def locked(path: Path, name: str) -> Iterator[None]:
     try:
         yield
     finally:
-        lock.release()
+        with naming(path):
+            lock.release()

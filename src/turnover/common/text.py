@@ -77,6 +77,11 @@ def printable(text: str) -> str:
     return escaped.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def visible(text: str) -> str:
+    """Return text whose control characters, which a terminal would obey, are escapes; line breaks and tabs stay."""
+    return re.sub("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", lambda found: ascii(found[0])[1:-1], text)
+
+
 def in_order(names: Iterable[str], known: Iterable[str]) -> list[str]:
     """Return those of the names that are known, in the order of `known`; el2n/3, after a slash, where el2n is."""
     present = list(names)

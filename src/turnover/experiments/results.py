@@ -1,5 +1,6 @@
 """Results of finished figures, studies, validations and benchmarks: those made here, else the committed ones."""
 
+import hashlib
 import json
 from dataclasses import dataclass
 from functools import cache
@@ -76,15 +77,43 @@ def read(path: Path) -> Values:
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise RunFailed(f"{path} is damaged: remove it and make it again") from None
     return values if isinstance(values, dict) else {}
 
 
+def sealed(values: Values) -> Values:
+    """Return values, as of a figure's json, with the checksum of all of them."""
+    others = {name: value for name, value in values.items() if name != "checksum"}
+    as_read = json.loads(json.dumps(others))
+    return others | {"checksum": hashlib.sha256(json.dumps(as_read, sort_keys=True).encode()).hexdigest()}
+
+
+def intact(values: Values) -> bool:
+    """Return True if values have their checksum."""
+    return "checksum" in values and values["checksum"] == sealed(values)["checksum"]
+
+
 def figures(folder: Path) -> dict[str, Values]:
-    """Return every figure or study of a folder by the name of its files, as fig2 or fig5-setting=cifar10_vgg11."""
-    files = {path.stem: read(path) for path in sorted(folder.glob("*.json"))}
-    return {name: values for name, values in files.items() if "claims" in values}  # the others are of something else
+    """Return every figure or study of a folder by the name of its files, as fig2 or fig5-setting=cifar10_vgg11.
+
+    Raises:
+        RunFailed: one is damaged, or not as it was written.
+    """
+    return {path.stem: read_figure(path) for path in sorted(folder.glob("*.json")) if "claims" in read(path)}
+
+
+def read_figure(path: Path) -> Values:
+    """Return the values of the json beside a picture.
+
+    Raises:
+        RunFailed: it is damaged, or not as it was written.
+    """
+    values = read(path)
+    if not intact(values):
+        why = "changed by hand, or written by an earlier version"
+        raise RunFailed(f"{path} does not have its checksum ({why}): make {path.stem.partition('-')[0]} draws it again")
+    return values
 
 
 def committed(scale: str) -> dict[str, Values]:

@@ -49,7 +49,8 @@ def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progres
         "optimizer": optimizer.state_dict(),
     }
     with replacing(path) as temporary:
-        torch.save(state, temporary)
+        with temporary.open("wb") as file:  # by its name PyTorch would not say why it cannot be written
+            torch.save(state, file)
         rows = [(path.name, checksums.sha256(temporary))]
         if path.exists() and (digest := _undamaged(path)):
             # until the new one is in its place the old one goes by this name, then by the other

@@ -10,25 +10,39 @@ import re
 import select
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from io import TextIOWrapper
+from pathlib import Path
 from traceback import walk_tb
 from typing import Any, NoReturn
 
 from turnover.common.files import outputs_root
-from turnover.common.text import suggestion
+from turnover.common.text import printable, suggestion, visible
 from turnover.config.parse import fields
 from turnover.errors import RefusedInput, RunFailed, TurnOverError
 
 _UNREAD = 141  # what a shell reports of a command that a closed pipe has ended
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+_ADVICE = {  # where a file or a folder cannot be used: what to do
+    (errno.ENOSPC, errno.EDQUOT): "make room or set TURNOVER_OUTPUTS",
+    (errno.EROFS, errno.EACCES, errno.EPERM): "allow it, or set TURNOVER_OUTPUTS to a folder that can be written to",
+    (errno.EFBIG,): "files of that size must be allowed (ulimit -f, or another file system)",
+    (errno.EIO, errno.ESTALE): "its disk or server is in trouble: look there, or set TURNOVER_OUTPUTS",
+    (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP): "set TURNOVER_OUTPUTS to a file system with locks, as NFS version 4",
+    (errno.EBUSY, errno.ETXTBSY): "end the program that uses it",
+    (errno.EMFILE, errno.ENFILE): "allow more open files (ulimit -n)",
+    (errno.ENAMETOOLONG,): "give a shorter path",
+    (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST): "look at what is there",
+}
+
+_LONG = 300  # characters of a path; more are cut
+_LONGEST, _DEEPEST = 3_000, 200  # bytes and folders of a path, below which there is room for more
 
 at_end = ExitStack()  # called when the entry point ends, however it ends
 _known: Callable[[], list[str]] = fields  # the dotted fields of the entry point that runs
 
 
 def enter(main: Callable[[], Any], known: Callable[[], list[str]] = fields, paths: tuple[str, ...] = ()) -> NoReturn:
-    """Run an entry point and end the process with the right exit code and, if it failed, one readable message.
+    """Run an entry point with a config of Hydra, as `end_with`.
 
     `known` lists the fields of its config, to suggest one for a misspelt one; those of `paths` are taken from the
     command line as they are, whatever Hydra would make of their characters.
@@ -40,19 +54,42 @@ def enter(main: Callable[[], Any], known: Callable[[], list[str]] = fields, path
     os.environ["TURNOVER_OUTPUTS"] = str(outputs_root().resolve())  # wherever the command was given
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as they are
     sys.argv[1:] = [_as_is(argument, paths) for argument in sys.argv[1:]]
+
+    def work() -> Any:
+        _refuse_strange(outputs_root())
+        return main()
+
+    end_with(work)
+
+
+def end_with(main: Callable[[], Any]) -> NoReturn:
+    """Call `main` and end the process with its exit code, if it returns one, or the right one of its error.
+
+    An error is one readable message; an unexpected one, a bug, keeps its traceback.
+    """
+    for number in range(3):
+        with suppress(OSError):
+            os.fstat(number)
+            continue
+        os.open(os.devnull, os.O_RDWR)  # or the next file that is opened would get what is printed
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as standard error does with what it cannot encode
     set_up_logging()
     try:
         with at_end:
-            main()
-    except KeyboardInterrupt as error:
+            code = main()
+        if sys.stdout:
+            sys.stdout.flush()
+    except (KeyboardInterrupt, Exception) as error:
         leave(error)
-    except Exception as error:
-        if not (isinstance(error, BrokenPipeError) and _unread()):
-            leave(error)
-        sys.exit(_UNREAD)
-    sys.exit(_UNREAD if _unread() else 0)
+    sys.exit(_UNREAD if _unread() else code if isinstance(code, int) else 0)
+
+
+def _refuse_strange(root: Path) -> None:
+    """Refuse an outputs folder that libraries cannot write below, before any work."""
+    str(root).encode()  # UnicodeEncodeError, if it is no UTF-8
+    if len(os.fsencode(root)) > _LONGEST or len(root.parts) > _DEEPEST:
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), str(root))
 
 
 def _as_is(argument: str, paths: tuple[str, ...]) -> str:
@@ -66,12 +103,14 @@ def _as_is(argument: str, paths: tuple[str, ...]) -> str:
 
 
 def _unread() -> bool:
-    """Return True if standard output is a closed pipe, as after `... | head`; not an error."""
+    """Return True if standard output or error is a closed pipe, as after `... | head`; not an error."""
     poll = select.poll()
-    poll.register(1, 0)  # standard output, which need not be open
-    if gone := any(event & select.POLLERR for _, event in poll.poll(0)):
-        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 (or Python complains when it ends)
-    return gone
+    for number in (1, 2):
+        poll.register(number, 0)
+    gone = {number for number, event in poll.poll(0) if event & select.POLLERR}
+    for number in gone:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), number)  # or Python complains when it ends
+    return bool(gone)
 
 
 @contextmanager
@@ -96,30 +135,41 @@ def leave(error: BaseException) -> NoReturn:
     from yaml import YAMLError
 
     match error:
+        case BrokenPipeError() if _unread():
+            raise SystemExit(_UNREAD)
         case KeyboardInterrupt():
             code, message = 130, "interrupted: the same command goes on where it stopped"
         case RefusedInput() | TurnOverError():
             code, message = 2, f"refused: {error}"
         case RunFailed():
             code, message = 3, f"failed: {error}"
+        case UnicodeEncodeError(reason="surrogates not allowed"):
+            code, message = 2, f"refused: {printable(error.object)}: a name that is no UTF-8; rename it"
         case HydraException() | OmegaConfBaseException():
             code, message = 2, f"refused: {_composition(str(error))}"
+        case OSError():
+            code, message = 3, f"failed: {_trouble(error)}"
         case RuntimeError() if type(error).__module__.startswith("submitit."):
             code, message = 3, "failed: a job was cancelled or died, see above; the same command goes on"
         case MemoryError() | RuntimeError() if _out_of_memory(error):
             code, message = 3, "failed: not enough memory; a smaller batch_size, network or dataset.limit needs less"
-        case OSError(errno=number) if number in _NO_ROOM:
-            where = f" {error.filename}" if error.filename else ""
-            told = f"cannot write{where}: {os.strerror(number)}"
-            code, message = 3, f"failed: {told}; make room or set TURNOVER_OUTPUTS, the same command goes on"
         case YAMLError() | UnicodeDecodeError() if _raised_by_hydra(error):
             code, message = 2, f"refused: a config file cannot be read: {' '.join(str(error).split())}"
         case Exception() if _raised_by_hydra(error):
             code, message = 2, f"refused: {_composition(str(error))}"
         case _:
             raise error
-    print(message, file=sys.stderr, flush=True)
+    print(visible(message), file=sys.stderr, flush=True)
     raise SystemExit(code)
+
+
+def _trouble(error: OSError) -> str:
+    """Return what cannot be used, why, and what to do."""
+    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    where = " -> ".join(printable(name if len(name) < _LONG else f"{name[:_LONG]}...") for name in names)
+    why = os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
+    advice = next((advice for numbers, advice in _ADVICE.items() if error.errno in numbers), "mend that")
+    return f"cannot use {where or 'standard output or a file'}: {why}; {advice}, then the same command goes on"
 
 
 def _out_of_memory(error: BaseException) -> bool:
@@ -153,7 +203,7 @@ class _AboveTheBar(logging.Handler):
         from tqdm import tqdm
 
         mark = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
-        tqdm.write(mark + record.getMessage(), file=sys.stderr)
+        tqdm.write(visible(mark + record.getMessage()), file=sys.stderr)
 
 
 def _composition(message: str) -> str:

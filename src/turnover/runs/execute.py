@@ -11,6 +11,7 @@ import yaml
 
 from turnover.common.files import write_text
 from turnover.common.signals import stoppable
+from turnover.common.text import visible
 from turnover.config.run import STAGE_VERSION, RunConfig
 from turnover.errors import RefusedInput
 from turnover.runs.store.provenance import provenance
@@ -75,6 +76,9 @@ def _removed_if_refused(run: Run) -> Iterator[None]:
 class _LogFile(logging.FileHandler):
     """Log file whose write errors, as on a full disk, do not stop the run."""
 
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, logging's own name
         if not isinstance(sys.exc_info()[1], OSError):
             super().handleError(record)
@@ -82,7 +86,7 @@ class _LogFile(logging.FileHandler):
 
 @contextmanager
 def _log_file(path: Path) -> Iterator[None]:
-    handler = _LogFile(path, encoding="utf-8")
+    handler = _LogFile(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     level = log.level

@@ -17,6 +17,8 @@ from turnover.common.text import clock
 from turnover.config.compose import sweep, varied
 from turnover.config.run import RunConfig
 from turnover.runs.cli import at_end, leave
+from turnover.runs.slurm import take_over
+from turnover.runs.store.housekeeping import judged
 from turnover.runs.store.run import Run
 
 log = logging.getLogger("turnover")
@@ -59,18 +61,17 @@ class Sweep:
             if run.finished:
                 outcomes["cached" if run.name in self.cached else "done"].append(run.name)
                 continue
-            manifest = run.manifest
-            status = manifest.get("status", "never started")
-            if status == "finished":  # the disk was full before DONE, and then for another message too
-                status = "its last files could not be written"
-            text = f"{run.name}: {manifest['message']}" if manifest.get("message") else f"{run.name}: {status}"
+            state, about, manifest = judged(run.folder, thorough=False)
+            if manifest.get("status") == "finished":  # the disk was full before DONE, and then for another message too
+                about = "its last files could not be written"
+            text = f"{run.name}: {about or state if manifest else 'never started'}"
             where = f"\n      log: {run.folder / 'log.txt'}" if manifest else ""
-            outcomes["failed" if status == "failed" else "not finished"].append(text + where)
-        numbers = ", ".join(f"{len(names)} {state}" for state, names in outcomes.items() if names)
+            outcomes["failed" if state == "failed" else "not finished"].append(text + where)
+        numbers = ", ".join(f"{len(names)} {outcome}" for outcome, names in outcomes.items() if names)
         log.info("%d runs: %s", len(self.runs), numbers)
-        for state in ("failed", "not finished"):
-            for line in outcomes[state]:
-                log.info("  %s: %s", state, line)
+        for outcome in ("failed", "not finished"):
+            for line in outcomes[outcome]:
+                log.info("  %s: %s", outcome, line)
 
 
 class AnnouncePlan(Callback):
@@ -94,6 +95,8 @@ class AnnouncePlan(Callback):
         elif to_do:
             if "submitit" in config.hydra.launcher._target_:
                 log.info("logs of the jobs: %s", Path(config.hydra.sweep.dir) / ".submitit")
+            if "SlurmLauncher" in config.hydra.launcher._target_:
+                take_over(config.hydra.job.config_name)
             planned.watch(to_do)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:

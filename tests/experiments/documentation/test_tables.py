@@ -68,7 +68,7 @@ def laptop(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     for name, values in write.items():
         path = tmp_path / "outputs" / "reference" / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(values))
+        path.write_text(json.dumps(results.sealed(values)))
     plotted = {
         "panel": "a",
         "curve": "easy",
@@ -111,7 +111,7 @@ def test_what_a_verdict_does_not_say_is_beside_it(laptop: Path) -> None:
     claims = {"6": {"text": "it holds", "verdict": "reproduced", "measures": measures}}
     claims["10c"] = {"text": "and this", "verdict": "not tested", "measures": [measured("fitted", 0.7, 0.9)]}
     values = {"title": "", "runs": [], "overrides": [], "claims": claims, "seeds": [], "reduced": []}
-    (laptop / "fig6.json").write_text(json.dumps(values))
+    (laptop / "fig6.json").write_text(json.dumps(results.sealed(values)))
     assert tables.verdicts(values) == "6 reproduced by construction, 10c not tested"
     text = [cells[0] for cells in rows(tables.by_figure("fig6"))]
     assert text[0].startswith("**6**: it holds; by construction: ")

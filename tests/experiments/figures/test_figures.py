@@ -15,7 +15,7 @@ import yaml
 from looking import finish_and_look
 from PIL import Image
 
-from turnover.common.files import checkout
+from turnover.common.files import checkout, write_json
 from turnover.config.compose import sweep
 from turnover.config.datasets import DATASETS
 from turnover.config.options import NoLogger
@@ -26,6 +26,7 @@ from turnover.experiments.figures import fig1
 from turnover.experiments.figures import make as making
 from turnover.experiments.figures.make import FigureJob, make, redraw
 from turnover.experiments.plots.figure import FigureConfig
+from turnover.experiments.results import results, sealed
 from turnover.models.conv import vgg11
 from turnover.runs.execute import execute
 from turnover.runs.store.run import Run
@@ -186,7 +187,7 @@ def test_a_figure_of_other_runs_is_not_drawn_again(smoke: Path, tmp_path: Path) 
     path = draw("fig2").with_suffix(".json")
     result = json.loads(path.read_text())
     result["inputs"]["runs"].pop()
-    (tmp_path / "fig2.json").write_text(json.dumps(result))
+    (tmp_path / "fig2.json").write_text(json.dumps(sealed(result)))
     with pytest.raises(RunFailed, match="drawn from other runs than those of conf/"):
         redraw(tmp_path / "fig2.json")
 
@@ -251,6 +252,36 @@ def test_a_damaged_file_of_a_figure_is_made_again(kind: str, content: bytes, cle
     before = path.stat().st_mtime_ns
     make(titled("A"))
     assert path.stat().st_mtime_ns == before
+
+
+def forge(path: Path) -> None:
+    """Change all verdicts and effects."""
+    result = json.loads(path.read_text())
+    for claim in result["claims"].values():
+        claim["verdict"] = "reproduced"
+        for measure in claim["measures"]:
+            measure["effect"] = 9.9
+    write_json(path, result)
+
+
+def test_forged_verdicts_are_drawn_again_and_shown_by_nothing(
+    smoke: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(making, "provenance", lambda: {"commit": "0123abc", "versions": {}, "machine": {}})
+    path = draw("fig2").with_suffix(".json")
+    claims = json.loads(path.read_text())["claims"]
+    forge(path)
+    for show in (lambda: results("smoke"), lambda: redraw(path)):
+        with pytest.raises(RunFailed, match=r"fig2.json does not have its checksum .*: make fig2 draws it again"):
+            show()
+    make(job("fig2"))
+    assert json.loads(path.read_text())["claims"] == claims
+    assert results("smoke")
+    whole = json.loads(path.read_text())
+    del whole["checksum"]
+    write_json(path, whole)
+    make(job("fig2"))
+    assert "checksum" in json.loads(path.read_text()), "one without a checksum is no more believed"
 
 
 def test_what_a_killed_process_left_is_removed(clean: Path) -> None:

@@ -79,11 +79,8 @@ class Looked:
 
     def until(self, condition: str) -> None:
         """Wait for a condition; the page's own policy forbids what Playwright would do for that."""
-        for _ in range(200):
-            if self.page.evaluate(condition):
-                return
+        while not self.page.evaluate(condition):
             self.page.wait_for_timeout(50)
-        raise AssertionError(f"never: {condition}")
 
     def image(self, canvas: str) -> list[int]:
         """The grey levels of a canvas that shows an image of digits, once it is drawn.  # [64]"""

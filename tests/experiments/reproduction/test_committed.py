@@ -17,7 +17,7 @@ from readings import REFERENCE, ROOT
 from turnover.experiments.figures import fig2, fig3
 from turnover.experiments.reproduction.check import validation
 from turnover.experiments.reproduction.committed import figure, near
-from turnover.experiments.results import SCALES
+from turnover.experiments.results import SCALES, sealed
 
 FIGURES = [
     path for scale in SCALES for path in sorted((REFERENCE / scale).glob("*.json")) if "claims" in path.read_text()
@@ -111,6 +111,8 @@ def test_a_changed_result_is_noticed(told: str, copy: Callable[[str, str], Path]
     result = json.loads(path.read_text())
     CHANGES[told](result)
     path.write_text(json.dumps(result))
+    assert "fig3.json: not as it was written" in figure(path).wrong
+    path.write_text(json.dumps(sealed(result)))
     assert any(each.startswith(told) for each in figure(path).wrong), figure(path).wrong
 
 

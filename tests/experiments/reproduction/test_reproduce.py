@@ -53,8 +53,7 @@ import pathlib, signal, time
 came = []
 signal.signal(signal.{name}, lambda *arguments: came.append(1))
 pathlib.Path({ready!r}).touch()
-end = time.monotonic() + 60
-while not came and time.monotonic() < end:
+while not came:
     time.sleep(0.01)
 time.sleep(0.5)  # writes a checkpoint; another signal would be counted
 pathlib.Path({log!r}).write_text(str(len(came)))
@@ -71,11 +70,11 @@ def test_who_asks_to_stop_reaches_the_script_once(name: str, to_the_group: bool,
         f"try:\n    call({path!r}, [])\nexcept KeyboardInterrupt:\n    raise SystemExit(77)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code], process_group=0)
-    end = time.monotonic() + 60
-    while not ready.exists() and time.monotonic() < end:
+    while not ready.exists():
+        assert process.poll() is None
         time.sleep(0.01)
     (os.killpg if to_the_group else os.kill)(process.pid, getattr(signal, name))
-    assert process.wait(60) == 77
+    assert process.wait() == 77
     assert log.read_text() == "1", "it had its time, and was told once"
 
 
@@ -248,7 +247,7 @@ def test_the_door_goes_from_the_plan_to_the_record(outputs: Path, root: Path) ->
         f"sys.argv = ['reproduce.py', '--scale', 'smoke']; sys.path.insert(0, {str(root / 'scripts')!r})\n"
         "import reproduce; from turnover.runs.cli import enter; enter(reproduce.main)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == str(outputs / "reproduction" / "smoke.json")
     assert "everything at smoke scale" in done.stderr

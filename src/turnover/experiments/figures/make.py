@@ -1,6 +1,5 @@
 """A figure from finished runs: picture, plotted numbers, claims; nothing is trained here."""
 
-import json
 import logging
 import shutil
 import tempfile
@@ -22,7 +21,7 @@ from turnover.experiments.plots.differences import Recorded, recorded
 from turnover.experiments.plots.figure import FigureConfig, Plotted, configured, runs_of
 from turnover.experiments.plots.notes import SMOKE, Notes, Source, notes
 from turnover.experiments.plots.style import finish, save, style
-from turnover.experiments.results import paper_number, read
+from turnover.experiments.results import intact, paper_number, read, read_figure, sealed
 from turnover.runs.dashboard.summary import show_figure
 from turnover.runs.scripts import make_runs
 from turnover.runs.store import checksums
@@ -105,7 +104,7 @@ def _draw(job: FigureJob, sources: list[Source], inputs: dict[str, Any], paths: 
         "files": _checksums(paths),
         **provenance(),
     }
-    write_json(paths["json"], result)  # last: its checksums vouch for the others
+    write_json(paths["json"], sealed(result))  # last: its checksums vouch for the others, and for itself
     _log(job, claims)
     show_figure(
         job.logger,
@@ -145,12 +144,12 @@ def redraw(path: Path) -> None:
     """Draw a figure again from its csv and its json, without its runs.
 
     Args:
-        path: of its json; the checksum of the picture is changed there, and nothing else.
+        path: of its json; the checksums of the picture and of the json are changed there, and nothing else.
 
     Raises:
-        RunFailed: its runs are not those that conf/ names.
+        RunFailed: its runs are not those that conf/ names, or the json is not as it was written.
     """
-    result, figure = read(path), configured(path.stem.partition("-")[0])
+    result, figure = read_figure(path), configured(path.stem.partition("-")[0])
     job = FigureJob(figure=figure, scale=result["scale"], overrides=result["overrides"], logger=NoLogger(name="none"))
     configs = runs_of(figure.experiments, job.scale, job.overrides)
     if result["inputs"]["runs"] != [Run(config).name for config in configs]:
@@ -167,7 +166,7 @@ def redraw(path: Path) -> None:
             if beside.is_file():
                 with replacing(beside) as temporary:
                     shutil.copyfile(drawn, temporary)
-    write_json(path, result)
+    write_json(path, sealed(result))
 
 
 def _sources(job: FigureJob) -> list[Source]:
@@ -186,9 +185,9 @@ def _up_to_date(paths: dict[str, Path], inputs: dict[str, Any]) -> bool:
     if not inputs["code"] or inputs["code"].endswith("-dirty"):
         return False
     try:
-        result = json.loads(paths["json"].read_text(encoding="utf-8"))
-        return isinstance(result, dict) and (result.get("inputs"), result.get("files")) == (inputs, _checksums(paths))
-    except (FileNotFoundError, ValueError):  # something is missing, or the json is damaged
+        result = read(paths["json"])
+        return intact(result) and (result.get("inputs"), result.get("files")) == (inputs, _checksums(paths))
+    except (FileNotFoundError, RunFailed):  # something is missing, or the json is damaged
         return False
 
 

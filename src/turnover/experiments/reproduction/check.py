@@ -14,7 +14,7 @@ from turnover.config.compose import sweep
 from turnover.experiments.figures.detection_cost import ONE_RUN, rows
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.reproduction.committed import Verdict, figure
-from turnover.experiments.results import figures, read
+from turnover.experiments.results import read
 from turnover.experiments.validation.estimates import SIZES
 from turnover.experiments.validation.other_truths import tenths
 from turnover.experiments.validation.table import COLUMNS, statistics
@@ -58,8 +58,9 @@ def differences(made: pd.DataFrame, committed: pd.DataFrame) -> list[str]:
 def every(root: Path) -> Iterator[Verdict]:
     """Yield verdicts on all figures, studies and validations below outputs/reference, or a folder laid out as it is."""
     for scale in sorted(path for path in root.iterdir() if path.is_dir()):
-        for name in figures(scale):
-            yield replace(figure(scale / f"{name}.json"), file=f"{scale.name}/{name}.json")
+        for path in sorted(scale.glob("*.json")):
+            if "claims" in read(path):  # the others are of something else
+                yield replace(figure(path), file=f"{scale.name}/{path.name}")
         if (scale / "validate").is_dir():
             for verdict in validation(scale / "validate"):
                 yield replace(verdict, file=f"{scale.name}/{verdict.file}")

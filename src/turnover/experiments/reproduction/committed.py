@@ -18,7 +18,7 @@ from turnover.config.compose import varied
 from turnover.experiments.figures import fig2
 from turnover.experiments.figures import interface as figures
 from turnover.experiments.plots.figure import FigureConfig, configured, runs_of
-from turnover.experiments.results import read
+from turnover.experiments.results import intact, read
 from turnover.runs.store import checksums
 from turnover.runs.store.run import Run
 from turnover.stats.claims import Measured, decide, measure_seeds
@@ -80,7 +80,9 @@ def _configured(result: dict[str, Any], config: FigureConfig) -> Iterator[str]:
 
 
 def _checksums(path: Path, result: dict[str, Any]) -> Iterator[str]:
-    """Check that the files that the json names are those that were written with it, as far as they are committed."""
+    """Check that the json, and the files that it names as far as they are committed, are those that were written."""
+    if not intact(result):
+        yield f"{path.name}: not as it was written"
     for kind, digest in result.get("files", {}).items():
         beside = path.with_suffix(f".{kind}")
         if beside.is_file() and checksums.sha256(beside) != digest:

@@ -1,8 +1,7 @@
 """Checksums of a run's files, which reveal damaged ones.
 
 `checksums.txt` has the form that `sha256sum -c` reads. While a run is worked on it lists its checkpoints; when the run
-is finished, all its files, and DONE has its own checksum. Runs that were made before there were checksums have none and
-are trusted, as is a checksums.txt whose checksum DONE lacks, if every line of it can be parsed.
+is finished, all its files, and DONE has the checksum of checksums.txt itself: a DONE that lacks it is damaged.
 """
 
 import hashlib
@@ -10,11 +9,13 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from turnover.common.files import read_small
+
 NAME = "checksums.txt"
-DONE = "DONE"  # its first line is the run's identity, its second, if it has one, the checksum of checksums.txt
+DONE = "DONE"  # its first line is the run's identity, its second the checksum of checksums.txt
 
 
-_DONE = re.compile(rb"([0-9a-f]{10})\n(?:([0-9a-f]{64})  checksums\.txt\n)?")
+_DONE = re.compile(r"([0-9a-f]{10})\n([0-9a-f]{64})  checksums\.txt\n")
 _ROW = re.compile(r"([0-9a-f]{64})  (\S.*)")
 
 
@@ -35,18 +36,12 @@ def table(rows: Iterable[tuple[str, str]]) -> str:
 
 
 def known(folder: Path) -> list[tuple[str, str]]:
-    """Return the pairs of name and checksum in checksums.txt, without lines that cannot be parsed."""
-    return [row for row in _rows(folder / NAME) if row is not None]
-
-
-def _rows(path: Path) -> list[tuple[str, str] | None]:
-    """Return pairs of name and checksum, None for a line that cannot be parsed; empty if there is no such file."""
+    """Return the pairs of name and checksum in checksums.txt, without lines that cannot be parsed; empty without it."""
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
+        lines = read_small(folder / NAME).splitlines()
+    except (OSError, ValueError):
         return []
-    matches = [_ROW.fullmatch(line) for line in lines]
-    return [(row[2], row[1]) if row else None for row in matches]
+    return [(row[2], row[1]) for row in map(_ROW.fullmatch, lines) if row]
 
 
 def files(folder: Path) -> Iterator[Path]:
@@ -71,14 +66,12 @@ def damaged(folder: Path, *, besides: tuple[str, ...] = ()) -> list[str]:
 def _damaged_itself(folder: Path) -> list[str]:
     """Return those of DONE and checksums.txt that are damaged."""
     try:
-        match = _DONE.fullmatch((folder / DONE).read_bytes())
-    except OSError:
+        match = _DONE.fullmatch(read_small(folder / DONE))
+    except (OSError, ValueError):
         match = None
-    if match is None or not folder.name.endswith(f"-{match[1].decode()}"):
+    if match is None or not folder.name.endswith(f"-{match[1]}"):
         return [DONE]
-    if match[2] is None:  # made before DONE had the checksum of checksums.txt
-        return [NAME] if None in _rows(folder / NAME) else []
-    return differing(folder, [(NAME, match[2].decode())])
+    return differing(folder, [(NAME, match[2])])
 
 
 def differing(folder: Path, rows: Iterable[tuple[str, str]]) -> list[str]:

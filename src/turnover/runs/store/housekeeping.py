@@ -11,13 +11,13 @@ from typing import Any, Literal
 import yaml
 from filelock import FileLock, Timeout
 
-from turnover.common.files import outputs_root
+from turnover.common.files import naming, outputs_root, read_small
 from turnover.config.parse import recorded
 from turnover.config.run import STAGE_VERSION, RunConfig, identity, title
 from turnover.runs.store import checksums
 from turnover.runs.store.run import LOCK, read_manifest
 
-State = Literal["finished", "damaged", "old", "orphaned", "running", "interrupted", "failed", "unreadable"]
+State = Literal["finished", "damaged", "old", "newer", "orphaned", "running", "interrupted", "failed", "unreadable"]
 REMOVABLE: dict[State, str] = {
     "damaged": "finished, but a file is missing or does not have its checksum",
     "old": "finished by an earlier stage of the code, whose numbers were others: never used any more",
@@ -47,7 +47,7 @@ def runs(*, thorough: bool = False) -> Iterator[Found]:
     """
     root = outputs_root() / "runs"
     for folder in sorted(path for path in root.glob("*") if path.is_dir()):
-        state, about, manifest = _judged(folder, thorough=thorough)
+        state, about, manifest = judged(folder, thorough=thorough)
         config = _config(folder)
         yield Found(folder, title(config) if config else "", state, about, manifest, _size(folder))
 
@@ -62,31 +62,49 @@ def remove(found: Found) -> bool:
     """
     lock = FileLock(found.folder / LOCK)
     try:
-        lock.acquire(timeout=0)
+        with naming(found.folder / LOCK):
+            lock.acquire(timeout=0)
     except (Timeout, FileNotFoundError):
         return False
     try:
-        if _judged(found.folder, thorough=True, locked=False)[0] != found.state:
+        if judged(found.folder, thorough=True, at_work=False)[0] != found.state:
             return False
         # at once out of the way, lest a process that waits for the lock begin its work in half a folder
         found.folder.rename(outputs_root() / f".removed-{found.folder.name}-{os.getpid()}")
         for away in outputs_root().glob(".removed-*"):  # and what others, killed since, began to remove
             away.unlink() if away.is_symlink() else shutil.rmtree(away, ignore_errors=True)
     finally:
-        lock.release()
+        with naming(found.folder / LOCK):
+            lock.release()
     return True
 
 
-def _judged(folder: Path, *, thorough: bool, locked: bool | None = None) -> tuple[State, str, dict[str, Any]]:
+def judged(folder: Path, *, thorough: bool, at_work: bool | None = None) -> tuple[State, str, dict[str, Any]]:
+    """Return the state of a run, what there is to say about it, and its manifest, whatever lies in its folder.
+
+    Args:
+        thorough: compare its files with their checksums.
+        at_work: whether a process works on it, if that is known.
+    """
+    try:
+        return _state(folder, thorough=thorough, at_work=at_work)
+    except Exception as error:  # whatever lies in the folder, the others are judged
+        return "unreadable", f"{type(error).__name__}: {error}", {}
+
+
+def _state(folder: Path, *, thorough: bool, at_work: bool | None) -> tuple[State, str, dict[str, Any]]:
     done = (folder / "DONE").exists()
     damaged = checksums.damaged(folder) if done and thorough else []
     try:
         manifest = read_manifest(folder)
     except (OSError, ValueError) as error:
         return ("damaged", ", ".join(damaged), {}) if damaged else ("unreadable", f"manifest.json: {error}", {})
+    if _newer(folder, manifest):
+        about = f"made by stage {manifest['stage']}, the code is at {STAGE_VERSION}: a newer checkout's"
+        return "newer", ", ".join([about, *damaged]), manifest
     if not done:
         try:
-            at_work, gone = _locked(folder) if locked is None else locked, "its process is gone"
+            at_work, gone = locked(folder) if at_work is None else at_work, "its process is gone"
         except OSError as error:
             at_work, gone = False, f"whether a process works on it, nobody can tell here: {error.strerror}"
         if at_work:
@@ -106,6 +124,11 @@ def _judged(folder: Path, *, thorough: bool, locked: bool | None = None) -> tupl
     return "old", f"made by stage {stage}, the code is at {STAGE_VERSION}", manifest
 
 
+def _newer(folder: Path, manifest: dict[str, Any]) -> bool:
+    """Return True if a newer checkout has made the run, or works on it: nothing here uses or removes it."""
+    return manifest.get("stage", 0) > STAGE_VERSION and _stage(folder) is None
+
+
 def _stage(folder: Path) -> int | None:
     """Return the stage of the code under which the config has the name of the folder; None if there is none."""
     config = _config(folder)
@@ -116,17 +139,24 @@ def _stage(folder: Path) -> int | None:
 
 def _config(folder: Path) -> RunConfig | None:
     try:
-        return recorded(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError):
+        return recorded(yaml.safe_load(read_small(folder / "config.yaml")))
+    except Exception:  # it may hold anything
         return None
 
 
-def _locked(folder: Path) -> bool:
+def locked(folder: Path) -> bool:
+    """Return True if a process works on a run.
+
+    Raises:
+        OSError: nobody can tell.
+    """
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)
     except Timeout:
         return True
+    except FileNotFoundError:  # of the folder
+        return False
     lock.release()
     return False
 

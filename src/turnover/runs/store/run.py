@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from turnover.common.files import locked, outputs_root, remove_leftovers, write_json, write_text
+from turnover.common.files import locked, outputs_root, read_small, remove_leftovers, write_json, write_text
 from turnover.config.run import STAGE_VERSION, RunConfig, identity, run_name
 from turnover.errors import RefusedInput, RunFailed
 from turnover.runs.store import checksums
@@ -23,7 +23,9 @@ from turnover.runs.store.provenance import now
 log = logging.getLogger("turnover")
 
 LOCK = ".lock"  # in a run's folder, locked by the process that works on it
-_KINDS = {"status": str, "message": str, "seconds": int | float, "starts": int, "precision": str}  # read elsewhere
+# fields that are read elsewhere
+_KINDS = {"status": str, "message": str, "seconds": int | float, "starts": int, "stage": int, "precision": str}
+_MOST_SECONDS = 1e12
 SCRATCH = "scratch"  # in a run's folder: what a killed run needs besides its checkpoint
 
 
@@ -34,14 +36,17 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         FileNotFoundError: there is none.
         ValueError: it is damaged; names the fault.
     """
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    try:
+        manifest = json.loads(read_small(folder / "manifest.json"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
     if not isinstance(manifest, dict):
         raise ValueError("it is no mapping")
     for name, kind in _KINDS.items():
         if name in manifest and not isinstance(manifest[name], kind):
-            raise ValueError(f"{name} = {manifest[name]!r}")
-    if not math.isfinite(manifest.get("seconds", 0.0)):
-        raise ValueError(f"seconds = {manifest['seconds']}")
+            raise ValueError(f"{name} = {manifest[name]!r:.60}")
+    if not -math.inf < manifest.get("seconds", 0.0) <= _MOST_SECONDS:  # nor NaN
+        raise ValueError(f"seconds = {manifest['seconds']!r:.60}")
     return manifest
 
 
