@@ -27,7 +27,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 # The packages of src/turnover, and those of its wing `experiments`. One imports only those before it, and itself.
 PACKAGES = """
-    errors common config stats core checks data models training gradients estimators language runs audit
+    errors common config stats core checks data models training gradients estimators probes language runs audit
     experiments integrations
 """.split()
 WING = "results plots validation figures report reproduction documentation".split()
