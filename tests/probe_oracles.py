@@ -151,7 +151,8 @@ def zeroed_units(
         logits = logits_of_mlp(model, inputs, left)
         return float(np.mean([np.log(np.exp(row - row[y]).sum()) for row, y in zip(logits, given, strict=True)]))
 
-    left, zeroed = np.ones(units), []
+    left = np.ones(units)
+    zeroed: list[int] = []
     while logits_of_mlp(model, x, left)[0].argmax() == label and len(zeroed) < most:
         gains = {}
         for unit in set(range(units)) - set(zeroed):

@@ -1,5 +1,7 @@
 """Blocks of networks: every weight in one of them, what each passes on, and what is refused."""
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -109,8 +111,8 @@ def test_what_blocks_pass_on_by_hand() -> None:
 
 
 def test_tokens_and_positions_of_a_transformer() -> None:
-    model, images = cvt((1, 8, 8), 3, **CVT).eval(), some_images()
-    inner = model.classifier
+    model: Any = cvt((1, 8, 8), 3, **CVT).eval()
+    images, inner = some_images(), model.classifier
     tokens = model.tokenizer(images.inputs) + inner.positional_emb
     first = inner.blocks[0](tokens)
     normed = inner.norm(inner.blocks[1](first))

@@ -17,9 +17,8 @@ from turnover.core.examples import Examples
 from turnover.errors import RefusedInput
 from turnover.models.conv import conv
 from turnover.models.mlp import mlp
-from turnover.probes.own_network import split
 from turnover.probes.registry import COLUMNS, measured
-from turnover.probes.trained import Trained
+from turnover.probes.trained import State, Trained, split
 
 CLASSES, N, M = 3, 60, 40
 
@@ -44,8 +43,8 @@ def trained(seed: int = 0, make: Callable[[], nn.Module] = lambda: mlp(16, [7, 6
         if epoch == 15:
             weights[3] = copy.deepcopy(model.state_dict())
     scores = pd.DataFrame({"first_learning": (x[:N].sum((1, 2, 3)) * (seed + 1)).sin()}, index=range(N))
-    earlier = {epoch: partial(dict, state) for epoch, state in weights.items()}
-    return Trained(f"net{seed}", model, groups, truth, 40, earlier, _three_steps, scores)
+    kept: dict[int, Callable[[], State]] = {epoch: partial(copy.deepcopy, state) for epoch, state in weights.items()}
+    return Trained(f"net{seed}", model, groups, truth, 40, kept, _three_steps, scores)
 
 
 def _three_steps(model: nn.Module, examples: Examples) -> None:

@@ -6,14 +6,13 @@ from typing import Any
 
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from turnover.checks.inputs import refuse_unsuited, user_examples
 from turnover.checks.user_network import taken_by
-from turnover.core.examples import Examples
 from turnover.errors import RefusedInput
 from turnover.probes.registry import measured
-from turnover.probes.trained import State, Trained
+from turnover.probes.trained import State, Trained, split
 
 
 @torch.inference_mode(False)
@@ -90,14 +89,6 @@ def _trained(
         truth["test"] = groups["test"].labels
         refuse_unsuited(model, groups["test"])
     return Trained(name, model, groups, truth, earlier=earlier, named=blocks)
-
-
-def split(train: Examples, true: Tensor) -> tuple[dict[str, Examples], dict[str, Tensor]]:
-    """Return training examples with right and with wrong labels, clean and noisy, and their true labels."""
-    wrong = train.labels != true
-    parts = {"clean": (~wrong).nonzero()[:, 0], "noisy": wrong.nonzero()[:, 0]}
-    parts = {name: index for name, index in parts.items() if len(index)}
-    return {name: train.select(index) for name, index in parts.items()}, {name: true[i] for name, i in parts.items()}
 
 
 def _state(model: nn.Module, epoch: int, given: nn.Module | State) -> State:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from turnover.errors import RefusedInput
 from turnover.probes.trained import Row, Trained
 
 
@@ -12,8 +13,15 @@ def measure(networks: Sequence[Trained], *, epochs: list[int]) -> Iterator[Row]:
 
     Args:
         epochs: to which blocks are set back; 0: to initial weights; []: to all that were kept.
+
+    Raises:
+        RefusedInput: weights of an epoch are not known.
     """
     for network in networks:
+        if not network.earlier:
+            raise RefusedInput(
+                f"{network.name}: probe=rewind needs weights of an earlier epoch: give weights={{0: ...}}"
+            )
         yield from network.accuracies("none", network.epoch)
         for epoch in epochs or sorted(network.earlier):
             state = network.weights(epoch)

@@ -95,3 +95,11 @@ class Trained:
                 right["true_accuracy"] = outcome.prediction == self.truth[name]
             for measure, which in right.items():
                 yield Row(self.name, measure, float(which.double().mean()), epoch, block, name)
+
+
+def split(train: Examples, true: Tensor) -> tuple[dict[str, Examples], dict[str, Tensor]]:
+    """Return training examples with right and with wrong labels, clean and noisy, and their true labels."""
+    wrong = train.labels != true
+    parts = {"clean": (~wrong).nonzero()[:, 0], "noisy": wrong.nonzero()[:, 0]}
+    parts = {name: index for name, index in parts.items() if len(index)}
+    return {name: train.select(index) for name, index in parts.items()}, {name: true[i] for name, i in parts.items()}
