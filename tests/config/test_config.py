@@ -544,6 +544,7 @@ def test_a_scale_and_its_values_written_out_are_the_same_run() -> None:
         "dataset.test_limit=1000",
         "model.hidden=[256]",
         "tracking.examples=null",
+        "tracking.keep=[1]",
     ]
     assert identity(run_config("scale=smoke")) == identity(run_config(*sizes))
 
