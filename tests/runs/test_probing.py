@@ -11,12 +11,14 @@ import torch
 from crashes import crashes_that_change_nothing
 from digits import digits
 
+from turnover.config.compose import sweep
 from turnover.config.probe_run import ProbeRun
 from turnover.config.probes import PROBES
 from turnover.config.run import RunConfig, identity
 from turnover.errors import RefusedInput
 from turnover.probes.registry import COLUMNS
 from turnover.runs.execute import execute
+from turnover.runs.networks import trained
 from turnover.runs.probing import probe
 from turnover.runs.store.housekeeping import runs
 from turnover.runs.store.run import Run
@@ -120,6 +122,12 @@ def test_a_run_of_several_networks_is_refused() -> None:
     config = digits("estimator=blocks", "estimator.blocks=6", "epochs=1", "dataset.limit=60")
     with pytest.raises(RefusedInput, match="has estimator = 'blocks', which trains several networks"):
         probe(run_of("knn", [config]))
+
+
+def test_a_network_of_text_is_refused() -> None:
+    [config] = sweep(["dataset=sotu", "model=gpt", "scale=smoke", "logger=none", "device=cpu"])
+    with pytest.raises(RefusedInput, match="is of text; probes are of networks that classify"):
+        trained(config, torch.device("cpu"))
 
 
 def test_a_network_with_turn_over_dropout_is_measured_whole() -> None:

@@ -41,7 +41,7 @@ def trained(config: RunConfig, device: torch.device) -> Trained:
         raise RunFailed(
             f"{folder / 'checkpoint.pt'} is damaged: scripts/runs.py gc {run.name} --damaged --yes, make it anew"
         )
-    groups, truth = split(task.train, torch.from_numpy(task.known["true_label"].to_numpy()).to(device))
+    groups, truth = split(task.train, torch.tensor(task.known["true_label"].to_numpy(), device=device))
     if ("test", "all") in task.groups:
         groups["test"] = task.groups["test", "all"]
         truth["test"] = groups["test"].labels
