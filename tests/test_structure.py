@@ -19,7 +19,15 @@ from packaging.requirements import Requirement
 
 import turnover
 from turnover.common.device import peak_memory
-from turnover.runs.store.tables import METRICS, METRICS_COLUMNS, SCORE_COLUMNS, SUBSET_COLUMNS, Metric, write_metrics
+from turnover.runs.store.tables import (
+    METRICS,
+    METRICS_COLUMNS,
+    PROBE_COLUMNS,
+    SCORE_COLUMNS,
+    SUBSET_COLUMNS,
+    Metric,
+    write_metrics,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "turnover"
@@ -27,7 +35,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 # The packages of src/turnover, and those of its wing `experiments`. One imports only those before it, and itself.
 PACKAGES = """
-    errors common config stats core checks data models gradients training estimators language runs audit
+    errors common config stats core checks data models gradients training estimators probes language runs audit
     experiments integrations
 """.split()
 WING = "results plots validation figures report reproduction documentation".split()
@@ -90,7 +98,7 @@ def function():
 def test_the_top_level_can_be_read_at_a_glance() -> None:
     entries = {path.name for path in SOURCE.iterdir() if path.is_file() or any(path.rglob("*.py"))}
     assert {name.removesuffix(".py") for name in entries - {"__init__.py", "py.typed"}} == set(PACKAGES)
-    assert len(entries) <= 18
+    assert len(entries) <= 19
 
 
 def place(parts: tuple[str, ...]) -> tuple[int, int]:
@@ -341,7 +349,7 @@ def test_no_private_path_and_no_registry_is_written_down() -> None:
 
 
 def test_every_metric_and_column_is_documented() -> None:
-    columns = [*METRICS_COLUMNS.values(), *SCORE_COLUMNS.values(), *SUBSET_COLUMNS.values()]
+    columns = [*METRICS_COLUMNS.values(), *SCORE_COLUMNS.values(), *SUBSET_COLUMNS.values(), *PROBE_COLUMNS.values()]
     for text in [*METRICS.values(), *(doc for _, doc in columns)]:
         assert len(text) > 8
         assert not text.endswith(".")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from turnover.estimators.memorization import memorization
     from turnover.estimators.score import score
     from turnover.experiments.plots.scores import plot
+    from turnover.probes.own_network import probe
 
 _HOME = {
     "attach": "turnover.checks.verify",
@@ -25,6 +26,7 @@ _HOME = {
     "score": "turnover.estimators.score",
     "influence": "turnover.estimators.influence",
     "memorization": "turnover.estimators.memorization",
+    "probe": "turnover.probes.own_network",
     "verify": "turnover.checks.verify",
     "plot": "turnover.experiments.plots.scores",
 }
@@ -41,6 +43,7 @@ __all__ = [
     "memorization",
     "own",
     "plot",
+    "probe",
     "score",
     "verify",
 ]

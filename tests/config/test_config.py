@@ -461,7 +461,9 @@ def test_every_field_of_the_science_changes_the_identity() -> None:
     probability = run_config(
         "estimator=vog", "turnover=off", "estimator.vog_of=probability", "estimator.vog_epochs=late"
     )
-    warm = run_config("dataset=digits", "scale=smoke", "schedule=cosine", "schedule.by=step", "schedule.warmup=2")
+    warm = run_config(
+        "dataset=digits", "scale=smoke", "schedule=cosine", "schedule.by=step", "schedule.warmup=2", "tracking.keep=[1]"
+    )
     bases = [("", run_config(*FULL)), ("subsets=scores", any_random), ("estimator=vog", probability)]
     bases += [("schedule=cosine", warm)]
     bases += [(choice, on_digits(choice)) for choice in choices()[::-1]]

@@ -20,6 +20,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 from processes import script
 
+from turnover.config.compose import of_probe
 from turnover.config.parse import parse
 from turnover.config.run import RunConfig
 from turnover.errors import RefusedInput, RunFailed, TurnOverError
@@ -307,6 +308,9 @@ def _hydra() -> Iterator[None]:
 def begin(entry: str, overrides: Sequence[str]) -> None:
     """What an entry point does before any work."""
     config = compose(entry, overrides=list(overrides))
+    if entry == "probe":
+        of_probe(config)
+        return
     values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     parse(FigureJob if entry == "figure" else RunConfig, values)
 
@@ -339,6 +343,16 @@ OPTIONS_OF_DATASET = "dataset = imagenet: there is no such option; options of da
         ("train", "experiment=fig2", ["experiment = fig2", "+experiment=fig2"], "not a field"),
         ("train", "epochs=[1", ["[1"], "Traceback"),
         ("train", "epochs", ["epochs: is no option; one is set by name=value"], "EQUAL"),
+        (
+            "probe",
+            "probe=knm runs=['dataset=digits']",
+            ["probe = knm: there is no such option", "knn"],
+            "Config search",
+        ),
+        ("probe", "probe.k=3 runs=['dataset=digits']", ["probe.k = 3"], "Traceback"),
+        ("probe", "probe.neighbours=0 runs=['dataset=digits']", ["probe.neighbours = 0: must be a whole"], "Traceback"),
+        ("probe", "runs=[]", ["runs", "at least 1 item"], "Traceback"),
+        ("probe", "runs=['epohcs=1']", ["runs = ['epohcs=1']", "name train runs, for example runs=["], "Traceback"),
         ("figure", "scale=smoke", ["figure", "fig1", "fig2"], "Traceback"),
         ("figure", "figure=fig99", ["figure = fig99: there is no such option", "fig1", "fig2"], "Config search"),
         ("figure", "figure=fig1 logger.mode=maybe", ["logger.mode = 'maybe'", "'offline' or 'online'"], "NoLogger"),

@@ -23,6 +23,8 @@ from turnover.common.files import checkout
 from turnover.common.text import flatten, suggestion
 from turnover.config.estimator_names import ALIASES
 from turnover.config.parse import parse
+from turnover.config.probe_run import ProbeRun
+from turnover.config.probes import PROBES
 from turnover.config.run import LATER, RunConfig, run_name
 from turnover.errors import RefusedInput
 
@@ -60,6 +62,8 @@ for _resolver in (at_scale, smoke_or, share_of_epochs, with_turnover, of_text):
     OmegaConf.register_new_resolver(_resolver.__name__, _resolver, replace=True)
 for _name, _alias in ALIASES.items():
     ConfigStore.instance().store(_name, {"defaults": [_alias.base], **_alias.fields}, group="estimator")
+for _name, _probe in PROBES.items():
+    ConfigStore.instance().store(_name, {"name": _name, **_probe.options}, group="probe")
 
 
 def resolved(config: DictConfig, overrides: Sequence[str] = ()) -> RunConfig:
@@ -72,8 +76,18 @@ def resolved(config: DictConfig, overrides: Sequence[str] = ()) -> RunConfig:
     _settle_masks(values)
     subsets = values.get("subsets")
     if isinstance(subsets, dict) and isinstance(subsets.get("runs"), list):
-        subsets["runs"] = _parents(subsets["runs"], values)
+        runs = _parents("subsets.runs", subsets["runs"], values, "score")
+        subsets["runs"] = [run.model_dump() for run in runs]
     return parse(RunConfig, values)
+
+
+def of_probe(config: DictConfig) -> ProbeRun:
+    """Return a composed conf/probe.yaml as a checked probe of runs."""
+    values = plain(config)
+    if not isinstance(values["runs"], list):
+        raise RefusedInput(f"runs = {values['runs']!r}: must be a list of overrides of scripts/train.py")
+    runs = _parents("runs", values["runs"], values, "train")
+    return ProbeRun.of(values["probe"], runs, values["device"], values["scale"])
 
 
 def _varied(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
@@ -128,21 +142,21 @@ def _refuse_unknown_scale(config: DictConfig) -> None:
         raise RefusedInput(f"scale = {config.scale!r}: allowed: {', '.join(scales)}")
 
 
-def _parents(overrides: list[Any], child: dict[str, Any]) -> list[dict[str, Any]]:
-    """Compose the score runs that a run names by overrides of scripts/score.py, at its own scale and on its device."""
+def _parents(field: str, overrides: list[Any], child: dict[str, Any], entry: str) -> list[RunConfig]:
+    """Compose the runs that a run names by overrides of an entry point, at its own scale and on its device."""
     if not all(isinstance(override, str) for override in overrides):
-        raise RefusedInput(f"subsets.runs = {overrides!r}: must be overrides of scripts/score.py, a list of strings")
+        raise RefusedInput(f"{field} = {overrides!r}: must be overrides of scripts/{entry}.py, a list of strings")
     named = {override.lstrip("+").split("=")[0] for override in overrides}
     inherited = [f"{name}={child[name]}" for name in ("scale", "device") if name not in named]
     try:
-        runs = sweep([*overrides, *inherited], "score")
+        runs = sweep([*overrides, *inherited], entry)
     except RefusedInput as error:
-        raise RefusedInput(f"subsets.runs = {overrides!r}, of a score run: {error}") from None
+        raise RefusedInput(f"{field} = {overrides!r}, of a {entry} run: {error}") from None
     except HydraException as error:
         message = str(error).partition("\n")[0]
-        example = f'subsets.runs=["dataset={child["dataset"]["name"]}","seed=0,1,2"]'
-        raise RefusedInput(f"subsets.runs = {overrides!r}: {message}; name score runs, for example {example}") from None
-    return [parent.model_dump() | {"logger": child["logger"]} for parent in runs]
+        example = f'{field}=["dataset={child.get("dataset", {"name": "mnist"})["name"]}","seed=0,1,2"]'
+        raise RefusedInput(f"{field} = {overrides!r}: {message}; name {entry} runs, for example {example}") from None
+    return [parse(RunConfig, parent.model_dump() | {"logger": child["logger"]}) for parent in runs]
 
 
 def sweep(overrides: Sequence[str], config_name: str = "train") -> list[RunConfig]:

@@ -85,6 +85,21 @@ def load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Prog
     return None
 
 
+def keep_weights(folder: Path, epoch: int, model: nn.Module) -> Path:
+    """Write the weights after an epoch to a run's folder, all or nothing; return the path."""
+    path = folder / "weights" / f"epoch-{epoch:05d}.pt"
+    with replacing(path) as temporary:
+        torch.save(model.state_dict(), temporary)
+    return path
+
+
+def kept_weights(folder: Path, epoch: int, device: torch.device) -> dict[str, torch.Tensor]:
+    """Return the weights after an epoch that a finished run kept."""
+    path = folder / "weights" / f"epoch-{epoch:05d}.pt"
+    state: dict[str, torch.Tensor] = torch.load(path, map_location=device, weights_only=True)
+    return state
+
+
 def forget_earlier(path: Path) -> None:
     """Remove the checkpoint before the last one, once the run is finished."""
     _before(path).unlink(missing_ok=True)

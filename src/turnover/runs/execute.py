@@ -15,7 +15,7 @@ from turnover.common.text import visible
 from turnover.config.run import STAGE_VERSION, RunConfig
 from turnover.errors import RefusedInput
 from turnover.runs.store.provenance import provenance
-from turnover.runs.store.run import Run, require
+from turnover.runs.store.run import Folder, Run, require
 
 log = logging.getLogger("turnover")
 
@@ -52,7 +52,7 @@ def execute(config: RunConfig) -> Path:
     device = resolve(config.device)
     with run.lock():
         if not run.finished:
-            with _removed_if_refused(run), stoppable(), _log_file(run.folder / "log.txt"):
+            with removed_if_refused(run), stoppable(), log_file(run.folder / "log.txt"):
                 ours = settled(run, device)
                 write_text(run.folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
                 # recorded before anything is trained: a killed run must go on in it
@@ -62,7 +62,7 @@ def execute(config: RunConfig) -> Path:
 
 
 @contextmanager
-def _removed_if_refused(run: Run) -> Iterator[None]:
+def removed_if_refused(run: Folder) -> Iterator[None]:
     """Leave no folder of a run that is refused when it starts, by its data or its network, with nothing trained."""
     begun = bool(run.manifest)
     try:
@@ -85,7 +85,8 @@ class _LogFile(logging.FileHandler):
 
 
 @contextmanager
-def _log_file(path: Path) -> Iterator[None]:
+def log_file(path: Path) -> Iterator[None]:
+    """Log all messages to a file too, inside."""
     handler = _LogFile(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)

@@ -111,14 +111,17 @@ def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, rec
                 path = _scores_path(folder, epoch.number)
                 write_scores(path, scores(task, config, epoch.number))
                 tables[path.relative_to(folder).as_posix()] = checksums.sha256(path)
+            if epoch.number in config.tracking.keep:
+                path = checkpoint.keep_weights(folder, epoch.number, task.model)
+                tables[path.relative_to(folder).as_posix()] = checksums.sha256(path)
             save(epoch.number)
             if epoch.number < config.epochs:
                 signals.stop_if_asked()
     checkpoint.forget_earlier(folder / "checkpoint.pt")
     trained = sum(visits(examples) * (last + 1 - begin) for examples, begin, last in parts)
     record["examples_trained"] = trained * config.method.networks
+    _refuse_damaged(run, tables)
     if scored_epochs:
-        _refuse_damaged(run, tables)
         every = [pd.read_parquet(_scores_path(folder, epoch)) for epoch in scored_epochs]
         write_scores(folder / "scores.parquet", pd.concat(every, ignore_index=True))
     if isinstance(estimator, TurnoverEstimator) and estimator.targets:

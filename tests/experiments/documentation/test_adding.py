@@ -102,6 +102,15 @@ def test_a_method_is_added_as_the_page_says(tmp_path: Path) -> None:
     assert pd.read_parquet(run / "scores.parquet")["score"].nunique() > 100
 
 
+def test_a_probe_is_added_as_the_page_says(tmp_path: Path) -> None:
+    folder = follow("adding-a-probe.md", copy(tmp_path))
+    assert folder.name.startswith("probe-participation-digits-mlp-")
+    values = pd.read_parquet(folder / "probes.parquet").set_index("block")["value"]
+    assert list(values.index) == ["1", "3", "5"]
+    assert (values > 1).all()
+    assert (values < [32, 16, 10]).all()
+
+
 def test_a_figure_is_added_as_the_page_says(tmp_path: Path) -> None:
     picture = follow("adding-a-figure.md", copy(tmp_path))
     assert picture.name == "gap.png"

@@ -24,3 +24,9 @@ def test_wrong_numbers_are_among_the_suspects(names: dict[str, Any]) -> None:
 def test_a_data_set_that_streams_keeps_its_names(names: dict[str, Any]) -> None:
     assert names["streamed"].index.tolist() == [f"item-{i:04d}" for i in range(300)]
     assert names["streamed"]["score"].notna().all()
+
+
+def test_wrong_labels_go_with_the_weights_that_hold_them(names: dict[str, Any]) -> None:
+    noisy = names["rewound"].query("group == 'noisy' and measure == 'accuracy'").set_index("block")["value"]
+    assert noisy["none"] == 1
+    assert noisy["all"] < 0.8

@@ -15,6 +15,7 @@ from turnover.common.files import checkout
 from turnover.config.compose import composed, plain
 from turnover.config.estimator_names import ALIASES
 from turnover.config.options import Group
+from turnover.config.probes import PROBES
 from turnover.config.run import NOT_SCIENCE, RunConfig
 from turnover.experiments.documentation.tables import markdown_table
 from turnover.experiments.figures.make import FigureJob
@@ -109,7 +110,17 @@ def reference() -> str:
     for script, job in jobs.items():
         paragraphs += [f"## `scripts/{script}.py`", _table(job, list(job.model_fields), {})]
     paragraphs += ["## `scripts/validate.py`, `labels`", _table(LabelsJob, list(LabelsJob.model_fields), {})]
+    paragraphs += ["## `scripts/probe.py`", _probes()]
     return "\n\n".join(paragraphs)
+
+
+def _probes() -> str:
+    """Return a row for each probe: what it measures, who proposed it, its options with their usual values."""
+    rows = [["`probe=`", "measures", "source", "options"]]
+    for name, probe in PROBES.items():
+        options = ", ".join(f"`probe.{option}={value}`" for option, value in probe.options.items())
+        rows.append([f"`{name}`", probe.about, probe.source, options or "none"])
+    return markdown_table(rows)
 
 
 def members(field: str) -> list[type[Group]]:

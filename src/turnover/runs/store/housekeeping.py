@@ -13,7 +13,8 @@ from filelock import FileLock, Timeout
 
 from turnover.common.files import naming, outputs_root, read_small
 from turnover.config.parse import recorded
-from turnover.config.run import STAGE_VERSION, RunConfig, identity, title
+from turnover.config.probe_run import ProbeRun, recorded_probe
+from turnover.config.run import STAGE_VERSION, RunConfig, hashed, title
 from turnover.runs.store import checksums
 from turnover.runs.store.run import LOCK, read_manifest
 
@@ -49,7 +50,7 @@ def runs(*, thorough: bool = False) -> Iterator[Found]:
     for folder in sorted(path for path in root.glob("*") if path.is_dir()):
         state, about, manifest = judged(folder, thorough=thorough)
         config = _config(folder)
-        yield Found(folder, title(config) if config else "", state, about, manifest, _size(folder))
+        yield Found(folder, _title(config) if config else "", state, about, manifest, _size(folder))
 
 
 def remove(found: Found) -> bool:
@@ -134,12 +135,19 @@ def _stage(folder: Path) -> int | None:
     config = _config(folder)
     if config is None:
         return None
-    return next((stage for stage in range(STAGE_VERSION, 0, -1) if folder.name.endswith(identity(config, stage))), None)
+    return next(
+        (stage for stage in range(STAGE_VERSION, 0, -1) if folder.name.endswith(hashed(config.science(), stage))), None
+    )
 
 
-def _config(folder: Path) -> RunConfig | None:
+def _title(config: RunConfig | ProbeRun) -> str:
+    return config.title if isinstance(config, ProbeRun) else title(config)
+
+
+def _config(folder: Path) -> RunConfig | ProbeRun | None:
     try:
-        return recorded(yaml.safe_load(read_small(folder / "config.yaml")))
+        values = yaml.safe_load(read_small(folder / "config.yaml"))
+        return recorded_probe(values) if "probe" in values else recorded(values)
     except Exception:  # it may hold anything
         return None
 

@@ -50,13 +50,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-class Run:
-    """The folder of one run."""
+class Folder:
+    """The folder of a run of any kind."""
 
-    def __init__(self, config: RunConfig, stage: int | None = None) -> None:
-        self.config = config
-        self.name = run_name(config, stage)
-        self.folder = outputs_root() / "runs" / self.name
+    def __init__(self, name: str, identity: str) -> None:
+        self.name, self.identity = name, identity
+        self.folder = outputs_root() / "runs" / name
 
     @property
     def finished(self) -> bool:
@@ -102,7 +101,9 @@ class Run:
             **provenance,
         }
         extra: dict[str, Any] = {}
-        remove_leftovers(file for below in ("", "scored/", f"{SCRATCH}/") for file in self.folder.glob(f"{below}.*.*"))
+        remove_leftovers(
+            file for below in ("", "scored/", "weights/", f"{SCRATCH}/") for file in self.folder.glob(f"{below}.*.*")
+        )
         write_json(self.folder / "manifest.json", manifest)
 
         def record(status: str, message: str = "") -> None:
@@ -131,11 +132,19 @@ class Run:
         every = checksums.rows(self.folder, checksums.files(self.folder))
         write_text(self.folder / checksums.NAME, checksums.table(every))
         itself = checksums.rows(self.folder, [self.folder / checksums.NAME])
-        write_text(self.folder / checksums.DONE, f"{identity(self.config)}\n{checksums.table(itself)}")
+        write_text(self.folder / checksums.DONE, f"{self.identity}\n{checksums.table(itself)}")
 
     def remove_scratch(self) -> None:
         """Remove what only an unfinished run needs; a process may have been killed between DONE and this."""
         shutil.rmtree(self.folder / SCRATCH, ignore_errors=True)
+
+
+class Run(Folder):
+    """The folder of one run that trains."""
+
+    def __init__(self, config: RunConfig, stage: int | None = None) -> None:
+        super().__init__(run_name(config, stage), identity(config))
+        self.config = config
 
 
 def cannot_go_on(path: Path, name: str) -> RunFailed:
@@ -148,13 +157,14 @@ def _removal(name: str) -> str:
     return f"scripts/runs.py gc {name} --damaged --yes"
 
 
-def require(run: Run, command: str) -> Path:
+def require(run: Folder, command: str) -> Path:
     """Return the folder of a finished run with undamaged tables; RunFailed names the command that makes it."""
     if not run.finished:
         raise RunFailed(f"run {run.name} is not finished: {command}")
     if damaged := checksums.damaged(run.folder, besides=("checkpoint.pt",)):
         raise RunFailed(f"run {run.name} is damaged ({', '.join(damaged)}): {_removal(run.name)}, then {command}")
-    refuse_other_precision(run)
+    if isinstance(run, Run):
+        refuse_other_precision(run)
     return run.folder
 
 

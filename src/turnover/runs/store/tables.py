@@ -98,6 +98,17 @@ SUBSET_COLUMNS = {
     "score": (pa.float64(), "mean memorization score over the score runs, in nats; empty if labels chose the subsets"),
 }
 
+PROBE_COLUMNS = {
+    "probe": (pa.string(), "what was measured, by its name in config.probes.PROBES"),
+    "run": (pa.string(), "the run whose network it is; of a pair both, with & between them"),
+    "epoch": (pa.int32(), "the weights are those after this epoch, or are set back to it; 0: before training"),
+    "block": (pa.string(), "the block, by its module; all: the whole network; none: none is changed; input: the data"),
+    "group": (pa.string(), "examples: clean (right labels) and noisy (wrong ones), which are trained on; test; all"),
+    "id": (pa.int64(), "the example whose number it is; empty: it is one of the group"),
+    "measure": (pa.string(), "name of the measure, as the module of the probe says"),
+    "value": (pa.float64(), "its value"),
+}
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -137,6 +148,11 @@ def write_subsets(path: Path, table: pd.DataFrame) -> None:
     _write(path, table, SUBSET_COLUMNS)
 
 
+def write_probes(path: Path, table: pd.DataFrame) -> None:
+    """Write probes.parquet, all or nothing."""
+    _write(path, table, PROBE_COLUMNS)
+
+
 def write_influences(run: Path, targets: np.ndarray, ids: np.ndarray, influence: np.ndarray) -> None:
     """Write influences.npz, all or nothing: ids of test examples [t], of training examples [n], influences [t, n]."""
     with replacing(run / "influences.npz") as temporary, temporary.open("wb") as file:
@@ -153,6 +169,11 @@ def read_influences(run: Path) -> pd.DataFrame:
 def read_metrics(run: Path) -> pd.DataFrame:
     """Read metrics of a finished run: epoch, split, subset, metric, value."""
     return pd.read_parquet(run / "metrics.parquet")
+
+
+def read_probes(run: Path) -> pd.DataFrame:
+    """Read what a finished run measured of networks: probe, run, epoch, block, group, id, measure, value."""
+    return pd.read_parquet(run / "probes.parquet")
 
 
 def read_subsets(run: Path) -> pd.DataFrame:

@@ -1,0 +1,70 @@
+"""What the figure on localization makes of numbers that were made up."""
+
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from turnover.experiments.figures.localization import early_epoch, measures
+from turnover.experiments.plots.figure import configured
+
+# share of wrong labels and of clean examples right, by state and layer
+RIGHT: dict[tuple[str, int | None], tuple[float, float]] = {
+    ("early", 1): (0.4, 0.99),
+    ("early", 2): (0.8, 1.0),
+    ("early", 3): (0.95, 1.0),
+    ("retrained", 1): (0.02, 0.9),
+    ("retrained", 2): (0.1, 0.95),
+    ("retrained", 3): (0.5, 1.0),
+    ("whole", None): (1.0, 1.0),
+    ("never", None): (0.01, 0.97),
+}
+UNITS: dict[str, list[float]] = {"noisy": [1, 2, 3], "matched": [2, 4, float("inf")], "clean": [5, 6, 7]}
+
+
+def made_up(shift: float) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for (state, layer), shares in RIGHT.items():
+        for group, share in zip(("noisy", "clean"), shares, strict=True):
+            rows.append({"state": state, "layer": layer, "group": group, "measure": "accuracy", "value": share - shift})
+    for group, counts in UNITS.items():
+        for measure, factor in (("units", 1.0), ("random_units", -1.0), ("margin", 2.0), ("others_lost", 0.01)):
+            rows += [
+                {"state": "units", "layer": None, "group": group, "measure": measure, "value": factor * count}
+                for count in counts
+            ]
+    return rows
+
+
+def test_measures_by_hand() -> None:
+    numbers = pd.concat([pd.DataFrame(made_up(shift)).assign(seed=seed) for seed, shift in ((0, 0.0), (1, 0.1))])
+    found = measures(numbers.sample(frac=1, random_state=0))
+    expected = {
+        "late": [0.95, 0.85],
+        "fitted": [1.0, 0.9],
+        "early_minus_late": [-0.55, -0.55],
+        "early_clean": [0.99, 0.89],
+        "retrained": [0.49, 0.49],
+        "matched": [(2.5 + 3 + 2) / 9] * 2,  # of 1: three pairs, of 2: two and a tie, of 3: two
+        "clean": [1.0, 1.0],
+        "margin": [1.0, 1.0],
+        "random_units": [1 - (2.5 + 3 + 2) / 9] * 2,
+        "others_lost": [0.02, 0.02],
+    }
+    assert set(found) == {name for claim in configured("localization").claims.values() for name in claim.measures}
+    for name, values in expected.items():
+        assert found[name] == pytest.approx(values), name
+
+
+def test_the_early_epoch_has_the_largest_lead_in_the_mean() -> None:
+    def whole(leads: dict[int, float]) -> pd.DataFrame:
+        rows = [
+            (epoch, group, lead if group == "clean" else 0.0)
+            for epoch, lead in leads.items()
+            for group in ("clean", "noisy")
+        ]
+        table = pd.DataFrame(rows, columns=["epoch", "group", "value"])
+        return table.assign(probe="rewind", block="all", measure="accuracy")
+
+    assert early_epoch([whole({0: 1.0, 1: 0.2, 2: 0.6, 3: 0.5})]) == 2  # never the initial weights
+    assert early_epoch([whole({1: 0.2, 2: 0.6, 3: 0.5}), whole({1: 0.1, 2: 0.2, 3: 0.4})]) == 3
