@@ -23,7 +23,7 @@ _GROUPS = {"noisy": ("wrong labels", "difficult"), "clean": ("clean", "easy"), "
 _PANELS = {
     "initial": "one layer at its initial weights",
     "early": "one layer of the early epoch",
-    "retrained": "one layer trained on clean examples",
+    "retrained": "one layer trained anew",
 }
 
 
@@ -135,13 +135,11 @@ def _layers(axes: Axes, numbers: pd.DataFrame, state: str) -> None:
         axes.fill_between(by_layer.mean().index, by_layer.min(), by_layer.max(), color=COLOURS[colour], alpha=0.2)
         if state == "retrained":
             never = mine[mine["state"] == "never"]["value"].mean()
-            axes.axhline(
-                never, color=COLOURS[colour], linestyle=":", linewidth=1, label=f"{words}, never trained on wrong"
-            )
+            axes.axhline(never, color=COLOURS[colour], linestyle=":", linewidth=1, label=f"{words}, all trained anew")
     axes.set_ylim(-0.02, 1.02)
     axes.set_xticks(sorted(rows["layer"].dropna().unique()))
     axes.set_xlabel("layer")
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, loc="center right")
 
 
 def _units(axes: Axes, rows: pd.DataFrame) -> None:
@@ -157,4 +155,4 @@ def _units(axes: Axes, rows: pd.DataFrame) -> None:
     axes.set_xscale("log")
     axes.set_xlabel("units")
     axes.set_ylabel("share of examples")
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, loc="lower right")
