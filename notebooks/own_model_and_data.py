@@ -50,7 +50,7 @@ def make_mlp() -> nn.Module:
     return nn.Sequential(nn.Linear(x.shape[1], 256), nn.GELU(), nn.Linear(256, len(classes)))
 
 
-table = turnover.memorization(make_mlp, x, labels, epochs=30, lr=0.05, batch_size=32, seeds=5, progress=False)
+table = turnover.memorization(make_mlp, x, labels, epochs=30, lr=0.05, batch_size=32, seeds=2, progress=False)
 frame.loc[table.nlargest(5, "score").index].join(table[["score", "flipped_prediction"]]).iloc[:, -3:]
 
 # %% [markdown]
@@ -114,7 +114,7 @@ def make_wide() -> nn.Module:
     return nn.Sequential(nn.Linear(64, 512), nn.ReLU(), nn.Linear(512, 10))
 
 
-table = turnover.memorization(make_wide, pixels, label, epochs=20, lr=0.1, batch_size=32, seeds=3, progress=False)
+table = turnover.memorization(make_wide, pixels, label, epochs=20, lr=0.1, batch_size=32, seeds=1, progress=False)
 suspects = rows.select(table.nlargest(5, "score").index)
 suspects["label"][:]
 

@@ -92,9 +92,10 @@ def _expected(
     share = min(1, config.k / len(collection))
     if not known.any:
         return "that these are no more often wrong than any others.", []
-    if differs := unlike(config, collection, share) or [score] * (score != score_of(config.estimator)):
+    measured = expectations(validated(checkout() / "outputs" / "reference"), score, config.seeds)
+    differs = unlike(config, collection, share) or [score] * (score != score_of(config.estimator) or not measured)
+    if differs:
         return f"how many of them are wrong was not measured for an audit like this one ({', '.join(differs)}).", []
-    measured = expectations(validated(checkout() / "outputs" / "reference"), score_of(config.estimator), config.seeds)
     return nearest(measured, share).sentence(), measured
 
 

@@ -126,7 +126,7 @@ def _refuse_squeezed(model: nn.Module, examples: Examples, logits: Tensor) -> No
         alone, _ = logits_of(model, examples, 1, training=False) if len(examples) > 1 else (logits, "")
     except RefusedInput:  # as it is never given one
         return
-    if not alone.dim() or (len(examples) > 1 and alone.shape[1:] != logits.shape[1:]):
+    if not alone.dim() or alone.dim() != logits.dim():
         raise RefusedInput(
             f"the network gives outputs of shape {tuple(alone.shape)} for one example alone: it must give a row for "
             "each, [1, ...], so in the place of .squeeze() write .squeeze(1), or .flatten(1)"
