@@ -59,6 +59,7 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
     panel(by_copies, "a", "exposure of canaries")
     _dots(by_copies, canaries, "exposure", COLOURS["difficult"])
     by_copies.axhline(most, color=COLOURS["muted"], linewidth=1, label="no code is more probable")
+    by_copies.set_ylim(top=1.3 * most)  # room for the legend
     by_copies.set_ylabel("exposure (bits)")
     by_copies.legend(fontsize=7, title=f"points: texts; {BAND}", title_fontsize=7, loc="upper left")
     panel(sampled, "b", "sampled and exact exposure")
