@@ -95,7 +95,10 @@ def test_inputs_by_name_and_turn_over_dropout() -> None:
             "weights after epoch 0 are needed; there are .* 3",
         ),
         ({"probe": "rewind"}, "needs weights of an earlier epoch"),
-        ({"probe": "retrain"}, "probe=retrain trains as the network was trained, which only a run knows"),
+        (
+            {"probe": "retrain"},
+            "probe=retrain trains as the network was trained, which only a run that trains one network",
+        ),
         ({"probe": "order"}, "give two or more"),
         ({"probe": "collapse", "test": TEST, "blocks": ["3"]}, "module '3' has no weights"),
         ({"probe": "collapse", "y": Y}, "x has 60 rows and y 90"),

@@ -53,7 +53,7 @@ def trained(config: RunConfig, device: torch.device) -> Trained:
         truth=truth,
         epoch=config.epochs,
         earlier={0: partial(_given, initial), **kept},
-        fit=partial(_fit, ours),
+        fit=partial(_fit, ours) if ours.method.networks == 1 else None,  # the second one would be trained whole
         scores=read_scores(folder) if (folder / "scores.parquet").exists() else None,
     )
 
