@@ -113,7 +113,7 @@ class Counts(Observer):
 def test_an_epoch_trains_on_every_copy_and_its_losses_are_means_over_them() -> None:
     config = text_run(*PLANTED, "estimator=final_loss", "optimizer.lr=1e-30", "optimizer.weight_decay=0", "epochs=2")
     task = task_of(config)
-    copies = torch.tensor(task.known["copies"].tolist())
+    copies = torch.tensor(task.known.loc[task.train.ids.tolist(), "copies"].tolist())
     assert visits(task.train) == copies.sum() > len(copies)
     counts = Counts(len(copies))
     first, _ = fit(config, task.model, task.train, observers=[counts])
@@ -189,7 +189,7 @@ def test_stopped_at_any_step_a_run_goes_on_bit_for_bit(
         (["estimator=turnover", "estimator.targets=3"], ["estimator.targets = 3", "set it to 0"]),
         (["estimator=el2n"], ["estimator.scores: el2n", "cumulative_loss, final_loss, learning"]),
         (["estimator=one_run"], ["forgetting, first_learning, aum, confidence, el2n, grand, vog"]),
-        (["estimator=confident_learning"], ["'confident_learning': needs classes", "turnover, blocks, subsampling"]),
+        (["estimator=confident_learning"], ["'confident_learning': needs classes", "turnover, extraction, blocks"]),
         (["estimator=second_split"], ["'second_split': needs classes"]),
         (["estimator=leave_one_out"], ["'leave_one_out': needs classes"]),
         (["dataset.limit=91"], ["dataset.limit = 91", "at most 90"]),
