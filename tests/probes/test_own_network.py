@@ -97,7 +97,7 @@ def test_inputs_by_name_and_turn_over_dropout() -> None:
         ({"probe": "rewind"}, "needs weights of an earlier epoch"),
         (
             {"probe": "retrain"},
-            "probe=retrain trains as the network was trained, which only a run that trains one network",
+            "probe=retrain trains as the network was trained, which only a run that trains one",
         ),
         ({"probe": "order"}, "give two or more"),
         ({"probe": "collapse", "test": TEST, "blocks": ["3"]}, "module '3' has no weights"),

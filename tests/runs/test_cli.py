@@ -351,7 +351,7 @@ OPTIONS_OF_DATASET = "dataset = imagenet: there is no such option; options of da
         ),
         ("probe", "probe.k=3 runs=['dataset=digits']", ["probe.k = 3"], "Traceback"),
         ("probe", "probe.neighbours=0 runs=['dataset=digits']", ["probe.neighbours = 0: must be a whole"], "Traceback"),
-        ("probe", "runs=[]", ["runs", "at least 1 item"], "Traceback"),
+        ("probe", "runs=[]", ["runs = []: must be a list of overrides of scripts/train.py"], "Traceback"),
         ("probe", "runs=['epohcs=1']", ["runs = ['epohcs=1']", "name train runs, for example runs=["], "Traceback"),
         ("figure", "scale=smoke", ["figure", "fig1", "fig2"], "Traceback"),
         ("figure", "figure=fig99", ["figure = fig99: there is no such option", "fig1", "fig2"], "Config search"),

@@ -84,7 +84,7 @@ def resolved(config: DictConfig, overrides: Sequence[str] = ()) -> RunConfig:
 def of_probe(config: DictConfig) -> ProbeRun:
     """Return a composed conf/probe.yaml as a checked probe of runs."""
     values = plain(config)
-    if not isinstance(values["runs"], list):
+    if not isinstance(values["runs"], list) or not values["runs"]:
         raise RefusedInput(f"runs = {values['runs']!r}: must be a list of overrides of scripts/train.py")
     runs = _parents("runs", values["runs"], values, "train")
     return ProbeRun.of(values["probe"], runs, values["device"], values["scale"])

@@ -20,8 +20,8 @@ def measure(networks: Sequence[Trained]) -> Iterator[Row]:
     for network in networks:
         if network.fit is None:
             raise RefusedInput(
-                f"{network.name}: probe=retrain trains as the network was trained, which only a run that trains one network "
-                "knows: scripts/probe.py probe=retrain"
+                f"{network.name}: probe=retrain trains as the network was trained, which only a run that trains one "
+                "network knows: scripts/probe.py probe=retrain"
             )
         initial = network.weights(0)
         yield from network.accuracies("none", network.epoch)
