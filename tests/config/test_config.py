@@ -53,6 +53,7 @@ def fitting(choice: str) -> list[str]:
         "subsets=table": [f'subsets.path="{TABLE}"'],
         "corruption=file": [f'corruption.path="{LABELS}"'],
         "dataset=sotu": ["model=gpt"],
+        "estimator=extraction": ["dataset=sotu", "model=gpt"],
         "dataset=spdx": ["model=gpt"],
         "model=gpt": ["dataset=sotu"],
         "planting=canaries": ["dataset=sotu", "model=gpt"],
