@@ -108,3 +108,13 @@ def test_inputs_by_name_and_turn_over_dropout() -> None:
 def test_what_is_missing_is_refused(network: nn.Module, given: dict[str, Any], message: str) -> None:
     with pytest.raises(RefusedInput, match=message):
         turnover.probe(**{"model": network, **TRAIN, **given})
+
+
+def test_zeroing_units_changes_no_statistics_of_batches() -> None:
+    model = fitted(
+        nn.Sequential(nn.Linear(6, 12), nn.BatchNorm1d(12), nn.ReLU(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 2))
+    ).train()
+    before = copy.deepcopy(model.state_dict())
+    turnover.probe(model, **TRAIN, probe="neurons", options={"batch": 10, "others": 10, "examples": 2})
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert model.training

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -196,6 +197,9 @@ def test_dimension_of_a_plane_in_twenty_dimensions() -> None:
         2, 20, dtype=torch.float64, generator=generator
     )
     assert two_nn(plane, 0.1) == pytest.approx(2, abs=0.15)
+    assert two_nn(plane, 0.0) == pytest.approx(2, abs=0.3), "the largest ratio, of which all are at most, never counts"
+    with pytest.raises(RefusedInput, match="needs three examples that differ"):
+        two_nn(torch.zeros(5, 2, dtype=torch.float64), 0.1)
 
 
 def test_units_are_zeroed_until_the_prediction_flips(network: Trained) -> None:
@@ -269,6 +273,11 @@ def test_order_of_learning(network: Trained, other: Trained) -> None:
     for group, rows in {"all": np.ones(N, bool), "clean": ~wrong, "noisy": wrong}.items():
         a, b = network.scores["first_learning"][rows], other.scores["first_learning"][rows]
         assert numbers(table, group=group) == [pytest.approx(a.corr(b, method="spearman"))]
+    fewer = replace(
+        other, groups={name: group.select(torch.arange(1, len(group))) for name, group in other.groups.items()}
+    )
+    with pytest.raises(RefusedInput, match="have other clean examples: probe=order compares networks of the same"):
+        measured("order", [network, fewer], {})
     with pytest.raises(RefusedInput, match="net0: probe=order reads column aum of score tables"):
         measured("order", [network, other], {"column": "aum"})
 

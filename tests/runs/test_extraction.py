@@ -55,7 +55,7 @@ def test_what_is_known_by_heart_is_decoded_and_ranked_among_all_codes() -> None:
             assert row["loss"] == pytest.approx(sum(losses) / len(losses), rel=1e-4)
             assert row["accuracy"] == pytest.approx(sum(right) / len(right))
             assert row["prefix"] == greedy(model, tokens)
-            assert row["strength"] == pytest.approx(1 - (row["prefix"] + 1) / len(tokens))
+            assert row["strength"] == pytest.approx(1 - row["prefix"] / (len(tokens) - 1))
             if corpus.texts.loc[id, "kind"] != "canary":
                 assert math.isnan(row["exposure"])
                 continue

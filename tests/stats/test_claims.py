@@ -301,7 +301,7 @@ def test_what_is_left_is_what_holm_says() -> None:
 
 
 def test_holm_leaves_what_is_alone_as_its_interval_says() -> None:
-    for values in ([0.1, 0.2, 0.3], [0.1, 0.9, 0.2], [2.0, 2.0, 2.0], [-1.0, -1.0, -1.0], [3.0]):
+    for values in ([0.1, 0.2, 0.3], [0.1, 0.9, 0.2], [2.0, 2.0, 2.0], [-1.0, -1.0, -1.0], [3.0], [math.nan] * 3):
         alone = measure_seeds("any", values, above=0.0)
         assert (left_by_holm([alone]) == [alone]) == (alone.verdict == "reproduced")
 

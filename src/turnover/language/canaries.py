@@ -20,7 +20,8 @@ from turnover.language.sequences import Sequences, sequences
 from turnover.language.skew_normal import log_cdf
 
 _MOST = 10**6  # codes whose exact rank is found
-_TIES = {torch.float64: 1e-10}  # nats within which two codes are as probable; 1e-5 in lower precision
+# nats within which two codes are as probable: above the rounding of sums of logits
+_TIES = {torch.float64: 1e-10, torch.float32: 1e-5, torch.float16: 0.05, torch.bfloat16: 0.2}
 
 
 @torch.no_grad()

@@ -103,7 +103,11 @@ class Zeroing:
             return value
 
         x, _, _ = self.kept.batch(torch.zeros(1, dtype=torch.int64, device=self.kept.device))
-        with torch.no_grad(), between(self.network.model, self.network.blocks, count):
+        with (
+            torch.no_grad(),
+            evaluation_mode(self.network.model),
+            between(self.network.model, self.network.blocks, count),
+        ):
             run(self.network.model, x)
 
     def logits(self, examples: Examples, index: Tensor, left: Tensor) -> Tensor:

@@ -32,6 +32,13 @@ def measure(networks: Sequence[Trained], *, column: str) -> Iterator[Row]:
         tables[network.name] = network.scores[column]
     for a, b in combinations(networks, 2):
         both = pd.concat([tables[a.name], tables[b.name]], axis=1, join="inner")
+        for name in ("clean", "noisy"):
+            known = [set(network.groups[name].index.tolist()) for network in (a, b) if name in network.groups]
+            if len(known) == 2 and known[0] != known[1]:
+                raise RefusedInput(
+                    f"{a.name} and {b.name} have other {name} examples: probe=order compares networks of the same "
+                    "wrong labels, so give corruption.seed and dataset.seed one value"
+                )
         groups = {"all": both.index} | {name: a.groups[name].index for name in ("clean", "noisy") if name in a.groups}
         for group, ids in groups.items():
             rows = both[both.index.isin(ids)].to_numpy(np.float64)

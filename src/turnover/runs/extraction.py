@@ -21,6 +21,7 @@ def by_heart(task: Task, corpus: Corpus) -> pd.DataFrame:
     for examples in (corpus.train, corpus.test):
         table = extraction(task.model, _tokens(examples), pad=UNCOUNTED)
         table["prefix"] -= 1  # <bos> is no token of the text
+        table["strength"] = 1 - table["prefix"] / (table["tokens"] - 1)
         table.index = pd.Index(examples.ids.cpu().numpy(), name="id")
         parts.append(table[["loss", "accuracy", "prefix", "strength"]])
     return pd.concat(parts).join(_exposures(task, corpus)).assign(score=lambda table: table["strength"])

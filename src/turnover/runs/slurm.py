@@ -44,7 +44,7 @@ def queue() -> Queue | None:
     try:
         command = [*_SQUEUE, "-u", getpass.getuser()]
         told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
-    except (OSError, subprocess.SubprocessError) as error:
+    except (OSError, KeyError, subprocess.SubprocessError) as error:  # KeyError: a user without a name
         log.debug("squeue: %s", error)
         return None
     return parsed(told)

@@ -163,7 +163,7 @@ def _p_value(measured: Measured) -> float:
     from scipy.special import stdtr, stdtrit
 
     assert measured.threshold is not None
-    if measured.interval is None:
+    if measured.interval is None or not math.isfinite(measured.effect):
         return 1.0
     ahead = measured.effect - measured.threshold
     ahead = ahead if measured.side == "above" else -ahead

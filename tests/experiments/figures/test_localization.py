@@ -45,6 +45,7 @@ def test_measures_by_hand() -> None:
         "early_minus_late": [-0.55, -0.55],
         "early_clean": [0.99, 0.89],
         "retrained": [0.49, 0.49],
+        "matched_margin": [(2.5 + 3 + 2) / 9] * 2,  # margins here are twice the units
         "matched": [(2.5 + 3 + 2) / 9] * 2,  # of 1: three pairs, of 2: two and a tie, of 3: two
         "clean": [1.0, 1.0],
         "margin": [1.0, 1.0],

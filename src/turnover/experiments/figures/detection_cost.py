@@ -1,8 +1,7 @@
-"""Study: how many examples are trained on until the wrong labels are found, by one run or by an ensemble.
+"""Study: how many examples are trained on until the wrong labels are found, by one turn-over run or by an ensemble.
 
-All may stop as soon as the AUROC for wrong labels reaches .98: a turn-over run or an ordinary one scored by EL2N (Paul
-et al., 2021) after any of its scored epochs, an ensemble (Feldman and Zhang, 2020) after any number of networks, each
-trained for whichever number of epochs is cheapest.
+Both may stop as soon as the AUROC for wrong labels reaches .98: the run after any of its scored epochs, the ensemble
+(Feldman and Zhang, 2020) after any number of networks, each trained for whichever number of epochs is cheapest.
 """
 
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ import torch.nn.functional as F
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from turnover.config.estimators import OneRunEstimator, SubsamplingEstimator
+from turnover.config.estimators import SubsamplingEstimator
 from turnover.config.run import RunConfig
 from turnover.errors import RefusedInput
 from turnover.estimators.subsampling import excess_loss, memorization
@@ -30,25 +29,24 @@ from turnover.stats.measures import auroc
 
 AIM = 0.98  # of the AUROC
 _COLUMNS = 3
-ONE_RUN, _EL2N, _RIGHT, _LOSS = "one turn-over run", "one ordinary run, EL2N", "ensemble", "ensemble, by losses"
+ONE_RUN, _RIGHT, _LOSS = "one turn-over run", "ensemble", "ensemble, by losses"
 _LINES = {
     ONE_RUN: (COLOURS["own"], "o", "-"),
-    _EL2N: (COLOURS["random"], "v", "-"),
     _RIGHT: (COLOURS["difficult"], "s", "-"),
     _LOSS: (COLOURS["easy"], "^", "--"),
 }
 
 
 def tabulate(sources: Sequence[Source]) -> Plotted:
-    """Return AUROC for wrong labels against trained examples, of each seed's runs and ensembles.
+    """Return AUROC for wrong labels against trained examples, of each seed's run and ensembles.
 
     Raises:
-        RefusedInput: a seed lacks one of them.
+        RefusedInput: a seed has a run but no ensemble, or the reverse.
     """
     numbers = pd.concat([rows(source) for source in sources], ignore_index=True)
-    # parameters of the network with turn-over dropout over those of an ordinary one
-    sizes = {source.config.estimator.name == "turnover": parameters(source.config) for source in sources}
-    larger = sizes[True] / sizes[False]
+    # parameters of the network with turn-over dropout over those of a network of the ensemble
+    sizes = {_is_ensemble(source.config): parameters(source.config) for source in sources}
+    larger = sizes[False] / sizes[True]
     values = {"saving_arithmetic": [saving / larger for saving in measures(numbers)["saving"]]}
     return Plotted(numbers, values, summary={"larger": larger})
 
@@ -61,8 +59,8 @@ def note(summary: dict[str, Any], configs: Sequence[RunConfig]) -> str:
 
 
 def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
-    """Draw a panel for each length of the ensembles' trainings, beside the same runs, and their key."""
-    ensembles = numbers[numbers["method"].isin([_RIGHT, _LOSS])]
+    """Draw a panel for each length of the ensembles' trainings, beside the same turn-over run, and their key."""
+    ensembles = numbers[numbers["method"] != ONE_RUN]
     lengths = sorted(ensembles["epochs"].unique())
     lines = -(-(len(lengths) + 1) // _COLUMNS)  # one place for the key
     picture, grid = plt.subplots(
@@ -71,7 +69,7 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
     for letter, axes, epochs in zip(ascii_lowercase, grid.flat, lengths, strict=False):
         panel(axes, letter, f"networks of {epochs} epochs")
         for method in _LINES:
-            mine = numbers[(numbers["method"] == method) & ((numbers["networks"] == 1) | (numbers["epochs"] == epochs))]
+            mine = numbers[(numbers["method"] == method) & ((method == ONE_RUN) | (numbers["epochs"] == epochs))]
             _line(axes, mine, method)
         axes.axhline(AIM, color=COLOURS["all"], linewidth=0.6, linestyle=(0, (1, 3)), label=f"aim: {AIM:g}")
         axes.set_xscale("log")
@@ -95,7 +93,7 @@ def costs(numbers: pd.DataFrame) -> pd.DataFrame:
     table = reached.unstack().reindex(index=sorted(numbers["seed"].unique()), columns=list(_LINES))
     missing = numbers.groupby(["seed", "method"]).size().unstack().reindex(columns=list(_LINES)).isna().any(axis=1)
     if missing.any():
-        raise RefusedInput(f"seed {missing.idxmax()} lacks a run or an ensemble: draw the same seeds of all")
+        raise RefusedInput(f"seed {missing.idxmax()} has not both a turn-over run and an ensemble: draw the same seeds")
     return table.fillna(np.inf)
 
 
@@ -109,15 +107,15 @@ def summary(numbers: pd.DataFrame, rest: dict[str, Any]) -> dict[str, Any]:
 
 
 def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
-    """Return how many times the examples of the turn-over run the others need, the cheapest and each, by seed.
+    """Return how many times the examples of the turn-over run an ensemble needs, by seed.
 
-    What is too small to reach the aim needs more than it had; a turn-over run that does not reach it saves nothing.
+    An ensemble too small to reach the aim needs more than it had; a run that does not reach it saves nothing.
     """
     cheapest, most = costs(numbers), numbers.groupby("method")["trained"].max()
-    others = {"saving_right": _RIGHT, "saving_loss": _LOSS, "saving_el2n": _EL2N}
-    times = {name: cheapest[method].clip(upper=most[method]) / cheapest[ONE_RUN] for name, method in others.items()}
-    lowest = pd.DataFrame(times).min(axis=1)
-    return {name: values.tolist() for name, values in {"saving": lowest, **times}.items()}
+    return {
+        name: (cheapest[method].clip(upper=most[method]) / cheapest[ONE_RUN]).tolist()
+        for name, method in (("saving", _RIGHT), ("saving_loss", _LOSS))
+    }
 
 
 def rows(source: Source) -> pd.DataFrame:
@@ -133,16 +131,12 @@ def rows(source: Source) -> pd.DataFrame:
         return auroc(filled.to_numpy(dtype=np.float32), mislabelled.to_numpy())(np.ones(len(mislabelled)))
 
     stops: list[tuple[str, int, int, int, float]] = []
-    if isinstance(config.estimator, SubsamplingEstimator):
+    if _is_ensemble(config):
         members = read_members(source.folder)
         of_one = int(members.included[0].sum()) * config.epochs
         for count in range(2, len(members.included) + 1):
             for method, scores in _forms(members, count).items():
                 stops.append((method, config.epochs, count, count * of_one, detected(scores)))
-    elif isinstance(config.estimator, OneRunEstimator):
-        for column, taken in config.estimator.columns("el2n").items():
-            assert taken is not None
-            stops.append((_EL2N, taken, 1, len(mislabelled) * taken, detected(table[column])))
     else:
         for epoch, scores in scores_by_epoch(source.folder).items():
             stops.append((ONE_RUN, int(str(epoch)), 1, len(mislabelled) * int(str(epoch)), detected(scores)))
@@ -156,3 +150,7 @@ def _forms(members: Members, count: int) -> dict[str, pd.Series]:
     losses = F.softplus(-members.confidence[:count].double())
     forms = {_RIGHT: memorization(members.right[:count], included), _LOSS: excess_loss(losses, included)}
     return {name: pd.Series(values.numpy(), index=members.ids) for name, values in forms.items()}
+
+
+def _is_ensemble(config: RunConfig) -> bool:
+    return isinstance(config.estimator, SubsamplingEstimator)

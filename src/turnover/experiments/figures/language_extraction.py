@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -29,14 +30,14 @@ def _rows(source: Source) -> list[dict[str, float]]:
     model = source.config.model
     assert isinstance(model, GPTConfig)
     table = read_scores(source.folder)
-    sentences = table[(table["kind"] == "duplicate") | (table["split"] == "test")]
+    sentences = table[(table["kind"] != "canary") & ((table["kind"] == "duplicate") | (table["copies"] == 1))]
     copies = sentences["copies"].where(sentences["split"] == "train", 0)
     rows = []
     for count, texts in sentences.groupby(copies):
         for prefix in range(_LONGEST + 1):
             long = texts[texts["tokens"] - prefix >= _LEFT]
             about = {"dim": model.dim, "seed": source.config.seed, "copies": int(str(count)), "prefix": prefix}
-            share = float((long["prefix"] <= prefix).mean()) if len(long) else 0.0
+            share = float((long["prefix"] <= prefix).mean()) if len(long) else np.nan
             rows.append(about | {"sentences": len(long), "share": share})
     return rows
 

@@ -43,7 +43,8 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
     for _, of_seed in numbers.groupby("seed"):
         canaries, sentences = (of_seed[of_seed["kind"] == kind] for kind in ("canary", "duplicate"))
         exposure = canaries.pivot(index="id", columns="since", values="exposure")
-        learnt = exposure[exposure[0] > exposure[0].median()]  # what was never learnt cannot be forgotten
+        often = canaries.loc[canaries["copies"].isin(sorted(canaries["copies"].unique())[-2:]), "id"]
+        learnt = exposure[exposure.index.isin(often)]  # what was hardly learnt cannot be forgotten
         gain = sentences.groupby("since")["gain"].mean()
         later = min(_LATER, int(exposure.columns.max()))
         values["left"].append(float((learnt[later] / learnt[0]).median()))

@@ -43,7 +43,7 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
         values["rank"].append(spearman(copies, exposure)(once))
         values["bits"].append(float(by_copies.iloc[-1] - by_copies.iloc[0]))
         values["sampled_rank"].append(spearman(exposure, sampled)(once))
-        values["sampled_difference"].append(float(np.median(np.abs(exposure - sampled)[low])) if low.any() else 0.0)
+        values["sampled_difference"].append(float(np.median(np.abs(exposure - sampled)[low])) if low.any() else np.nan)
         held = (sentences[name].to_numpy() for name in ("copies", "accuracy", "tokens"))
         values["by_length"].append(partial_spearman(*held))
     return values

@@ -99,6 +99,7 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
         "matched": _fewer(numbers, "units", "matched"),
         "clean": _fewer(numbers, "units", "clean"),
         "margin": _fewer(numbers, "margin", "clean"),
+        "matched_margin": _fewer(numbers, "margin", "matched"),
         "random_units": _fewer(numbers, "random_units", "matched"),
         "others_lost": numbers[(numbers["measure"] == "others_lost") & (numbers["group"] == "noisy")]
         .groupby("seed")["value"]
