@@ -58,6 +58,7 @@ def fitting(choice: str) -> list[str]:
         "model=gpt": ["dataset=sotu"],
         "planting=canaries": ["dataset=sotu", "model=gpt"],
         "planting=duplicates": ["dataset=sotu", "model=gpt"],
+        "planting=both": ["dataset=sotu", "model=gpt"],
         "method=reweight": [f'method.path="{TABLE}"'],
     }
     needed = needs.get(choice, [])
@@ -110,7 +111,10 @@ def test_every_option_composes_at_every_scale(choice: str, scale: str) -> None:
         group, option = choice.split("=")
         stored = written(group, option)
         if group == "setting":
-            assert {"dataset.name", "model.name", "optimizer.name", "schedule.name"} <= set(stored)
+            chosen = (
+                {"optimizer.name", "schedule.name"} if stored["model.name"] != "gpt" else set()
+            )  # which has its own
+            assert {"dataset.name", "model.name", *chosen} <= set(stored)
         elif choice == "turnover=auto":
             stored = {"turnover.name": "off" if entry == "train" else "all_layers"}
         elif group != "estimator" or option != "turnover_tuned":  # which is of the whole config
@@ -261,6 +265,8 @@ def test_every_experiment_composes_at_every_scale(experiment: str, scale: str) -
         seeds: dict[str, set[int]] = {}
         for config in configs:
             rest = {name: value for name, value in config.science().items() if name != "seed"}
+            if rest.get("planting", {}).get("seed") == config.seed:  # other texts are planted for each
+                rest["planting"] = rest["planting"] | {"seed": None}
             seeds.setdefault(repr(rest), set()).add(config.seed)
         assert all(len(each) >= 3 for each in seeds.values())
 

@@ -241,7 +241,7 @@ def test_what_would_give_wrong_numbers_is_refused(x: Tensor, ids: Tensor) -> Non
     model = turnover.attach(OwnNet().double())
     x = x.double()
     for wrong, message in [
-        (None, "missing"),
+        (None, "got NoneType"),
         (ids[:4], "length 4, but the batch in the network has 6"),
         (ids.float(), "integer dtype"),
         (-ids, "negative"),

@@ -18,7 +18,8 @@ from turnover.runs.execute import execute
 from turnover.runs.store.tables import SCORE_COLUMNS, read_scores
 
 ROOT = Path(__file__).resolve().parents[2]
-OPTIONS = sorted({*ALIASES, *(path.stem for path in (ROOT / "conf" / "estimator").glob("*.yaml"))})
+# extraction is of text
+OPTIONS = sorted({*ALIASES, *(path.stem for path in (ROOT / "conf" / "estimator").glob("*.yaml"))} - {"extraction"})
 ORDINARY = [name for name in OPTIONS if name not in ("none", "turnover", "turnover_tuned")]
 SEVERAL = ["blocks", "c_score", "confident_learning", "leave_one_out", "membership", "second_split", "subsampling"]
 SMALL = ("dataset.limit=40", "model.hidden=[8]", "epochs=2")
@@ -107,7 +108,7 @@ REFUSED = {
     ),
     ("estimator=one_run", "estimator.scores=[aum,loss]"): (
         "estimator.scores.1 = 'loss': should be 'forgetting', 'first_learning', 'aum', 'cumulative_loss', "
-        "'final_loss', 'confidence', 'el2n', 'grand' or 'vog'"
+        "'final_loss', 'confidence', 'el2n', 'grand', 'learning' or 'vog'"
     ),
     ("estimator=one_run", "estimator.scores=[]"): "estimator.scores = []: ",
     ("estimator=leave_one_out", "estimator.examples=101"): (

@@ -51,7 +51,7 @@ def scored(kind: str, estimator: str, **given: Any) -> pd.DataFrame:
 RIGHT = {"class", "soft", "binary", "multilabel"}
 CLASSES = {"class", "binary"}
 ALL = {*KINDS, "function"}
-NEEDS = {"turnover": ALL, "blocks": ALL, "cumulative_loss": ALL, "final_loss": ALL, "grand": ALL}
+NEEDS = {"turnover": ALL, "blocks": ALL, "cumulative_loss": ALL, "final_loss": ALL, "grand": ALL, "learning": ALL}
 NEEDS |= {"forgetting": RIGHT, "first_learning": RIGHT, "second_split": RIGHT, "subsampling": RIGHT, "c_score": RIGHT}
 NEEDS |= {"aum": CLASSES, "confidence": CLASSES, "el2n": CLASSES, "membership": CLASSES}
 NEEDS |= {"confident_learning": CLASSES, "vog": {"class"}, "one_run": {"class"}}

@@ -88,6 +88,7 @@ def by_hand(config: RunConfig, early: int) -> dict[str, list[float]]:
         found["cumulative_loss"].append(oracles.mean([-np.log(oracles.softmax(each)[label]) for each in logits]))
         last, soon = (networks[epoch - 1](x[i][None])[0].tolist() for epoch in (config.epochs, early))
         found["final_loss"].append(-np.log(oracles.softmax(last)[label]))
+        found["learning"].append(np.log(oracles.softmax(last)[label]) - np.log(oracles.softmax(soon)[label]))
         found["confidence"].append(oracles.unconfidence(last, label))
         found["el2n"].append(oracles.el2n(soon, label))
         found["grand"].append(oracles.grand(networks[early - 1], x[i], label))
@@ -112,7 +113,7 @@ def test_every_column_equals_its_definition(augmentation: str) -> None:
         assert table[name].nunique() > 2, f"{name} tells examples apart"
     assert table["score"].tolist() == table["cumulative_loss"].astype(np.float32).tolist()
     late = by_hand(config, early=3)
-    for name in ("el2n", "grand"):
+    for name in ("el2n", "grand", "learning"):
         assert not np.allclose(table[name], late[name], rtol=0.01), f"{name} depends on its epoch"
 
 
