@@ -263,9 +263,10 @@ def test_every_experiment_composes_at_every_scale(experiment: str, scale: str) -
     assert {parent.scale for config in configs for parent in config.parents} <= {scale}
     if experiment in drawn_with_claims():  # a claim is computed over at least 3 seeds, of whatever is compared
         seeds: dict[str, set[int]] = {}
+        planted = all(config.science().get("planting", {}).get("seed") == config.seed for config in configs)
         for config in configs:
             rest = {name: value for name, value in config.science().items() if name != "seed"}
-            if rest.get("planting", {}).get("seed") == config.seed:  # other texts are planted for each
+            if planted:  # other texts for each
                 rest["planting"] = rest["planting"] | {"seed": None}
             seeds.setdefault(repr(rest), set()).add(config.seed)
         assert all(len(each) >= 3 for each in seeds.values())
@@ -472,7 +473,9 @@ def test_every_field_of_the_science_changes_the_identity() -> None:
         "dataset=digits", "scale=smoke", "schedule=cosine", "schedule.by=step", "schedule.warmup=2", "tracking.keep=[1]"
     )
     bases = [("", run_config(*FULL)), ("subsets=scores", any_random), ("estimator=vog", probability)]
+    text = ("dataset=sotu", "model=gpt", "scale=smoke", "turnover=off", "planting=both", "planting.until=2")
     bases += [("schedule=cosine", warm)]
+    bases += [("planting=both", run_config(*text, "schedule=constant", "estimator=extraction"))]
     bases += [(choice, on_digits(choice)) for choice in choices()[::-1]]
     tried = set()
     for choice, base in bases:

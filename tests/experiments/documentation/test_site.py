@@ -117,7 +117,12 @@ def test_every_estimator_has_its_section() -> None:
 
 def test_every_path_that_is_named_is_there() -> None:
     made = {"src/turnover/models/residual.py", "src/turnover/probes/participation.py"}  # by a reader
-    made |= {"src/turnover/training/methods/sce.py", "conf/model/residual.yaml", "conf/dataset/mydata.yaml"}
+    made |= {
+        "src/turnover/training/methods/sce.py",
+        "conf/method/sce.yaml",
+        "conf/model/residual.yaml",
+        "conf/dataset/mydata.yaml",
+    }
     made |= {"conf/experiment/gap.yaml", "conf/figure/gap.yaml", "src/turnover/experiments/figures/gap.py"}
     for name in PAGES:
         for path in re.findall(r"(?:src|conf|tests|scripts|outputs)/[\w/.-]*\w/?", page(name)):

@@ -47,8 +47,8 @@ def tabulate(sources: Sequence[Source]) -> Plotted:
     by = [average([another for another in tables if another is not table] or [table]) for table in tables]
     pairs = list(zip(tables, by, strict=True))
     statistics = {
-        "agreement": [agreement(*pair, easiest=True) for pair in pairs],
         "agreement_literal": [agreement(*pair, easiest=True, order=literal) for pair in pairs],
+        "agreement": [agreement(*pair, easiest=True) for pair in pairs],
         "agreement_difficult": [agreement(*pair, easiest=False) for pair in pairs],
         "agreement_all": [agreement_all(table) for table in tables],
     }
