@@ -209,6 +209,7 @@ def test_masks_that_tell_nothing_are_no_leakage() -> None:
 
 def test_the_probe_is_that_of_texts_one_by_one() -> None:
     tokens = texts(N, shortest=4)
+    tokens[:, 0] = torch.arange(N) % VOCABULARY  # no <bos>: another text is read
     model = turnover.attach(gpt(), seed=4)
     table = turnover.language.score(model, tokens, IDS, -1)
     x, y = shifted(tokens)
