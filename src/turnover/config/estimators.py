@@ -123,6 +123,9 @@ class ConfidentLearningEstimator(Group):
     folds: Annotated[int, Field(ge=2)]  # so many networks, each trained on all folds but one
 
 
+BLOCKS_OF_CLASSES = 6  # at least: mean and spread of the log odds of a label need three that were held out
+
+
 class BlocksEstimator(Group):
     name: Literal["blocks"]  # many narrow networks in pairs, each trained on a random half of the examples or the rest
     blocks: Annotated[int, Field(ge=2, multiple_of=2)]  # networks; of images six or more

@@ -26,6 +26,15 @@ PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
+def _there(path: str) -> str:
+    if not Path(path).is_file() or Path(path).suffix not in (".parquet", ".csv"):
+        raise ValueError("must be a parquet or csv file that is there")
+    return path
+
+
+TablePath = Annotated[str, AfterValidator(_there)]
+
+
 class Group(BaseModel):
     """Base of every config group: unknown fields, wrong types and later changes are refused."""
 
@@ -194,17 +203,10 @@ class LabelSubsets(Group):
 
 class TableSubsets(Group):
     name: Literal["table"]  # from a table in a file
-    path: str  # a parquet or csv file with columns id, split ("train" or "test") and subset (any name but "all")
+    path: TablePath  # a parquet or csv file with columns id, split ("train" or "test") and subset (any name but "all")
     train_on: str  # all, or the name of a subset
 
     size: ClassVar[int] = 0  # as many as the file has
-
-    @field_validator("path")
-    @classmethod
-    def _there(cls, path: str) -> str:
-        if not Path(path).is_file() or Path(path).suffix not in (".parquet", ".csv"):
-            raise ValueError("must be a parquet or csv file that is there")
-        return path
 
 
 class AccuracyTracking(Group):

@@ -1,6 +1,7 @@
 """Checks that the options of one run suit its data: sequences of tokens, or images with a class each."""
 
 from turnover.config.estimators import (
+    BLOCKS_OF_CLASSES,
     BlocksEstimator,
     ExtractionEstimator,
     NoEstimator,
@@ -13,7 +14,6 @@ from turnover.config.run import RunConfig
 from turnover.config.text_options import NoPlanting
 from turnover.config.training_options import ConstantSchedule, NoAugmentation, SGDConfig
 
-_OF_CLASSES = 6  # blocks at least
 _OF_LOSSES = ("cumulative_loss", "final_loss", "learning")  # scores of one run that need losses alone
 _ESTIMATORS = f"turnover, extraction, blocks, subsampling, membership, {', '.join(_OF_LOSSES)}"
 
@@ -27,8 +27,8 @@ def disagreements_about_text(config: RunConfig) -> list[str]:
             wrong.append(
                 f"estimator.name = 'extraction': is of texts, and {dataset} has images; set dataset=sotu model=gpt"
             )
-        if isinstance(config.estimator, BlocksEstimator) and config.estimator.blocks < _OF_CLASSES:
-            least = f"at least {_OF_CLASSES} are needed, for a mean and a spread of log odds"
+        if isinstance(config.estimator, BlocksEstimator) and config.estimator.blocks < BLOCKS_OF_CLASSES:
+            least = f"at least {BLOCKS_OF_CLASSES} are needed, for a mean and a spread of log odds"
             wrong.append(f"estimator.blocks = {config.estimator.blocks}: {least}")
         if not isinstance(config.planting, NoPlanting):
             wrong.append(f"planting: is of texts, and {dataset} has images; set planting=none")

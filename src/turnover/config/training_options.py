@@ -1,13 +1,12 @@
 """Schemas of how a network is trained: augmentation, optimizer, learning rate, and what a step minimises."""
 
 from itertools import pairwise
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
 from turnover.common.text import suggestion
-from turnover.config.options import Count, Group, Positive, PositiveFloat, Share
+from turnover.config.options import Count, Group, Positive, PositiveFloat, Share, TablePath
 
 
 class NoAugmentation(Group):
@@ -160,15 +159,8 @@ class CoTeaching(Selection):
 
 class Reweight(Rule):
     name: Literal["reweight"]  # an example weighs 1 + strength (1 - 2 r), with r from 0 to 1 the rank of its score
-    path: str  # a parquet or csv file with columns id and score, as the scores.parquet of a run
+    path: TablePath  # a parquet or csv file with columns id and score, as the scores.parquet of a run
     strength: Annotated[float, Field(ge=-1, le=1)]  # above 0: low scores weigh more; below 0: high ones
-
-    @field_validator("path")
-    @classmethod
-    def _there(cls, path: str) -> str:
-        if not Path(path).is_file() or Path(path).suffix not in (".parquet", ".csv"):
-            raise ValueError("must be a parquet or csv file that is there")
-        return path
 
 
 class Clipping(Rule):

@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from turnover.config.estimators import (
+    BLOCKS_OF_CLASSES,
     BlocksEstimator,
     ConfidentLearningEstimator,
     Estimator,
@@ -18,7 +19,6 @@ from turnover.core.examples import Examples
 from turnover.core.losses import CLASSES, TOKENS, Loss
 from turnover.errors import RefusedInput
 
-_OF_CLASSES = 6  # blocks at least: three log odds of each example that was held out
 _RIGHT = "to know whether an example is right"
 _SHARE = "to know whether an example is right, or which share of it"
 _LOG_ODDS = "the probability of an example's label"
@@ -46,9 +46,10 @@ def refuse_loss(estimator: Estimator, loss: Loss) -> None:
     """
     name: str = estimator.name
     needs, instead = None, _LOSS_ALONE
-    if isinstance(estimator, BlocksEstimator) and estimator.blocks < _OF_CLASSES and loss.of_classes:
+    if isinstance(estimator, BlocksEstimator) and estimator.blocks < BLOCKS_OF_CLASSES and loss.of_classes:
         raise RefusedInput(
-            f"blocks = {estimator.blocks}: at least {_OF_CLASSES} are needed, for mean and spread of log odds held out"
+            f"blocks = {estimator.blocks}: at least {BLOCKS_OF_CLASSES} are needed, "
+            "for mean and spread of log odds held out"
         )
     match estimator:
         case OneRunEstimator(scores=scores):
