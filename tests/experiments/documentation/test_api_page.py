@@ -26,7 +26,9 @@ def test_a_data_set_that_streams_keeps_its_names(names: dict[str, Any]) -> None:
     assert names["streamed"]["score"].notna().all()
 
 
-def test_wrong_labels_go_with_the_weights_that_hold_them(names: dict[str, Any]) -> None:
+def test_rewinding_all_weights_is_the_network_before_training(names: dict[str, Any]) -> None:
     noisy = names["rewound"].query("group == 'noisy' and measure == 'accuracy'").set_index("block")["value"]
+    for block, network in (("none", names["network"]), ("all", names["initial"])):
+        right = network(names["x"][:20]).argmax(1) == names["given"][:20]  # the twenty wrong labels
+        assert noisy[block] == pytest.approx(right.double().mean().item())
     assert noisy["none"] == 1
-    assert noisy["all"] < 0.8
