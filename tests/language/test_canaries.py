@@ -65,6 +65,15 @@ def test_codes_that_are_all_alike_are_no_better_than_each_other(dtype: torch.dty
     assert found.tolist() == pytest.approx([math.log2(1000)] * 3)
 
 
+@pytest.mark.parametrize(("dtype", "apart"), [(torch.float64, 1e-8), (torch.float32, 1e-3)])
+def test_a_code_that_is_hardly_more_probable_is_ahead(dtype: torch.dtype, apart: float) -> None:
+    a, b = 1, 2
+    table = torch.tensor([[0.2, 0.4 * (1 + apart), 0.4], [0.2, 0.4, 0.4], [0.2, 0.4, 0.4]], dtype=torch.float64)
+    given = torch.tensor([[a, a], [b, b]])  # aa and ab are alike, and hardly more probable than ba and bb
+    found = turnover.language.exposure(Bigrams(table).to(dtype), torch.zeros(2, 1, dtype=torch.long), given, [a, b])
+    assert found.tolist() == pytest.approx([2, math.log2(4 / 3)])
+
+
 def test_padding_of_what_comes_before_does_not_matter() -> None:
     model, before, true = gpt(), texts(4), codes(4)
     one_by_one = [

@@ -32,7 +32,7 @@ def user_examples(
         RefusedInput: lengths differ, x is no array of finite numbers, labels are not what the loss takes, a label or
             an id is missing, an id occurs twice.
     """
-    if isinstance(x, Examples):  # of callers within the package, which may share ids among copies
+    if isinstance(x, Examples):  # of callers within the package, who checked them
         return replace(x, inputs=x.inputs.to(device), labels=x.labels.to(device), ids=x.ids.to(device))
     if isinstance(x, Dataset | DataLoader):
         if y is not None:

@@ -36,9 +36,7 @@ from turnover.training.stack import STACK, stackable, train_stack
 
 def design(task: Task, config: Training) -> Design:
     """Return the design of the ensemble that the estimator of `config` trains."""
-    _, place = task.train.ids.cpu().unique(return_inverse=True)  # copies of an example, with its id, stay together
-    n, estimator = int(place.max()) + 1, config.estimator
-    place = place if n < len(place) else torch.arange(n)
+    n, estimator = len(task.train), config.estimator
     assert isinstance(estimator, EnsembleEstimator)
     match estimator:
         case SubsamplingEstimator(models=models, fractions=fractions):
@@ -63,7 +61,7 @@ def design(task: Task, config: Training) -> Design:
             numbers = [*range(0, blocks, 2), *range(1, blocks, 2)]  # of one pair together, whatever number there are
     seeds_of = [stream(config.seed, "member", number) for number in numbers]
     repeats = None if task.train.repeats is None else task.train.repeats.cpu()
-    return Design(included[:, place], seeds_of, included.double().mean(1), repeats)
+    return Design(included, seeds_of, included.double().mean(1), repeats)
 
 
 def outcomes(

@@ -68,7 +68,7 @@ def memorization(
         given = _MASKS | given
     table = of_examples(
         make_model,
-        rows.examples(known.ids),
+        rows.select(known.first).examples(known.ids[known.first], repeats=known.copies),
         epochs=epochs,
         lr=lr,
         batch_size=batch_size,
@@ -77,11 +77,7 @@ def memorization(
         training=_training(training or {}),
         **given,
     )
-    attrs, copies = table.attrs, table.groupby(level=0)
-    texts = copies.mean().loc[known.ids[known.first].cpu().numpy()]  # alike, but for losses of passes that train
-    result = known.columns(texts, rows.lengths)
-    result.attrs = attrs
-    return result
+    return known.columns(table, rows.lengths)
 
 
 def _training(training: Mapping[str, Any]) -> dict[str, Any]:

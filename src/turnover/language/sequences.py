@@ -44,10 +44,10 @@ class Sequences:
         whole = torch.cat([self.lengths[:, None], self.tokens], 1)
         return first_of(whole.unique(dim=0, return_inverse=True)[1])
 
-    def examples(self, ids: Tensor | None = None) -> Examples:
-        """Return the texts as examples; ids: None for positions."""
+    def examples(self, ids: Tensor | None = None, repeats: Tensor | None = None) -> Examples:
+        """Return the texts as examples; ids: None for positions; repeats: how often an epoch has each."""
         ids = torch.arange(len(self), device=self.tokens.device) if ids is None else ids
-        return Examples(self.tokens[:, :-1], self.targets, ids, loss=TOKENS)
+        return Examples(self.tokens[:, :-1], self.targets, ids, loss=TOKENS, repeats=repeats)
 
     def select(self, index: Tensor) -> "Sequences":
         """Return the texts at these positions."""
