@@ -35,6 +35,7 @@ from contestants import (
     packed,
     sine_masks,
 )
+from contestants_language import exposure, training
 from tqdm import tqdm
 
 from turnover.common.device import describe
@@ -120,6 +121,8 @@ def comparisons(device: torch.device, folder: Path) -> dict[str, dict[str, Calla
         f"training the transformer, {steps} steps": image_networks(
             lambda: cvt((1, 28, 28), 10, dim=128, depth=2, heads=2, mlp_ratio=1, convolutions=2), 28, 1, steps, device
         ),
+        f"training the language model, {25 * steps} steps": training(25 * steps, device),
+        "exposure of 100 canaries": exposure(100, device),
         "an epoch of 12,800 examples": an_epoch(data, folder),
         "scoring against training, 12,800 examples": {
             "training epoch": epochs(True, data),
@@ -159,7 +162,7 @@ def main() -> None:
         for name, contestants in comparisons(device, Path(scratch)).items():
             if given.only not in name:
                 continue
-            slow = name.startswith(("mean cosine", "scores of"))
+            slow = name.startswith(("mean cosine", "scores of", "exposure"))
             long = any(word in name for word in ("training", "networks", "epoch"))
             rows += interleaved(name, contestants, max(1, rounds // 3) if slow else rounds if long else 20 * rounds)
             if slow and device.type == "cpu":

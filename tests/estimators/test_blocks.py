@@ -259,7 +259,7 @@ def test_a_call_needs_data_and_a_network_alone(caplog: pytest.LogCaptureFixture)
     wrong = torch.arange(300) % 15 == 0
     given = torch.where(wrong, (y + 1) % 10, y)
     table = turnover.memorization(make_model, x, given, estimator="blocks", progress=False)
-    assert caplog.messages == []
+    assert "learnt by heart so far" in "".join(caplog.messages), "of sizes alone, by so few epochs of narrow networks"
     assert list(table.columns) == ["score", *COLUMNS, "prediction", "probability", "label"]
     assert table.attrs["seeds"] == [0]
     assert auroc(table["score"].to_numpy(), wrong.numpy()) > 0.98
@@ -334,6 +334,15 @@ def test_blocks_that_do_not_fit(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, logger="turnover")
     assert "train for more epochs" in warned(caplog, epochs=2)
     assert warned(caplog, epochs=20) == ""
+
+
+def test_blocks_that_have_learnt_no_wrong_label_yet(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, logger="turnover")
+    x, y = own_data()
+    wrong = torch.arange(300) % 15 == 0
+    given = torch.where(wrong, (y + 1) % 10, y)
+    assert "learnt by heart so far; train for more epochs" in warned(caplog, x=x, y=given)
+    assert warned(caplog, x=x, y=given, epochs=60, lr=0.1) == ""
 
 
 def test_a_class_that_some_halves_lack(caplog: pytest.LogCaptureFixture) -> None:

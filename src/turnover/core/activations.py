@@ -222,9 +222,10 @@ class TurnOverDropout:
         self.trace = (*self.trace, output.shape[channel])
         if not self.inside:
             return output
-        before = args[0] if fused else None
         with unseen(output):
-            result = masked(output, self.subnetworks, self.rule, layer, channel, before, self.network, self.dropped)
+            given = output.view_as(output) if self.on_masked or output is (args or [None])[0] else output  # stays
+            rest = args[0] if fused else None, self.network, self.dropped
+            result = masked(given, self.subnetworks, self.rule, layer, channel, *rest)
         if args and output is args[0] and not torch.compiler.is_compiling():
             self.stale.append(weakref.ref(output))
             if self.verifying:  # kept, so that no other tensor gets its memory, and views of it are recognised
@@ -235,9 +236,8 @@ class TurnOverDropout:
         return result
 
     def _is_stale(self, x: Tensor) -> bool:
-        if self.verifying and x.untyped_storage().data_ptr() in self.spoiled:
-            return True
-        return any(x is reference() for reference in self.stale)
+        of_view = self.verifying and x.untyped_storage().data_ptr() in self.spoiled
+        return of_view or any(x is reference() for reference in self.stale)
 
 
 class Interception(TorchFunctionMode):

@@ -9,8 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from turnover.core.activation_modules import has_values
 from turnover.core.masks import MaskRule
 from turnover.errors import TurnOverError
+
+_FROM_INPUT = ("GeluBackward0", "SiluBackward0")  # gradients that do not need the output, which may be overwritten
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,8 @@ def masked(
         if dropped and not only.flipped:
             scale *= torch.ones_like(scale).div(1 - dropped)  # rounded as F.dropout does
         return MaskedReLU.apply(before, x, factor(only).reshape(shape), scale.item())
+    if count == 1 and subnetworks[0].ids is not None and has_values(x) and type(x.grad_fn).__name__ in _FROM_INPUT:
+        return x.mul_(factor(subnetworks[0]).reshape(shape))  # fresh memory costs as much as the arithmetic
     if count == 1 or torch.is_grad_enabled():
         products = [
             rows * factor(subnetwork).reshape(shape if subnetwork.ids is not None else ())

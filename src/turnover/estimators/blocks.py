@@ -12,6 +12,7 @@ from turnover.estimators.subsampling import random_parts
 
 _PRIOR = 12  # the median variance of all examples counts as much as so many degrees of freedom of an example's own
 _FITTED = 0.9  # accuracy on what blocks were trained on, below which their log odds are not those of trained networks
+_TENTH, _HELD = 10, 0.5  # of the examples with the highest scores, accuracy below which their labels are not fitted
 
 
 def complementary(blocks: int, examples: int, seed: int) -> Tensor:
@@ -113,7 +114,7 @@ def missing_classes(included: Tensor, labels: Tensor) -> str | None:
     )
 
 
-def unfitted(log_odds: Tensor, right: Tensor, included: Tensor, labels: Tensor, lr: float) -> str | None:
+def unfitted(log_odds: Tensor, right: Tensor, included: Tensor, labels: Tensor, score: Tensor, lr: float) -> str | None:
     """Return a line on blocks that have not learnt their training examples, and what to do; None if all have.
 
     Args:
@@ -121,6 +122,7 @@ def unfitted(log_odds: Tensor, right: Tensor, included: Tensor, labels: Tensor, 
         right: whether each block is right.  # bool [blocks, n]
         included: which examples each is trained on.  # bool [blocks, n]
         labels: class numbers.  # int64 [n]
+        score: by which examples are ranked.  # [n]
         lr: learning rate of the first epoch.
     """
     dead = sum(len(row.unique()) <= len(labels.unique()) for row in log_odds)
@@ -134,6 +136,15 @@ def unfitted(log_odds: Tensor, right: Tensor, included: Tensor, labels: Tensor, 
         return (
             f"blocks are right about {accuracy:.0%} of the examples that they were trained on, so scores say little: "
             "train for more epochs; if that does not help, take a smaller lr or wider networks"
+        )
+    highest = score.topk(-(-len(score) // _TENTH)).indices
+    inside = included[:, highest]
+    held = float((right[:, highest] & inside).sum() / inside.sum())
+    if held < _HELD:
+        return (
+            f"of the tenth of the examples with the highest scores, blocks are right about {held:.0%} of those that "
+            "they were trained on: the scores still rank, but memorization and memorization_se say how little was "
+            "learnt by heart so far; train for more epochs, with a larger lr or wider networks"
         )
     return None
 

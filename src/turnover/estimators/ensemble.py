@@ -53,17 +53,18 @@ class Ensemble:
         predictions = outcomes(task, config, networks, folder, on_step)
         n = len(task.train)
         train, test = predictions.right[:, :n], predictions.right[:, n:]
-        if of_blocks and (
-            failed := unfitted(predictions.confidence[:, :n], train, networks.included, labels, config.optimizer.lr)
-        ):
-            log.warning("%s", failed)
+        columns = _columns(config, predictions, networks, labels, loss)
+        if of_blocks:
+            found = predictions.confidence[:, :n], train, networks.included, labels
+            if failed := unfitted(*found, columns["blocks"], config.optimizer.lr):
+                log.warning("%s", failed)
         with_it, without = with_and_without(train, networks.included)
         metrics = {"train": {"in_accuracy": float(with_it.nanmean()), "out_accuracy": float(without.nanmean())}}
         if test.numel():
             metrics["test"] = {"full_accuracy": float(test.double().mean())}
         leave_one_out = isinstance(estimator, LeaveOneOutEstimator)
         return Estimates(
-            columns=_columns(config, predictions, networks, labels, loss),
+            columns=columns,
             score="memorization" if leave_one_out else column_of(estimator, loss),
             metrics=metrics,
             examples_trained=int(networks.visits.sum()) * config.epochs,
