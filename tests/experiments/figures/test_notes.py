@@ -18,6 +18,16 @@ def test_the_optimizer_is_named_with_what_is_its_own() -> None:
     assert "epochs of AdamW in batches of 256, learning rate 0.002 (falling to 0), betas 0.9 and 0.999;" in adamw
 
 
+def test_the_training_rule_is_named_where_it_is_not_the_plain_one() -> None:
+    assert "momentum 0, training co teaching; seed 0" in lines("fig2", "paper", "method=co_teaching", "seed=0")[0]
+    assert ", training plain or gce; seed" in lines("fig2", "paper", "method=plain,gce")[0]
+    assert "training" not in lines("fig2", "paper")[0].replace("training examples", "")
+
+
+def test_accuracies_of_sub_networks_that_nobody_measured_are_left_out() -> None:
+    assert "nan" not in " ".join(lines("fig2", "laptop") + lines("language_masks", "laptop"))
+
+
 @pytest.mark.parametrize("experiment", ["fig3", "fig4", "fig10"])
 def test_runs_as_in_the_paper_say_no_more(experiment: str) -> None:
     assert lines(experiment, "paper")[-1] == "Paper scale."

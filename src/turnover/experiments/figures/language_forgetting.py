@@ -1,5 +1,6 @@
 """Forgetting: exposure and loss of planted texts, epoch by epoch after they were last trained on."""
 
+import math
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
@@ -71,6 +72,9 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
         axes.set_xlabel("epochs since it was last trained on")
         axes.set_ylabel(unit)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    chance = 1 / math.log(2)  # the mean of log2(codes) - log2(rank) over ranks that are as probable as each other
+    panels[0].axhline(chance, color=COLOURS["muted"], linewidth=1, linestyle="--", label="by chance")
+    panels[0].legend(fontsize=7, handles=panels[0].lines[-1:], loc="upper right")
     panels[1].legend(
         fontsize=7, title=f"copies\n({BAND})", title_fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5)
     )

@@ -121,13 +121,15 @@ def _setting(config: RunConfig, among: Sequence[RunConfig], recorded: Recorded) 
     epochs = ", ".join(str(number) for number in sorted({run.epochs for run in runs}))
     optimizer = {"sgd": "SGD", "adamw": "AdamW"}[config.optimizer.name]
     included = " (test examples among them)" if config.dataset.include_test else ""
+    methods = " or ".join(dict.fromkeys(run.method.name.replace("_", " ") for run in runs))
+    method = "" if methods == "plain" else f", training {methods}"
     lines = [
         f"{config.dataset.info.title}, {sizes} training examples{included}{_wrong_labels(runs)}; "
         f"{network(config)}; {epochs} epochs of {optimizer} in batches of {config.batch_size}, learning rate {rates} "
-        f"({schedules}), {momentum(config)}; seed{'s' if ',' in seeds else ''} {seeds}."
+        f"({schedules}), {momentum(config)}{method}; seed{'s' if ',' in seeds else ''} {seeds}."
     ]
     if isinstance(config.turnover, TurnoverConfig) and set(varied(runs)[0]) <= {"seed"}:
-        lines.append(f"{pair(config)}: {masks(config)}; {_judged(runs, recorded)}.")
+        lines.append(f"{pair(config)}: {masks(config)}{_judged(runs, recorded)}.")
     return lines
 
 
@@ -145,14 +147,15 @@ def _wrong_labels(runs: Sequence[RunConfig]) -> str:
 
 
 def _judged(runs: Sequence[RunConfig], recorded: Recorded) -> str:
-    """Return the accuracy of sub-networks in score runs, a mean, and every verdict on leakage but "none"."""
+    """Return the accuracy of sub-networks in score runs, a mean, if it is known, and verdicts on leakage but "none"."""
     judged = [recorded.get(Run(run).name, {}).get("leakage") or {} for run in runs]
     own, flipped = (
         sum(leakage.get(f"{kind}_accuracy", math.nan) for leakage in judged) / len(judged)
         for kind in ("own", "flipped")
     )
     verdicts = " and ".join(sorted({leakage.get("verdict", "none") for leakage in judged} - {"none"}))
-    return f"own accuracy {own:.2f}, flipped {flipped:.2f}" + (f"; {verdicts}" if verdicts else "")
+    accuracies = "" if math.isnan(own + flipped) else f"; own accuracy {own:.2f}, flipped {flipped:.2f}"
+    return accuracies + (f"; {verdicts}" if verdicts else "")
 
 
 def _subsets(config: RunConfig, recorded: Recorded) -> str:
@@ -172,7 +175,7 @@ def _subsets(config: RunConfig, recorded: Recorded) -> str:
         case ScoreSubsets(runs=runs):
             first = runs[0]
             classes = ", as many of every class" if config.subsets.balanced else ""
-            how = f"{masks(first)}, {first.epochs} epochs; {_judged(runs, recorded)}"
+            how = f"{masks(first)}, {first.epochs} epochs{_judged(runs, recorded)}"
             if not isinstance(first.turnover, TurnoverConfig):
                 how = f"{score_of(first.estimator)}, {first.epochs} epochs"
             whose = f"the mean of {len(runs)} score runs" if len(runs) > 1 else "of one score run"
