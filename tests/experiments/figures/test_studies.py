@@ -193,7 +193,7 @@ def test_a_variant_is_named_by_the_field_that_differs() -> None:
     runs = [run for name in ("leakage", "leakage_50000") for run in sweep([f"+experiment={name}", "scale=laptop"])]
     order = np.random.default_rng(0).permutation(len(runs))
     found = dict(zip(order, changes([runs[place] for place in order]), strict=True))
-    base, *others = [found[place] for place in range(0, 18, 2)]
+    base, *others = [found[place] for place in range(0, 22, 2)]
     assert base == BASE
     assert others == [
         "masks in block5 only",
@@ -204,9 +204,11 @@ def test_a_variant_is_named_by_the_field_that_differs() -> None:
         "256 shared masks",
         "p = 0.9",
         "2,000 examples",
+        "dropout 0.5",
+        "16 shared masks, dropout 0.5",
     ]
-    assert [found[place] for place in range(1, 18, 2)] == [base, *others], "seeds make no variant"
-    assert found[18] == "50,000 examples"
+    assert [found[place] for place in range(1, 22, 2)] == [base, *others], "seeds make no variant"
+    assert found[22] == "50,000 examples"
 
 
 def test_a_variant_may_differ_in_any_field() -> None:
