@@ -59,23 +59,22 @@ def tabulate(sources: Sequence[Source]) -> Plotted:
 
 
 def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
-    """Draw a panel for each variant, and their key."""
+    """Draw a panel for each variant, and below them their key."""
     variants = panels(numbers)
-    lines = -(-(len(variants) + 1) // _COLUMNS)  # one place for the legend
-    picture, grid = plt.subplots(
-        lines, _COLUMNS, figsize=(8.5, 2.1 * lines + 0.3), layout="constrained", sharex=True, sharey=True, squeeze=False
-    )
+    lines, key = -(-len(variants) // _COLUMNS), 0.3  # the height of the key, in lines
+    size: dict[str, Any] = {"figsize": (8.5, 2.1 * (lines + key) + 0.3), "height_ratios": [1] * lines + [key]}
+    picture, grid = plt.subplots(lines + 1, _COLUMNS, **size, layout="constrained", sharex=True, sharey=True)
     for letter, axes, (name, drawn) in zip(ascii_lowercase, grid.flat, variants.items(), strict=False):
-        axes.set_title(f"({letter}) {name}", fontsize=8.5)
+        axes.set_title(f"({letter}) " + name.replace(", ", ",\n"), fontsize=8.5)
         for kind, table in drawn.items():
             _, _, colour, dash = KINDS[kind]
             line(axes, table, kind, colour, dash)
         accuracy_axes(axes, DATASETS[configs[0].dataset.name].classes)
     outer_labels(grid, len(variants), "epoch", "accuracy")
     handles, labels = grid.flat[0].get_legend_handles_labels()
-    free = grid.flat[len(variants)]
-    key = free.legend(handles, labels, title=BAND, title_fontsize=7, fontsize=8, loc="upper left")
-    key.set_in_layout(False)  # it may be wider than a panel
+    place: dict[str, Any] = {"loc": "upper left", "borderaxespad": 0, "ncols": _COLUMNS}
+    below = grid[-1, 0].legend(handles, labels, title=BAND, title_fontsize=7, fontsize=8, **place)
+    below.set_in_layout(False)  # it is wider than a panel
     return picture
 
 
