@@ -8,7 +8,7 @@ PY       := .venv/bin/python
 
 .DEFAULT_GOAL := help
 FIGURES := $(basename $(notdir $(shell ls conf/figure/*.yaml | sort -V)))
-.PHONY: help data language test test-oldest test-slurm slurm-up slurm-down stress check-reference repro-check bench validate validate_labels report reproduce audit docs readme notebooks $(FIGURES)
+.PHONY: help data language test test-oldest test-slurm slurm-up slurm-down stress stress-slurm check-reference repro-check bench validate validate_labels report reproduce audit docs readme notebooks $(FIGURES)
 
 help:  ## this list
 	@echo "turnover: which training examples does my network memorize?"
@@ -80,6 +80,11 @@ test-oldest:  ## the Python API with the oldest versions that pyproject.toml all
 	$(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/python -m pip install --disable-pip-version-check $$($(OLDEST)) pytest pytest-timeout hypothesis scipy -e .
 	.venv-oldest/bin/python -m pytest tests/test_api.py tests/core/test_masks.py tests/core/test_subnetworks.py tests/core/test_odd_networks.py
+
+stress-slurm: .venv/installed  ## ten sweeps on that Slurm, disturbed at random moments: jobs cancelled and killed, node and controller gone (about half an hour)
+	scripts/slurm.sh up
+	SLURM_CONF=$${TURNOVER_SLURM:-/var/tmp/turnover-slurm}/slurm.conf TURNOVER_SWEEPS=10 $(PY) -m pytest -s tests/runs/test_slurm_at_random.py; \
+	  code=$$?; scripts/slurm.sh down; exit $$code
 
 stress: .venv/installed  ## 200 kills at random moments, 8 processes at once on one store, then faults of every command; nothing may be lost
 	$(PY) scripts/stress.py

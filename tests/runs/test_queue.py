@@ -69,7 +69,7 @@ def test_a_cancelled_job_is_lost_and_the_others_are_waited_for() -> None:
         return {}
 
     look = answers(listed(*jobs), listed("7_1", "7_2"), listed("7_1", "7_2"), listed("7_1", "7_2"), end)
-    assert wait(jobs, look, poll=0) == [cancelled]
+    assert wait(jobs, look, poll=0, grace=0) == [cancelled]
     assert all(run.finished for run in others)
 
 
@@ -84,7 +84,7 @@ def test_no_state_in_the_queue_is_an_end(state: str) -> None:
             finish(jobs["7_0"])
         return listed("7_0", state=state)
 
-    assert wait(jobs, look, poll=0) == []
+    assert wait(jobs, look, poll=0, grace=0) == []
     assert len(asked) == 20
 
 
@@ -95,7 +95,33 @@ def test_a_job_that_is_away_for_one_look_is_not_lost() -> None:
         finish(jobs["7_0"])
         return {}
 
-    assert wait(jobs, answers({}, listed("7_0"), {}, listed("7_0"), {}, None, None, None, end), poll=0) == []
+    assert wait(jobs, answers({}, listed("7_0"), {}, listed("7_0"), {}, None, None, None, end), poll=0, grace=0) == []
+
+
+def test_a_job_that_seemed_lost_while_others_were_waited_for_may_come_back() -> None:
+    """As a cancelled one does when Slurm's controller is killed before it has written that down."""
+    jobs = runs(2)
+
+    def end() -> Queue:
+        for run in jobs.values():
+            finish(run)
+        return {}
+
+    assert wait(jobs, answers(*[listed("7_1")] * 5, listed("7_0", "7_1"), end), poll=0, grace=0) == []
+
+
+def test_a_job_is_lost_after_a_minute_of_absence_while_slurm_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, asked = [0.0], []
+    monkeypatch.setattr(slurm.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(slurm.time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
+
+    def look() -> Queue | None:
+        asked.append(clock[0])
+        return listed("7_0") if clock[0] == 20 else {}
+
+    jobs = runs(1)
+    assert wait(jobs, look) == list(jobs.values())
+    assert asked[-1] == 25 + slurm.GRACE
 
 
 def test_a_job_that_left_the_queue_is_waited_for_while_its_run_is_locked(tmp_path: Path) -> None:
@@ -108,7 +134,7 @@ def test_a_job_that_left_the_queue_is_waited_for_while_its_run_is_locked(tmp_pat
             at_work.close()
             return {}
 
-        assert wait(jobs, answers(*[{}] * 9, end), poll=0) == []
+        assert wait(jobs, answers(*[{}] * 9, end), poll=0, grace=0) == []
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -137,7 +163,7 @@ def test_whatever_the_queue_says_lost_are_those_that_nobody_works_on(seed: int) 
         return listed(*(alive - away))
 
     before: set[str] = set()
-    lost = wait(jobs, look, poll=0)
+    lost = wait(jobs, look, poll=0, grace=0)
     assert {run.name for run in lost} == {jobs[id].name for id in cancelled}
     assert all(run.finished for id, run in jobs.items() if id not in cancelled)
 
@@ -160,7 +186,7 @@ def test_what_slurm_holds_is_told_once(reason: str, remedy: str | None, said: py
         finish(jobs["7_0"])
         return {}
 
-    wait(jobs, answers(*[listed("7_0", state="PENDING", reason=reason)] * 5, end), poll=0)
+    wait(jobs, answers(*[listed("7_0", state="PENDING", reason=reason)] * 5, end), poll=0, grace=0)
     told = [message for message in said.messages if "Slurm holds job" in message]
     assert len(told) == (remedy is not None)
     assert remedy is None or remedy in told[0]
@@ -171,7 +197,7 @@ def test_nothing_is_submitted_twice(monkeypatch: pytest.MonkeyPatch, said: pytes
     in_queue: Queue = {}
     submitted: list[list[int]] = []
     monkeypatch.setattr(slurm, "queue", lambda: in_queue)
-    monkeypatch.setattr(slurm, "wait", lambda waiting, poll: [run for run in waiting.values() if not run.finished])
+    monkeypatch.setattr(slurm, "wait", lambda waiting, **given: [run for run in waiting.values() if not run.finished])
 
     def submit(positions: Sequence[int], comment: str) -> list[str]:
         submitted.append(list(positions))
@@ -242,7 +268,7 @@ def test_the_library_submits_and_does_not_wait(tmp_path: Path, monkeypatch: pyte
         runs = [Run(each) for each in sweep([*small, "seed=range(3)"], "score")]
         finish(runs[1])
 
-        def done(jobs: dict[str, Run], poll: float) -> list[Run]:
+        def done(jobs: dict[str, Run], **given: float) -> list[Run]:
             assert {id: run.name for id, run in jobs.items()} == {"7_0": runs[0].name, "7_1": runs[2].name}
             assert all((tmp_path / "outputs" / "slurm" / f"{runs[at].name}.txt").exists() for at in (0, 2))
             for run in jobs.values():

@@ -1,8 +1,8 @@
 """Sweeps on Slurm: the library of the launcher submits, the store says what became of a job.
 
-A job is over when its run is DONE, or when it is lost: absent from Slurm's queue, not DONE, and nobody has its lock, in
-two looks one after another. Whatever Slurm says in between of a job (preempted, node failed, requeued, held) or does
-not say (its controller restarts), it may still end well and is waited for.
+A job is over when its run is DONE, or when it is lost: absent from Slurm's queue, not DONE, and nobody has its lock,
+for a minute. Whatever Slurm says in between of a job (preempted, node failed, requeued, held) or does not say (its
+controller restarts, and may have forgotten that a job was cancelled), it may still end well and is waited for.
 """
 
 import getpass
@@ -23,7 +23,7 @@ from turnover.runs.store.run import Run
 log = logging.getLogger("turnover")
 
 POLL = 5.0  # seconds between two looks
-LOOKS = 2  # in which a job must be lost
+GRACE = 60.0  # seconds that a job must be absent: DONE may come late on a network's disk, jobs back with a controller
 _SQUEUE = ("squeue", "-h", "-r", "-o", "%i|%T|%r|%k")  # of every task of an array: id, state, reason, comment
 
 
@@ -56,32 +56,30 @@ def parsed(text: str) -> Queue:
     return {row[0].strip(): Listed(*map(str.strip, row[1:])) for row in rows if len(row) == 4}
 
 
-def wait(jobs: dict[str, Run], look: Callable[[], Queue | None] = queue, poll: float = POLL) -> list[Run]:
+def wait(
+    jobs: dict[str, Run], look: Callable[[], Queue | None] = queue, poll: float = POLL, grace: float = GRACE
+) -> list[Run]:
     """Wait until every run is done or its job is lost; return those that are lost. Log what Slurm holds, once.
 
     Args:
         jobs: runs by the ids of their jobs.
+        grace: seconds for which a job must be absent, in two looks at least.
     """
-    absent, held, lost, left = dict.fromkeys(jobs, 0), set[str](), [], dict(jobs)
-    while left:
-        listed = look()
-        for id, run in list(left.items()):
-            if run.finished:  # asked after the queue: what ended in between is done
-                del left[id]
-            elif listed is None:
-                continue
-            elif id in listed:
-                absent[id] = 0
+    absent, held, left = dict[str, float](), set[str](), dict(jobs)  # absent: since when
+    while True:
+        listed, now = look(), time.monotonic()
+        left = {id: run for id, run in left.items() if not run.finished}  # asked after the queue: what ended is done
+        if not left:
+            return []
+        if listed is not None:
+            here = {id for id, run in left.items() if id in listed or _at_work(run)}
+            for id in here & listed.keys():
                 held |= _tell_held(id, listed[id].reason, held)
-            elif _at_work(run):
-                absent[id] = 0
-            else:
-                absent[id] += 1
-                if absent[id] == LOOKS:
-                    lost.append(left.pop(id))
-        if left:
-            time.sleep(poll)
-    return lost
+            lost = {id for id in left.keys() - here if now - absent.get(id, now + 1) >= grace}
+            absent = {id: absent.get(id, now) for id in left.keys() - here}
+            if lost == left.keys():
+                return list(left.values())
+        time.sleep(poll)
 
 
 def _at_work(run: Run) -> bool:
@@ -107,7 +105,9 @@ def _tell_held(id: str, reason: str, told: set[str]) -> set[str]:
     return {key}
 
 
-def launch(runs: Sequence[Run], submit: Callable[[list[int], str], list[str]], poll: float = POLL) -> None:
+def launch(
+    runs: Sequence[Run], submit: Callable[[list[int], str], list[str]], poll: float = POLL, grace: float = GRACE
+) -> None:
     """Submit the runs that are neither done nor queued nor worked on, and wait for all that are not done.
 
     Args:
@@ -132,7 +132,7 @@ def launch(runs: Sequence[Run], submit: Callable[[list[int], str], list[str]], p
         for at, id in zip(positions, submit(positions, comment), strict=True):
             write_text(_record(runs[at]), f"{id}\n{comment}\n")
             waiting[id] = runs[at]
-    lost = wait(waiting, poll=poll)
+    lost = wait(waiting, poll=poll, grace=grace)
     for run in runs:
         if run.finished:
             _record(run).unlink(missing_ok=True)
