@@ -325,3 +325,21 @@ def is_right(kind: str, outputs: list[float], y: list[float]) -> bool:
         case "binary" | "multilabel":
             return all((z > 0) == bool(label) for z, label in zip(outputs, y, strict=True))
     return False
+
+
+def with_square(image: np.ndarray, side: int, brightest: int) -> np.ndarray:
+    """An image with its last `side` rows and columns bright, pixel by pixel.  # [channels, height, width]"""
+    result = image.copy()
+    channels, height, width = image.shape
+    for c in range(channels):
+        for row in range(height - side, height):
+            for column in range(width - side, width):
+                result[c, row, column] = brightest
+    return result
+
+
+def geometric_counts(total: int, classes: int, ratio: float) -> list[float]:
+    """Sizes of classes, not yet whole, each smaller by one factor than the one before, the last `ratio` times."""
+    factor = ratio ** (1 / (classes - 1))
+    last = total / sum(factor**power for power in range(classes))
+    return [last * factor ** (classes - 1 - number) for number in range(classes)]

@@ -52,6 +52,7 @@ def fitting(choice: str) -> list[str]:
         "subsets=labels": ["corruption=labels"],
         "subsets=table": [f'subsets.path="{TABLE}"'],
         "corruption=file": [f'corruption.path="{LABELS}"'],
+        "corruption=imbalance": ["dataset.limit=200", "corruption.sizes=[10]"],
         "dataset=sotu": ["model=gpt"],
         "estimator=extraction": ["dataset=sotu", "model=gpt"],
         "dataset=spdx": ["model=gpt"],

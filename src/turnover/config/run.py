@@ -17,17 +17,14 @@ from turnover.config.options import (
     ExampleTiedConfig,
     GradientTracking,
     Group,
-    LabelSubsets,
     ModelConfig,
     NoLogger,
-    NoSubsets,
     Positive,
     Seed,
-    Size,
-    TableSubsets,
     TurnoverOff,
     WandbLogger,
 )
+from turnover.config.subset_options import LabelSubsets, NoSubsets, Size, TableSubsets
 from turnover.config.text_options import PlantingConfig, TextConfig
 from turnover.config.training_options import AugmentationConfig, MethodConfig, OptimizerConfig, Reweight, ScheduleConfig
 
@@ -159,6 +156,7 @@ LATER = {
     "schedule.warmup": 0,
     "corruption.kind": "random",
     "corruption.path": None,
+    "corruption.sizes": [],
     "turnover.dropout": 0.0,
     "estimator.targets": 0,
     "estimator.vog_of": "logit",
@@ -183,7 +181,7 @@ def hashed(science: dict[str, Any], stage: int | None = None) -> str:
 
 def title(config: RunConfig) -> str:
     """Return a readable title: experiment, data, network, estimator, wrong labels, seed, scale."""
-    noise = f"{config.corruption.count} wrong labels" if config.corruption.count else None
+    noise = f"{config.corruption.count} {config.corruption.what}" if config.corruption.count else None
     noise = f"labels of {Path(config.corruption.path).name}" if config.corruption.path else noise
     estimator = None if isinstance(config.estimator, NoEstimator) else score_of(config.estimator)
     words = (config.experiment, config.dataset.name, config.model.name, estimator, noise, f"seed {config.seed}")

@@ -7,8 +7,8 @@ import pandas as pd
 from pandas.api.types import is_integer_dtype, is_numeric_dtype
 
 from turnover.common.seeding import stream
-from turnover.config.options import LabelSubsets, NoSubsets, TableSubsets
 from turnover.config.run import RunConfig, ScoreSubsets
+from turnover.config.subset_options import LabelSubsets, NoSubsets, TableSubsets
 from turnover.data.datasets import Dataset, Split
 from turnover.data.subsets import by_labels, by_scores
 from turnover.errors import RefusedInput

@@ -23,7 +23,8 @@ METRICS_COLUMNS = {
     "subset": (
         pa.string(),
         "the examples over which the mean is taken: all; easy, difficult or random; control: difficult ones with "
-        "other random labels, which are never trained on",
+        "other random labels, which are never trained on; trigger: test images of other classes with the trigger, "
+        "under the label that it stands for",
     ),
     "metric": (pa.string(), "name of the metric"),
     "value": (pa.float64(), "its value; losses in nats, accuracies as shares of 1"),
@@ -76,6 +77,7 @@ SCORE_COLUMNS = {
     "label": (pa.int64(), "the class the network was trained on"),
     "true_label": (pa.int64(), "the class in the data set"),
     "corrupted": (pa.bool_(), "whether the label was replaced (by a random class it may be the true one again)"),
+    "size": (pa.float64(), "what corruption.sizes did to the example, 0: nothing; of imbalance examples of its class"),
     **TEXT_COLUMNS,
     "score": (pa.float32(), "the estimator's score; of turn-over dropout: flipped_loss - own_loss, in nats"),
     "own_loss": (
