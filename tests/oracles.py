@@ -343,3 +343,13 @@ def geometric_counts(total: int, classes: int, ratio: float) -> list[float]:
     factor = ratio ** (1 / (classes - 1))
     last = total / sum(factor**power for power in range(classes))
     return [last * factor ** (classes - 1 - number) for number in range(classes)]
+
+
+def memorization_mass(right: np.ndarray, included: np.ndarray) -> np.ndarray:
+    """Share of the networks right about an example that were trained on it, minus that of the others.  # [n]"""
+    result = []
+    for example in range(right.shape[1]):
+        with_it = [right[network, example] for network in range(len(right)) if included[network, example]]
+        without = [right[network, example] for network in range(len(right)) if not included[network, example]]
+        result.append(sum(with_it) / len(with_it) - sum(without) / len(without))
+    return np.array(result)
