@@ -353,3 +353,23 @@ def memorization_mass(right: np.ndarray, included: np.ndarray) -> np.ndarray:
         without = [right[network, example] for network in range(len(right)) if not included[network, example]]
         result.append(sum(with_it) / len(with_it) - sum(without) / len(without))
     return np.array(result)
+
+
+def kept(rows: list[tuple[int, int, float, float]], count: int, *, hardest: bool) -> set[int]:
+    """Ids of so many examples: of every class the next one by score, loss and id, one class after another.
+
+    Args:
+        rows: id, label, score, flipped loss.
+    """
+    by_class = {
+        label: sorted(
+            (row for row in rows if row[1] == label), key=lambda row: (max(row[2], 0), row[3], row[0]), reverse=hardest
+        )
+        for label in sorted({row[1] for row in rows})
+    }
+    chosen: list[int] = []
+    while len(chosen) < count:
+        for waiting in by_class.values():
+            if waiting and len(chosen) < count:
+                chosen.append(waiting.pop(0)[0])
+    return set(chosen)

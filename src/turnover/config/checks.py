@@ -15,7 +15,7 @@ from turnover.config.estimators import (
     score_of,
 )
 from turnover.config.options import GradientTracking, TurnoverConfig
-from turnover.config.run import RunConfig, Training
+from turnover.config.run import PrunedSubsets, RunConfig, Training
 from turnover.config.subset_options import LabelSubsets, NoSubsets
 from turnover.config.text_checks import disagreements_about_text
 
@@ -117,6 +117,10 @@ def _subset_sizes(config: RunConfig) -> list[tuple[int, int, str]]:
             random = config.corruption.count or train  # none at all is reported elsewhere
             bounds = [(random, "the random labels"), (train - config.corruption.count, "the real labels")]
             return [(size, train // 2, "half of the training examples"), *((size, *bound) for bound in bounds)]
+        case PrunedSubsets(keep="right"):
+            return [(size, train - config.corruption.count, "the real labels")]
+        case PrunedSubsets():
+            return [(size, train, "the training examples")]
         case _ if config.parents:
             room = [(size, train // 3, "a third of the training examples")]
             if any(run.dataset.include_test for run in config.parents):

@@ -36,6 +36,11 @@ def share_of_examples(share: float, *, _root_: Any) -> int:
     return round(share * (_root_.dataset.limit or DATASETS[_root_.dataset.name].train))
 
 
+def equal_steps(epochs: int, *, _root_: Any) -> int:
+    """Resolve `${equal_steps:20}`: epochs of a fraction `subsets.size` of the examples with as many steps as these."""
+    return round(epochs / _root_.subsets.size)
+
+
 def has_masks(turnover: str, estimator: str) -> bool:
     """Return True if networks have turn-over dropout with these options."""
     return turnover in ("all_layers", "example_tied") or (turnover == "auto" and estimator == "turnover")

@@ -71,6 +71,20 @@ class ScoreSubsets(Group):
     runs: Annotated[list["RunConfig"], Field(min_length=1)]  # score runs, whose scores are averaged
 
 
+class PrunedSubsets(Group):
+    # trained on alone, as many of every class as these last; hardest: the highest memorization scores; easiest: the
+    # lowest; random: of all; right: random ones of those whose labels are the data set's
+    name: Literal["pruned"]
+    size: Size  # what is kept: a count, or a fraction of the split
+    keep: Literal["hardest", "easiest", "random", "right"]
+    runs: Annotated[list["RunConfig"], Field(min_length=1)]  # score runs, whose scores are averaged
+
+    @property
+    def train_on(self) -> str:
+        """Name of the subset that is trained on."""
+        return self.keep
+
+
 class RunConfig(Training):
     """Config of one run; `science()` is the part that decides its numbers."""
 
@@ -79,7 +93,9 @@ class RunConfig(Training):
     corruption: CorruptionConfig
     model: ModelConfig
     turnover: Annotated[TurnoverOff | AllLayersConfig | ExampleTiedConfig, Field(discriminator="name")]
-    subsets: Annotated[NoSubsets | LabelSubsets | ScoreSubsets | TableSubsets, Field(discriminator="name")]
+    subsets: Annotated[
+        NoSubsets | LabelSubsets | ScoreSubsets | PrunedSubsets | TableSubsets, Field(discriminator="name")
+    ]
     tracking: Annotated[AccuracyTracking | GradientTracking, Field(discriminator="name")]
     # not science
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:(0|[1-9][0-9]?))?)$")]  # auto: a GPU if there is one
@@ -119,7 +135,7 @@ class RunConfig(Training):
     @property
     def parents(self) -> list["RunConfig"]:
         """Runs whose results this one needs."""
-        return list(self.subsets.runs) if isinstance(self.subsets, ScoreSubsets) else []
+        return list(self.subsets.runs) if isinstance(self.subsets, ScoreSubsets | PrunedSubsets) else []
 
     def science(self) -> dict[str, Any]:
         """Return the fields that decide the numbers, as plain data; equal science means the same run."""

@@ -17,7 +17,7 @@ from turnover.config.options import (
     TurnoverConfig,
     VGG11Config,
 )
-from turnover.config.run import RunConfig, ScoreSubsets
+from turnover.config.run import PrunedSubsets, RunConfig, ScoreSubsets
 from turnover.config.subset_options import LabelSubsets, NoSubsets, TableSubsets
 from turnover.config.training_options import AdamWConfig, SGDConfig
 from turnover.experiments.plots.differences import Recorded, by_fields, fields, in_words, reduced, unlike_paper
@@ -172,6 +172,9 @@ def _subsets(config: RunConfig, recorded: Recorded) -> str:
                 f"Easy: {size} of the {config.train_size - random:,} examples with real labels; "
                 f"difficult: {size} of the {random:,} with random ones; both chosen at random."
             )
+        case PrunedSubsets(runs=runs):
+            how = f"{score_of(runs[0].estimator)}, {runs[0].epochs} epochs, the mean of {len(runs)} score runs"
+            return f"{name}: examples are ranked by {how}; of every class as many are kept as these last."
         case ScoreSubsets(runs=runs):
             first = runs[0]
             classes = ", as many of every class" if config.subsets.balanced else ""
