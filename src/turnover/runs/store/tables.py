@@ -105,7 +105,10 @@ PROBE_COLUMNS = {
     "run": (pa.string(), "the run whose network it is; of a pair both, with & between them"),
     "epoch": (pa.int32(), "the weights are those after this epoch, or are set back to it; 0: before training"),
     "block": (pa.string(), "the block, by its module; all: the whole network; none: none is changed; input: the data"),
-    "group": (pa.string(), "examples: clean (right labels) and noisy (wrong ones), which are trained on; test; all"),
+    "group": (
+        pa.string(),
+        "examples: clean (right labels) and noisy (wrong ones); forgotten, kept; test; all",
+    ),
     "id": (pa.int64(), "the example whose number it is; empty: it is one of the group"),
     "measure": (pa.string(), "name of the measure, as the module of the probe says"),
     "value": (pa.float64(), "its value"),
