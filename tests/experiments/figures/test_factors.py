@@ -19,17 +19,16 @@ from turnover.runs.store.tables import Members, read_members, read_scores
 CONF = Path(__file__).resolve().parents[3] / "conf"
 
 
-@pytest.mark.parametrize("experiment", ["factors", "factors_cifar10"])
-def test_a_factor_is_found_by_what_it_sets(experiment: str) -> None:
-    given = [f"+experiment={experiment}", "scale=laptop", "seed=0", "corruption=tenth"]
-    names = yaml.safe_load((CONF / "experiment" / "factors.yaml").read_text())["variants"]
-    if experiment == "factors_cifar10":  # the conv net has no depth to choose
-        names = [f"{name}_conv" if name in ("narrow", "wide") else name for name in names if name != "deep"]
-    for name in names:
-        [config] = sweep([*given, f"variant={name}"])
-        assert factor_of(config) == name.removesuffix("_conv")
-    swept = [factor_of(config) for config in sweep(given)]
-    assert sorted(swept) == sorted(name.removesuffix("_conv") for name in names)
+def test_a_factor_is_found_by_what_it_sets() -> None:
+    variants = yaml.safe_load((CONF / "experiment" / "factors.yaml").read_text())["variants"]
+    given = ["scale=laptop", "seed=0", "corruption=tenth"]
+    for name in variants:
+        [config] = sweep(["+experiment=factors", *given, f"variant={name}"])
+        assert factor_of(config) == name
+    assert sorted(map(factor_of, sweep(["+experiment=factors", *given]))) == sorted(variants)
+    of_conv = [factor_of(config) for config in sweep(["+experiment=factors_cifar10", *given])]
+    assert len(set(of_conv)) == len(of_conv)
+    assert {"base", "narrow", "wide"} < set(of_conv) < set(variants)
 
 
 def test_masses_of_a_run_one_example_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
