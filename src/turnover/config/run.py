@@ -72,10 +72,10 @@ class ScoreSubsets(Group):
 
 
 class PrunedSubsets(Group):
-    # trained on alone, as many of every class as these last; hardest: the highest memorization scores; easiest: the
-    # lowest; random: of all; right: random ones of those whose labels are the data set's
-    name: Literal["pruned"]
-    size: Size  # what is kept: a count, or a fraction of the split
+    name: Literal["pruned"]  # by scores; the examples that are kept are trained on alone
+    size: Size  # what is kept: a count, or a fraction of the split; as many of every class as these last
+    # hardest: the highest memorization scores; easiest: the lowest; random: of all; right: random ones without a wrong
+    # label
     keep: Literal["hardest", "easiest", "random", "right"]
     runs: Annotated[list["RunConfig"], Field(min_length=1)]  # score runs, whose scores are averaged
 
