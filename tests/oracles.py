@@ -325,3 +325,51 @@ def is_right(kind: str, outputs: list[float], y: list[float]) -> bool:
         case "binary" | "multilabel":
             return all((z > 0) == bool(label) for z, label in zip(outputs, y, strict=True))
     return False
+
+
+def with_square(image: np.ndarray, side: int, brightest: int) -> np.ndarray:
+    """An image with its last `side` rows and columns bright, pixel by pixel.  # [channels, height, width]"""
+    result = image.copy()
+    channels, height, width = image.shape
+    for c in range(channels):
+        for row in range(height - side, height):
+            for column in range(width - side, width):
+                result[c, row, column] = brightest
+    return result
+
+
+def geometric_counts(total: int, classes: int, ratio: float) -> list[float]:
+    """Sizes of classes, not yet whole, each smaller by one factor than the one before, the last `ratio` times."""
+    factor = ratio ** (1 / (classes - 1))
+    last = total / sum(factor**power for power in range(classes))
+    return [last * factor ** (classes - 1 - number) for number in range(classes)]
+
+
+def memorization_mass(right: np.ndarray, included: np.ndarray) -> np.ndarray:
+    """Share of the networks right about an example that were trained on it, minus that of the others.  # [n]"""
+    result = []
+    for example in range(right.shape[1]):
+        with_it = [right[network, example] for network in range(len(right)) if included[network, example]]
+        without = [right[network, example] for network in range(len(right)) if not included[network, example]]
+        result.append(sum(with_it) / len(with_it) - sum(without) / len(without))
+    return np.array(result)
+
+
+def kept(rows: list[tuple[int, int, float, float]], count: int, *, hardest: bool) -> set[int]:
+    """Ids of so many examples: of every class the next one by score, loss and id, one class after another.
+
+    Args:
+        rows: id, label, score, flipped loss.
+    """
+    by_class = {
+        label: sorted(
+            (row for row in rows if row[1] == label), key=lambda row: (max(row[2], 0), row[3], row[0]), reverse=hardest
+        )
+        for label in sorted({row[1] for row in rows})
+    }
+    chosen: list[int] = []
+    while len(chosen) < count:
+        for waiting in by_class.values():
+            if waiting and len(chosen) < count:
+                chosen.append(waiting.pop(0)[0])
+    return set(chosen)

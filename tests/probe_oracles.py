@@ -165,3 +165,13 @@ def zeroed_units(
         zeroed.append(max(gains, key=lambda unit: gains[unit]))
         left[zeroed[-1]] = 0.0
     return zeroed
+
+
+def lower_loss(model: nn.Module, first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> float:
+    """How often one of the first examples has a lower loss than one of the second, pair by pair, ties counted half."""
+    losses = [
+        [nn.functional.cross_entropy(model(x[i : i + 1]), y[i : i + 1]).item() for i in range(len(x))]
+        for x, y in (first, second)
+    ]
+    wins = [(one < other) + 0.5 * (one == other) for one in losses[0] for other in losses[1]]
+    return sum(wins) / len(wins)

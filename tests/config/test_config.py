@@ -52,6 +52,7 @@ def fitting(choice: str) -> list[str]:
         "subsets=labels": ["corruption=labels"],
         "subsets=table": [f'subsets.path="{TABLE}"'],
         "corruption=file": [f'corruption.path="{LABELS}"'],
+        "corruption=imbalance": ["dataset.limit=200"],
         "dataset=sotu": ["model=gpt"],
         "estimator=extraction": ["dataset=sotu", "model=gpt"],
         "dataset=spdx": ["model=gpt"],
@@ -76,7 +77,7 @@ SCORED_BY_DIGITS = ("subsets=scores", 'subsets.runs=["dataset=digits","model.hid
 @cache
 def on_digits(choice: str) -> RunConfig:
     """A small run with this option; on digits, unless the option names a data set of its own."""
-    needed = SCORED_BY_DIGITS[1:] if choice == "subsets=scores" else ()
+    needed = SCORED_BY_DIGITS[1:] if choice in ("subsets=scores", "subsets=pruned") else ()
     given = fitting(choice)
     dataset = [] if any(each.split("=")[0] in ("setting", "dataset") for each in given) else ["dataset=digits"]
     return run_config(*dataset, "scale=smoke", *given, *needed)

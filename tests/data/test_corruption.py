@@ -127,8 +127,8 @@ def test_loaded_data_are_corrupted_by_the_kind_of_their_config(kind: Kind) -> No
     dataset = DatasetConfig(
         name="digits", limit=400, test_limit=None, include_test=False, normalization="standard", seed=0
     )
-    clean = load(dataset, CorruptionConfig(count=0, seed=0, kind=kind, path=None))
-    found = load(dataset, CorruptionConfig(count=150, seed=3, kind=kind, path=None))
+    clean = load(dataset, CorruptionConfig(count=0, seed=0, kind=kind, path=None, sizes=[]))
+    found = load(dataset, CorruptionConfig(count=150, seed=3, kind=kind, path=None, sizes=[]))
     labels, corrupted = corrupt(clean.train.labels, 10, 150, 3, kind)
     assert torch.equal(found.train.labels, labels)
     assert torch.equal(found.train.corrupted, corrupted)

@@ -18,7 +18,7 @@ from turnover.errors import RefusedInput
 def dataset(name: str = "digits", corrupted: int = 0, corruption_seed: int = 0, **changes: Any) -> Dataset:
     whole = {"limit": None, "test_limit": None, "include_test": False, "normalization": "standard", "seed": 0}
     config = DatasetConfig(**{"name": name, **whole, **changes})
-    return load(config, CorruptionConfig(count=corrupted, seed=corruption_seed, kind="random", path=None))
+    return load(config, CorruptionConfig(count=corrupted, seed=corruption_seed, kind="random", path=None, sizes=[]))
 
 
 def same(first: Split, second: Split) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from turnover.data.subsets import by_labels, by_scores, ranked
+from turnover.data.subsets import by_labels, by_scores, pruned, ranked
 from turnover.errors import RefusedInput
 
 Row = tuple[int, int, float, float]  # id, label, score, flipped loss
@@ -306,3 +306,30 @@ def test_a_table_is_not_changed() -> None:
     by_labels(labels, 4, 0, balanced=True)
     assert scores.equals(before[0])
     assert labels.equals(before[1])
+
+
+# --- what is left of examples ---
+
+
+@given(score_rows(), st.data())
+def test_the_hardest_and_the_easiest_are_kept_class_by_class(rows: list[Row], data: st.DataObject) -> None:
+    count = data.draw(st.integers(1, len(rows)))
+    table = score_table(rows)
+    for keep, hardest in (("hardest", True), ("easiest", False)):
+        left = pruned(table, count, keep, 0)  # type: ignore[arg-type]
+        assert set(left["id"]) == oracles.kept(rows, count, hardest=hardest)
+        assert set(left["subset"]) == {keep}
+        assert table.loc[left["id"], "label"].tolist() == left["label"].tolist()
+
+
+def test_random_ones_have_as_many_of_every_class_and_right_ones_no_wrong_label() -> None:
+    rows = [(id, id % 4, float(id), 1.0) for id in range(80)]
+    table = score_table(rows).assign(wrong=[id < 16 for id in range(80)])
+    first, again, other = (pruned(table, 0.5, "random", seed) for seed in (1, 1, 2))
+    assert first.equals(again)
+    assert set(first["id"]) != set(other["id"])
+    for left in (first, other, pruned(table, 0.5, "hardest", 1)):
+        assert Counter(left["label"]) == {0: 10, 1: 10, 2: 10, 3: 10}
+    right = pruned(table, 0.8, "right", 1)
+    assert set(right["id"]) == set(range(16, 80))
+    assert pruned(table.sample(frac=1, random_state=0), 0.5, "random", 1).equals(first)

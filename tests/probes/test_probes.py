@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import turnover
 from turnover.common.seeding import seeded
 from turnover.core.examples import Examples
 from turnover.errors import RefusedInput
@@ -48,9 +49,9 @@ def trained(seed: int = 0, make: Callable[[], nn.Module] = lambda: mlp(16, [7, 6
     return Trained(f"net{seed}", model, groups, truth, 40, kept, _three_steps, scores)
 
 
-def _three_steps(model: nn.Module, examples: Examples) -> None:
+def _three_steps(model: nn.Module, examples: Examples, epochs: int = 3) -> None:
     optimizer = torch.optim.SGD([each for each in model.parameters() if each.requires_grad], 0.1)
-    for _ in range(3):
+    for _ in range(epochs):
         optimizer.zero_grad()
         nn.functional.cross_entropy(model(examples.inputs), examples.labels).backward()
         optimizer.step()
@@ -287,6 +288,56 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "similarity": {"group": "clean"},
     "dimension": {"group": "test"},
 }
+
+
+def test_the_highest_scores_are_forgotten_by_training_on_the_others(network: Trained) -> None:
+    assert network.scores is not None
+    scored = replace(network, scores=network.scores.rename(columns={"first_learning": "score"}))
+    table = measured("unlearn", [scored], {"share": 0.1, "epochs": 2})
+    x, y, ids = (
+        torch.cat([getattr(network.groups[name], field) for name in ("clean", "noisy")])
+        for field in ("inputs", "labels", "ids")
+    )
+    by_score = sorted(range(N), key=lambda id: -scored.scores["score"][id])  # type: ignore[index]
+    forgotten = torch.tensor([int(id) in by_score[:6] for id in ids])
+    kept = Examples(x[~forgotten], y[~forgotten], ids[~forgotten])
+    tuned, retrained = copy.deepcopy(network.model), earlier(network, 0)
+    _three_steps(tuned, kept, 2)
+    _three_steps(retrained, kept)
+    test = values(network, "test")[:2]
+    for state, model in (("trained", network.model), ("tuned", tuned), ("retrained", retrained)):
+        for group, examples in {
+            "forgotten": (x[forgotten], y[forgotten]),
+            "kept": (kept.inputs, kept.labels),
+            "test": test,
+        }.items():
+            [found] = numbers(table, measure=f"{state}_accuracy", group=group)
+            assert found == pytest.approx(oracles.share_right(model, *examples))
+        [found] = numbers(table, measure=f"{state}_exposure", group="forgotten")
+        assert found == pytest.approx(oracles.lower_loss(model, (x[forgotten], y[forgotten]), test))
+
+
+def test_own_units_of_forgotten_examples_are_dropped() -> None:
+    def fit(model: nn.Module, examples: Examples) -> None:
+        with turnover.own(model, examples.ids):
+            _three_steps(model, examples)
+
+    network = replace(trained(), fit=fit)
+    turnover.attach(network.model, seed=0, p=0.5)
+    scores = pd.DataFrame({"score": np.arange(N) / N}, index=range(N))
+    table = measured("unlearn", [replace(network, scores=scores)], {"share": 0.1})
+    forgotten = torch.arange(N - 6, N)
+    x, y, ids = (
+        torch.cat([getattr(network.groups[name], field) for name in ("clean", "noisy")])
+        for field in ("inputs", "labels", "ids")
+    )
+    there = torch.isin(ids, forgotten)
+    with turnover.flipped(network.model, ids[there]):
+        right = network.model(x[there]).argmax(1) == y[there]
+    assert numbers(table, measure="scrubbed_accuracy", group="forgotten") == [
+        pytest.approx(float(right.double().mean()))
+    ]
+    assert not numbers(table, measure="tuned_accuracy", group="forgotten")
 
 
 @pytest.mark.parametrize("probe", ["rewind", "retrain", "neurons", "knn", "collapse", "similarity", "dimension"])

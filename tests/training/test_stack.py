@@ -104,7 +104,7 @@ def test_the_same_on_real_images_in_single_precision(hidden: int) -> None:
     small = DatasetConfig(
         name="digits", limit=300, test_limit=None, include_test=False, normalization="standard", seed=0
     )
-    data = load(small, CorruptionConfig(count=0, seed=0, kind="random", path=None))
+    data = load(small, CorruptionConfig(count=0, seed=0, kind="random", path=None, sizes=[]))
     examples = Examples(data.train.images, data.train.labels, data.train.ids, data.inputs)
     assert examples.inputs.dtype == torch.uint8
     models, included = networks(64, hidden), parts(examples, 210)

@@ -14,8 +14,9 @@ from turnover.config.estimators import (
     TurnoverEstimator,
     score_of,
 )
-from turnover.config.options import GradientTracking, LabelSubsets, NoSubsets, TurnoverConfig
-from turnover.config.run import RunConfig, Training
+from turnover.config.options import GradientTracking, TurnoverConfig
+from turnover.config.run import PrunedSubsets, RunConfig, Training
+from turnover.config.subset_options import LabelSubsets, NoSubsets
 from turnover.config.text_checks import disagreements_about_text
 
 
@@ -116,6 +117,10 @@ def _subset_sizes(config: RunConfig) -> list[tuple[int, int, str]]:
             random = config.corruption.count or train  # none at all is reported elsewhere
             bounds = [(random, "the random labels"), (train - config.corruption.count, "the real labels")]
             return [(size, train // 2, "half of the training examples"), *((size, *bound) for bound in bounds)]
+        case PrunedSubsets(keep="right"):
+            return [(size, train - config.corruption.count, "the real labels")]
+        case PrunedSubsets():
+            return [(size, train, "the training examples")]
         case _ if config.parents:
             room = [(size, train // 3, "a third of the training examples")]
             if any(run.dataset.include_test for run in config.parents):
@@ -147,6 +152,10 @@ def _contradictions(config: RunConfig) -> list[str]:
     wrong += training_disagreements(config, config.trained_size)
     if config.corruption.path and config.corruption.count:
         wrong.append(f"corruption.count = {config.corruption.count}: of a file as many as differ; set it to 0")
+    if config.corruption.sizes and config.dataset.include_test:
+        wrong.append(f"corruption.kind = {config.corruption.kind!r}: is of training examples; set include_test=false")
+    if config.corruption.kind == "imbalance" and (config.corruption.count or config.dataset.limit is None):
+        wrong.append("corruption.kind = 'imbalance': is of all of dataset.limit examples; set that, and count to 0")
     if isinstance(config.subsets, LabelSubsets) and not config.corruption.count:
         wrong.append("subsets=labels needs random labels: set corruption=labels")
     if (size := config.subsets.size) and not config.subset_size:

@@ -2,7 +2,6 @@
 
 import copy
 import itertools
-import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,40 +24,11 @@ from turnover.config.estimator_names import ALIASES
 from turnover.config.parse import parse
 from turnover.config.probe_run import ProbeRun
 from turnover.config.probes import PROBES
+from turnover.config.resolvers import RESOLVERS, has_masks
 from turnover.config.run import LATER, RunConfig, run_name
 from turnover.errors import RefusedInput
 
-
-def at_scale(values: DictConfig, *, _root_: DictConfig) -> Any:
-    """Resolve `${at_scale:{smoke:1,laptop:2,paper:3}}`: the value for the scale of the run."""
-    return values[_root_.scale]
-
-
-def smoke_or(smoke: Any, larger: Any, *, _root_: DictConfig) -> Any:
-    """Resolve `${smoke_or:1,2}`: the first value at scale smoke, the second at laptop and paper."""
-    return smoke if _root_.scale == "smoke" else larger
-
-
-def share_of_epochs(share: float, *, _root_: DictConfig) -> int:
-    """Resolve `${share_of_epochs:0.5}`: that share of the run's epochs, rounded up."""
-    return math.ceil(share * _root_.epochs)
-
-
-def with_turnover(masked: Any, ordinary: Any, *, _root_: DictConfig) -> Any:
-    """Resolve `${with_turnover:1024,512}`: the first value with turn-over dropout, the second without."""
-    return masked if _has_masks(_root_.turnover.name, _root_.estimator.name) else ordinary
-
-
-def of_text(text: Any, images: Any, *, _root_: DictConfig) -> Any:
-    """Resolve `${of_text:32,256}`: the first value for a language model, the second for networks of images."""
-    return text if _root_.model.name == "gpt" else images
-
-
-def _has_masks(turnover: str, estimator: str) -> bool:
-    return turnover in ("all_layers", "example_tied") or (turnover == "auto" and estimator == "turnover")
-
-
-for _resolver in (at_scale, smoke_or, share_of_epochs, with_turnover, of_text):
+for _resolver in RESOLVERS:
     OmegaConf.register_new_resolver(_resolver.__name__, _resolver, replace=True)
 for _name, _alias in ALIASES.items():
     ConfigStore.instance().store(_name, {"defaults": [_alias.base], **_alias.fields}, group="estimator")
@@ -115,7 +85,7 @@ def _settle_masks(values: dict[str, Any]) -> None:
     turnover, estimator = values.get("turnover"), values.get("estimator")
     if not isinstance(turnover, dict) or not isinstance(estimator, dict) or turnover.get("name") not in ("auto", "off"):
         return
-    if _has_masks(turnover["name"], estimator.get("name", "")):
+    if has_masks(turnover["name"], estimator.get("name", "")):
         values["turnover"] = turnover | {"name": "all_layers"}
         return
     usual = OmegaConf.to_container(OmegaConf.load(checkout() / "conf" / "turnover" / "all_layers.yaml"))

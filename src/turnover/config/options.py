@@ -9,7 +9,6 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     ValidationInfo,
@@ -70,8 +69,14 @@ class CorruptionConfig(Group):
     seed: Seed  # of the choice; its own, so that runs of several seeds see the same labels
     # random: by a uniformly random class, which may be the true one; symmetric: by one of the other classes; pair: by
     # the next class, the last one by the first, which is class-dependent noise; file: by those of a file
-    kind: Literal["random", "symmetric", "pair", "file"]
+    # copies: by one of the other classes, and the example is repeated in an epoch; canaries: the same with images of
+    # noise; trigger: by the first class, with a bright square in the image. Labels stay with input_noise, which is
+    # added to images, and with imbalance, where the classes of dataset.limit examples get rarer and rarer
+    kind: Literal["random", "symmetric", "pair", "file", "copies", "canaries", "trigger", "input_noise", "imbalance"]
     path: str | None  # of labels, for kind = file: csv with columns id and label, or npy; others keep their label
+    # of what is done, of one chosen example after another in turn: copies in an epoch, pixels along a trigger, standard
+    # deviation of noise as a share of the brightest pixel; of imbalance one, the most frequent class over the rarest
+    sizes: list[PositiveFloat]
 
     @field_validator("path")
     @classmethod
@@ -82,6 +87,22 @@ class CorruptionConfig(Group):
         elif path is not None:
             raise ValueError("is for labels of a file: set corruption=file")
         return path
+
+    @field_validator("sizes")
+    @classmethod
+    def _suits(cls, sizes: list[float], others: ValidationInfo) -> list[float]:
+        kind = others.data.get("kind")
+        sized = kind in ("copies", "canaries", "trigger", "input_noise", "imbalance")
+        if sized != bool(sizes) or (kind == "imbalance" and len(sizes) > 1):
+            raise ValueError("must be one for imbalance, some for copies, canaries, trigger and input_noise, else none")
+        if kind in ("copies", "canaries", "trigger") and not all(size.is_integer() for size in sizes):
+            raise ValueError("must be whole numbers")
+        return sizes
+
+    @property
+    def what(self) -> str:
+        """Name of the examples that it counts."""
+        return {"input_noise": "noisy images", "canaries": "canaries"}.get(self.kind, "wrong labels")
 
 
 class MLPConfig(Group):
@@ -174,39 +195,6 @@ class ExampleTiedConfig(TurnoverConfig):
     name: Literal["example_tied"]  # beside its own units an example trains shared ones (Maini et al., 2023)
     shared: ShareOfUnits  # share of the units that every example trains; flipped sub-networks are of these alone
     p: ShareOfUnits  # share of the other units that an example trains
-
-
-def _size(value: object) -> object:
-    # one check for both, so that a wrong size is reported once
-    count = isinstance(value, int) and not isinstance(value, bool) and value >= 1
-    if not count and not (isinstance(value, float) and 0 < value <= 1):
-        raise ValueError("must be a count, at least 1, or a fraction of the split, above 0.0 and at most 1.0")
-    return value
-
-
-Size = Annotated[int | float, BeforeValidator(_size)]  # a count, or a fraction of the split
-
-
-class NoSubsets(Group):
-    name: Literal["none"]
-
-    size: ClassVar[int] = 0
-    train_on: ClassVar[str] = "all"
-
-
-class LabelSubsets(Group):
-    name: Literal["labels"]  # easy: a random choice of examples with real labels; difficult: with random ones
-    size: Size  # of each subset: a count, or a fraction of the split
-    balanced: bool  # equal counts of every class
-    train_on: Literal["all", "easy", "difficult"]  # what the network trains on
-
-
-class TableSubsets(Group):
-    name: Literal["table"]  # from a table in a file
-    path: TablePath  # a parquet or csv file with columns id, split ("train" or "test") and subset (any name but "all")
-    train_on: str  # all, or the name of a subset
-
-    size: ClassVar[int] = 0  # as many as the file has
 
 
 class AccuracyTracking(Group):

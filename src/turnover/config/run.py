@@ -17,17 +17,14 @@ from turnover.config.options import (
     ExampleTiedConfig,
     GradientTracking,
     Group,
-    LabelSubsets,
     ModelConfig,
     NoLogger,
-    NoSubsets,
     Positive,
     Seed,
-    Size,
-    TableSubsets,
     TurnoverOff,
     WandbLogger,
 )
+from turnover.config.subset_options import LabelSubsets, NoSubsets, Size, TableSubsets
 from turnover.config.text_options import PlantingConfig, TextConfig
 from turnover.config.training_options import AugmentationConfig, MethodConfig, OptimizerConfig, Reweight, ScheduleConfig
 
@@ -74,6 +71,20 @@ class ScoreSubsets(Group):
     runs: Annotated[list["RunConfig"], Field(min_length=1)]  # score runs, whose scores are averaged
 
 
+class PrunedSubsets(Group):
+    name: Literal["pruned"]  # by scores; the examples that are kept are trained on alone
+    size: Size  # what is kept: a count, or a fraction of the split; as many of every class as these last
+    # hardest: the highest memorization scores; easiest: the lowest; random: of all; right: random ones without a wrong
+    # label
+    keep: Literal["hardest", "easiest", "random", "right"]
+    runs: Annotated[list["RunConfig"], Field(min_length=1)]  # score runs, whose scores are averaged
+
+    @property
+    def train_on(self) -> str:
+        """Name of the subset that is trained on."""
+        return self.keep
+
+
 class RunConfig(Training):
     """Config of one run; `science()` is the part that decides its numbers."""
 
@@ -82,7 +93,9 @@ class RunConfig(Training):
     corruption: CorruptionConfig
     model: ModelConfig
     turnover: Annotated[TurnoverOff | AllLayersConfig | ExampleTiedConfig, Field(discriminator="name")]
-    subsets: Annotated[NoSubsets | LabelSubsets | ScoreSubsets | TableSubsets, Field(discriminator="name")]
+    subsets: Annotated[
+        NoSubsets | LabelSubsets | ScoreSubsets | PrunedSubsets | TableSubsets, Field(discriminator="name")
+    ]
     tracking: Annotated[AccuracyTracking | GradientTracking, Field(discriminator="name")]
     # not science
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:(0|[1-9][0-9]?))?)$")]  # auto: a GPU if there is one
@@ -122,7 +135,7 @@ class RunConfig(Training):
     @property
     def parents(self) -> list["RunConfig"]:
         """Runs whose results this one needs."""
-        return list(self.subsets.runs) if isinstance(self.subsets, ScoreSubsets) else []
+        return list(self.subsets.runs) if isinstance(self.subsets, ScoreSubsets | PrunedSubsets) else []
 
     def science(self) -> dict[str, Any]:
         """Return the fields that decide the numbers, as plain data; equal science means the same run."""
@@ -159,6 +172,7 @@ LATER = {
     "schedule.warmup": 0,
     "corruption.kind": "random",
     "corruption.path": None,
+    "corruption.sizes": [],
     "turnover.dropout": 0.0,
     "estimator.targets": 0,
     "estimator.vog_of": "logit",
@@ -183,7 +197,7 @@ def hashed(science: dict[str, Any], stage: int | None = None) -> str:
 
 def title(config: RunConfig) -> str:
     """Return a readable title: experiment, data, network, estimator, wrong labels, seed, scale."""
-    noise = f"{config.corruption.count} wrong labels" if config.corruption.count else None
+    noise = f"{config.corruption.count} {config.corruption.what}" if config.corruption.count else None
     noise = f"labels of {Path(config.corruption.path).name}" if config.corruption.path else noise
     estimator = None if isinstance(config.estimator, NoEstimator) else score_of(config.estimator)
     words = (config.experiment, config.dataset.name, config.model.name, estimator, noise, f"seed {config.seed}")

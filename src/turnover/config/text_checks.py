@@ -9,8 +9,9 @@ from turnover.config.estimators import (
     SubsamplingEstimator,
     TurnoverEstimator,
 )
-from turnover.config.options import DatasetConfig, GradientTracking, NoSubsets
+from turnover.config.options import DatasetConfig, GradientTracking
 from turnover.config.run import RunConfig
+from turnover.config.subset_options import NoSubsets
 from turnover.config.text_options import NoPlanting
 from turnover.config.training_options import ConstantSchedule, NoAugmentation, SGDConfig
 

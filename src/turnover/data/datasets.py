@@ -13,6 +13,7 @@ from turnover.common.seeding import numpy_generator
 from turnover.config.datasets import DATASETS
 from turnover.config.options import CorruptionConfig, DatasetConfig
 from turnover.config.text_options import TextConfig
+from turnover.data.altered import altered, long_tailed
 from turnover.data.corruption import corrupt
 from turnover.data.fetch import ensure
 from turnover.data.label_files import relabelled
@@ -27,6 +28,7 @@ class Split:
     labels: Tensor  # int64 [n], what the model is trained on
     true_labels: Tensor  # int64 [n]
     corrupted: Tensor  # bool [n], the label was replaced, possibly by itself
+    size: Tensor  # float64 [n], of what `corruption.sizes` does to the example; 0: nothing
     # int64 [n], position in the data set, test examples after all training examples; survives subsetting, shuffling and
     # corruption
     ids: Tensor
@@ -58,6 +60,7 @@ class Dataset:
     test: Split
     scale: Tensor  # float32 [channels, 1, 1]
     shift: Tensor  # float32 [channels, 1, 1]
+    brightest: int  # value of a pixel
 
     def inputs(self, images: Tensor) -> Tensor:
         """Return pixels (uint8 [b, channels, height, width]) as float32 of the same shape: pixel * scale + shift."""
@@ -81,29 +84,38 @@ def load(
     """Load the images of a config on `device`; its files are fetched first if they are missing.
 
     In this order: normalisation constants of the full training split, the class-balanced subsets of `config.limit`
-    training and `config.test_limit` test examples, corruption of the training labels or those of a file, and with
-    `config.include_test` the test examples behind the training examples. RunFailed if the files cannot be had,
+    training and `config.test_limit` test examples, corruption of training labels and images or labels of a file, and
+    with `config.include_test` the test examples behind the training examples. RunFailed if the files cannot be had,
     RefusedInput for a limit or a count that is too large, or what is wrong in a file of labels.
     """
     assert isinstance(config, DatasetConfig), "texts are loaded by turnover.data.text"
     train, test, full_scale = _READERS[config.name]()
     test = replace(test, ids=test.ids + len(train))
     scale, shift = _normalisation(train.images, config.normalization, full_scale)
-    if config.limit is not None:
+    if corruption.kind == "imbalance":
+        assert config.limit is not None
+        [ratio] = corruption.sizes
+        chosen, size = long_tailed(train.labels, config.limit, ratio, config.seed)
+        train = replace(train.select(chosen), size=size)
+    elif config.limit is not None:
         train = train.select(torch.from_numpy(balanced_subset(train.labels, config.limit, config.seed)))
     if config.test_limit is not None:
         test = test.select(torch.from_numpy(balanced_subset(test.labels, config.test_limit, config.seed, "test limit")))
-    classes = DATASETS[config.name].classes
-    if corruption.kind == "file":
-        assert corruption.path is not None
-        labels = relabelled(Path(corruption.path), train.labels, train.ids, DATASETS[config.name].train, classes)
-        corrupted = labels != train.labels
-    else:
-        labels, corrupted = corrupt(train.labels, classes, corruption.count, corruption.seed, corruption.kind)
+    classes, labels, corrupted = DATASETS[config.name].classes, train.labels, train.corrupted
+    match corruption.kind:
+        case "file":
+            assert corruption.path is not None
+            labels = relabelled(Path(corruption.path), train.labels, train.ids, DATASETS[config.name].train, classes)
+            corrupted = labels != train.labels
+        case "random" | "symmetric" | "pair" as kind:
+            labels, corrupted = corrupt(train.labels, classes, corruption.count, corruption.seed, kind)
+        case "copies" | "canaries" | "trigger" | "input_noise":
+            images, labels, corrupted, size = altered(train.images, train.labels, classes, corruption, full_scale)
+            train = replace(train, images=images, size=size)
     train = replace(train, labels=labels, corrupted=corrupted)
     if config.include_test:
         train = train.followed_by(test)
-    return Dataset(config.name, train, test, scale, shift).to(device)
+    return Dataset(config.name, train, test, scale, shift, full_scale).to(device)
 
 
 def balanced_subset(labels: Tensor | np.ndarray, size: int, seed: int, purpose: str = "limit") -> np.ndarray:
@@ -143,7 +155,8 @@ def _normalisation(images: Tensor, kind: str, full_scale: int) -> tuple[Tensor, 
 
 
 def _clean(images: Tensor, labels: Tensor) -> Split:
-    return Split(images, labels, labels, torch.zeros(len(labels), dtype=torch.bool), torch.arange(len(labels)))
+    corrupted, size = torch.zeros(len(labels), dtype=torch.bool), torch.zeros(len(labels), dtype=torch.float64)
+    return Split(images, labels, labels, corrupted, size, torch.arange(len(labels)))
 
 
 def _idx(name: str) -> tuple[Split, Split, int]:

@@ -4,6 +4,8 @@ Easy are the examples with the lowest scores, difficult those with the highest; 
 examples with real labels and difficult those with random ones (Liu et al., sections 3.2 and 3.3).
 """
 
+from typing import Literal
+
 import numpy as np
 import pandas as pd
 
@@ -12,6 +14,7 @@ from turnover.common.text import counted
 from turnover.errors import RefusedInput
 
 NAMES = ("easy", "difficult", "random")
+Keep = Literal["hardest", "easiest", "random", "right"]
 
 
 def ranked(table: pd.DataFrame) -> pd.DataFrame:
@@ -57,6 +60,29 @@ def by_scores(
     rest = rest.iloc[numpy_generator(seed, "random subset").permutation(len(rest))]
     subsets["random"] = (_in_turn(rest) if balanced else rest).head(count)
     return _together(subsets, table["label"] if balanced else None)
+
+
+def pruned(table: pd.DataFrame, size: float, keep: Keep, seed: int) -> pd.DataFrame:
+    """Return what is left of examples, as many of every class as these last.
+
+    Args:
+        table: as in `by_scores`; right ones need its column wrong (bool).
+        size: of what is left: a count (int), or a fraction of the table (float).
+        keep: the hardest, the easiest or random ones; right: random ones without a wrong label.
+        seed: of the random choice.
+
+    Returns:
+        As `by_scores`, one subset by the name of `keep`.
+    """
+    rows = ranked(table).reset_index()
+    match keep:
+        case "hardest":
+            rows = rows[::-1]
+        case "random" | "right":
+            rows = rows.sort_values("id").iloc[numpy_generator(seed, "random subset").permutation(len(rows))]
+    rows = rows[~rows["wrong"]] if keep == "right" else rows
+    left = _in_turn(rows).head(counted(size, len(table))).assign(subset=keep)
+    return left[["id", "subset", "label", "score"]].reset_index(drop=True)
 
 
 def by_labels(table: pd.DataFrame, size: float, seed: int, *, balanced: bool = False) -> pd.DataFrame:

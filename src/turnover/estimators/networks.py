@@ -108,6 +108,7 @@ def _stacked(task: Task, config: Training, model: nn.Module) -> bool:
         and (optimizer.decay == "all" or not optimizer.weight_decay)
         and config.minimises_cross_entropy
         and task.train.loss is CLASSES
+        and task.train.repeats is None
         and isinstance(task.train.inputs, Tensor)
         and stackable(model)
     )

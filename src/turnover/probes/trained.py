@@ -41,7 +41,8 @@ class Trained:
     truth: dict[str, Tensor]  # true labels of each group  # int64 [n]
     epoch: int | None = None  # how long it was trained
     earlier: Mapping[int, Callable[[], State]] = field(default_factory=dict)  # its weights by epochs; 0: initial ones
-    fit: Callable[[nn.Module, Examples], None] | None = None  # trains parameters that have gradients as it was trained
+    # trains parameters that have gradients as it was trained, on other examples, perhaps for other `epochs`
+    fit: Callable[..., None] | None = None
     scores: pd.DataFrame | None = None  # score table of its training examples, index "id"
     named: Sequence[str] | None = None  # modules that are its blocks; None: found
 

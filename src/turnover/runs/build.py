@@ -11,11 +11,13 @@ from torch import Tensor, nn
 
 from turnover.checks.verify import attach
 from turnover.common.seeding import numpy_generator, seeded
-from turnover.config.options import DatasetConfig, LabelSubsets, TurnoverConfig
+from turnover.config.options import DatasetConfig, TurnoverConfig
 from turnover.config.run import RunConfig, ScoreSubsets
+from turnover.config.subset_options import LabelSubsets
 from turnover.config.text_options import TextConfig
 from turnover.core.examples import Examples
 from turnover.core.losses import CLASSES
+from turnover.data.altered import TARGET, marked, repeats
 from turnover.data.datasets import Dataset, Split, balanced_subset, load
 from turnover.data.text import load_text
 from turnover.errors import RefusedInput
@@ -51,6 +53,7 @@ def build(config: RunConfig, device: torch.device) -> RunTask:
     dataset = load(config.dataset, config.corruption, device)
     subsets = choose(config, dataset)
     whole = {"train": _examples(dataset, dataset.train), "test": _examples(dataset, dataset.test)}
+    whole["train"] = replace(whole["train"], repeats=repeats(config.corruption, dataset.train.size))
     train, trained = whole["train"], {}
     groups: dict[Name, Examples] = {}
     if subsets is not None:
@@ -74,12 +77,16 @@ def build(config: RunConfig, device: torch.device) -> RunTask:
     groups["train", "all"] = _tracked(config, train)
     if not config.dataset.include_test:  # a test example that was trained on tests nothing
         groups["test", "all"] = whole["test"]
+    if config.corruption.kind == "trigger":
+        groups["test", "trigger"] = _with_trigger(dataset, max(config.corruption.sizes))
     split = _trained(dataset, train)
     known = {
         "split": np.where(split.ids.cpu().numpy() < config.dataset.info.train, "train", "test"),
         "true_label": split.true_labels.cpu().numpy(),
         "corrupted": split.corrupted.cpu().numpy(),
     }
+    if config.corruption.sizes:
+        known["size"] = split.size.cpu().numpy()
     return RunTask(
         train=train,
         wrong=split.labels != split.true_labels,
@@ -141,6 +148,13 @@ def _relabelled(config: RunConfig, examples: Examples) -> Examples:
     classes = config.dataset.classes
     drawn = numpy_generator(config.corruption.seed, "control").integers(classes, size=len(examples))
     return replace(examples, labels=torch.from_numpy(drawn).to(examples.device))
+
+
+def _with_trigger(dataset: Dataset, size: float) -> Examples:
+    """Return the test images of other classes with the trigger, under the label that it stands for."""
+    test = _examples(dataset, dataset.test.select((dataset.test.labels != TARGET).nonzero()[:, 0]))
+    images = marked(test.inputs, torch.full((len(test),), size, device=test.device), dataset.brightest)
+    return replace(test, inputs=images, labels=torch.full_like(test.labels, TARGET))
 
 
 def _tracked(config: RunConfig, train: Examples) -> Examples:

@@ -62,6 +62,6 @@ def _given(state: State) -> State:
     return state
 
 
-def _fit(config: RunConfig, model: nn.Module, examples: Examples) -> None:
-    for _ in fit(config, model, examples):
+def _fit(config: RunConfig, model: nn.Module, examples: Examples, epochs: int | None = None) -> None:
+    for _ in fit(config, model, examples, epochs=epochs):
         pass

@@ -1,5 +1,6 @@
 """Choice of a run's subsets: by labels, by the scores of other runs, or from a table in a file."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +8,10 @@ import pandas as pd
 from pandas.api.types import is_integer_dtype, is_numeric_dtype
 
 from turnover.common.seeding import stream
-from turnover.config.options import LabelSubsets, NoSubsets, TableSubsets
-from turnover.config.run import RunConfig, ScoreSubsets
+from turnover.config.run import PrunedSubsets, RunConfig, ScoreSubsets
+from turnover.config.subset_options import LabelSubsets, NoSubsets, TableSubsets
 from turnover.data.datasets import Dataset, Split
-from turnover.data.subsets import by_labels, by_scores
+from turnover.data.subsets import by_labels, by_scores, pruned
 from turnover.errors import RefusedInput
 from turnover.estimators.score import average
 from turnover.runs.store.run import Run, require
@@ -33,7 +34,7 @@ def choose(config: RunConfig, dataset: Dataset) -> pd.DataFrame | None:
             table = by_labels(labels, subsets.size, config.dataset.seed, balanced=subsets.balanced)
             return table.assign(split="train")
         case ScoreSubsets() as subsets:
-            scores = scored_by(subsets)
+            scores = scored_by(subsets.runs)
             tables = []
             for split, examples in splits.items():
                 rows = scores[(scores["split"] == split) & scores.index.isin(examples.ids.cpu().numpy())]
@@ -44,18 +45,27 @@ def choose(config: RunConfig, dataset: Dataset) -> pd.DataFrame | None:
                     table = by_scores(rows, subsets.size, seed, balanced=subsets.balanced, of_all=anew)
                     tables.append(table.assign(split=split))
             return pd.concat(tables, ignore_index=True)
+        case PrunedSubsets() as subsets:
+            scores, train = scored_by(subsets.runs), dataset.train
+            labels = _labels(train)
+            rows = scores[(scores["split"] == "train") & scores.index.isin(labels.index)]
+            _same_labels(rows, labels)
+            wrong = pd.Series((train.labels != train.true_labels).cpu().numpy(), labels.index)
+            seed = stream(config.seed, "random subset")
+            table = pruned(rows.assign(wrong=wrong), subsets.size, subsets.keep, seed)
+            return table.assign(split="train")
         case TableSubsets(path=path):
             tables = [_labels(examples).assign(split=split) for split, examples in splits.items()]
             return _read(Path(path), pd.concat(tables))
 
 
-def scored_by(subsets: ScoreSubsets) -> pd.DataFrame:
+def scored_by(runs: Sequence[RunConfig]) -> pd.DataFrame:
     """Return the score table that chooses the subsets: the mean over the score runs.
 
     Raises:
         RunFailed: one of them is not finished.
     """
-    return average([read_scores(require(Run(run), "make it with scripts/score.py")) for run in subsets.runs])
+    return average([read_scores(require(Run(run), "make it with scripts/score.py")) for run in runs])
 
 
 def _same_labels(scores: pd.DataFrame, labels: pd.DataFrame) -> None:

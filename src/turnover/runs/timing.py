@@ -7,8 +7,9 @@ import torch
 
 from turnover.common.device import resolve
 from turnover.config.estimators import EnsembleEstimator, TurnoverEstimator
-from turnover.config.options import GradientTracking, NoSubsets, TurnoverOff
+from turnover.config.options import GradientTracking, TurnoverOff
 from turnover.config.run import RunConfig
+from turnover.config.subset_options import NoSubsets
 from turnover.config.training_options import ConstantSchedule
 from turnover.core.examples import Examples
 from turnover.estimators.estimator import Design

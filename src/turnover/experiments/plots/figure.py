@@ -55,12 +55,12 @@ _Study = Literal["ablation", "detection_cost", "early_stopping", "influence", "l
 _Language = Literal[
     "language_extraction", "language_forgetting", "language_natural", "language_repetition", "language_truth"
 ]
-_Probes = Literal["localization"]
-NAMES: tuple[str, ...] = tuple(name for names in (_Numbered, _Study, _Language, _Probes) for name in get_args(names))
+_Survey = Literal["factors", "localization", "pruning", "unlearning"]
+NAMES: tuple[str, ...] = tuple(name for names in (_Numbered, _Study, _Language, _Survey) for name in get_args(names))
 
 
 class FigureConfig(Group):
-    name: Literal[_Numbered, _Study, _Language, _Probes]
+    name: Literal[_Numbered, _Study, _Language, _Survey]
     title: str
     drawn_by: Literal["fig4", "gallery"] | None = None  # a module of `figures`; null: the one of its name
     experiments: list[str]  # whose runs it draws

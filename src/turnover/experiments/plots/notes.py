@@ -13,14 +13,12 @@ from turnover.config.options import (
     CvTConfig,
     ExampleTiedConfig,
     GPTConfig,
-    LabelSubsets,
     MLPConfig,
-    NoSubsets,
-    TableSubsets,
     TurnoverConfig,
     VGG11Config,
 )
-from turnover.config.run import RunConfig, ScoreSubsets
+from turnover.config.run import PrunedSubsets, RunConfig, ScoreSubsets
+from turnover.config.subset_options import LabelSubsets, NoSubsets, TableSubsets
 from turnover.config.training_options import AdamWConfig, SGDConfig
 from turnover.experiments.plots.differences import Recorded, by_fields, fields, in_words, reduced, unlike_paper
 from turnover.runs.store.run import Run
@@ -142,7 +140,9 @@ def _wrong_labels(runs: Sequence[RunConfig]) -> str:
     if not same or not first.corruption.count or isinstance(first.subsets, LabelSubsets):
         return ""
     class_dependent = "wrong (the next class: class-dependent noise)"
-    kind = {"random": "random", "symmetric": "wrong", "pair": class_dependent}[first.corruption.kind]
+    if first.corruption.kind == "input_noise":
+        return f", {first.corruption.count:,} of {first.train_size:,} images noisy"
+    kind = {"random": "random", "pair": class_dependent}.get(first.corruption.kind, "wrong")
     return f", {first.corruption.count:,} of {first.train_size:,} labels {kind}"
 
 
@@ -172,6 +172,9 @@ def _subsets(config: RunConfig, recorded: Recorded) -> str:
                 f"Easy: {size} of the {config.train_size - random:,} examples with real labels; "
                 f"difficult: {size} of the {random:,} with random ones; both chosen at random."
             )
+        case PrunedSubsets(runs=runs):
+            how = f"{score_of(runs[0].estimator)}, {runs[0].epochs} epochs, the mean of {len(runs)} score runs"
+            return f"{name}: examples are ranked by {how}; of every class as many are kept as these last."
         case ScoreSubsets(runs=runs):
             first = runs[0]
             classes = ", as many of every class" if config.subsets.balanced else ""

@@ -195,7 +195,7 @@ def _images(dataset: str, ids: np.ndarray) -> np.ndarray:
     """Return images, of a few levels if they are grey, brightest 255.  # uint8 [n, height, width, channels]"""
     everything = {"limit": None, "test_limit": None, "include_test": True, "normalization": "unit", "seed": 0}
     whole = DatasetConfig.model_validate({"name": dataset, **everything})
-    split = load(whole, CorruptionConfig(count=0, seed=0, kind="random", path=None)).train
+    split = load(whole, CorruptionConfig(count=0, seed=0, kind="random", path=None, sizes=[])).train
     images = split.images.permute(0, 2, 3, 1).numpy()[ids]  # ids are positions: nothing is left out
     if DATASETS[dataset].shape[0] > 1:
         return images

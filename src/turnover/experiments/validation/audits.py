@@ -41,7 +41,7 @@ def mislabelled(dataset: str, examples: int, wrong: float, draw: int) -> tuple[C
         normalization="standard",
         seed=draw,
     )
-    noise = CorruptionConfig(count=round(wrong * limit), seed=draw, kind="symmetric", path=None)
+    noise = CorruptionConfig(count=round(wrong * limit), seed=draw, kind="symmetric", path=None, sizes=[])
     split = load(subset, noise).train
     names = tuple(map(str, split.ids.tolist()))
     classes = tuple(map(str, range(DATASETS[dataset].classes)))

@@ -23,7 +23,8 @@ METRICS_COLUMNS = {
     "subset": (
         pa.string(),
         "the examples over which the mean is taken: all; easy, difficult or random; control: difficult ones with "
-        "other random labels, which are never trained on",
+        "other random labels, which are never trained on; trigger: test images of other classes with the trigger, "
+        "under the label that it stands for",
     ),
     "metric": (pa.string(), "name of the metric"),
     "value": (pa.float64(), "its value; losses in nats, accuracies as shares of 1"),
@@ -76,6 +77,7 @@ SCORE_COLUMNS = {
     "label": (pa.int64(), "the class the network was trained on"),
     "true_label": (pa.int64(), "the class in the data set"),
     "corrupted": (pa.bool_(), "whether the label was replaced (by a random class it may be the true one again)"),
+    "size": (pa.float64(), "what corruption.sizes did to the example, 0: nothing; of imbalance examples of its class"),
     **TEXT_COLUMNS,
     "score": (pa.float32(), "the estimator's score; of turn-over dropout: flipped_loss - own_loss, in nats"),
     "own_loss": (
@@ -103,7 +105,10 @@ PROBE_COLUMNS = {
     "run": (pa.string(), "the run whose network it is; of a pair both, with & between them"),
     "epoch": (pa.int32(), "the weights are those after this epoch, or are set back to it; 0: before training"),
     "block": (pa.string(), "the block, by its module; all: the whole network; none: none is changed; input: the data"),
-    "group": (pa.string(), "examples: clean (right labels) and noisy (wrong ones), which are trained on; test; all"),
+    "group": (
+        pa.string(),
+        "examples: clean (right labels) and noisy (wrong ones); forgotten, kept; test; all",
+    ),
     "id": (pa.int64(), "the example whose number it is; empty: it is one of the group"),
     "measure": (pa.string(), "name of the measure, as the module of the probe says"),
     "value": (pa.float64(), "its value"),

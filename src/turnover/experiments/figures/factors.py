@@ -1,0 +1,194 @@
+"""Study: what a change of training does to what is memorized, to test accuracy, and to both at once."""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import yaml
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from turnover.common.files import checkout
+from turnover.common.text import flatten
+from turnover.config.datasets import DATASETS
+from turnover.config.run import RunConfig
+from turnover.estimators.subsampling import with_and_without
+from turnover.experiments.plots.figure import Plotted
+from turnover.experiments.plots.notes import Source
+from turnover.experiments.plots.style import panel
+from turnover.runs.store.tables import Members, read_members, read_scores
+from turnover.stats.measures import auroc
+
+_TAIL = 0.1  # share of the clean examples
+_HINDER = ("weight_decay", "dropout", "gce", "clipping")  # for the claim on the tail
+# of each claim: two factors that are compared
+_CLAIMS = {
+    "factor_weight_decay": ("weight_decay", "base"),
+    "factor_dropout": ("dropout", "base"),
+    "factor_width": ("wide", "narrow"),
+    "factor_rate": ("small_rate", "base"),
+    "factor_smoothing": ("smoothing", "base"),
+    "factor_loss": ("gce", "base"),
+    "factor_augmentation": ("crop", "base"),
+    "factor_clipping": ("clipping", "base"),
+}
+_MARKERS = "osD^v<>P"
+
+
+def tabulate(sources: Sequence[Source]) -> Plotted:
+    """Return a row for each run: dataset, labels (noisy or clean), factor, seed, and what it does.
+
+    wrong, tail, rest: mean memorization of wrong labels, of the tenth of the clean examples that is memorized most in
+    base runs of other seeds, and of the other clean examples. fit: share of the clean examples right in networks
+    trained on them. test: test accuracy. membership: AUROC of log odds for what a network was trained on.
+    """
+    tables = {source.folder: memorized(source) for source in sources}
+    bases: dict[tuple[str, bool], dict[int, pd.DataFrame]] = {}
+    for source in sources:
+        if factor_of(source.config) == "base":
+            bases.setdefault(_data(source.config), {})[source.config.seed] = tables[source.folder]
+    rows = []
+    for source in sources:
+        config, table, members = source.config, tables[source.folder], read_members(source.folder)
+        others = [base for seed, base in bases[_data(config)].items() if seed != config.seed]
+        rows.append(
+            {
+                "dataset": config.dataset.name,
+                "labels": "noisy" if config.corruption.count else "clean",
+                "factor": factor_of(config),
+                "seed": config.seed,
+                **masses(table, tail(others or [table])),
+                "test": float(members.test_right.double().mean()),
+                "membership": exposure(members),
+            }
+        )
+    return Plotted(pd.DataFrame(rows))
+
+
+def drawn(configs: Sequence[RunConfig]) -> list[RunConfig]:
+    """Return the runs of the setting as it is, which the notes describe."""
+    return [config for config in configs if factor_of(config) == "base"]
+
+
+def _data(config: RunConfig) -> tuple[str, bool]:
+    return config.dataset.name, config.corruption.count > 0
+
+
+@cache
+def _factors() -> dict[str, dict[str, Any]]:
+    """Return what each factor sets, by dotted fields."""
+    paths = [checkout() / "conf" / "experiment" / f"{name}.yaml" for name in ("factors", "factors_cifar10")]
+    variants = [yaml.safe_load(path.read_text(encoding="utf-8"))["variants"] for path in paths]
+    return {name: flatten(values) for of_experiment in variants for name, values in of_experiment.items()}
+
+
+def factor_of(config: RunConfig) -> str:
+    """Return the factor whose values a run has, of any network; base if there is none."""
+    values = flatten(config.model_dump())
+    named = [name for name, fields in _factors().items() if fields and fields.items() <= values.items()]
+    return named[0].removesuffix("_conv") if named else "base"
+
+
+def memorized(source: Source) -> pd.DataFrame:
+    """Return by example: corrupted; right with it and without it, shares of the networks.  # index "id" """
+    members = read_members(source.folder)
+    inside, outside = with_and_without(members.right, members.included)
+    table = pd.DataFrame({"with": inside.numpy(), "without": outside.numpy()}, index=members.ids)
+    return table.join(read_scores(source.folder)["corrupted"])
+
+
+def tail(tables: Sequence[pd.DataFrame]) -> pd.Index:
+    """Return the ids of the tenth of the clean examples with the highest mean memorization over these tables."""
+    mean = pd.concat([_mass(table[~table["corrupted"]]) for table in tables], axis=1).mean(axis=1)
+    return mean.sort_values(ascending=False, kind="stable").index[: round(_TAIL * len(mean))]
+
+
+def _mass(table: pd.DataFrame) -> pd.Series:
+    return table["with"] - table["without"]
+
+
+def masses(table: pd.DataFrame, most: pd.Index) -> dict[str, float]:
+    """Return mean memorization of wrong labels, of the clean examples in `most` and of the others; and clean fit."""
+    clean = table[~table["corrupted"]]
+    inside = clean.index.isin(most)
+    means = {"wrong": table[table["corrupted"]], "tail": clean[inside], "rest": clean[~inside]}
+    return {name: float(_mass(rows).mean()) for name, rows in means.items()} | {"fit": float(clean["with"].mean())}
+
+
+def exposure(members: Members) -> float:
+    """Return the AUROC of log odds, over all pairs of network and example, for those trained on."""
+    values, inside = members.confidence.numpy().ravel(), members.included.numpy().ravel()
+    return auroc(values, inside)(np.ones(len(values), dtype=np.int64))
+
+
+def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
+    """Return the measures of the claims, of runs with wrong labels, a value for each seed."""
+    result = {}
+    for name, rows in numbers[numbers["labels"] == "noisy"].groupby("dataset"):
+        of_factor = {factor: each.set_index("seed").sort_index() for factor, each in rows.groupby("factor")}
+        for claim, (one, other) in _CLAIMS.items():
+            first, second = of_factor[one], of_factor[other]
+            for measure in ("wrong", "tail", "test", "membership"):
+                result[f"{claim} {measure}_{name}"] = (first[measure] - second[measure]).tolist()
+            result[f"{claim} fit_{name}"] = np.minimum(first["fit"], second["fit"]).tolist()
+        base = of_factor["base"]
+        left = [
+            of_factor[factor]["tail"] / base["tail"] - of_factor[factor]["wrong"] / base["wrong"] for factor in _HINDER
+        ]
+        result[f"factor_tail tail_{name}"] = pd.concat(left, axis=1).mean(axis=1).tolist()
+        fits = [of_factor[factor]["fit"] for factor in (*_HINDER, "base")]
+        result[f"factor_tail fit_{name}"] = pd.concat(fits, axis=1).min(axis=1).tolist()
+    return result
+
+
+def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
+    """Draw test accuracy against the mass of wrong labels, and of the clean tail, a point for each factor."""
+    names = list(numbers["dataset"].unique())
+    picture, grid = plt.subplots(
+        len(names), 2, figsize=(9, 3.6 * len(names)), layout="constrained", squeeze=False, sharey="row"
+    )
+    colours = _looks(numbers)
+    for row, name in enumerate(names):
+        mine = numbers[numbers["dataset"] == name]
+        for axes, letter, mass in zip(grid[row], "ab" if not row else "cd", ("wrong", "tail"), strict=True):
+            panel(axes, letter, f"{DATASETS[name].title}: {'wrong labels' if mass == 'wrong' else 'clean tail'}")
+            _points(axes, mine, mass, colours)
+            axes.set_xlabel("mean memorization")
+        grid[row, 0].set_ylabel("test accuracy")
+    grid[0, 1].legend(fontsize=7, bbox_to_anchor=(1.02, 1), loc="upper left", title="hollow: no wrong labels")
+    return picture
+
+
+def _looks(numbers: pd.DataFrame) -> dict[str, tuple[Any, str]]:
+    """Return a colour and a marker for each factor."""
+    names = sorted(numbers["factor"].unique(), key=lambda name: (name != "base", name))
+    palette = plt.get_cmap("tab10")
+    return {name: (palette(number % 10), _MARKERS[number % len(_MARKERS)]) for number, name in enumerate(names)}
+
+
+def _points(axes: Axes, rows: pd.DataFrame, mass: str, looks: dict[Any, tuple[Any, str]]) -> None:
+    """Draw means over seeds, with their range."""
+    for (labels, factor), each in rows.groupby(["labels", "factor"], sort=False):
+        if each[mass].isna().all():  # there are no wrong labels
+            continue
+        colour, marker = looks[factor]
+        axes.errorbar(
+            each[mass].mean(),
+            each["test"].mean(),
+            xerr=_range(each[mass]),
+            yerr=_range(each["test"]),
+            fmt=marker,
+            color=colour,
+            markerfacecolor=colour if labels == "noisy" else "none",
+            markersize=5,
+            elinewidth=0.6,
+            label=str(factor).replace("_", " ") if labels == "noisy" else None,
+        )
+
+
+def _range(values: pd.Series) -> list[list[float]]:
+    """Return how far the lowest and the highest value are from the mean."""
+    return [[values.mean() - values.min()], [values.max() - values.mean()]]

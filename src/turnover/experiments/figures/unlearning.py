@@ -1,0 +1,94 @@
+"""Study: forgetting of the most memorized examples by fine-tuning, or without own units, against retraining."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from turnover.config.datasets import DATASETS
+from turnover.config.options import TurnoverConfig
+from turnover.config.probe_run import ProbeRun
+from turnover.config.run import RunConfig
+from turnover.experiments.plots.figure import Plotted
+from turnover.experiments.plots.notes import Source
+from turnover.experiments.plots.style import COLOURS, panel
+from turnover.runs.probing import probe
+from turnover.runs.store.tables import read_probes
+
+_PANELS = {
+    "forgotten accuracy": "right about forgotten examples",
+    "forgotten exposure": "loss below a test example's",
+    "test accuracy": "test accuracy",
+}
+_AFTER = {"plain": "tuned", "tied": "scrubbed"}
+_MEASURES = {"forgotten accuracy": "left", "forgotten exposure": "exposed", "test accuracy": "test"}
+_LOOKS = {"plain": ("plain network", "own"), "tied": ("own and shared units", "flipped")}
+
+
+def tabulate(sources: Sequence[Source]) -> Plotted:
+    """Return a row for each number: dataset, network (plain or tied), seed, state, measure, value.
+
+    State: trained, tuned, scrubbed or retrained, as `turnover.probes.unlearn` says. Networks are measured first, where
+    they were not.
+    """
+    parts = []
+    for source in sources:
+        config = source.config
+        run = ProbeRun.of({"name": "unlearn"}, [config], config.device, config.scale)
+        table = read_probes(probe(run))
+        states = table["measure"].str.split("_", expand=True)
+        parts.append(
+            pd.DataFrame(
+                {
+                    "dataset": config.dataset.name,
+                    "network": "tied" if isinstance(config.turnover, TurnoverConfig) else "plain",
+                    "seed": config.seed,
+                    "state": states[0],
+                    "measure": table["group"] + " " + states[1],
+                    "value": table["value"],
+                }
+            )
+        )
+    return Plotted(pd.concat(parts, ignore_index=True))
+
+
+def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
+    """Return, by seed, what is left of the forgotten examples beyond retraining, and what it costs in test accuracy."""
+    result = {}
+    for name, rows in numbers.groupby("dataset"):
+        wide = rows.pivot(index="seed", columns=["network", "state", "measure"], values="value").sort_index()
+        for network, after in _AFTER.items():
+            states = wide[network]
+            for measure, words in _MEASURES.items():
+                result[f"{after}_{words}_{name}"] = (states[after][measure] - states["retrained"][measure]).tolist()
+            result[f"{network}_trained_{name}"] = states["trained"]["forgotten accuracy"].tolist()
+    return result
+
+
+def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
+    """Draw accuracy on the forgotten examples, how exposed they are, and test accuracy, by what was done."""
+    names = list(numbers["dataset"].unique())
+    picture, grid = plt.subplots(len(names), 3, figsize=(11, 3 * len(names)), layout="constrained", squeeze=False)
+    letters = iter("abcdefghi")
+    for row, name in zip(grid, names, strict=True):
+        for axes, (measure, title) in zip(row, _PANELS.items(), strict=True):
+            panel(axes, next(letters), f"{DATASETS[name].title}: {title}")
+            _points(axes, numbers[(numbers["dataset"] == name) & (numbers["measure"] == measure)])
+    grid[0, 0].legend(fontsize=7)
+    return picture
+
+
+def _points(axes: Axes, rows: pd.DataFrame) -> None:
+    """Draw means over seeds with their range, plain networks beside those with own and shared units."""
+    for shift, (network, (words, colour)) in zip((-0.1, 0.1), _LOOKS.items(), strict=True):
+        states = ("trained", _AFTER[network], "retrained")
+        values = [rows[(rows["network"] == network) & (rows["state"] == state)]["value"] for state in states]
+        means = np.array([each.mean() for each in values])
+        lowest, highest = (np.array([getattr(each, end)() for each in values]) for end in ("min", "max"))
+        places = np.arange(len(states)) + shift
+        axes.errorbar(places, means, [means - lowest, highest - means], fmt="o", color=COLOURS[colour], label=words)
+    axes.set_xticks(range(3), ["trained", "fine-tuned, or\nown units dropped", "retrained"], fontsize=7)
+    axes.set_xlim(-0.5, 2.5)

@@ -1,0 +1,107 @@
+"""What the figure on factors makes of runs and of numbers that were made up."""
+
+from pathlib import Path
+
+import numpy as np
+import oracles
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from turnover.config.compose import sweep
+from turnover.experiments.figures.factors import exposure, factor_of, masses, measures, memorized, tail
+from turnover.experiments.plots.figure import configured
+from turnover.experiments.plots.notes import Source
+from turnover.runs.execute import execute
+from turnover.runs.store.tables import Members, read_members, read_scores
+
+CONF = Path(__file__).resolve().parents[3] / "conf"
+
+
+def test_a_factor_is_found_by_what_it_sets() -> None:
+    variants = yaml.safe_load((CONF / "experiment" / "factors.yaml").read_text())["variants"]
+    given = ["scale=laptop", "seed=0", "corruption=tenth"]
+    for name in variants:
+        [config] = sweep(["+experiment=factors", *given, f"variant={name}"])
+        assert factor_of(config) == name
+    assert sorted(map(factor_of, sweep(["+experiment=factors", *given]))) == sorted(variants)
+    of_conv = [factor_of(config) for config in sweep(["+experiment=factors_cifar10", *given])]
+    assert len(set(of_conv)) == len(of_conv)
+    assert {"base", "narrow", "wide"} < set(of_conv) < set(variants)
+
+
+def test_masses_of_a_run_one_example_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TURNOVER_OUTPUTS", str(tmp_path))
+    small = ["dataset=digits", "dataset.limit=100", "corruption=tenth", "scale=smoke", "epochs=5", "logger=none"]
+    [config] = sweep([*small, "turnover=off", "estimator=blocks"])
+    folder = execute(config)
+    members, scores = read_members(folder), read_scores(folder)
+    table = memorized(Source(config, folder))
+    most = tail([table])
+    mass = oracles.memorization_mass(members.right.numpy(), members.included.numpy())
+    corrupted = scores["corrupted"].reindex(members.ids).to_numpy()
+    assert corrupted.sum() == 10
+    assert len(most) == 9
+    inside = np.isin(members.ids, most)
+    assert not corrupted[inside].any()
+    assert mass[inside].min() >= mass[~inside & ~corrupted].max() - 1e-12
+    found = masses(table, most)
+    assert found["wrong"] == pytest.approx(mass[corrupted].mean())
+    assert found["tail"] == pytest.approx(mass[inside].mean())
+    assert found["rest"] == pytest.approx(mass[~inside & ~corrupted].mean())
+    right, inside = members.right.numpy()[:, ~corrupted], members.included.numpy()[:, ~corrupted]
+    fit = (right & inside).sum() / inside.sum()
+    assert found["fit"] == pytest.approx(fit)
+    confidence = members.confidence.numpy().ravel()
+    assert exposure(members) == pytest.approx(oracles.auroc(confidence, members.included.numpy().ravel()))
+
+
+def test_the_tail_has_the_highest_mean_over_tables() -> None:
+    def table(masses: list[float]) -> pd.DataFrame:
+        return pd.DataFrame({"with": masses, "without": 0.0, "corrupted": [True] + [False] * 20})
+
+    first = [1.0, *np.linspace(0, 0.5, 20)]
+    second = [1.0, *np.linspace(0.5, 0, 20)]
+    second[7] = 1.0
+    assert set(tail([table(first)])) == {19, 20}
+    assert 7 in tail([table(first), table(second)])
+    assert 0 not in tail([table(second)])
+
+
+def made_up() -> pd.DataFrame:
+    """Of two data sets and three seeds: mass, accuracy and fit of every factor that claims name."""
+    of_base = {"wrong": 0.8, "tail": 0.5, "test": 0.85, "membership": 0.7, "fit": 0.99}
+    less = {"wrong": 0.4, "tail": 0.4, "test": 0.9, "membership": 0.6, "fit": 0.95}
+    names = ["base", "weight_decay", "dropout", "small_rate", "smoothing", "gce", "crop", "clipping", "wide", "narrow"]
+    rows = [
+        {"dataset": dataset, "labels": labels, "factor": name, "seed": seed}
+        | {key: value + 0.01 * seed for key, value in (of_base if name in ("base", "wide") else less).items()}
+        for dataset in ("mnist", "cifar10")
+        for labels in ("noisy", "clean")
+        for name in names
+        for seed in (2, 0, 1)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_measures_by_hand() -> None:
+    found = measures(made_up().sample(frac=1, random_state=0))
+    for name in ("mnist", "cifar10"):
+        assert found[f"factor_weight_decay wrong_{name}"] == pytest.approx([-0.4] * 3)
+        assert found[f"factor_weight_decay test_{name}"] == pytest.approx([0.05] * 3)
+        assert found[f"factor_weight_decay fit_{name}"] == pytest.approx([0.95, 0.96, 0.97])
+        assert found[f"factor_width wrong_{name}"] == pytest.approx([0.4] * 3)
+        assert found[f"factor_smoothing membership_{name}"] == pytest.approx([-0.1] * 3)
+        left = [(0.4 + s) / (0.5 + s) - (0.4 + s) / (0.8 + s) for s in (0, 0.01, 0.02)]
+        assert found[f"factor_tail tail_{name}"] == pytest.approx(left)
+        assert found[f"factor_tail fit_{name}"] == pytest.approx([0.95, 0.96, 0.97])
+    named = {f"{id} {name}" for id, claim in configured("factors").claims.items() for name in claim.measures}
+    assert named <= set(found)
+
+
+def test_exposure_of_networks_that_give_away_what_they_were_trained_on() -> None:
+    included = torch.tensor([[True, False], [False, True]])
+    ids, none = np.array([3, 5]), torch.zeros(2, 0)
+    members = Members(ids, ids[:0], included, torch.tensor([0.5, 0.5]), included.float(), included, none, none.bool())
+    assert exposure(members) == 1.0
