@@ -57,3 +57,32 @@ def falls(curves: Sequence[Curve]) -> list[float]:
         best = max(curve, key=lambda epoch: sum(other[epoch] for other in others))
         found.append(curve[best] - curve[max(curve)])
     return found
+
+
+def unfitted(curve: Curve) -> float:
+    """Thousandths of a whole between each two epochs, summed: how far the straight line is below 1 in their middles."""
+    total = 0.0
+    for before, after in pairwise(curve):
+        for part in range(1000):
+            total += (1 - at(curve, before + (part + 0.5) * (after - before) / 1000)) * (after - before) / 1000
+    return total
+
+
+def crossed(curve: Curve, level: float) -> float:
+    """When the straight lines between epochs first reach the level; one after the last if they never do."""
+    if curve[0] >= level:
+        return 0.0
+    for before, after in pairwise(curve):
+        if curve[after] >= level:
+            return before + (after - before) * (level - curve[before]) / (curve[after] - curve[before])
+    return max(curve) + 1.0
+
+
+def lowest_of_others(leads: dict[int, dict[int, float]], seed: int) -> int:
+    """Find the epoch in which the sum of the other seeds' leads is lowest, by trying each."""
+    best, lowest = -1, float("inf")
+    for epoch in leads[seed]:
+        total = sum(of_seed[epoch] for other, of_seed in leads.items() if other != seed)
+        if total < lowest:
+            best, lowest = epoch, total
+    return best

@@ -16,6 +16,7 @@ from turnover.config.compose import sweep
 from turnover.config.run import RunConfig
 from turnover.errors import RefusedInput
 from turnover.experiments.figures import interface as figures
+from turnover.experiments.figures.fig4 import lowest
 from turnover.experiments.plots import learning_curves as dynamics
 from turnover.experiments.plots.curves import curves
 from turnover.experiments.plots.figure import ClaimConfig, FigureConfig, MeasureConfig, Plotted, configured
@@ -78,13 +79,33 @@ def test_numbers_of_two_curves_agree_with_walking_along_them(found: list[Curve])
     assert dynamics.final_gap(one, two) == found[0][last] - found[1][last] == -dynamics.final_gap(two, one)
 
 
+@given(curve_sets(most=1), accuracies)
+def test_epochs_of_a_curve_agree_with_its_straight_lines(found: list[Curve], level: float) -> None:
+    [curve] = found
+    assert dynamics.crossed(series(curve), level) == pytest.approx(oracles.crossed(curve, level), abs=1e-6)
+    short = {epoch: value for epoch, value in curve.items() if epoch <= 10}
+    assert dynamics.unfitted(series(short)) == pytest.approx(oracles.unfitted(short), abs=1e-6)
+
+
 @given(curve_sets(least=2, most=6))
 def test_later_is_a_rank_correlation_of_epochs(found: list[Curve]) -> None:
     numbers = [10 * level for level in range(len(found))]
-    expected = spearman(numbers, [oracles.reached(curve, 0.9) for curve in found])
     table = pd.DataFrame(dict(zip(numbers, map(series, found), strict=True)))
+    expected = spearman(numbers, [dynamics.unfitted(series(curve)) for curve in found])
     assert dynamics.later(table) == pytest.approx(expected, abs=1e-12)
     assert dynamics.later(table[table.columns[::-1]]) == pytest.approx(expected, abs=1e-12)
+    epochs = spearman(numbers, [oracles.reached(curve, 0.9) for curve in found])
+    by_reading = dynamics.later(table, lambda curve: dynamics.reached(curve, 0.9))
+    assert by_reading == pytest.approx(epochs, abs=1e-12)
+
+
+def test_one_reading_does_not_decide_what_is_fitted_later() -> None:
+    slow, slower = ({epoch: min(1.0, epoch / last) for epoch in range(21)} for last in (12, 14))
+    slower[10] = 0.92  # by chance
+    table = pd.DataFrame({0: series(slow), 1: series(slower)})
+    assert dynamics.later(table, lambda curve: dynamics.reached(curve, 0.9)) == pytest.approx(-1)
+    assert dynamics.later(table) == pytest.approx(1)
+    assert dynamics.later(pd.DataFrame({0: series(slower), 1: series(slow)})) == pytest.approx(-1)
 
 
 @given(curve_sets(least=1, most=4))
@@ -111,6 +132,25 @@ def test_noise_alone_does_not_fall() -> None:
     generator = np.random.default_rng(0)
     found = [dynamics.falls(pd.DataFrame(generator.normal(0.5, 0.02, (30, 3)))) for _ in range(200)]
     assert abs(np.mean(found)) < 0.003, "the highest of 30 noisy values lies 0.04 above their mean"
+
+
+@given(curve_sets(least=1, most=4))
+def test_a_lead_is_lowest_where_it_is_for_the_other_seeds(found: list[Curve]) -> None:
+    rounded = [{epoch: round(8 * value) / 8 for epoch, value in curve.items() if epoch} for curve in found]
+    leads = dict(enumerate(rounded))
+    table = pd.DataFrame({seed: series(curve) for seed, curve in leads.items()})
+    before = pd.DataFrame(-9.0, index=[0], columns=table.columns)  # training has not begun
+    if len(found) == 1:
+        expected = [min(rounded[0].values())]
+    else:
+        expected = [curve[oracles.lowest_of_others(leads, seed)] for seed, curve in leads.items()]
+    assert lowest(pd.concat([before, table]), 0 * pd.concat([before, table])) == expected
+
+
+def test_noise_alone_takes_no_lead_away() -> None:
+    generator = np.random.default_rng(0)
+    found = [lowest(pd.DataFrame(generator.normal(0.05, 0.1, (8, 5))), 0.0) for _ in range(200)]  # type: ignore[arg-type]
+    assert np.mean(found) == pytest.approx(0.05, abs=0.01), "the lowest of eight lies 0.14 below their mean"
 
 
 # --- claims ---
@@ -355,8 +395,12 @@ def test_fig10_of_known_curves(known: Known) -> None:
     test = {level: known.expect(curve("test", "all"), at(level)) for level in levels}
     falls = {level: oracles.falls(curves) for level, curves in test.items()}
     for seed in range(3):
-        epochs = [oracles.reached(train[level][seed], 0.9) for level in levels]
-        assert known.measured("10a")["later"][seed] == pytest.approx(spearman(levels, epochs), abs=1e-12)
+        curves = [train[level][seed] for level in levels]
+        for name, epochs in (
+            ("later", [oracles.unfitted(curve) for curve in curves]),
+            ("crossed_later", [oracles.crossed(curve, 0.9) for curve in curves]),
+        ):
+            assert known.measured("10a")[name][seed] == pytest.approx(spearman(levels, epochs), abs=1e-12)
         some = [falls[level][seed] for level in (20, 40, 60, 80)]
         assert known.measured("10b")["drop"][seed] == pytest.approx(np.mean(some), abs=1e-12)
     assert known.measured("10b")["drop_clean"] == pytest.approx(falls[0])

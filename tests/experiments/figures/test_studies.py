@@ -27,46 +27,51 @@ from turnover.runs.store.tables import METRICS, Metric, scores_by_epoch, write_m
 
 # --- figure 9: when sub-networks settle ---
 
-accuracies = st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), min_size=1, max_size=12)
+accuracies = st.lists(st.integers(0, 50), min_size=1, max_size=12)
 
 
-def slow_settled(epochs: list[int], own: list[float], flipped: list[float]) -> int:
-    """The first epoch after which, itself included, no accuracy is further than 0.02 from its last."""
+def slow_settled(epochs: list[int], curve: list[float]) -> int:
+    """The first epoch after which, itself included, no accuracy is further than 0.02 from the last."""
     for number, epoch in enumerate(epochs):
-        later = [*((a, own[-1]) for a in own[number:]), *((a, flipped[-1]) for a in flipped[number:])]
-        if all(round(abs(value - last), 6) <= 0.02 for value, last in later):
+        if all(round(abs(value - curve[-1]), 6) <= 0.02 for value in curve[number:]):
             return epoch
     raise AssertionError("the last epoch is within 0.02 of itself")
 
 
 @given(accuracies, st.integers(1, 3))
-def test_settled_is_the_first_epoch_with_only_close_ones_after_it(pairs: list[tuple[int, int]], every: int) -> None:
+def test_settled_is_the_first_epoch_with_only_close_ones_after_it(hundredths: list[int], every: int) -> None:
     # in hundredths, so that differences of exactly 0.02 occur
-    epochs = [every * number for number in range(len(pairs))]
-    own, flipped = ([pair[k] / 100 for pair in pairs] for k in (0, 1))
-    found = settled(pd.Series(own, index=epochs), pd.Series(flipped, index=epochs))
-    assert found == slow_settled(epochs, own, flipped)
+    epochs = [every * number for number in range(len(hundredths))]
+    curve = [value / 100 for value in hundredths]
+    assert settled(pd.Series(curve, index=epochs)) == slow_settled(epochs, curve)
 
 
-@pytest.mark.parametrize(("epoch", "compared"), [(0, 1), (1, 1), (2, 2), (3, 5), (5, 5), (6, 20), (20, 20)])
-def test_rank_takes_the_first_scored_epoch_that_is_not_before(epoch: int, compared: int) -> None:
-    scores = pd.DataFrame(np.random.default_rng(0).normal(size=(50, 4)), columns=[1, 2, 5, 20])
-    assert rank(scores, epoch) == pytest.approx(spearmanr(scores[compared], scores[20])[0])
+@pytest.mark.parametrize(
+    ("epochs", "early"), [([1, 2, 5, 20], 5), ([1, 2, 4, 7, 20], 4), ([1, 2, 3], 2), ([1, 5], 1), ([5, 6], 5)]
+)
+def test_scores_of_the_latest_of_the_first_epochs_are_compared_with_later_ones(epochs: list[int], early: int) -> None:
+    scores = pd.DataFrame(np.random.default_rng(0).normal(size=(50, len(epochs))), columns=epochs)
+    assert rank(scores) == pytest.approx(spearmanr(scores[early], scores[epochs[-1]])[0])
+
+
+@pytest.mark.parametrize("epochs", [[20], [7, 20]])
+def test_scores_without_an_early_epoch_rank_like_nothing(epochs: list[int]) -> None:
+    scores = pd.DataFrame(np.random.default_rng(0).normal(size=(50, len(epochs))), columns=epochs)
+    assert np.isnan([rank(scores), kept({0: scores, 1: scores}, 0)]).all()
 
 
 def test_kept_compares_with_the_last_scores_of_the_other_seeds() -> None:
     scores = {seed: random_scores(seed) for seed in range(3)}
     others = (scores[0][10] + scores[2][10]) / 2
     expected = spearmanr(scores[1][3], others)[0] / spearmanr(scores[1][10], others)[0]
-    assert kept(scores, 1, epoch=2) == pytest.approx(expected)
-    assert kept(scores, 1, epoch=4) == pytest.approx(1)  # only the last epoch is not before
+    assert kept(scores, 1) == pytest.approx(expected)
     shuffled = scores | {0: scores[0].sample(frac=1, random_state=0)}
-    assert kept(shuffled, 1, epoch=2) == pytest.approx(expected)
+    assert kept(shuffled, 1) == pytest.approx(expected)
 
 
 def test_a_single_seed_keeps_what_it_ranks_alike() -> None:
     scores = random_scores(0)
-    assert kept({0: scores}, 0, epoch=1) == pytest.approx(rank(scores, epoch=1))
+    assert kept({0: scores}, 0) == pytest.approx(rank(scores))
 
 
 # --- early stopping: how alike scores rank ---

@@ -11,7 +11,7 @@ from turnover.config.datasets import DATASETS
 from turnover.config.run import RunConfig
 from turnover.experiments.plots.curves import BAND, METRIC, accuracy_axes, curves, legend, line, panels, rows
 from turnover.experiments.plots.figure import Plotted
-from turnover.experiments.plots.learning_curves import by_seed, falls, final, later
+from turnover.experiments.plots.learning_curves import by_seed, crossed, falls, final, later
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import panel, shades
 
@@ -50,6 +50,7 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
     by_count = [pd.DataFrame({count: table[seed] for count, table in train.items()}) for seed in cosine.columns]
     return {
         "later": [later(curves) for curves in by_count],
+        "crossed_later": [later(curves, crossed) for curves in by_count],
         "drop": [float(value) for value in np.mean(some, axis=0)],
         "drop_clean": falls(test[0]),
         "fitted": by_seed(final, train[size]),

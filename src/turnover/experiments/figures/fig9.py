@@ -19,6 +19,8 @@ from turnover.runs.store.tables import scores_by_epoch
 
 _PANELS = {"a": "mnist", "b": "fashion_mnist"}
 _SHOWN = ("own, train", "flipped, train", "fresh masks, test", "full network, test")
+_SETTLED = {"own": "own, train", "flipped": "flipped, train"}
+FEW = 5  # epochs: how late the paper's "a few epochs" may end
 
 
 def tabulate(sources: Sequence[Source]) -> Plotted:
@@ -35,17 +37,17 @@ def tabulate(sources: Sequence[Source]) -> Plotted:
     values: dict[str, list[float]] = {}
     for name, of_dataset in runs.items():
         scores = {source.config.seed: scores_by_epoch(source.folder) for source in of_dataset}
-        epochs = dict(zip(sorted(scores), map(int, measures(numbers)[f"settled_{name}"]), strict=True))
-        values[f"rank_{name}"] = [rank(scores[seed], epoch) for seed, epoch in epochs.items()]
-        values[f"kept_{name}"] = [kept(scores, seed, epoch) for seed, epoch in epochs.items()]
+        values[f"early_rank_{name}"] = [rank(scores[seed]) for seed in sorted(scores)]
+        values[f"early_kept_{name}"] = [kept(scores, seed) for seed in sorted(scores)]
     return Plotted(numbers, values)
 
 
 def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
-    """Return the epochs in which sub-networks settle; the ranks of scores then are in no table."""
+    """Return the epochs in which own and flipped sub-networks settle; how scores rank is in no table."""
     return {
-        f"settled_{_PANELS[letter]}": by_seed(settled, drawn["own, train"], drawn["flipped, train"])
+        f"{kind}_settled_{_PANELS[letter]}": by_seed(settled, drawn[curve])
         for letter, drawn in panels(numbers).items()
+        for kind, curve in _SETTLED.items()
     }
 
 
@@ -66,49 +68,56 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
                 axes.lines[-1].set_linewidth(0.9)
         accuracy_axes(axes, DATASETS[name].classes, log=True)
         axes.set(xlabel="epoch (log scale)", ylabel="accuracy" if axes is first else "")
-        mean = float(np.mean(settled_by_seed[f"settled_{name}"]))
-        axes.axvline(mean, color=COLOURS["all"], linewidth=0.8, linestyle=":", label="settled (mean)")
-    key(mosaic["key"], first.get_legend_handles_labels()[0], columns=6, spacing=1.2)
+        for kind in _SETTLED:
+            mean = float(np.mean(settled_by_seed[f"{kind}_settled_{name}"]))
+            axes.axvline(mean, color=COLOURS[kind], linewidth=0.8, linestyle=":", label=f"{kind} settled (mean)")
+    key(mosaic["key"], first.get_legend_handles_labels()[0], columns=4, spacing=1.2)
     return picture
 
 
-def settled(own: pd.Series, flipped: pd.Series) -> int:
-    """Return the first tracked epoch from which both accuracies stay within 0.02 of their last values.
+def settled(curve: pd.Series) -> float:
+    """Return the first tracked epoch from which an accuracy stays within 0.02 of its last value.
 
     Args:
-        own, flipped: accuracies of one run.  # index: epoch, rising
+        curve: of one run.  # index: epoch, rising
     """
-    away = ((own - own.iloc[-1]).abs() > 0.02 + 1e-9) | ((flipped - flipped.iloc[-1]).abs() > 0.02 + 1e-9)
-    return int(own.index[int(away.to_numpy().nonzero()[0].max(initial=-1)) + 1])
+    away = (curve - curve.iloc[-1]).abs() > 0.02 + 1e-9
+    return float(curve.index[int(away.to_numpy().nonzero()[0].max(initial=-1)) + 1])
 
 
-def rank(scores: pd.DataFrame, epoch: int) -> float:
-    """Return Spearman's correlation of the scores of the first scored epoch that is not before `epoch` with the last.
+def rank(scores: pd.DataFrame) -> float:
+    """Return Spearman's correlation of the scores after a few epochs with the last ones.
 
-    1 if that is the last epoch: only `settled` shows that a run never settles.
+    NaN if only the last ones are kept: they rank like themselves.
 
     Args:
         scores: of one run, as `scores_by_epoch` returns them.
     """
-    return float(spearmanr(_first_from(scores, epoch), _last(scores))[0])
+    early = _early(scores)
+    return float("nan") if early is None else float(spearmanr(early, _last(scores))[0])
 
 
-def kept(scores: dict[int, pd.DataFrame], seed: int, epoch: int) -> float:
+def kept(scores: dict[int, pd.DataFrame], seed: int) -> float:
     """Return how well those scores agree with other seeds, in parts of how well the last ones do.
 
-    r(s_e, o) / r(s_T, o): Spearman correlations of the scores of `seed` after the first scored epoch that is not before
-    `epoch`, and after the last one, with the mean of the last scores of all other seeds (of its own if there are none).
-    What two epochs of one run have in common but two seeds have not, such as their masks, does not count.
+    r(s_e, o) / r(s_T, o): Spearman correlations of the scores of `seed` after a few epochs, and after the last one,
+    with the mean of the last scores of all other seeds (of its own if there are none). What two epochs of one run have
+    in common but two seeds have not, such as their masks, does not count.
     """
     ours = scores[seed]
+    early = _early(ours)
+    if early is None:
+        return float("nan")
     rest = [_last(table) for another, table in scores.items() if another != seed] or [_last(ours)]
     mean = pd.concat(rest, axis=1).mean(axis=1)[ours.index]
-    first, last = (float(spearmanr(values, mean)[0]) for values in (_first_from(ours, epoch), _last(ours)))
+    first, last = (float(spearmanr(values, mean)[0]) for values in (early, _last(ours)))
     return first / last
 
 
-def _first_from(scores: pd.DataFrame, epoch: int) -> pd.Series:
-    return scores[min(column for column in scores.columns if int(column) >= epoch)]
+def _early(scores: pd.DataFrame) -> pd.Series | None:
+    """Return the scores of the latest of the first few epochs that is scored and not the last; None: there is none."""
+    epochs = [column for column in scores.columns if int(column) <= FEW and column < scores.columns.max()]
+    return scores[max(epochs)] if epochs else None
 
 
 def _last(scores: pd.DataFrame) -> pd.Series:

@@ -94,15 +94,33 @@ def final_gap(first: pd.Series, second: pd.Series) -> float:
     return final(first) - final(second)
 
 
-def later(levels: pd.DataFrame, level: float = 0.9) -> float:
-    """Return Spearman's correlation of a number with the epoch in which its curve reaches `level`.
+def unfitted(curve: pd.Series) -> float:
+    """Return for how many epochs an example is not predicted right, in the mean, from before training to the last one.
 
-    Ties have their mean rank. Curves that never reach it are last, all alike. 0 if all are alike.
+    The area above the curve, along straight lines between tracked epochs.
+    """
+    return float(np.trapezoid(1 - curve.to_numpy(dtype=np.float64), curve.index.to_numpy(dtype=np.float64)))
+
+
+def crossed(curve: pd.Series, level: float = 0.9) -> float:
+    """Return after how many epochs the curve is at `level`, interpolated; never: one after the last."""
+    epoch = reached(curve, level)
+    before = curve[curve.index < epoch]
+    if epoch > curve.index[-1] or before.empty:
+        return float(epoch)
+    share = (level - before.iloc[-1]) / (curve[epoch] - before.iloc[-1])
+    return float(before.index[-1] + share * (epoch - before.index[-1]))
+
+
+def later(levels: pd.DataFrame, when: Callable[[pd.Series], float] = unfitted) -> float:
+    """Return Spearman's correlation of a number with the epochs that `when` makes of its curve.
+
+    Ties have their mean rank. 0 if all are alike.
 
     Args:
         levels: one seed's curves, a column for each number.
     """
-    epochs = [reached(levels[number], level) for number in levels]
+    epochs = [when(levels[number]) for number in levels]
     return float(spearmanr(levels.columns.to_numpy(dtype=np.float64), epochs)[0]) if len(set(epochs)) > 1 else 0.0
 
 

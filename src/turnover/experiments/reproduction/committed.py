@@ -90,7 +90,12 @@ def _checksums(path: Path, result: dict[str, Any]) -> Iterator[str]:
 
 
 def _claims(result: dict[str, Any], config: FigureConfig) -> Iterator[str]:
-    """Check that thresholds are those of the config, and that verdicts follow from the values of the seeds."""
+    """Check that thresholds are those of the config, and that verdicts follow from the values of the seeds.
+
+    A claim that is not reproduced by one measure, or not tested, may lack others that its runs could not give.
+    """
+    one = result["settings"].get("dataset.name")
+    datasets = {run.get("dataset.name", one) for run in result["runs"].values()}
     for id, claim in result["claims"].items():
         if id not in config.claims:
             continue  # `_configured` reports it
@@ -107,6 +112,11 @@ def _claims(result: dict[str, Any], config: FigureConfig) -> Iterator[str]:
             measured = measure_seeds(name, written["by_seed"], **claimed.measures[name].sides, variance=variance)
             measures.append(measured)
             yield from (f"{id}, {name}: {text}" for text in _differing(written, measured))
+        if claim["verdict"] in ("reproduced", "inconclusive"):
+            there = {measured.name for measured in measures}
+            for name, of in figures.about(datasets, claimed).measures.items():
+                if name not in there and (of.above, of.below) != (None, None):
+                    yield f"{id}, {name}: not there, and the claim is decided"
         tested = result["scale"] not in claimed.untested
         if decide(id, claim["text"], measures, tested=tested).verdict != claim["verdict"]:
             yield f"{id}: verdict {claim['verdict']!r} does not follow from its measures"
