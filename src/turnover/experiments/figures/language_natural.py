@@ -65,7 +65,7 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
         axes.set_ylabel(unit)
     panels[0].set_ylim(0, 1.02)
     panels[1].set_ylim(0, 1.02)
-    panels[3].set_ylim(0)
+    panels[3].set_ylim(0, 1.15 * panels[3].get_ylim()[1])
     panels[3].legend([BAND], fontsize=7, loc="lower left")
     return picture
 
