@@ -78,6 +78,18 @@ def _devices_that_are_not_there_are_not_seeded() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def few_replicates() -> Iterator[None]:
+    """Intervals are of 40 replicates in this module: at smoke scale, whose numbers mean nothing."""
+    from turnover.stats import agreement, claims
+
+    full = claims.bootstrap
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (agreement, claims):
+            patch.setattr(module, "bootstrap", lambda runs, examples, replicates: full(runs, examples, 40))
+        yield
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The repository."""
