@@ -162,6 +162,7 @@ def test_fig2_says_what_was_reduced(smoke: Path) -> None:
         "optimizer.lr 0.05 (paper scale: 0.06)",
         "optimizer.momentum 0.9 (paper scale: 0.0)",
         "corruption.count 500 (paper scale: 20000)",
+        "tracking.every 10 (paper scale: 1)",
     }
     assert result["seeds"] == [0, 1, 2]
 
