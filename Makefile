@@ -60,8 +60,9 @@ report: .venv/installed  ## one page of all results that opens offline: outputs/
 test: .venv/installed  ## all tests, with style and types
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m mypy
-	$(PY) -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+	$(PY) -m mypy & types=$$!; \
+	  $(PY) -m pytest -n 2 --dist loadscope --no-loadscope-reorder; tests=$$?; \
+	  wait $$types && exit $$tests
 
 slurm-up:  ## a real Slurm on this machine, to try LAUNCHER=slurm (Debian, as root)
 	scripts/slurm.sh up

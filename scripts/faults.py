@@ -83,9 +83,12 @@ def main() -> int:
 
 
 def preload() -> None:
-    """Import what the commands import, once."""
+    """Import what the commands import, once; a report has small pictures, as good ones take seconds to encode."""
     for name in MODULES:
         import_module(name)
+    from turnover.experiments.report import explorer, make, sections
+
+    make.figure = sections.figure = explorer.small
 
 
 def undisturbed(folder: Path) -> tuple[dict[str, list[int]], dict[str, Files]]:

@@ -68,6 +68,28 @@ def _expressions_of_conf_are_parsed_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _devices_that_are_not_there_are_not_seeded() -> Iterator[None]:
+    """For each of them PyTorch keeps the call, and the lines of its stack, in case that it comes."""
+    with pytest.MonkeyPatch.context() as patch:
+        for device in (torch.cuda, torch.xpu, torch.mtia):
+            if not device.is_available():
+                patch.setattr(device, "manual_seed_all", lambda seed: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def few_replicates() -> Iterator[None]:
+    """Intervals are of 40 replicates in this module: at smoke scale, whose numbers mean nothing."""
+    from turnover.stats import agreement, claims
+
+    full = claims.bootstrap
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (agreement, claims):
+            patch.setattr(module, "bootstrap", lambda runs, examples, replicates: full(runs, examples, 40))
+        yield
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The repository."""

@@ -33,17 +33,30 @@ def ended(process: BaseProcess) -> int | None:
     return process.exitcode
 
 
-def script(path: Path, *arguments: str, environment: dict[str, str], where: Path) -> CompletedProcess[str]:
-    """Run a script as for itself; return its exit code and what it prints."""
+def script(
+    path: Path, *arguments: str, environment: dict[str, str], where: Path, source: Path | None = None
+) -> CompletedProcess[str]:
+    """Run a script as for itself; return its exit code and what it prints.
+
+    Args:
+        source: a folder with another copy of the package, which is imported from there.
+    """
     with TemporaryDirectory() as folder:
-        process = start(_script, path, arguments, environment, where, Path(folder))
+        process = start(_script, path, arguments, environment, where, Path(folder), source)
         code = ended(process)
         out, err = (Path(folder, name).read_text("utf-8", "surrogateescape") for name in ("out", "err"))
     assert code is not None
     return CompletedProcess([str(path), *arguments], code, out, err)
 
 
-def _script(path: Path, arguments: Sequence[str], environment: dict[str, str], where: Path, folder: Path) -> None:
+def _script(
+    path: Path,
+    arguments: Sequence[str],
+    environment: dict[str, str],
+    where: Path,
+    folder: Path,
+    source: Path | None,
+) -> None:
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(where)
@@ -52,5 +65,9 @@ def _script(path: Path, arguments: Sequence[str], environment: dict[str, str], w
     if encoding := environment.get("PYTHONIOENCODING"):  # which Python reads when it begins
         for stream, errors in ((sys.stdout, "strict"), (sys.stderr, "backslashreplace")):
             stream.reconfigure(encoding=encoding, errors=errors)  # type: ignore[union-attr]
+    if source:
+        for name in [name for name in sys.modules if name.split(".")[0] == "turnover"]:
+            del sys.modules[name]
+        sys.path.insert(0, str(source))
     sys.argv = [str(path), *arguments]
     runpy.run_path(str(path), run_name="__main__")

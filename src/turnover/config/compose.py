@@ -205,7 +205,12 @@ def _base(config_name: str, options: tuple[str, ...]) -> tuple[DictConfig, dict[
 def _is_plain_value(override: Override) -> bool:
     """Return True if an override changes an existing value of a run, and not which files are composed."""
     plain, key = override.type == OverrideType.CHANGE and override.package is None, override.key_or_group
-    return plain and "/" not in key and not key.startswith("hydra.") and not (checkout() / "conf" / key).is_dir()
+    return plain and "/" not in key and not key.startswith("hydra.") and not _is_group(key)
+
+
+@lru_cache(maxsize=1000)
+def _is_group(name: str) -> bool:
+    return (checkout() / "conf" / name).is_dir()
 
 
 def varied(configs: Sequence[RunConfig]) -> list[dict[str, Any]]:

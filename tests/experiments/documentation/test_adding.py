@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from processes import script
 from readings import ROOT, page
 
 _BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', flags=re.MULTILINE | re.DOTALL)
@@ -43,14 +44,10 @@ def follow(name: str, here: Path) -> Path:
             path.write_text(changed(path.read_text(encoding="utf-8"), body), encoding="utf-8")
         elif kind == "sh":
             for command in body.splitlines():
-                arguments = shlex.split(command.replace(".venv/bin/python", shlex.quote(sys.executable)))
-                done = subprocess.run(
-                    arguments,
-                    cwd=here,
-                    env=os.environ | {"PYTHONPATH": str(here / "src"), "TURNOVER_DATA": str(here / "data")},
-                    capture_output=True,
-                    text=True,
-                )
+                python, path, *arguments = shlex.split(command)
+                assert python == ".venv/bin/python"
+                environment = os.environ | {"TURNOVER_DATA": str(here / "data")}
+                done = script(here / path, *arguments, environment=environment, where=here, source=here / "src")
                 assert done.returncode == 0, f"{command}\n{done.stderr}"
                 printed = done.stdout
             continue

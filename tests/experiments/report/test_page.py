@@ -12,8 +12,10 @@ from digits import digits
 from sklearn.datasets import load_digits
 
 from turnover.experiments import results
-from turnover.experiments.report import sets
-from turnover.experiments.report.make import ReportJob, make
+from turnover.experiments.report import make as making
+from turnover.experiments.report import sections, sets
+from turnover.experiments.report.explorer import small
+from turnover.experiments.report.make import ReportJob
 from turnover.experiments.report.sets import ExampleSet
 from turnover.experiments.results import SCALES, committed
 from turnover.runs.execute import execute
@@ -39,7 +41,7 @@ def large() -> ExampleSet:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of the committed results, of two real runs on digits, and of 60,000 rows."""
+    """The page of the committed results, their pictures small, of two real runs on digits, and of 60,000 rows."""
     folder = tmp_path_factory.mktemp("report")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TURNOVER_OUTPUTS", str(folder))
@@ -47,9 +49,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for config in RUNS:
             execute(config)
         patch.setattr(sets, "sweep", lambda overrides: RUNS)
+        for module in (making, sections):
+            patch.setattr(module, "figure", small)
         real = sets.from_store
         patch.setattr(sets, "from_store", lambda *given: ([*real(*given)[0], large()], ["scores_mnist"]))
-        path = make(ReportJob(scale="laptop", examples=["some"]))
+        path = making.make(ReportJob(scale="laptop", examples=["some"]))
     assert path == folder / "report" / "index.html"
     return path
 

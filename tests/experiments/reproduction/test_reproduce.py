@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import processes
 import pytest
 
 from turnover.common.files import write_json
@@ -238,16 +239,19 @@ def test_results_at_smoke_scale_are_not_kept(
 # --- the door ---
 
 
-def test_the_door_goes_from_the_plan_to_the_record(outputs: Path, root: Path) -> None:
-    """With figure 1 and the report alone, as another process."""
-    code = (
-        "import sys; from turnover.experiments.reproduction import work\n"
+def test_the_door_goes_from_the_plan_to_the_record(outputs: Path, root: Path, tmp_path: Path) -> None:
+    """With figure 1 and the report alone, whose pictures are small ones, as another process."""
+    door = tmp_path / "door.py"
+    door.write_text(
+        "import sys; from turnover.experiments.report import explorer, make, sections\n"
+        "make.figure = sections.figure = explorer.small\n"
+        "from turnover.experiments.reproduction import work\n"
         "from turnover.experiments.reproduction.plan import steps\n"
         "work.steps = lambda scale: [step for step in steps(scale) if step.name in ('fig1', 'report')]\n"
-        f"sys.argv = ['reproduce.py', '--scale', 'smoke']; sys.path.insert(0, {str(root / 'scripts')!r})\n"
+        f"sys.path.insert(0, {str(root / 'scripts')!r})\n"
         "import reproduce; from turnover.runs.cli import enter; enter(reproduce.main)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = processes.script(door, "--scale", "smoke", environment=dict(os.environ), where=root)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == str(outputs / "reproduction" / "smoke.json")
     assert "everything at smoke scale" in done.stderr
@@ -255,8 +259,8 @@ def test_the_door_goes_from_the_plan_to_the_record(outputs: Path, root: Path) ->
     assert (outputs / "figures" / "smoke" / "fig1.png").is_file()
     assert (outputs / "report" / "index.html").is_file()
     assert "nothing is kept" in done.stderr
-    refused = subprocess.run(
-        [sys.executable, str(root / "scripts" / "reproduce.py"), "--launcher", "cloud"], capture_output=True, text=True
+    refused = processes.script(
+        root / "scripts" / "reproduce.py", "--launcher", "cloud", environment=dict(os.environ), where=root
     )
     assert refused.returncode == 2
     assert "basic" in refused.stderr

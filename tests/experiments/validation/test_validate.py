@@ -67,7 +67,7 @@ def everything() -> list[RunConfig]:
 
 
 @pytest.fixture(scope="module")
-def outputs_of_all(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def outputs_of_all(tmp_path_factory: pytest.TempPathFactory, few_replicates: None) -> Path:
     """All runs, the table and the pictures, made once."""
     folder = tmp_path_factory.mktemp("validate")
     with pytest.MonkeyPatch.context() as patch:
