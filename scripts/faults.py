@@ -24,6 +24,7 @@ from collections import Counter
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from unittest.mock import patch
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -88,7 +89,8 @@ def preload() -> None:
         import_module(name)
     from turnover.experiments.report import explorer, make, sections
 
-    make.figure = sections.figure = explorer.small
+    for module in (make, sections):
+        patch.object(module, "figure", explorer.small).start()
 
 
 def undisturbed(folder: Path) -> tuple[dict[str, list[int]], dict[str, Files]]:
