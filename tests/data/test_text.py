@@ -23,7 +23,7 @@ from turnover.data.text import Corpus, distinct, load_text, paragraphs
 from turnover.data.tokenizer import PAD, START, sequences, trained
 from turnover.errors import RefusedInput, RunFailed
 
-PLANTED = ("planting=canaries", "planting.duplicates=3", "planting.counts=[1,3]")
+PLANTED = ("planting=canaries", "planting.digits=4", "planting.duplicates=3", "planting.counts=[1,3]")
 
 
 @pytest.fixture(autouse=True)
@@ -136,7 +136,8 @@ def test_what_is_planted_is_recorded() -> None:
 
 def test_more_canaries_begin_with_the_same_ones_and_another_seed_has_others() -> None:
     def made(each: int, seed: int) -> pd.DataFrame:
-        planting = text_run("planting=canaries", f"planting.canaries={each}", f"planting.seed={seed}").planting
+        sizes = ("planting.digits=4", f"planting.canaries={each}", f"planting.seed={seed}")
+        planting = text_run("planting=canaries", *sizes).planting
         assert isinstance(planting, Planting)
         return canaries(planting, 0)
 
