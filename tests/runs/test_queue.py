@@ -112,8 +112,8 @@ def test_a_job_that_seemed_lost_while_others_were_waited_for_may_come_back() -> 
 
 def test_a_job_is_lost_after_a_minute_of_absence_while_slurm_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, asked = [0.0], []
-    monkeypatch.setattr(slurm.time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(slurm.time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
+    monkeypatch.setattr("turnover.runs.slurm.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("turnover.runs.slurm.time.sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
 
     def look() -> Queue | None:
         asked.append(clock[0])
