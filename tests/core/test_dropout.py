@@ -376,3 +376,22 @@ def test_an_activation_before_the_first_layer_gets_the_same_masks_in_every_pass(
     model = turnover.attach(nn.Sequential(nn.Tanh(), nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 6), nn.Flatten()))
     x = torch.randn(6, 3, 8, 8)
     assert torch.equal(outputs(model, x, ids), outputs(model, x, ids))
+
+
+class Watched(nn.Module):
+    """An activation that keeps what it gave, and a penalty on it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen = F.gelu(x)
+        self.penalty = self.seen.square().mean()
+        return self.seen
+
+
+def test_what_an_activation_of_ones_own_keeps_is_not_masked(ids: Tensor) -> None:
+    model, x = nn.Sequential(nn.Linear(6, 64), Watched(), nn.Linear(64, 3)), torch.randn(len(ids), 6)
+    before = F.gelu(model[0](x))
+    turnover.attach(model, layers=["1"])
+    with turnover.own(model, ids):
+        loss = model(x).sum() + model[1].penalty
+    loss.backward()
+    torch.testing.assert_close(model[1].seen, before)

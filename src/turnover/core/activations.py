@@ -212,18 +212,18 @@ class TurnOverDropout:
             if not self.by_rows or maps == self.widths[0] or last != self.widths[0]:
                 self.widths, self.channels_first = (maps, maps), True
         elif is_activation(function, args, kwargs) and not self.within and output.dim() > 1:  # not of a temperature
-            return self._activated(output, args, fused)
+            return self._activated(output, args, fused, fresh=not self.on_masked and output is not (args or [None])[0])
         return output
 
-    def _activated(self, output: Tensor, args: Any, fused: bool = False) -> Tensor:
-        """Return the output of the next activation, masked inside of the chosen layers."""
+    def _activated(self, output: Tensor, args: Any, fused: bool = False, fresh: bool = False) -> Tensor:
+        """Return the output of the next activation, masked inside of the chosen layers; `fresh`: nobody holds it."""
         layer, self.layer = self.layer, self.layer + 1
         channel = unit_dimension(output, args, self.widths, self.channels_first, self.network)
         self.trace = (*self.trace, output.shape[channel])
         if not self.inside:
             return output
         with unseen(output):
-            given = output.view_as(output) if self.on_masked or output is (args or [None])[0] else output  # stays
+            given = output if fresh else output.view_as(output)  # which stays as it is
             rest = args[0] if fused else None, self.network, self.dropped
             result = masked(given, self.subnetworks, self.rule, layer, channel, *rest)
         if args and output is args[0] and not torch.compiler.is_compiling():

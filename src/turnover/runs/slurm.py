@@ -71,7 +71,9 @@ def wait(
         left = {id: run for id, run in left.items() if not run.finished}  # asked after the queue: what ended is done
         if not left:
             return []
-        if listed is not None:
+        if listed is None:
+            absent = {}  # nothing is known of this time
+        else:
             here = {id for id, run in left.items() if id in listed or _at_work(run)}
             for id in here & listed.keys():
                 held |= _tell_held(id, listed[id].reason, held)
