@@ -143,8 +143,8 @@ def unfitted(log_odds: Tensor, right: Tensor, included: Tensor, labels: Tensor, 
     if held < _HELD:
         return (
             f"of the tenth of the examples with the highest scores, blocks are right about {held:.0%} of those that "
-            "they were trained on: memorization and memorization_se say how little was learnt by heart so far; train for "
-            "more epochs, with a larger lr or wider networks"
+            "they were trained on: memorization and memorization_se say how little was learnt by heart so far; train "
+            "for more epochs, with a larger lr or wider networks"
         )
     return None
 
