@@ -23,6 +23,10 @@ _OWN, _DROPOUT, _SHARED = "turn-over", "turn-over, dropout inside", "turn-over, 
 _PAIR, _PAIRS, _BLOCKS = "one pair of halves", "two pairs of halves", "12 narrow blocks"
 _LEARNING, _LENGTH = "early loss - final loss", "length (short first)"
 _SCORES = {"learning": _LEARNING, "cumulative_loss": "cumulative loss", "final_loss": "minus final loss"}
+_COPIES, _SORTED = (
+    "copies alone",
+    "copies, then cumulative loss",
+)  # controls: what ids tell every score of repeated texts
 _COSTS = {_PAIRS: "cost 2", _BLOCKS: "cost 2"}  # in trainings; of all others 1, of turn-over about 1.3
 _GROUPS = {"once": "trained on once", "all": "all sentences"}
 
@@ -73,6 +77,8 @@ def _agreement(source: Source, truth: pd.Series, known: pd.DataFrame) -> Iterato
     config, table = source.config, read_scores(source.folder).loc[truth.index]
     for name, scores in _scores(config, table, known).items():
         for group, chosen in _chosen(known):
+            if scores[chosen].nunique() == 1:
+                continue
             value = spearman(scores.to_numpy()[chosen], truth.to_numpy()[chosen])(np.ones(int(chosen.sum())))
             yield {"panel": "b", "name": name, "of": group, "seed": config.seed, "value": value}
     if isinstance(config.turnover, TurnoverConfig):
@@ -85,7 +91,9 @@ def _scores(config: RunConfig, table: pd.DataFrame, known: pd.DataFrame) -> dict
         return {_masks(config.turnover): table["score"]}
     if isinstance(config.estimator, OneRunEstimator):
         scores = {words: table[name] for name, words in _SCORES.items()}
-        return scores | {_SCORES["final_loss"]: -table["final_loss"], _LENGTH: -known["tokens"]}
+        of_copies = known["copies"] + table["cumulative_loss"].rank(pct=True) / 2  # the loss decides among equal copies
+        controls = {_LENGTH: -known["tokens"], _COPIES: known["copies"], _SORTED: of_copies}
+        return scores | {_SCORES["final_loss"]: -table["final_loss"]} | controls
     assert isinstance(config.estimator, BlocksEstimator)
     return {{2: _PAIR, 4: _PAIRS}.get(config.estimator.blocks, _BLOCKS): table["score"]}
 
@@ -103,7 +111,7 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
     ranks = numbers[numbers["panel"] == "b"].set_index(["of", "name", "seed"])["value"]
     leaks = numbers[numbers["panel"] == "c"].pivot(index="seed", columns="name", values="value")
     once, every = ranks["once"].unstack("name"), ranks["all"].unstack("name")
-    of_one_run = [name for name in every if name not in (_PAIR, _PAIRS, _BLOCKS)]
+    of_one_run = [name for name in every if name not in (_PAIR, _PAIRS, _BLOCKS, _COPIES, _SORTED)]
 
     def lead(table: pd.DataFrame, name: str, other: str) -> list[float]:
         return [float(value) for value in table[name] - table[other]]
@@ -118,13 +126,14 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
         "over_pair": lead(once, _DROPOUT, _PAIR),
         "over_best": (every[_BLOCKS] - every[of_one_run].max(axis=1)).tolist(),
         "over_halves": lead(every, _BLOCKS, _PAIRS),
+        "over_copies": lead(every, _BLOCKS, _SORTED),
     }
 
 
 def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
     """Draw memorization by copies, the agreement of every score, and what masks tell of the first token."""
     picture, (copies, agreement, leak) = plt.subplots(
-        1, 3, figsize=(11, 4), layout="constrained", width_ratios=(1, 1.5, 0.9)
+        1, 3, figsize=(11, 4.3), layout="constrained", width_ratios=(1, 1.5, 0.9)
     )
     panel(copies, "a", "counterfactual memorization")
     _copies(copies, numbers[numbers["panel"] == "a"])
