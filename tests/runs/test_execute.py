@@ -67,7 +67,7 @@ def test_a_run_that_is_refused_at_its_start_leaves_no_folder_and_one_that_began_
 
 
 def test_every_column_is_documented_in_the_file(finished: Path) -> None:
-    others = {*ESTIMATES, *TEXT_COLUMNS, "prediction", "probability"}
+    others = {*ESTIMATES, *TEXT_COLUMNS, "size", "prediction", "probability"}
     of_turnover = {name: column for name, column in SCORE_COLUMNS.items() if name not in others}
     for name, columns in (("metrics", METRICS_COLUMNS), ("scores", of_turnover)):
         schema = pq.read_schema(finished / f"{name}.parquet")

@@ -113,8 +113,8 @@ def leaking(results: Sequence[Result]) -> Table:
         if judged:
             counts = Counter(leakage["verdict"] for leakage in judged)
             own, flipped = (
-                f"{sum(leakage[f'{kind}_accuracy'] for leakage in judged) / len(judged):.3f}"
-                for kind in ("own", "flipped")
+                f"{sum(leakage[kind] for leakage in judged) / len(judged):.3f}" if kind in judged[0] else "–"  # of text
+                for kind in ("own_accuracy", "flipped_accuracy")
             )
             words = ", ".join(f"{'no sign' if name == 'none' else name} ({count})" for name, count in counts.items())
             rows.append((result.title, str(len(judged)), own, flipped, words))
