@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
+from scipy.integrate import trapezoid
 from scipy.stats import spearmanr
 
 
@@ -99,7 +100,7 @@ def unfitted(curve: pd.Series) -> float:
 
     The area above the curve, along straight lines between tracked epochs.
     """
-    return float(np.trapezoid(1 - curve.to_numpy(dtype=np.float64), curve.index.to_numpy(dtype=np.float64)))
+    return float(trapezoid(1 - curve.to_numpy(dtype=np.float64), curve.index.to_numpy(dtype=np.float64)))
 
 
 def crossed(curve: pd.Series, level: float = 0.9) -> float:
