@@ -16,7 +16,7 @@ _TRAINING: dict[str, Any] = {
     "optimizer": {"name": "adamw", "betas": [0.9, 0.95]},
     "schedule": {"name": "cosine", "by": "step", "warmup": 0},
 }
-_MASKS: dict[str, Any] = {"groups": 16, "dropout": 0.5}  # with which masks hardly tell texts
+_MASKS: dict[str, Any] = {"groups": 16, "dropout": 0.5}  # with which masks tell less of texts
 
 
 def memorization(
@@ -48,8 +48,8 @@ def memorization(
         training: as in `turnover.memorization`; what is not given is AdamW with betas .9 and .95, and a rate that falls
             by a cosine, each step.
         given: others of its arguments: seeds, options, device, precision, progress, and for estimator="turnover" masks
-            by p, layers, groups and dropout. Of these groups=16 and dropout=.5 unless given, with which masks hardly
-            tell texts.
+            by p, layers, groups and dropout. Of these groups=16 and dropout=.5 unless given, with which masks tell
+            less of texts, and rank them a little less well.
 
     Returns:
         A row for each id, index "id": score and what it is made of, as of `turnover.memorization` with loss="tokens",
