@@ -160,6 +160,8 @@ def test_how_often_a_trigger_is_followed_is_tracked(tmp_path: Path, monkeypatch:
         (["corruption=symmetric", "corruption.sizes=[1]"], "must be one for imbalance, some for copies"),
         (["corruption=copies", "corruption.sizes=[]"], "must be one for imbalance, some for copies"),
         (["corruption=trigger", "corruption.sizes=[1.5]"], "must be whole numbers"),
+        (["corruption=trigger", "corruption.sizes=[2,8]"], "a square of 8 pixels a side covers images of 8"),
+        (["dataset=sotu", "model=gpt", "corruption=trigger"], "is of images with a class each, and sotu is text"),
         (["corruption=imbalance", "corruption.sizes=[2,3]"], "must be one for imbalance, some for copies"),
         (["corruption=imbalance", "corruption.count=3"], "is of all of dataset.limit examples"),
         (["corruption=copies", "dataset.include_test=true"], "is of training examples; set include_test=false"),

@@ -1,5 +1,7 @@
 """Checks that the options of one run agree, with one line for every contradiction."""
 
+import math
+
 from turnover.common.text import counted
 from turnover.config.estimators import (
     BlocksEstimator,
@@ -154,6 +156,11 @@ def _contradictions(config: RunConfig) -> list[str]:
         wrong.append(f"corruption.count = {config.corruption.count}: of a file as many as differ; set it to 0")
     if config.corruption.sizes and config.dataset.include_test:
         wrong.append(f"corruption.kind = {config.corruption.kind!r}: is of training examples; set include_test=false")
+    if config.corruption.kind == "trigger":
+        side = min(config.dataset.shape[1:], default=math.inf)  # of text, which has no sides, triggers are refused
+        largest = max(config.corruption.sizes)
+        if largest >= side:
+            wrong.append(f"corruption.sizes: a square of {largest:g} pixels a side covers images of {side}; set fewer")
     if config.corruption.kind == "imbalance" and (config.corruption.count or config.dataset.limit is None):
         wrong.append("corruption.kind = 'imbalance': is of all of dataset.limit examples; set that, and count to 0")
     if isinstance(config.subsets, LabelSubsets) and not config.corruption.count:

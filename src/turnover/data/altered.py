@@ -50,7 +50,7 @@ def altered(
 
 
 def marked(images: Tensor, size: Tensor, brightest: int) -> Tensor:
-    """Return images with a bright square of so many pixels in the lower right corner.
+    """Return images with a bright square of so many pixels a side in the lower right corner.
 
     # uint8 [n, channels, height, width], [n] -> [n, channels, height, width]
     """
