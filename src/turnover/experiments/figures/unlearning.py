@@ -20,7 +20,7 @@ from turnover.runs.store.tables import read_probes
 
 _PANELS = {
     "forgotten accuracy": "forgotten examples right",
-    "forgotten lower": "lower loss than after retraining",
+    "forgotten lower": "lower loss than retrained",
     "test accuracy": "test accuracy",
 }
 _AFTER = {"plain": "tuned", "tied": "scrubbed"}
@@ -78,7 +78,7 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
     """Draw accuracy on the forgotten examples, what their losses tell, and test accuracy, by what was done."""
     names = list(numbers["dataset"].unique())
     picture, grid = plt.subplots(
-        len(names), 3, figsize=(11, 2.9 * len(names)), layout="constrained", squeeze=False, sharex=True
+        len(names), 3, figsize=(11, 3.3 * len(names)), layout="constrained", squeeze=False, sharex=True
     )
     letters = iter("abcdefghi")
     for row, name in zip(grid, names, strict=True):
@@ -89,8 +89,8 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
                 axes.set_ylim(-0.03, 1.03)
             if measure == "forgotten lower":
                 axes.axhline(0.5, color=COLOURS["all"], linestyle=":", linewidth=1, label="as if never seen")
-        row[0].set_ylabel("share of the forgotten examples")
-        row[1].set_ylabel("share of the pairs")
+        row[0].set_ylabel("share of examples")
+        row[1].set_ylabel("share of pairs")
         row[2].set_ylabel("accuracy")
     grid[0, 1].legend(fontsize=7, title="mean and range over seeds", title_fontsize=7, alignment="left")
     return picture
