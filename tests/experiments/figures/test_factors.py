@@ -71,7 +71,7 @@ def test_the_tail_has_the_highest_mean_over_tables() -> None:
 
 
 LESS = ["weight_decay", "dropout", "small_rate", "smoothing", "gce", "crop", "clipping", "narrow"]
-# fit of clean examples, mass of wrong labels, test accuracy of the setting after so many epochs; two of them fit no more
+# fit of clean examples, mass of wrong labels, test accuracy of the setting after so many epochs; two fit no more
 PATH: dict[int, tuple[float, ...]] = {
     1: (0.8, 0.1, 0.7),
     2: (0.94, 0.2, 0.86),

@@ -1,6 +1,7 @@
 """Study: forgetting of what other networks found hardest, by fine-tuning, or without own units, against retraining."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 from turnover.config.datasets import DATASETS
 from turnover.config.options import TurnoverConfig
 from turnover.config.probe_run import ProbeRun
+from turnover.config.probes import PROBES
 from turnover.config.run import RunConfig
 from turnover.experiments.plots.figure import Plotted
 from turnover.experiments.plots.notes import Source
@@ -26,7 +28,7 @@ _PANELS = {
 _AFTER = {"plain": "tuned", "tied": "scrubbed"}
 # of what is compared with retraining
 _MEASURES = {"forgotten accuracy": "left", "forgotten exposure": "exposed", "test accuracy": "test"}
-_LOOKS = {"plain": ("plain network", "own"), "tied": ("own and shared units", "flipped")}
+_LOOKS = {"plain": ("plain network", "all"), "tied": ("own and shared units", "own")}
 
 
 def tabulate(sources: Sequence[Source]) -> Plotted:
@@ -74,6 +76,15 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
     return result
 
 
+def note(summary: dict[str, Any], configs: Sequence[RunConfig]) -> str:
+    """Return the line under the picture."""
+    epochs = PROBES["unlearn"].options["epochs"]
+    return (
+        f"Forgotten are the difficult examples. Fine-tuning: {epochs} epochs without them. Test accuracy of trained "
+        "networks is that of all units."
+    )
+
+
 def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
     """Draw accuracy on the forgotten examples, what their losses tell, and test accuracy, by what was done."""
     names = list(numbers["dataset"].unique())
@@ -88,7 +99,7 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
             if measure != "test accuracy":
                 axes.set_ylim(-0.03, 1.03)
             if measure == "forgotten lower":
-                axes.axhline(0.5, color=COLOURS["all"], linestyle=":", linewidth=1, label="as if never seen")
+                axes.axhline(0.5, color=COLOURS["difficult"], linestyle=":", linewidth=1, label="as if never seen")
         row[0].set_ylabel("share of examples")
         row[1].set_ylabel("share of pairs")
         row[2].set_ylabel("accuracy")
