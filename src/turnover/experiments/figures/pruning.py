@@ -65,7 +65,9 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
             panel(axes, next(letters), f"{DATASETS[name].title}: {words}")
             _curves(axes, numbers[(numbers["dataset"] == name) & (numbers["labels"] == labels)])
         row[0].set_ylabel("test accuracy")
-    grid[0, 0].legend(fontsize=7, title="mean and range over seeds", title_fontsize=7, alignment="left")
+    shown = grid[0, 0].get_legend_handles_labels()  # of panel b, which has room for it
+    title = "mean and range over seeds"
+    grid[0, 1].legend(*shown, fontsize=7, title=title, title_fontsize=7, alignment="left", loc="lower right")
     return picture
 
 
