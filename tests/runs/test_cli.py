@@ -356,6 +356,7 @@ OPTIONS_OF_DATASET = "dataset = imagenet: there is no such option; options of da
         ("figure", "scale=smoke", ["figure", "fig1", "fig2"], "Traceback"),
         ("figure", "figure=fig99", ["figure = fig99: there is no such option", "fig1", "fig2"], "Config search"),
         ("figure", "figure=fig1 logger.mode=maybe", ["logger.mode = 'maybe'", "'offline' or 'online'"], "NoLogger"),
+        ("audit", "data=. model=gpt", ["model = gpt: chooses its own optimizer", "another model"], "Did you mean"),
         ("figure", "figure=fig1 scale.name=huge", ["scale.name"], "Traceback"),
     ],
 )

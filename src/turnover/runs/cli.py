@@ -211,6 +211,9 @@ def _composition(message: str) -> str:
     message = re.sub(r"\n*(Config search path|Set the environment variable).*", "", message, flags=re.DOTALL).strip()
     message = re.sub(r"\n*Available options in '(\S+)':\n((?:\t.*\n?)+)", _on_one_line, message)
     message = re.sub(r"^In '[^']+': Could not find '(\S+)/([^/']+)'", r"\1 = \2: there is no such option", message)
+    if chooses := re.match(r"In '(\S+)/([^/']+)': Could not override '(\w+)'", message):
+        group, name, other = chooses.groups()
+        return f"{group} = {name}: chooses its own {other}, which this command does not allow; choose another {group}"
     if bare := re.match(r"Error parsing override '([^=']*)'\nmissing EQUAL", message):
         return f"{bare[1]}: is no option; one is set by name=value, for example dataset=digits, epochs=3"
     unknown = re.match(r"Could not override '([\w.]+)'", message)

@@ -1,5 +1,6 @@
 """Influence of groups of training examples."""
 
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -26,7 +27,8 @@ def test_groups_hold_all_examples_once_and_similar_ones_are_alike(examples: Exam
     for kind in ("random", "similar"):
         group = groups_of(examples, kind, 10)
         assert group.bincount().tolist() == [10] * 12
-        spread[kind] = float(torch.stack([examples.inputs[group == number].var(0).sum() for number in range(12)]).mean())
+        variances = [examples.inputs[group == number].var(0).sum() for number in range(12)]
+        spread[kind] = float(torch.stack(variances).mean())
     assert spread["similar"] < 0.2 * spread["random"]
     group = groups_of(examples, "similar", 10)
     for number in range(12):
@@ -34,9 +36,9 @@ def test_groups_hold_all_examples_once_and_similar_ones_are_alike(examples: Exam
     mine = examples.labels == 0
     centred = examples.inputs[mine].double() - examples.inputs[mine].double().mean(0)
     along = centred @ torch.linalg.eigh(centred.T @ centred)[1][:, -1]  # the same component, from its covariance
-    edges = [(along[group[mine] == number].min(), along[group[mine] == number].max()) for number in group[mine].unique()]
-    edges.sort()
-    assert all(first[1] <= second[0] for first, second in zip(edges, edges[1:], strict=False))
+    parts = [along[group[mine] == number] for number in group[mine].unique()]
+    edges = sorted((part.min(), part.max()) for part in parts)
+    assert all(first[1] <= second[0] for first, second in pairwise(edges))
 
 
 @pytest.mark.parametrize(
@@ -71,8 +73,9 @@ def test_agreement_is_that_of_the_influences(monkeypatch: pytest.MonkeyPatch) ->
         return torch.from_numpy(signal + noise * draw.normal(size=signal.shape))
 
     kind: Kind = "single"
+    nine = SimpleNamespace(train=Examples(torch.arange(9), torch.arange(9), torch.arange(9)))
     monkeypatch.setattr(groups, "influences", noisy)
-    monkeypatch.setattr(groups, "build", lambda config, device: SimpleNamespace(train=Examples(*[torch.arange(9)] * 3)))
+    monkeypatch.setattr(groups, "build", lambda config, device: nine)
     blocks, _ = measure("mnist_3000", kind, 30, 200, 3)
     assert asked[:2] == [100, 100]
     assert blocks["two_seeds"] == pytest.approx(1 / 2, abs=0.02)
