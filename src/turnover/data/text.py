@@ -68,7 +68,8 @@ def load_text(config: TextConfig, planting: PlantingConfig, device: torch.device
     texts["tokens"] = TOKENS.label(targets).numpy()
     if cut:
         log.info("%d of %d sequences have more than %d tokens and are cut", cut, len(texts), config.context)
-    if alike := len(targets) - len(targets.unique(dim=0)):
+    times = targets.unique(dim=0, return_counts=True)[1]
+    if alike := int(times[times > 1].sum()):
         log.warning(
             "%d sequences are equal to another one up to where they are cut, but count as texts of their own: raise "
             "dataset.context = %d, or lower dataset.limit",

@@ -79,11 +79,11 @@ def wait(
                 held |= _tell_held(id, listed[id].reason, held)
             lost = {id for id in left.keys() - here if now - absent.get(id, now + 1) >= grace}
             absent = {id: absent.get(id, now) for id in left.keys() - here}
+            for id in sorted(lost - gone):
+                log.warning("run %s is not done, and nothing works on it any more (job %s)", left[id].name, id)
+            gone |= lost
             if lost == left.keys():
                 return list(left.values())
-            for id in sorted(lost - gone):
-                log.warning("job %s of run %s has left Slurm's queue without being done", id, left[id].name)
-            gone |= lost
         time.sleep(poll)
 
 

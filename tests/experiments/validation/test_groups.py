@@ -10,7 +10,7 @@ import torch
 from turnover.config.compose import sweep
 from turnover.core.examples import Examples
 from turnover.experiments.validation import groups
-from turnover.experiments.validation.groups import Kind, groups_of, influences, measure
+from turnover.experiments.validation.groups import Kind, agreement, groups_of, influences, measure
 from turnover.runs.build import build
 
 
@@ -72,10 +72,11 @@ def test_agreement_is_that_of_the_influences(monkeypatch: pytest.MonkeyPatch) ->
         noise = {44: 1.0, 100: 0.5}[networks]
         return torch.from_numpy(signal + noise * draw.normal(size=signal.shape))
 
-    kind: Kind = "single"
-    nine = SimpleNamespace(train=Examples(torch.arange(9), torch.arange(9), torch.arange(9)))
+    kind: Kind = "random"
+    nine = Examples(torch.arange(9), torch.arange(9), torch.arange(9))
+    nine_of_both = SimpleNamespace(train=nine, groups={("test", "all"): nine})
     monkeypatch.setattr(groups, "influences", noisy)
-    monkeypatch.setattr(groups, "build", lambda config, device: nine)
+    monkeypatch.setattr(groups, "build", lambda config, device: nine_of_both)
     blocks, _ = measure("mnist_3000", kind, 30, 200, 3)
     assert asked[:2] == [100, 100]
     assert blocks["two_seeds"] == pytest.approx(1 / 2, abs=0.02)
@@ -83,3 +84,21 @@ def test_agreement_is_that_of_the_influences(monkeypatch: pytest.MonkeyPatch) ->
     assert blocks["one_seed"] == pytest.approx((1 / 2 / (1 + 0.25 / 2)) ** 0.5, abs=0.02)
     assert blocks["all_seeds"] == pytest.approx((1 / (1 + 1 / 3) / (1 + 0.25 / 2)) ** 0.5, abs=0.02)
     assert blocks["ceiling"] == pytest.approx(blocks["reliability"] ** 0.5)
+
+
+def test_influences_are_compared_within_the_class_of_a_test_example() -> None:
+    draw = np.random.default_rng(0)
+    of_groups, of_tests = np.repeat([0, 1, 2], [4, 5, 6]), draw.integers(3, size=50)
+    a, b = draw.normal(size=(2, 50, 15)) + 9 * (of_tests[:, None] == of_groups)
+    one_by_one = [
+        np.corrcoef(a[test, of_groups == label], b[test, of_groups == label])[0, 1]
+        for test, label in enumerate(of_tests)
+    ]
+    assert agreement(a, b, of_groups, of_tests) == pytest.approx(np.mean(one_by_one))
+    assert agreement(a, b, None, of_tests) > 0.8  # what classes alone would give
+
+
+def test_groups_of_a_class_are_of_it_alone_whatever_their_size(examples: Examples) -> None:
+    group = groups_of(examples, "similar", 30)
+    assert group.bincount().tolist() == [30, 10] * 3
+    assert all(len(examples.labels[group == number].unique()) == 1 for number in range(6))

@@ -41,16 +41,17 @@ def _rows(source: Source) -> pd.DataFrame:
 
 def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
     """Return the measures of the claim, a value for each seed."""
-    values: dict[str, list[float]] = {"left": [], "learnt": [], "loss_kept": []}
+    values: dict[str, list[float]] = {"left": [], "learnt": [], "lost_half": [], "loss_kept": []}
     for _, of_seed in numbers.groupby("seed"):
         canaries, sentences = (of_seed[of_seed["kind"] == kind] for kind in ("canary", "duplicate"))
         exposure = canaries.pivot(index="id", columns="since", values="exposure")
         often = canaries.loc[canaries["copies"] == canaries["copies"].max(), "id"]
         learnt = exposure[exposure.index.isin(often)] - _CHANCE  # what was hardly learnt cannot be forgotten
-        gain = sentences.groupby("since")["gain"].mean()
+        gain = sentences[sentences["copies"] > 1].groupby("since")["gain"].mean()
         later = min(_LATER, int(exposure.columns.max()))
-        values["left"].append(float((learnt[later] / learnt[0]).median()))
-        values["learnt"].append(float(learnt[0].median()))
+        values["left"].append(float(learnt[later].mean() / learnt[0].mean()))
+        values["learnt"].append(float(learnt[0].mean()))
+        values["lost_half"].append(float((learnt[later] <= learnt[0] / 2).mean()))
         values["loss_kept"].append(float(gain[later] / gain[0]))
     return values
 

@@ -43,7 +43,10 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
         low, high = _COMPARED
         values["rank"].append(spearman(copies, exposure)(once))
         values["bits"].append(float(by_copies.iloc[-1] - by_copies.iloc[0]))
-        values["sampled_rank"].append(spearman(exposure, sampled)(once))
+        far = exposure >= low
+        values["sampled_rank"].append(
+            spearman(exposure[far], sampled[far])(np.ones(far.sum())) if far.any() else np.nan
+        )
         values["sampled_difference"].append(float(difference[(exposure >= low) & (exposure < high)].median()))
         values["extrapolated"].append(float(difference[exposure >= high].median()))
         held = (sentences[name].to_numpy() for name in ("copies", "accuracy", "tokens"))

@@ -1,12 +1,13 @@
 """Influence of groups of training examples on test examples: do two measurements of it agree, and with the truth?
 
 A group is in the training set or out of it as a whole, as if it were one example: the effect of thirty examples is
-larger than that of one, and what is measured of it is as noisy.
+larger than that of one, and what is measured of it is as noisy. That examples of a class help to classify it needs no
+measurement: influences on a test example are compared within groups of its own class, where groups have one.
 """
 
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import combinations, starmap
+from itertools import combinations
 from typing import Any, Literal
 
 import numpy as np
@@ -47,22 +48,39 @@ def groups_of(examples: Examples, kind: Kind, size: int) -> Tensor:
     Args:
         kind: single: groups of one. random: of any examples. similar: of one class, next to each other along its first
             principal component.
-        size: of a group, of random and similar ones.
+        size: of a group, of random and similar ones; fewer are in the last one, of each class.
     """
     n = len(examples)
     if kind == "single":
         return torch.arange(n)
-    order = numpy_generator(0, "groups").permutation(n)
-    if kind == "similar":
-        pixels, labels = examples.inputs.flatten(1).double().numpy(), examples.labels.numpy()
-        place = np.zeros(n)
-        for label in np.unique(labels):
-            mine = pixels[labels == label] - pixels[labels == label].mean(0)
-            place[labels == label] = mine @ np.linalg.svd(mine, full_matrices=False)[2][0]
-        order = np.lexsort((place, labels))
-    group = torch.empty(n, dtype=torch.int64)
-    group[torch.from_numpy(order)] = torch.arange(n) // size
-    return group
+    group = np.empty(n, dtype=np.int64)
+    if kind == "random":
+        group[numpy_generator(0, "groups").permutation(n)] = np.arange(n) // size
+        return torch.from_numpy(group)
+    pixels, labels, groups = examples.inputs.flatten(1).double().numpy(), examples.labels.numpy(), 0
+    for label in np.unique(labels):
+        mine = np.flatnonzero(labels == label)
+        centred = pixels[mine] - pixels[mine].mean(0)
+        along = centred @ np.linalg.svd(centred, full_matrices=False)[2][0]
+        group[mine[along.argsort(kind="stable")]] = groups + np.arange(len(mine)) // size
+        groups = int(group[mine].max()) + 1
+    return torch.from_numpy(group)
+
+
+def agreement(a: np.ndarray, b: np.ndarray, of_groups: np.ndarray | None, of_tests: np.ndarray) -> float:
+    """Return the mean over test examples of Pearson's correlation over groups, of those of its class alone.
+
+    Args:
+        a, b: influences.  # [t, groups] each
+        of_groups: the class of each group; None: all are compared.  # int64 [groups]
+        of_tests: the class of each test example.  # int64 [t]
+    """
+    if of_groups is None:
+        return mean_correlation(a, b)
+    classes = np.unique(of_tests)
+    parts = [np.ix_(of_tests == one, of_groups == one) for one in classes]
+    each = [mean_correlation(a[part], b[part]) for part in parts]
+    return float(np.average(each, weights=[(of_tests == one).sum() for one in classes]))
 
 
 def influences(config: RunConfig, task: RunTask, group: Tensor, networks: int, on_step: Callable[[int], Any]) -> Tensor:
@@ -104,19 +122,26 @@ def measure(
         seeds: of blocks (44 networks each, the cost of two trainings) and of turn-over dropout.
 
     Returns:
-        estimator; two_seeds: mean over test examples of Pearson's correlation over groups, of two seeds; one_seed and
-        all_seeds (the mean of their influences): the same with the truth; reliability of the truth (split halves,
-        Spearman-Brown) and the ceiling of what can be expected of one_seed and all_seeds.
+        estimator; two_seeds: `agreement` of two seeds, mean over all pairs; one_seed and all_seeds (the mean of their
+        influences): the same with the truth; reliability of the truth (split halves, Spearman-Brown) and the ceiling of
+        what can be expected of one_seed and all_seeds.
     """
 
-    def found(name: str, seed: int, networks: int = 44) -> np.ndarray:
+    def task_of(name: str, seed: int) -> tuple[RunConfig, RunTask]:
         ending, overrides = _SETTINGS[name]
         [config] = sweep([f"setting={setting}{ending}", *overrides, f"seed={seed}", "logger=none", "device=cpu"])
-        task = build(config, torch.device("cpu"))
-        return influences(config, task, groups_of(task.train, kind, size), networks, on_step).numpy()
+        return config, build(config, torch.device("cpu"))
+
+    task = task_of("truth", 100)[1]
+    group = groups_of(task.train, kind, size)
+    of_groups = torch.empty(int(group.max()) + 1, dtype=torch.int64).scatter_(0, group, task.train.labels).numpy()
+    classes = None if kind == "random" else of_groups, task.groups["test", "all"].labels.numpy()
+
+    def found(name: str, seed: int, networks: int = 44) -> np.ndarray:
+        return influences(*task_of(name, seed), group, networks, on_step).numpy()
 
     first, second = (found("truth", seed, networks // 2) for seed in (100, 101))
-    halves = mean_correlation(first, second)
+    halves = agreement(first, second, *classes)
     truth, reliability = (first + second) / 2, 2 * halves / (1 + halves)
     rows = []
     for name in ("blocks", "turn-over dropout"):
@@ -127,9 +152,9 @@ def measure(
                 "groups": kind,
                 "size": size,
                 "estimator": name,
-                "two_seeds": float(np.mean(list(starmap(mean_correlation, combinations(runs, 2))))),
-                "one_seed": float(np.mean([mean_correlation(run, truth) for run in runs])),
-                "all_seeds": mean_correlation(np.mean(runs, axis=0), truth),
+                "two_seeds": float(np.mean([agreement(a, b, *classes) for a, b in combinations(runs, 2)])),
+                "one_seed": float(np.mean([agreement(run, truth, *classes) for run in runs])),
+                "all_seeds": agreement(np.mean(runs, axis=0), truth, *classes),
                 "seeds": seeds,
                 "reliability": reliability,
                 "ceiling": ceiling(reliability),
