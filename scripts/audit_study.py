@@ -25,11 +25,11 @@ def main() -> None:
     import pandas as pd
 
     from turnover.common.files import outputs_root
-    from turnover.experiments.validation.audits import add, done, measure, name_of, options, summary, write
+    from turnover.experiments.validation.audits import add, at_most, done, measure, name_of, options, summary, write
 
     path, config = outputs_root() / "audit_draws.csv", options(f"features={given.features}", f"size={given.size}")
     for draw, wrong, examples, dataset in product(given.draws, given.wrong, given.examples, given.datasets):
-        if (dataset, name_of(config), examples, wrong, draw) not in done(path):
+        if (dataset, name_of(config), at_most(dataset, examples), wrong, draw) not in done(path):
             row = measure(config, dataset, examples, wrong, draw)
             add(path, row)
             print(", ".join(f"{name} {value}" for name, value in row.items()), flush=True)

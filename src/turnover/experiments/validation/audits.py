@@ -34,8 +34,7 @@ def options(*overrides: str) -> AuditConfig:
 
 def mislabelled(dataset: str, examples: int, wrong: float, draw: int) -> tuple[Collection, np.ndarray]:
     """Return examples of a data set, a share of them with another label, and which these are.  # bool [n]"""
-    train = DATASETS[dataset].train
-    limit = min(examples, train)
+    limit = at_most(dataset, examples)
     subset = DatasetConfig(
         name=dataset,  # type: ignore[arg-type]
         limit=limit,
@@ -76,7 +75,7 @@ def measure(config: AuditConfig, dataset: str, examples: int, wrong: float, draw
         return float(is_wrong[first].mean())
 
     by_held_out = found(from_held_out(probabilities, labels))
-    about = dict(zip(_KEYS, (dataset, name_of(config), examples, wrong, draw), strict=True))
+    about = dict(zip(_KEYS, (dataset, name_of(config), len(labels), wrong, draw), strict=True))
     if config.features != PIXELS:
         known = {"audit": by_held_out, "accuracy_regression": regression.accuracy, **regression.wrong._asdict()}
         return about | {"regression": by_held_out} | known | {"seconds": time.perf_counter() - start}
@@ -93,6 +92,11 @@ def measure(config: AuditConfig, dataset: str, examples: int, wrong: float, draw
         **networks.wrong._asdict(),
         "seconds": time.perf_counter() - start,
     }
+
+
+def at_most(dataset: str, examples: int) -> int:
+    """Return so many examples, or all if there are fewer."""
+    return min(examples, DATASETS[dataset].train)
 
 
 def name_of(config: AuditConfig) -> str:
@@ -119,7 +123,7 @@ def done(path: Path) -> set[tuple[Any, ...]]:
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Return means over draws, and how often the true share of wrong labels is in its interval."""
+    """Return means over draws, and in what share of them the interval holds the true share of wrong labels."""
     table = table.assign(covered=(table["low"] <= table["wrong"]) & (table["wrong"] <= table["high"]))
     groups = table.groupby(["wrong", "examples", "dataset", "features"], sort=False)
     means = groups[["training", "regression", "audit", "accuracy_networks", "accuracy_regression"]].mean()
