@@ -38,7 +38,7 @@ def checked() -> tuple[int, list[str]]:
 def test_the_script_ends_well_on_what_is_committed(checked: tuple[int, list[str]]) -> None:
     code, lines = checked
     assert code == 0, lines
-    assert lines[0].startswith("ok      laptop/detection_cost.csv: 3 runs trained again, 36 values")
+    assert lines[0].startswith("ok      laptop/detection_cost.csv: ")
     assert lines[-1] == "all committed results agree"
     assert len([line for line in lines if ".json: " in line]) == len(list(REFERENCE.glob("*/*.png")))
 
