@@ -34,6 +34,7 @@ from turnover.runs.store.tables import read_members, read_scores, scores_by_epoc
 from turnover.stats.measures import auroc
 
 AIM = 0.98  # of the AUROC
+_ERRORS = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01)  # that the axis names
 ONE_RUN, _EL2N, _CUMULATIVE = "one turn-over run", "EL2N of one network", "cumulative loss of one network"
 _BLOCKS, _LOSSES, _RIGHT = "blocks", "ensemble by losses", "ensemble by right answers"
 _OTHERS = {  # by the measure of what is saved
@@ -184,21 +185,25 @@ def note(summary: dict[str, Any], configs: Sequence[RunConfig]) -> str:
 
 
 def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
-    """Draw the highest AUROC at each cost, and below what each seed takes until the aim."""
+    """Draw one minus the highest AUROC at each cost, and below what each seed takes until the aim."""
     picture, (above, below) = plt.subplots(
-        2, 1, figsize=(8.5, 6.2), layout="constrained", sharex=True, height_ratios=(3, 2)
+        2, 1, figsize=(8.5, 6.8), layout="constrained", sharex=True, height_ratios=(4, 3)
     )
     panel(above, "a", "wrong labels found by so much arithmetic or less")
     for method, (colour, marker, style) in _LINES.items():
         best = _best(numbers[numbers["method"] == method])
         every = max(1, best["cost"].nunique() // 12)
         look = {"linestyle": style, "marker": marker, "markersize": 4, "markevery": every, "label": method}
-        band(above, best.groupby("cost")["auroc"], colour, alpha=0.15, **look)
-    above.axhline(AIM, color=COLOURS["all"], linewidth=0.8, linestyle=(0, (1, 3)), label=f"aim: {AIM:g}")
-    above.set_ylabel("AUROC for wrong labels")
+        band(above, best.assign(error=1 - best["auroc"]).groupby("cost")["error"], colour, alpha=0.15, **look)
+    above.axhline(1 - AIM, color=COLOURS["all"], linewidth=0.8, linestyle=(0, (1, 3)), label=f"aim: AUROC {AIM:g}")
     above.set_xscale("log")
-    above.legend(title=BAND, title_fontsize=8, fontsize=8, loc="lower right")
-    panel(below, "b", f"arithmetic until AUROC {AIM:g}, each seed; open: never, by as much as was tried")
+    above.set_yscale("log")
+    above.invert_yaxis()
+    above.set_yticks(_ERRORS, [f"{error:g}" for error in _ERRORS])
+    above.minorticks_off()
+    above.set_ylabel("1 - AUROC for wrong labels (log scale)")
+    above.legend(title=BAND, title_fontsize=7, fontsize=7, loc="lower right")
+    panel(below, "b", f"arithmetic until AUROC {AIM:g}, each seed; open: never, by all that was tried")
     _until(below, numbers)
     return picture
 
@@ -213,10 +218,11 @@ def _until(axes: Axes, numbers: pd.DataFrame) -> None:
     found, most = costs(numbers), _most(numbers, "cost")
     for place, (method, (colour, marker, _)) in enumerate(_LINES.items()):
         reached = np.isfinite(found[method])
-        heights = place + np.linspace(-0.25, 0.25, len(found))
+        heights = place + np.linspace(-0.3, 0.3, len(found))
         for there, fill in ((reached, colour), (~reached, "none")):
             at = found[method].where(reached, most[method])[there]
-            axes.scatter(at, heights[there], s=22, marker=marker, facecolor=fill, edgecolor=colour)
+            axes.scatter(at, heights[there], s=14, marker=marker, facecolor=fill, edgecolor=colour)
     axes.set_yticks(range(len(_LINES)), list(_LINES))
     axes.invert_yaxis()
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("arithmetic, in ordinary trainings (log scale)")
