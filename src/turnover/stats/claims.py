@@ -4,8 +4,8 @@ Every measure is one number of one run. Its effect is the mean over n runs with 
 mean ± t √(s²/n + v), with t of n - 1 degrees of freedom, s² the variance between seeds and, where the measure is a
 statistic of examples, v its variance under a bootstrap of the examples (the same examples for every seed, since the
 seeds share them). A bootstrap over three seeds would cover the truth about three times in four. Of a share of few
-counted items, which all seeds may agree on, the interval is the exact one of Clopper and Pearson (1934) for the items
-of one seed, as far as it is wider: the seeds share these too, so that more seeds are no more items.
+counted items, on which all seeds may agree, the interval is the exact one of Clopper and Pearson (1934) as far as it is
+wider: items that the seeds share count once, as more seeds are no more items.
 """
 
 import math
@@ -37,9 +37,7 @@ class Measured:
     threshold: float | None  # None: reported, but no part of the verdict
     verdict: Verdict | None
     condition: bool = False  # whether it only decides if the claim can be decided
-    items: int | None = (
-        None  # that the seeds count, each seed's number being a share of them; None: it is no such share
-    )
+    items: int | None = None  # that were counted, where each seed's number is a share; None: it is no such share
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,8 @@ def measure_seeds(
     Args:
         condition: the claim can only be decided if this measure lies on its side.
         variance: of the mean, besides that between seeds.
-        items: the numbers are shares of so many counted items, the same for every seed; None: they are no shares.
+        items: the numbers are shares of so many counted items, those that seeds share counted once; None: they are no
+            shares.
     """
     from scipy.special import stdtrit  # an extra, which the rest of the library does without
 

@@ -34,7 +34,7 @@ def measures(figure: FigureConfig, numbers: pd.DataFrame) -> dict[str, list[floa
 
 
 def items(figure: FigureConfig, numbers: pd.DataFrame) -> dict[str, int]:
-    """Return how many items a seed counts, of those measures that are shares of counted items, by their names."""
+    """Return how many items were counted, of those measures that are shares of counted items, by their names."""
     drawn_by = module(figure)
     return drawn_by.items(numbers) if hasattr(drawn_by, "items") else {}
 

@@ -52,8 +52,8 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
 
 
 def items(numbers: pd.DataFrame) -> dict[str, int]:
-    """Return of how many sentences the shares are, which all seeds have in common."""
-    return {name: int(table["sentences"].min()) for name, table in _of_middle_size(numbers).items()}
+    """Return of how many sentences the shares are, over all seeds, as each has other ones."""
+    return {name: int(table["sentences"].sum()) for name, table in _of_middle_size(numbers).items()}
 
 
 def _of_middle_size(numbers: pd.DataFrame) -> dict[str, pd.DataFrame]:
