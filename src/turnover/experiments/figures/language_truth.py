@@ -155,7 +155,7 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
     leak.axhline(0, color=COLOURS["muted"], linewidth=1)
     leak.set_xticks(range(len(names)), [name.replace(", ", ",\n") for name in names], fontsize=7)
     leak.set_xlim(-0.5, len(names) - 0.5)
-    leak.set_ylabel("under the own mask,\nnats a token cheaper than under another's")
+    leak.set_ylabel("nats a token cheaper under\nthe own mask than another's")
     handles = {line.get_label(): line for line in leak.lines if not str(line.get_label()).startswith("_")}
     leak.legend(handles.values(), handles.keys(), fontsize=7)
     return picture
