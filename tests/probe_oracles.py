@@ -167,11 +167,14 @@ def zeroed_units(
     return zeroed
 
 
-def lower_loss(model: nn.Module, first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> float:
-    """How often one of the first examples has a lower loss than one of the second, pair by pair, ties counted half."""
+def lower_loss(one: nn.Module, first: tuple[Tensor, Tensor], other: nn.Module, second: tuple[Tensor, Tensor]) -> float:
+    """How often one of the first examples has a lower loss in one network than one of the second in the other.
+
+    Pair by pair, ties counted half.
+    """
     losses = [
         [nn.functional.cross_entropy(model(x[i : i + 1]), y[i : i + 1]).item() for i in range(len(x))]
-        for x, y in (first, second)
+        for model, (x, y) in ((one, first), (other, second))
     ]
-    wins = [(one < other) + 0.5 * (one == other) for one in losses[0] for other in losses[1]]
+    wins = [(low < high) + 0.5 * (low == high) for low in losses[0] for high in losses[1]]
     return sum(wins) / len(wins)

@@ -99,7 +99,7 @@ def test_inputs_by_name_and_turn_over_dropout() -> None:
             {"probe": "retrain"},
             "probe=retrain trains as the network was trained, which only a run that trains one",
         ),
-        ({"probe": "unlearn"}, "probe=unlearn needs scores, and trains as the network was trained"),
+        ({"probe": "unlearn"}, "probe=unlearn forgets what other runs found difficult"),
         ({"probe": "order"}, "give two or more"),
         ({"probe": "collapse", "test": TEST, "blocks": ["3"]}, "module '3' has no weights"),
         ({"probe": "collapse", "y": Y}, "x has 60 rows and y 90"),

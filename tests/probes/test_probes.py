@@ -290,31 +290,35 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def test_the_highest_scores_are_forgotten_by_training_on_the_others(network: Trained) -> None:
-    assert network.scores is not None
-    scored = replace(network, scores=network.scores.rename(columns={"first_learning": "score"}))
-    table = measured("unlearn", [scored], {"share": 0.1, "epochs": 2})
+def halves(network: Trained, chosen: list[int]) -> tuple[Examples, Examples]:
+    """The training examples of these ids, and the others."""
     x, y, ids = (
         torch.cat([getattr(network.groups[name], field) for name in ("clean", "noisy")])
         for field in ("inputs", "labels", "ids")
     )
-    by_score = sorted(range(N), key=lambda id: -scored.scores["score"][id])  # type: ignore[index]
-    forgotten = torch.tensor([int(id) in by_score[:6] for id in ids])
-    kept = Examples(x[~forgotten], y[~forgotten], ids[~forgotten])
+    there = torch.tensor([int(id) in chosen for id in ids])
+    return Examples(x[there], y[there], ids[there]), Examples(x[~there], y[~there], ids[~there])
+
+
+FORGOTTEN = [0, 3, 5, 20, 31, 45]
+
+
+def test_what_others_found_difficult_is_forgotten_by_training_on_the_rest(network: Trained) -> None:
+    forgotten, kept = halves(network, FORGOTTEN)
+    table = measured("unlearn", [replace(network, difficult=forgotten)], {"epochs": 2})
     tuned, retrained = copy.deepcopy(network.model), earlier(network, 0)
     _three_steps(tuned, kept, 2)
     _three_steps(retrained, kept)
-    test = values(network, "test")[:2]
+    first, test = (forgotten.inputs, forgotten.labels), values(network, "test")[:2]
     for state, model in (("trained", network.model), ("tuned", tuned), ("retrained", retrained)):
-        for group, examples in {
-            "forgotten": (x[forgotten], y[forgotten]),
-            "kept": (kept.inputs, kept.labels),
-            "test": test,
-        }.items():
+        for group, examples in {"forgotten": first, "kept": (kept.inputs, kept.labels), "test": test}.items():
             [found] = numbers(table, measure=f"{state}_accuracy", group=group)
             assert found == pytest.approx(oracles.share_right(model, *examples))
         [found] = numbers(table, measure=f"{state}_exposure", group="forgotten")
-        assert found == pytest.approx(oracles.lower_loss(model, (x[forgotten], y[forgotten]), test))
+        assert found == pytest.approx(oracles.lower_loss(model, first, model, test))
+        [found] = numbers(table, measure=f"{state}_lower", group="forgotten")
+        assert found == pytest.approx(oracles.lower_loss(model, first, retrained, first))
+    assert numbers(table, measure="trained_lower") > numbers(table, measure="retrained_lower") == [0.5]
 
 
 def test_own_units_of_forgotten_examples_are_dropped() -> None:
@@ -324,19 +328,23 @@ def test_own_units_of_forgotten_examples_are_dropped() -> None:
 
     network = replace(trained(), fit=fit)
     turnover.attach(network.model, seed=0, p=0.5)
-    scores = pd.DataFrame({"score": np.arange(N) / N}, index=range(N))
-    table = measured("unlearn", [replace(network, scores=scores)], {"share": 0.1})
-    forgotten = torch.arange(N - 6, N)
-    x, y, ids = (
-        torch.cat([getattr(network.groups[name], field) for name in ("clean", "noisy")])
-        for field in ("inputs", "labels", "ids")
-    )
-    there = torch.isin(ids, forgotten)
-    with turnover.flipped(network.model, ids[there]):
-        right = network.model(x[there]).argmax(1) == y[there]
-    assert numbers(table, measure="scrubbed_accuracy", group="forgotten") == [
-        pytest.approx(float(right.double().mean()))
-    ]
+    forgotten, kept = halves(network, FORGOTTEN)
+    table = measured("unlearn", [replace(network, difficult=forgotten)], {})
+    retrained = earlier(network, 0)
+    fit(retrained, kept)
+
+    def right(state: str, model: nn.Module, group: str, examples: Examples) -> None:
+        share = float((model(examples.inputs).argmax(1) == examples.labels).double().mean())
+        assert numbers(table, measure=f"{state}_accuracy", group=group) == [pytest.approx(share)]
+
+    test = network.groups["test"]
+    for state, model in (("scrubbed", network.model), ("retrained", retrained)):
+        for group, examples in (("forgotten", forgotten), ("test", test)):
+            with turnover.flipped(model, examples.ids):
+                right(state, model, group, examples)
+    with turnover.own(network.model, forgotten.ids):
+        right("trained", network.model, "forgotten", forgotten)
+    right("trained", network.model, "test", test)  # the full network
     assert not numbers(table, measure="tuned_accuracy", group="forgotten")
 
 

@@ -227,7 +227,7 @@ OPEN: Verdict = "inconclusive"
         ([NO, None], NO),
         ([OPEN, None], OPEN),
         ([None], OPEN),
-        ([], OPEN),
+        ([], "not tested"),
     ],
 )
 def test_a_claim_is_as_good_as_its_worst_measure(verdicts: Sequence[Verdict | None], expected: Verdict) -> None:

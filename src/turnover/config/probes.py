@@ -37,9 +37,9 @@ PROBES = {
         {"group": "test", "examples": 1000, "discard": 0.1},
     ),
     "unlearn": Probe(
-        "the most memorized examples forgotten, against retraining without them",
+        "what other networks found hard forgotten, against retraining without it",
         "Zhu et al., 2020",
-        {"share": 0.02, "epochs": 3},
+        {"epochs": 3},
     ),
     "order": Probe("agreement about when examples are learnt", "Hacohen et al., 2020", {"column": "first_learning"}),
 }

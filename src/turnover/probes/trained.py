@@ -44,6 +44,7 @@ class Trained:
     # trains parameters that have gradients as it was trained, on other examples, perhaps for other `epochs`
     fit: Callable[..., None] | None = None
     scores: pd.DataFrame | None = None  # score table of its training examples, index "id"
+    difficult: Examples | None = None  # training examples with the highest scores of other runs
     named: Sequence[str] | None = None  # modules that are its blocks; None: found
 
     @cached_property

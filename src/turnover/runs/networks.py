@@ -5,7 +5,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from turnover.config.run import RunConfig
+from turnover.config.run import RunConfig, ScoreSubsets
 from turnover.config.text_options import TextConfig
 from turnover.core.examples import Examples
 from turnover.errors import RefusedInput, RunFailed
@@ -45,6 +45,7 @@ def trained(config: RunConfig, device: torch.device) -> Trained:
     if ("test", "all") in task.groups:
         groups["test"] = task.groups["test", "all"]
         truth["test"] = groups["test"].labels
+    by_scores = isinstance(config.subsets, ScoreSubsets)
     kept = {epoch: partial(checkpoint.kept_weights, folder, epoch, device) for epoch in config.tracking.keep}
     return Trained(
         name=run.name,
@@ -55,6 +56,7 @@ def trained(config: RunConfig, device: torch.device) -> Trained:
         earlier={0: partial(_given, initial), **kept},
         fit=partial(_fit, ours) if ours.method.networks == 1 else None,  # the second one would be trained whole
         scores=read_scores(folder) if (folder / "scores.parquet").exists() else None,
+        difficult=task.groups["train", "difficult"] if by_scores and config.subsets.train_on == "all" else None,
     )
 
 

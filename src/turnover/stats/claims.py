@@ -151,9 +151,9 @@ def decide(id: str, text: str, measures: Sequence[Measured], *, tested: bool = T
     """Decide a claim: reproduced if all its measures are, not reproduced if one of them is not, else inconclusive.
 
     It is inconclusive too if a condition does not hold: then its measures do not test the claim. It is not tested,
-    whatever they are, where runs of this size cannot decide it.
+    whatever they are, where runs of this size cannot decide it, nor if nothing is measured.
     """
-    if not tested:
+    if not tested or not measures:
         return Claim(id, text, "not tested", tuple(measures))
     conditions = [measured.verdict for measured in measures if measured.condition]
     verdicts = [measured.verdict for measured in measures if measured.verdict is not None and not measured.condition]

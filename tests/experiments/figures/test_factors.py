@@ -10,8 +10,9 @@ import torch
 import yaml
 
 from turnover.config.compose import sweep
-from turnover.experiments.figures.factors import exposure, factor_of, masses, measures, memorized, tail
-from turnover.experiments.plots.figure import configured
+from turnover.experiments.figures.factors import exposure, factor_of, masses, measures, memorized, stopped, tail
+from turnover.experiments.figures.interface import claims
+from turnover.experiments.plots.figure import Plotted, configured
 from turnover.experiments.plots.notes import Source
 from turnover.runs.execute import execute
 from turnover.runs.store.tables import Members, read_members, read_scores
@@ -69,17 +70,34 @@ def test_the_tail_has_the_highest_mean_over_tables() -> None:
     assert 0 not in tail([table(second)])
 
 
+LESS = ["weight_decay", "dropout", "small_rate", "smoothing", "gce", "crop", "clipping", "narrow"]
+# fit of clean examples, mass of wrong labels, test accuracy of the setting after so many epochs; two fit no more
+PATH: dict[int, tuple[float, ...]] = {
+    1: (0.8, 0.1, 0.7),
+    2: (0.94, 0.2, 0.86),
+    4: (0.96, 0.5, 0.88),
+    6: (0.95, 0.6, 0.8),
+    10: (0.955, 0.7, 0.8),
+    30: (0.99, 0.8, 0.85),
+}
+
+
 def made_up() -> pd.DataFrame:
     """Of two data sets and three seeds: mass, accuracy and fit of every factor that claims name."""
     of_base = {"wrong": 0.8, "tail": 0.5, "test": 0.85, "membership": 0.7, "fit": 0.99}
-    less = {"wrong": 0.4, "tail": 0.4, "test": 0.9, "membership": 0.6, "fit": 0.95}
-    names = ["base", "weight_decay", "dropout", "small_rate", "smoothing", "gce", "crop", "clipping", "wide", "narrow"]
+    less = {"wrong": 0.05, "tail": 0.4, "test": 0.9, "membership": 0.71, "fit": 0.95}
+    values = {"base": of_base, "wide": of_base | {"test": 0.92}} | dict.fromkeys(LESS, less)
+    for epochs, (fit, wrong, test) in PATH.items():
+        if epochs < 30:
+            values[f"after_{epochs}"] = of_base | {"wrong": wrong, "test": test, "fit": fit, "tail": 0.3}
+    values["smoothing"] = less | {"wrong": 0.75}
     rows = [
         {"dataset": dataset, "labels": labels, "factor": name, "seed": seed}
-        | {key: value + 0.01 * seed for key, value in (of_base if name in ("base", "wide") else less).items()}
+        | {"epochs": int(name[6:]) if name.startswith("after_") else 30}
+        | {key: value + 0.001 * seed for key, value in of_factor.items()}
         for dataset in ("mnist", "cifar10")
         for labels in ("noisy", "clean")
-        for name in names
+        for name, of_factor in values.items()
         for seed in (2, 0, 1)
     ]
     return pd.DataFrame(rows)
@@ -88,16 +106,49 @@ def made_up() -> pd.DataFrame:
 def test_measures_by_hand() -> None:
     found = measures(made_up().sample(frac=1, random_state=0))
     for name in ("mnist", "cifar10"):
-        assert found[f"factor_weight_decay wrong_{name}"] == pytest.approx([-0.4] * 3)
-        assert found[f"factor_weight_decay test_{name}"] == pytest.approx([0.05] * 3)
-        assert found[f"factor_weight_decay fit_{name}"] == pytest.approx([0.95, 0.96, 0.97])
-        assert found[f"factor_width wrong_{name}"] == pytest.approx([0.4] * 3)
-        assert found[f"factor_smoothing membership_{name}"] == pytest.approx([-0.1] * 3)
-        left = [(0.4 + s) / (0.5 + s) - (0.4 + s) / (0.8 + s) for s in (0, 0.01, 0.02)]
-        assert found[f"factor_tail tail_{name}"] == pytest.approx(left)
-        assert found[f"factor_tail fit_{name}"] == pytest.approx([0.95, 0.96, 0.97])
+        decay, width = f"factor_weight_decay_{name}", f"factor_width_{name}"
+        assert found[f"{decay} wrong_{name}"] == pytest.approx([-0.75] * 3)
+        assert found[f"{decay} test_{name}"] == pytest.approx([0.05] * 3)
+        assert found[f"{decay} fit_{name}"] == pytest.approx([0.95, 0.951, 0.952])
+        assert found[f"{decay} matched_{name}"] == pytest.approx([0.05 - 0.35] * 3)  # between 2 and 4 epochs
+        assert found[f"{decay} test_matched_{name}"] == pytest.approx([0.9 - 0.87] * 3)
+        assert found[f"{width} wrong_{name}"] == pytest.approx([0.75] * 3)
+        assert found[f"{width} matched_{name}"] == pytest.approx([0.05 - 0.35] * 3)  # of the narrow ones
+        assert found[f"factor_smoothing_{name} membership_{name}"] == pytest.approx([0.01] * 3)
+        left = [(0.4 + s) / (0.5 + s) - (0.05 + s) / (0.8 + s) for s in (0, 0.001, 0.002)]
+        assert found[f"factor_tail_{name} tail_{name}"] == pytest.approx(left)
+        left = [(0.3 + s) / (0.5 + s) - (0.35 + s) / (0.8 + s) for s in (0, 0.001, 0.002)]
+        assert found[f"factor_tail_{name} tail_matched_{name}"] == pytest.approx(left)
+        assert found[f"factor_tail_{name} fit_{name}"] == pytest.approx([0.95, 0.951, 0.952])
     named = {f"{id} {name}" for id, claim in configured("factors").claims.items() for name in claim.measures}
     assert named <= set(found)
+
+
+@pytest.mark.parametrize("fit", [0.7, 0.8, 0.87, 0.94, 0.95, 0.96, 0.97, 0.99, 1.0])
+def test_the_setting_is_stopped_when_it_first_fits_as_many(fit: float) -> None:
+    rows = made_up().query("dataset == 'mnist' and labels == 'noisy'")
+    early = rows[rows["factor"].str.startswith("after_") | (rows["factor"] == "base")]
+    found = stopped(early.sample(frac=1, random_state=1), pd.Series({0: fit}))
+    assert found["wrong"].tolist() == pytest.approx([oracles.when_first_reached(PATH, fit)])
+
+
+def verdicts(numbers: pd.DataFrame) -> dict[str, str]:
+    decided = claims(configured("factors"), Plotted(numbers), ("mnist", "cifar10"), "laptop")
+    return {claim.id: claim.verdict for claim in decided}
+
+
+def test_what_only_trains_less_inhibits_nothing_and_one_data_set_says_nothing_of_another() -> None:
+    numbers = made_up()
+    assert set(verdicts(numbers).values()) == {"reproduced"}
+    mnist = numbers["dataset"] == "mnist"
+    early = mnist & (numbers["factor"].isin(["after_2", "after_4"]))  # of equal fit, and equally little memorized
+    after = verdicts(numbers.assign(wrong=numbers["wrong"].mask(early, numbers["wrong"] * 0.1)))
+    controlled = {"weight_decay", "dropout", "width", "rate", "loss", "augmentation", "clipping"}
+    assert {id for id, verdict in after.items() if verdict == "not reproduced"} == {
+        f"factor_{name}_mnist" for name in controlled
+    }
+    after = verdicts(numbers.assign(fit=numbers["fit"].mask(mnist & (numbers["factor"] == "crop"), 0.85)))
+    assert [id for id, verdict in after.items() if verdict != "reproduced"] == ["factor_augmentation_mnist"]
 
 
 def test_exposure_of_networks_that_give_away_what_they_were_trained_on() -> None:

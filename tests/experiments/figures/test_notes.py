@@ -3,6 +3,7 @@
 import pytest
 
 from turnover.config.compose import sweep
+from turnover.experiments.plots.figure import runs_of
 from turnover.experiments.plots.notes import notes
 
 
@@ -44,6 +45,15 @@ def test_score_runs_with_other_masks_than_the_papers_say_so() -> None:
         "instead"
         not in " ".join(lines("scores_cifar10", "paper", "turnover.layers=null")).partition("masked layers")[2]
     )
+
+
+def test_masks_of_some_of_the_runs_are_told() -> None:
+    plain, masked = (lines(name, "laptop") for name in ("unlearning_cifar10", "unlearning_cifar10_tied"))
+    configs = runs_of(["unlearning_cifar10", "unlearning_cifar10_tied"], "laptop")
+    masks = "turn-over dropout in block3, p = 0.1, 0.2 of the units shared"
+    assert not any(masks in line for line in plain)
+    assert any(f": {masks}" in line for line in masked)
+    assert any(f": some with {masks}" in line for line in notes(configs, {}, "laptop").lines)
 
 
 def test_what_is_reduced_is_told_in_words_and_a_field_once() -> None:

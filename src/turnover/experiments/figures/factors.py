@@ -18,11 +18,12 @@ from turnover.config.run import RunConfig
 from turnover.estimators.subsampling import with_and_without
 from turnover.experiments.plots.figure import Plotted
 from turnover.experiments.plots.notes import Source
-from turnover.experiments.plots.style import panel
+from turnover.experiments.plots.style import COLOURS, panel
 from turnover.runs.store.tables import Members, read_members, read_scores
 from turnover.stats.measures import auroc
 
 _TAIL = 0.1  # share of the clean examples
+_EARLY = "after_"  # of the setting, stopped after so many epochs
 _HINDER = ("weight_decay", "dropout", "gce", "clipping")  # for the claim on the tail
 # of each claim: two factors that are compared
 _CLAIMS = {
@@ -36,6 +37,7 @@ _CLAIMS = {
     "factor_clipping": ("clipping", "base"),
 }
 _MARKERS = "osD^v<>P"
+_LEGEND = "hollow, dashed: no wrong labels;\nbars: range over seeds"
 
 
 def tabulate(sources: Sequence[Source]) -> Plotted:
@@ -60,6 +62,7 @@ def tabulate(sources: Sequence[Source]) -> Plotted:
                 "labels": "noisy" if config.corruption.count else "clean",
                 "factor": factor_of(config),
                 "seed": config.seed,
+                "epochs": config.epochs,
                 **masses(table, tail(others or [table])),
                 "test": float(members.test_right.double().mean()),
                 "membership": exposure(members),
@@ -129,50 +132,87 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
     result = {}
     for name, rows in numbers[numbers["labels"] == "noisy"].groupby("dataset"):
         of_factor = {factor: each.set_index("seed").sort_index() for factor, each in rows.groupby("factor")}
+        base, early = of_factor["base"], rows[_of_setting(rows)]
+        controls = {factor: stopped(early, each["fit"]) for factor, each in of_factor.items()}
         for claim, (one, other) in _CLAIMS.items():
             first, second = of_factor[one], of_factor[other]
             for measure in ("wrong", "tail", "test", "membership"):
-                result[f"{claim} {measure}_{name}"] = (first[measure] - second[measure]).tolist()
-            result[f"{claim} fit_{name}"] = np.minimum(first["fit"], second["fit"]).tolist()
-        base = of_factor["base"]
-        left = [
-            of_factor[factor]["tail"] / base["tail"] - of_factor[factor]["wrong"] / base["wrong"] for factor in _HINDER
-        ]
-        result[f"factor_tail tail_{name}"] = pd.concat(left, axis=1).mean(axis=1).tolist()
+                result[f"{claim}_{name} {measure}_{name}"] = (first[measure] - second[measure]).tolist()
+            less = other if one == "wide" else one  # which of them may be trained less
+            beyond = of_factor[less][["wrong", "test"]] - controls[less]
+            result[f"{claim}_{name} matched_{name}"] = beyond["wrong"].tolist()
+            result[f"{claim}_{name} test_matched_{name}"] = beyond["test"].tolist()
+            result[f"{claim}_{name} fit_{name}"] = np.minimum(first["fit"], second["fit"]).tolist()
+        for measure, of in (("tail", of_factor), ("tail_matched", controls)):
+            left = [of[factor]["tail"] / base["tail"] - of[factor]["wrong"] / base["wrong"] for factor in _HINDER]
+            result[f"factor_tail_{name} {measure}_{name}"] = pd.concat(left, axis=1).mean(axis=1).tolist()
         fits = [of_factor[factor]["fit"] for factor in (*_HINDER, "base")]
-        result[f"factor_tail fit_{name}"] = pd.concat(fits, axis=1).min(axis=1).tolist()
+        result[f"factor_tail_{name} fit_{name}"] = pd.concat(fits, axis=1).min(axis=1).tolist()
     return result
 
 
+def _of_setting(rows: pd.DataFrame) -> pd.Series:
+    return (rows["factor"] == "base") | rows["factor"].str.startswith(_EARLY)
+
+
+def stopped(early: pd.DataFrame, fit: pd.Series) -> pd.DataFrame:
+    """Return, by seed, what the setting does as soon as it fits so many clean examples, between epochs by a line.
+
+    Args:
+        early: rows of the setting after several numbers of epochs.
+        fit: by seed; where the setting never fits so many, or always more, it is the one that comes next to it.
+    """
+    columns, result = ["wrong", "tail", "test"], {}
+    for seed, value in fit.items():
+        path = early[early["seed"] == seed].sort_values("epochs")
+        path = path[path["fit"] > path["fit"].cummax().shift(fill_value=-1.0)]  # where more is fitted than before
+        result[seed] = [np.interp(value, path["fit"], path[column]) for column in columns]
+    return pd.DataFrame.from_dict(result, orient="index", columns=columns)
+
+
 def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
-    """Draw test accuracy against the mass of wrong labels, and of the clean tail, a point for each factor."""
+    """Draw test accuracy against the mass of wrong labels, and of the clean tail: a point for each factor.
+
+    A line is the setting from epoch to epoch, which shows what is had by training less.
+    """
     names = list(numbers["dataset"].unique())
     picture, grid = plt.subplots(
-        len(names), 2, figsize=(9, 3.6 * len(names)), layout="constrained", squeeze=False, sharey="row"
+        len(names), 2, figsize=(10, 3.8 * len(names)), layout="constrained", squeeze=False, sharey="row"
     )
-    colours = _looks(numbers)
-    for row, name in enumerate(names):
+    looks, letters = _looks(numbers), iter("abcd")
+    for row, name in zip(grid, names, strict=True):
         mine = numbers[numbers["dataset"] == name]
-        for axes, letter, mass in zip(grid[row], "ab" if not row else "cd", ("wrong", "tail"), strict=True):
-            panel(axes, letter, f"{DATASETS[name].title}: {'wrong labels' if mass == 'wrong' else 'clean tail'}")
-            _points(axes, mine, mass, colours)
-            axes.set_xlabel("mean memorization")
-        grid[row, 0].set_ylabel("test accuracy")
-    grid[0, 1].legend(fontsize=7, bbox_to_anchor=(1.02, 1), loc="upper left", title="hollow: no wrong labels")
+        for axes, (mass, words) in zip(row, {"wrong": "wrong labels", "tail": "clean tail"}.items(), strict=True):
+            panel(axes, next(letters), f"{DATASETS[name].title}: {words}")
+            _path(axes, mine, mass)
+            _points(axes, mine, mass, looks)
+            axes.set_xlabel(f"mean memorization of the {words}")
+        row[0].set_ylabel("test accuracy")
+    grid[0, 1].legend(fontsize=7, bbox_to_anchor=(1.02, 1), loc="upper left", title=_LEGEND, title_fontsize=7)
     return picture
 
 
 def _looks(numbers: pd.DataFrame) -> dict[str, tuple[Any, str]]:
     """Return a colour and a marker for each factor."""
     names = sorted(numbers["factor"].unique(), key=lambda name: (name != "base", name))
+    names = [name for name in names if not name.startswith(_EARLY)]
     palette = plt.get_cmap("tab10")
     return {name: (palette(number % 10), _MARKERS[number % len(_MARKERS)]) for number, name in enumerate(names)}
+
+
+def _path(axes: Axes, rows: pd.DataFrame, mass: str) -> None:
+    """Draw the setting after fewer epochs, means over seeds."""
+    for labels, style in (("noisy", "-"), ("clean", "--")):
+        mine = rows[(rows["labels"] == labels) & _of_setting(rows)]
+        means = mine.groupby("epochs")[[mass, "test"]].mean()
+        words = "base, stopped early" if labels == "noisy" else None
+        axes.plot(means[mass], means["test"], style, marker=".", color=COLOURS["muted"], zorder=1, label=words)
 
 
 def _points(axes: Axes, rows: pd.DataFrame, mass: str, looks: dict[Any, tuple[Any, str]]) -> None:
     """Draw means over seeds, with their range."""
     for (labels, factor), each in rows.groupby(["labels", "factor"], sort=False):
-        if each[mass].isna().all():  # there are no wrong labels
+        if factor not in looks or each[mass].isna().all():  # there are no wrong labels
             continue
         colour, marker = looks[factor]
         axes.errorbar(

@@ -73,13 +73,16 @@ def claims(figure: FigureConfig, plotted: Plotted, datasets: Collection[str], sc
 
 
 def about(names: Collection[str], config: ClaimConfig) -> ClaimConfig:
-    """Return the claim about the data sets that are drawn, and name these if the claim is about more."""
+    """Return the claim about the data sets that are drawn, and name these if the claim is about more.
+
+    A claim about others alone has no measures left.
+    """
     left_out = {name for name in config.measures if _data_set(name) not in (None, *names)}
     if not left_out:
         return config
-    alone = " and ".join(DATASETS[name].title for name in names)
     measures = {name: measure for name, measure in config.measures.items() if name not in left_out}
-    return config.model_copy(update={"text": f"{config.text} ({alone} alone)", "measures": measures})
+    alone = f" ({' and '.join(DATASETS[name].title for name in names)} alone)" if measures else ""
+    return config.model_copy(update={"text": f"{config.text}{alone}", "measures": measures})
 
 
 def _data_set(measure: str) -> str | None:

@@ -16,7 +16,7 @@ from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import COLOURS, panel
 from turnover.runs.store.tables import read_metrics
 
-_KEPT = {"hardest": "difficult", "easiest": "easy", "random": "muted"}
+_KEPT = {"hardest": "difficult", "easiest": "easy", "random": "random"}
 _LABELS = {"noisy": "a tenth of the labels wrong", "clean": "no wrong labels"}
 
 
@@ -75,9 +75,11 @@ def _curves(axes: Axes, rows: pd.DataFrame) -> None:
         mine = rows[rows["keep"] == keep]
         mine = mine if keep == "random" else pd.concat([mine, everything])
         band(axes, mine.groupby("kept")["test"], COLOURS[colour], marker="o", markersize=4, label=keep)
-    right = rows[rows["keep"] == "right"]
+    right = rows[rows["keep"] == "right"].groupby("kept")["test"]
     if len(right):
-        axes.plot(
-            right["kept"].mean(), right["test"].mean(), "*", color=COLOURS["own"], label="without the wrong labels"
-        )
+        mean = right.mean()
+        beyond = [mean - right.min(), right.max() - mean]
+        words = "random, none of them wrong"
+        axes.errorbar(mean.index, mean, beyond, fmt="*", markersize=8, color=COLOURS["own"], label=words)
+    axes.set_xticks(sorted(rows["kept"].unique()))
     axes.set_xlabel("share of the examples that is kept")

@@ -1,6 +1,7 @@
-"""Study: forgetting of the most memorized examples by fine-tuning, or without own units, against retraining."""
+"""Study: forgetting of what other networks found hardest, by fine-tuning, or without own units, against retraining."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 from turnover.config.datasets import DATASETS
 from turnover.config.options import TurnoverConfig
 from turnover.config.probe_run import ProbeRun
+from turnover.config.probes import PROBES
 from turnover.config.run import RunConfig
 from turnover.experiments.plots.figure import Plotted
 from turnover.experiments.plots.notes import Source
@@ -19,13 +21,14 @@ from turnover.runs.probing import probe
 from turnover.runs.store.tables import read_probes
 
 _PANELS = {
-    "forgotten accuracy": "right about forgotten examples",
-    "forgotten exposure": "loss below a test example's",
+    "forgotten accuracy": "forgotten examples right",
+    "forgotten lower": "lower loss than retrained",
     "test accuracy": "test accuracy",
 }
 _AFTER = {"plain": "tuned", "tied": "scrubbed"}
+# of what is compared with retraining
 _MEASURES = {"forgotten accuracy": "left", "forgotten exposure": "exposed", "test accuracy": "test"}
-_LOOKS = {"plain": ("plain network", "own"), "tied": ("own and shared units", "flipped")}
+_LOOKS = {"plain": ("plain network", "all"), "tied": ("own and shared units", "own")}
 
 
 def tabulate(sources: Sequence[Source]) -> Plotted:
@@ -64,20 +67,43 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
             states = wide[network]
             for measure, words in _MEASURES.items():
                 result[f"{after}_{words}_{name}"] = (states[after][measure] - states["retrained"][measure]).tolist()
+            lower, test = states[after]["forgotten lower"], states[after]["test accuracy"]
+            result[f"{after}_lower_{name}"] = lower.tolist()
+            result[f"{after}_higher_{name}"] = (1 - lower).tolist()
+            result[f"{after}_full_{name}"] = (test - states["trained"]["test accuracy"]).tolist()
+            result[f"{after}_plain_{name}"] = (test - wide["plain"]["retrained"]["test accuracy"]).tolist()
             result[f"{network}_trained_{name}"] = states["trained"]["forgotten accuracy"].tolist()
     return result
 
 
+def note(summary: dict[str, Any], configs: Sequence[RunConfig]) -> str:
+    """Return the line under the picture."""
+    epochs = PROBES["unlearn"].options["epochs"]
+    return (
+        f"Forgotten are the difficult examples. Fine-tuning: {epochs} epochs without them. Test accuracy of trained "
+        "networks is that of all units."
+    )
+
+
 def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
-    """Draw accuracy on the forgotten examples, how exposed they are, and test accuracy, by what was done."""
+    """Draw accuracy on the forgotten examples, what their losses tell, and test accuracy, by what was done."""
     names = list(numbers["dataset"].unique())
-    picture, grid = plt.subplots(len(names), 3, figsize=(11, 3 * len(names)), layout="constrained", squeeze=False)
+    picture, grid = plt.subplots(
+        len(names), 3, figsize=(11, 3.3 * len(names)), layout="constrained", squeeze=False, sharex=True
+    )
     letters = iter("abcdefghi")
     for row, name in zip(grid, names, strict=True):
         for axes, (measure, title) in zip(row, _PANELS.items(), strict=True):
             panel(axes, next(letters), f"{DATASETS[name].title}: {title}")
             _points(axes, numbers[(numbers["dataset"] == name) & (numbers["measure"] == measure)])
-    grid[0, 0].legend(fontsize=7)
+            if measure != "test accuracy":
+                axes.set_ylim(-0.03, 1.03)
+            if measure == "forgotten lower":
+                axes.axhline(0.5, color=COLOURS["difficult"], linestyle=":", linewidth=1, label="as if never seen")
+        row[0].set_ylabel("share of examples")
+        row[1].set_ylabel("share of pairs")
+        row[2].set_ylabel("accuracy")
+    grid[0, 1].legend(fontsize=7, title="mean and range over seeds", title_fontsize=7, alignment="left")
     return picture
 
 
@@ -90,5 +116,5 @@ def _points(axes: Axes, rows: pd.DataFrame) -> None:
         lowest, highest = (np.array([getattr(each, end)() for each in values]) for end in ("min", "max"))
         places = np.arange(len(states)) + shift
         axes.errorbar(places, means, [means - lowest, highest - means], fmt="o", color=COLOURS[colour], label=words)
-    axes.set_xticks(range(3), ["trained", "fine-tuned, or\nown units dropped", "retrained"], fontsize=7)
+    axes.set_xticks(range(3), ["trained", "fine-tuned, or\nown units dropped", "retrained\nwithout them"], fontsize=8)
     axes.set_xlim(-0.5, 2.5)

@@ -126,8 +126,10 @@ def _setting(config: RunConfig, among: Sequence[RunConfig], recorded: Recorded) 
         f"{network(config)}; {epochs} epochs of {optimizer} in batches of {config.batch_size}, learning rate {rates} "
         f"({schedules}), {momentum(config)}{method}; seed{'s' if ',' in seeds else ''} {seeds}."
     ]
-    if isinstance(config.turnover, TurnoverConfig) and set(varied(runs)[0]) <= {"seed"}:
-        lines.append(f"{pair(config)}: {masks(config)}{_judged(runs, recorded)}.")
+    masked = [run for run in runs if isinstance(run.turnover, TurnoverConfig)]
+    if config in masked and set(varied(masked)[0]) <= {"seed"}:
+        some = "" if len(masked) == len(runs) else "some with "
+        lines.append(f"{pair(config)}: {some}{masks(config)}{_judged(masked, recorded)}.")
     return lines
 
 
