@@ -150,7 +150,7 @@ def measure(
             {
                 "setting": setting,
                 "groups": kind,
-                "size": size,
+                "size": 1 if kind == "single" else size,
                 "estimator": name,
                 "two_seeds": float(np.mean([agreement(a, b, *classes) for a, b in combinations(runs, 2)])),
                 "one_seed": float(np.mean([agreement(run, truth, *classes) for run in runs])),
