@@ -32,12 +32,14 @@ data: .venv/installed  ## fetch DATASET=mnist|fashion_mnist|cifar10|sotu|spdx, c
 	$(PY) scripts/data.py --dataset $(DATASET)
 
 $(FIGURES): .venv/installed
-	$(PY) scripts/figure.py figure=$@ scale=$(SCALE) launcher=$(LAUNCHER) 'overrides=[$(subst $(space),$(comma),$(foreach each,$(OVERRIDES),"$(each)"))]'
+	$(call FIGURE,figure=$@)
 
 comma := ,
 space := $(subst ,, )
+FIGURE = $(PY) scripts/figure.py $(1) scale=$(SCALE) launcher=$(LAUNCHER) 'overrides=[$(subst $(space),$(comma),$(foreach each,$(OVERRIDES),"$(each)"))]'
 
-language: $(filter language_%,$(FIGURES))  ## which texts does a language model memorize? its five figures
+language: .venv/installed  ## which texts does a language model memorize? its five figures
+	$(call FIGURE,-m figure=$(subst $(space),$(comma),$(filter language_%,$(FIGURES))))
 
 reproduce: .venv/installed  ## everything: plan, figures, studies, validation, bench, report; kept in outputs/reference
 	$(PY) scripts/reproduce.py --scale $(SCALE) --launcher $(LAUNCHER)

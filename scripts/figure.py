@@ -1,4 +1,7 @@
-"""Make the missing runs of a figure, draw it and decide its claims. Prints the picture's path as its last line."""
+"""Make the missing runs of a figure, draw it and decide its claims; of several with -m figure=fig2,fig3.
+
+Prints the picture's path as its last line.
+"""
 
 from typing import Any
 
@@ -13,7 +16,7 @@ def main(config: DictConfig) -> None:
     from turnover.config.parse import parse
     from turnover.experiments.figures.make import FigureJob, make
 
-    with one_message():
+    with one_message(config.figure.name):
         values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
         print(make(parse(FigureJob, values)), flush=True)
 

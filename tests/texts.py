@@ -49,7 +49,7 @@ def installed(patch: pytest.MonkeyPatch, folder: Path, repeated: int = 0) -> Non
     files = {"speeches.txt": hashlib.md5(content).hexdigest()}
     patch.setenv("TURNOVER_DATA", str(folder))
     patch.setitem(COLLECTIONS, "sotu", replace(COLLECTIONS["sotu"], files=files, sources=()))
-    patch.setitem(datasets.TEXTS["sotu"], "exact", TextInfo("Speeches", TRAIN, TEST))
+    patch.setitem(datasets.TEXTS["sotu"], "keep", TextInfo("Speeches", TRAIN, TEST))
 
 
 def text_run(*overrides: str, entry: str = "score") -> RunConfig:

@@ -264,11 +264,14 @@ def test_every_experiment_composes_at_every_scale(experiment: str, scale: str) -
     assert {parent.scale for config in configs for parent in config.parents} <= {scale}
     if experiment in drawn_with_claims():  # a claim is computed over at least 3 seeds, of whatever is compared
         seeds: dict[str, set[int]] = {}
-        planted = all(config.science().get("planting", {}).get("seed") == config.seed for config in configs)
+        drawn = [
+            group
+            for group in ("dataset", "planting")  # other examples, and other texts planted, for each
+            if all(config.science().get(group, {}).get("seed") == config.seed for config in configs)
+        ]
         for config in configs:
             rest = {name: value for name, value in config.science().items() if name != "seed"}
-            if planted:  # other texts for each
-                rest["planting"] = rest["planting"] | {"seed": None}
+            rest |= {group: rest[group] | {"seed": None} for group in drawn}
             seeds.setdefault(repr(rest), set()).add(config.seed)
         assert all(len(each) >= 3 for each in seeds.values())
 

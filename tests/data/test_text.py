@@ -82,9 +82,9 @@ def test_the_sizes_that_configs_are_checked_against(
         pytest.skip("its files are not in the data folder")
     found = text._READERS[name]()
     assert len(found) == occurrences
-    for kind, near in (("exact", False), ("near", True)):
-        info = TEXTS[name][kind]
-        assert len(distinct(found, near=near)) == info.train + info.test
+    for near, drop in (("keep", False), ("drop", True)):
+        info = TEXTS[name][near]
+        assert len(distinct(found, drop_near=drop)) == info.train + info.test
 
 
 def test_near_duplicates_are_those_that_share_half_of_their_grams() -> None:
@@ -107,10 +107,21 @@ def test_near_duplicates_are_those_that_share_half_of_their_grams() -> None:
         expected.append(best if shares.get(best, 0) >= 0.5 else position)
     assert first_alike(texts) == expected
     assert 3 < len(set(expected)) < len(texts) - 3
-    table = distinct([*texts, texts[0]], near=True)
-    assert table["copies"].sum() == len(texts) + 1
-    assert table["text"].tolist() == [texts[position] for position in sorted(set(expected))]
-    assert table["copies"].tolist()[0] == expected.count(0) + 1
+
+
+def test_the_most_frequent_of_near_duplicates_is_kept_with_its_own_copies_alone() -> None:
+    stem = "the quick brown fox jumps over the lazy dog and runs"
+    table = distinct([f"{stem} once", "other", f"{stem} twice", "other", f"{stem} twice"], drop_near=True)
+    assert table[["text", "copies"]].to_numpy().tolist() == [["other", 2], [f"{stem} twice", 2]]
+    first = distinct([f"{stem} once", f"{stem} twice"], drop_near=True)
+    assert first[["text", "copies"]].to_numpy().tolist() == [[f"{stem} once", 1]]
+
+
+def test_sequences_that_the_cut_makes_equal_are_named_in_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    corpus()
+    assert "equal" not in caplog.text
+    assert corpus("dataset.context=2").train.inputs.shape[1] == 2
+    assert "raise dataset.context = 2" in caplog.text
 
 
 # --- planting ---

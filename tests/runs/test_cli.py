@@ -16,7 +16,9 @@ from typing import Any
 import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.conf import HydraConf
 from hydra.core.utils import JobReturn, JobStatus
+from hydra.types import RunMode
 from omegaconf import OmegaConf
 from processes import script
 
@@ -25,7 +27,7 @@ from turnover.config.parse import parse
 from turnover.config.run import RunConfig
 from turnover.errors import RefusedInput, RunFailed, TurnOverError
 from turnover.experiments.figures.make import FigureJob
-from turnover.runs.cli import leave
+from turnover.runs.cli import leave, one_message
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["dataset=digits", "scale=smoke", "logger=none"]
@@ -160,6 +162,24 @@ def test_a_figure_whose_runs_are_missing_names_the_command_that_makes_them(tmp_p
     assert (done.code, done.out) == (3, "")
     assert len(messages(done)) == 1
     assert "make fig2 SCALE=smoke" in done.err
+
+
+def test_a_figure_that_fails_hides_no_other_of_its_command(tmp_path: Path) -> None:
+    figures = ("figure.py", "-m", "figure=fig2,fig1,fig3", "scale=smoke", "logger=none", "launcher=null")
+    done = invoke(tmp_path / "outputs", *figures)
+    assert done.code == 3
+    assert done.last_line == tmp_path / "outputs" / "figures" / "smoke" / "fig1.png"
+    assert done.last_line.is_file()
+    for name in ("fig2", "fig3"):
+        assert f"make {name} SCALE=smoke" in done.err
+    assert {path.name for path in (tmp_path / "outputs").iterdir()} == {"figures", "sweeps"}
+
+
+def test_a_script_that_fails_for_a_figure_ends_no_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    for mode, ends_with in (("RUN", SystemExit), ("MULTIRUN", RunFailed)):
+        monkeypatch.setattr("hydra.core.hydra_config.HydraConfig.get", lambda mode=mode: HydraConf(mode=RunMode[mode]))
+        with pytest.raises(ends_with), one_message("fig2"):
+            raise SystemExit(2)
 
 
 # --- refused input ---
@@ -356,6 +376,7 @@ OPTIONS_OF_DATASET = "dataset = imagenet: there is no such option; options of da
         ("figure", "scale=smoke", ["figure", "fig1", "fig2"], "Traceback"),
         ("figure", "figure=fig99", ["figure = fig99: there is no such option", "fig1", "fig2"], "Config search"),
         ("figure", "figure=fig1 logger.mode=maybe", ["logger.mode = 'maybe'", "'offline' or 'online'"], "NoLogger"),
+        ("audit", "data=. model=gpt", ["model = gpt: chooses its own optimizer", "another model"], "Did you mean"),
         ("figure", "figure=fig1 scale.name=huge", ["scale.name"], "Traceback"),
     ],
 )

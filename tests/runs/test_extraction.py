@@ -119,6 +119,7 @@ def test_a_run_that_is_stopped_in_either_part_goes_on_to_the_same_bits(
         (["dataset=digits", "estimator=blocks", "estimator.blocks=4"], "at least 6 are needed"),
         (["dataset=sotu", "model=gpt", "planting=both", "planting.until=2"], "set schedule=constant"),
         (["dataset=sotu", "model=gpt", "planting=both", "planting.until=9", "schedule=constant"], "at most"),
+        (["dataset=sotu", "model=gpt", *UNTIL, "dataset.limit=10"], "raise dataset.limit"),
         (
             ["dataset=sotu", "model=gpt", "planting=both", "planting.until=2", "schedule=constant", "estimator=blocks"],
             "set estimator=extraction",

@@ -1,15 +1,18 @@
 """The plan before a sweep: which runs are cached, which are to do and which score runs come before them."""
 
 import logging
+from pathlib import Path
 
 import pytest
 from digits import digits
 
+from turnover.common.signals import Stopped
 from turnover.config.run import RunConfig
+from turnover.errors import RunFailed
 from turnover.runs import plan
 from turnover.runs.build import RunTask
 from turnover.runs.execute import execute
-from turnover.runs.plan import announce
+from turnover.runs.plan import announce, make_here
 from turnover.runs.store.run import Run
 from turnover.runs.timing import seconds
 
@@ -58,6 +61,36 @@ def test_score_runs_that_are_there_are_not_announced(told: pytest.LogCaptureFixt
     other = by_scores("seed=1")
     assert names(announce([config, other])) == names([other])
     assert "2 runs: 1 cached, 1 to do" in told.messages
+
+
+def test_a_run_that_fails_here_stops_no_other_and_is_told(told: pytest.LogCaptureFixture) -> None:
+    fails, other = (digits(*SMALL, "batch_size=50", f"optimizer.lr={lr}", entry="train") for lr in ("1e30", "0.1"))
+    with pytest.raises(RunFailed, match=r"learning rate 1e\+30"):
+        make_here([fails, other])
+    assert not Run(fails).finished
+    assert Run(other).finished
+    assert any(Run(fails).name in message and "RunFailed" in message for message in told.messages)
+    with pytest.raises(RunFailed):
+        make_here([fails, other])
+    assert "2 runs: 1 cached, 1 to do" in told.messages
+
+
+def test_runs_that_are_stopped_here_go_on(told: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    configs = [digits(*SMALL, f"seed={seed}", entry="train") for seed in (0, 1, 2)]
+
+    def stopped_at_the_second(config: RunConfig) -> Path:
+        if config is configs[1]:
+            raise Stopped("stopped by SIGINT")
+        return execute(config)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(plan, "execute", stopped_at_the_second)
+        with pytest.raises(KeyboardInterrupt):
+            make_here(configs)
+    assert [Run(config).finished for config in configs] == [True, False, False]
+    assert "3 runs: 1 done, 2 not finished" in told.messages
+    make_here(configs)
+    assert "3 runs: 2 done, 1 cached" in told.messages
 
 
 def test_a_run_is_timed_before_and_after_its_subsets_are_known() -> None:

@@ -59,7 +59,7 @@ def test_a_list_of_squeue_is_read() -> None:
     assert parsed(text) == {"12_3": Listed("RUNNING", "None", "(null)"), "13": Listed("PENDING", reason, "a|b")}
 
 
-def test_a_cancelled_job_is_lost_and_the_others_are_waited_for() -> None:
+def test_a_cancelled_job_is_lost_and_the_others_are_waited_for(said: pytest.LogCaptureFixture) -> None:
     jobs = runs(3)
     cancelled, *others = jobs.values()
 
@@ -71,6 +71,7 @@ def test_a_cancelled_job_is_lost_and_the_others_are_waited_for() -> None:
     look = answers(listed(*jobs), listed("7_1", "7_2"), listed("7_1", "7_2"), listed("7_1", "7_2"), end)
     assert wait(jobs, look, poll=0, grace=0) == [cancelled]
     assert all(run.finished for run in others)
+    assert [record.args for record in said.records if record.levelname == "WARNING"] == [(cancelled.name, "7_0")]
 
 
 @pytest.mark.parametrize("state", ["NODE_FAIL", "BOOT_FAIL", "REQUEUED", "PREEMPTED", "PENDING", "COMPLETING"])

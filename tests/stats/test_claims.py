@@ -241,7 +241,7 @@ def test_a_claim_is_plain_data_for_json() -> None:
     read = json.loads(json.dumps(claim.as_dict()))
     assert (read["id"], read["text"], read["verdict"]) == ("2a", "scores have a long tail", "reproduced")
     [each] = read["measures"]
-    assert set(each) == {"name", "effect", "interval", "by_seed", "side", "threshold", "verdict", "condition"}
+    assert set(each) == {"name", "effect", "interval", "by_seed", "side", "threshold", "verdict", "condition", "items"}
     assert each["interval"] == pytest.approx([0.7516, 1.2484], abs=1e-4)
 
 
@@ -266,16 +266,68 @@ def test_a_condition_is_measured_like_any_other() -> None:
     assert measure_seeds("any", [1.0, 2.0], below=0.0, condition=True).condition
 
 
+# --- shares of counted items ---
+
+
+def exact(count: int, items: int) -> tuple[float, float]:
+    """The interval of Clopper and Pearson, by scipy."""
+    low, high = scipy.stats.binomtest(count, items).proportion_ci(0.95, method="exact")
+    return low, high
+
+
+@pytest.mark.parametrize("items", [1, 2, 10, 97])
+def test_seeds_that_agree_on_a_share_have_the_exact_interval_of_one_of_them(items: int) -> None:
+    for count in range(items + 1):
+        found = measure_seeds("any", [count / items] * 3, above=0.5, items=items)
+        assert ends(found) == pytest.approx(exact(count, items))
+        assert found.effect == pytest.approx(count / items)
+
+
+def test_a_share_has_the_wider_interval_of_both_on_either_side() -> None:
+    draw = np.random.default_rng(5)
+    wider = set()
+    for _ in range(200):
+        items, middle = int(draw.integers(2, 300)), draw.uniform()
+        counts = draw.binomial(items, np.clip(middle + draw.normal(scale=0.05, size=3), 0, 1))
+        shares = (counts / items).tolist()
+        if len(set(shares)) == 1 or counts.sum() % 3:  # the oracle takes whole counts alone
+            continue
+        student = scipy.stats.t.interval(0.95, 2, np.mean(shares), scipy.stats.sem(shares))
+        binomial = exact(counts.sum() // 3, items)
+        found = ends(measure_seeds("any", shares, above=0.5, items=items))
+        assert found == pytest.approx((min(student[0], binomial[0]), max(student[1], binomial[1])))
+        wider |= {found[0] < binomial[0] - 1e-9, found[1] > binomial[1] + 1e-9}
+    assert wider == {True, False}
+
+
+def test_a_share_of_few_items_decides_nothing_that_a_share_of_many_does() -> None:
+    few, many = (measure_seeds("any", [1.0] * 3, above=0.8, items=items) for items in (10, 100))
+    assert (few.verdict, many.verdict) == (OPEN, YES)
+    assert measure_seeds("any", [0.0] * 3, below=0.05, items=100).verdict == YES
+    assert measure_seeds("any", [0.0] * 3, above=0.05, items=100).verdict == NO
+    assert measure_seeds("any", [1.0], above=0.8, items=100).interval is None
+
+
 # --- many measures at once ---
 
 
+def p_by_hand(one: Measured) -> float:
+    """Student's by scipy; of shares the binomial test's if that is larger; of equal seeds by as many fair coins."""
+    side = "greater" if one.side == "above" else "less"
+    equal = len(set(one.by_seed)) == 1
+    ahead = (one.effect - (one.threshold or 0.0)) * (1 if one.side == "above" else -1) > 0
+    student = 0.0 if equal else float(scipy.stats.ttest_1samp(one.by_seed, one.threshold, alternative=side).pvalue)
+    if one.items is not None:
+        count = round(one.effect * one.items)
+        return max(student, float(scipy.stats.binomtest(count, one.items, one.threshold, alternative=side).pvalue))
+    heads = len(one.by_seed) if ahead else 0
+    coins = float(scipy.stats.binomtest(heads, len(one.by_seed), 0.5, alternative="greater").pvalue)
+    return coins if equal else student
+
+
 def by_hand(measures: Sequence[Measured]) -> list[str]:
-    """Names left by Holm's procedure, with the p-values of scipy's one-sided t-test."""
-    p = {}
-    for one in measures:
-        if one.threshold is not None and not one.condition:
-            side = "greater" if one.side == "above" else "less"
-            p[one.name] = float(scipy.stats.ttest_1samp(one.by_seed, one.threshold, alternative=side).pvalue)
+    """Names left by Holm's procedure."""
+    p = {one.name: p_by_hand(one) for one in measures if one.threshold is not None and not one.condition}
     left: list[str] = []
     while p and min(p.values()) <= 0.025 / len(p):
         left.append(min(p, key=p.__getitem__))
@@ -290,7 +342,8 @@ def test_what_is_left_is_what_holm_says() -> None:
             measure_seeds(
                 f"m{i}",
                 (draw.normal(size=4) + i / 3).tolist(),
-                **({"above": 0.2} if i % 3 else {"below": 4.0}),
+                above=0.2 if i % 3 else None,
+                below=None if i % 3 else 4.0,
                 condition=i == 5,
             )
             for i in range(9)
@@ -300,10 +353,45 @@ def test_what_is_left_is_what_holm_says() -> None:
         assert set(found) <= {one.name for one in measures if one.verdict == "reproduced"}
 
 
+@pytest.mark.parametrize("items", [20, 60])
+@pytest.mark.parametrize("seeds", [3, 6])
+def test_what_is_left_of_shares_and_of_equal_seeds_is_what_holm_says(items: int, seeds: int) -> None:
+    draw = np.random.default_rng(items + seeds)
+    left = set()
+    for trial in range(30):
+        above = float(draw.uniform(0.3, 0.7))
+        counts = [int(draw.integers(items + 1)) for _ in range(3)]
+        spread = [np.clip(np.arange(seeds) % 3 - 1 + count, 0, items) / items for count in counts]  # whole in the mean
+        measures = [
+            *(measure_seeds(f"equal{i}", [c / items] * seeds, above=above, items=items) for i, c in enumerate(counts)),
+            *(
+                measure_seeds(f"spread{i}", shares.tolist(), below=above, items=items)
+                for i, shares in enumerate(spread)
+                if shares.sum() * items % seeds == 0
+            ),
+            measure_seeds("no share", [above + 0.1] * seeds, above=above),
+        ]
+        found = [one.name for one in left_by_holm(measures)]
+        assert found == by_hand(measures), trial
+        left |= {name.rstrip("012") for name in found}
+    assert {"equal", "spread"} <= left
+
+
 def test_holm_leaves_what_is_alone_as_its_interval_says() -> None:
-    for values in ([0.1, 0.2, 0.3], [0.1, 0.9, 0.2], [2.0, 2.0, 2.0], [-1.0, -1.0, -1.0], [3.0], [math.nan] * 3):
+    for values in ([0.1, 0.2, 0.3], [0.1, 0.9, 0.2], [-1.0, -1.0, -1.0], [3.0], [math.nan] * 3):
         alone = measure_seeds("any", values, above=0.0)
         assert (left_by_holm([alone]) == [alone]) == (alone.verdict == "reproduced")
+    for count in range(11):
+        for seeds in ([count / 10] * 3, [count / 10, count / 10, min(count + 3, 10) / 10]):
+            alone = measure_seeds("any", seeds, above=0.5, items=10)
+            assert (left_by_holm([alone]) == [alone]) == (alone.verdict == "reproduced")
+
+
+def test_equal_seeds_are_worth_a_coin_each() -> None:
+    for seeds, left in ((3, False), (5, False), (6, True)):  # 1/8, 1/32, 1/64
+        alone = measure_seeds("any", [2.0] * seeds, above=0.0)
+        assert bool(left_by_holm([alone])) is left
+        assert not left_by_holm([measure_seeds("any", [-2.0] * seeds, above=0.0)])
 
 
 def test_what_a_scale_cannot_decide_is_not_tested_whatever_it_measures() -> None:

@@ -43,8 +43,10 @@ def clock(seconds: float) -> str:
 def effect(value: float, interval: Interval | None) -> str:
     """Format an effect with its 95 % interval, to two digits of half its width: 0.946 [0.918, 0.973].
 
-    At most four decimals; an interval of no width has the decimals that the effect needs.
+    At most four decimals; an interval of no width has the decimals that the effect needs. A dash if it is not a number.
     """
+    if not math.isfinite(value):
+        return "–"
     if interval is None:
         return f"{value:.3g} (one seed)"
     half = (interval[1] - interval[0]) / 2

@@ -58,6 +58,11 @@ def _until(config: RunConfig) -> list[str]:
         wrong.append(
             f"planting.until = {until}: changes the steps of an epoch, so the rate must stay; set schedule=constant"
         )
+    planted, texts = config.planting.duplicates * len(config.planting.counts), config.dataset.limit
+    if until is not None and until < config.epochs and planted == texts:
+        wrong.append(
+            f"planting.until = {until}: all {texts} texts are planted, so none is left to train on; raise dataset.limit"
+        )
     return wrong
 
 

@@ -14,8 +14,8 @@ class TextConfig(Group):
     test_limit: Positive | None  # the same for the texts that are held out
     context: Annotated[int, Field(ge=2)]  # tokens of a sequence at most; longer ones are cut
     vocabulary: Annotated[int, Field(ge=258)]  # tokens of the byte-level BPE that is trained on the training texts
-    # what a copy is: the same text up to white space; or also one with at least half of all 5-grams of words in common
-    duplicates: Literal["exact", "near"]
+    # drop: of texts with at least half of all their 5-grams of words in common only the most frequent one is kept
+    near_duplicates: Literal["keep", "drop"]
     seed: Seed  # of the subset
 
     include_test: ClassVar[bool] = False
@@ -23,7 +23,7 @@ class TextConfig(Group):
     @property
     def info(self) -> TextInfo:
         """Name and sizes of the data set."""
-        return TEXTS[self.name][self.duplicates]
+        return TEXTS[self.name][self.near_duplicates]
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -54,7 +54,7 @@ def load_text(config: TextConfig, planting: PlantingConfig, device: torch.device
         RunFailed: the files cannot be had.
         RefusedInput: a limit is too large, too many texts are to be planted, or a canary is cut.
     """
-    whole = _whole(config.name, config.duplicates, data_root())
+    whole = _whole(config.name, config.near_duplicates == "drop", data_root())
     # held out whatever the seed, so that no run trains on what another one tests
     held_out = np.zeros(len(whole), dtype=bool)
     held_out[numpy_generator(0, "held out").permutation(len(whole))[: config.info.test]] = True
@@ -68,6 +68,14 @@ def load_text(config: TextConfig, planting: PlantingConfig, device: torch.device
     texts["tokens"] = TOKENS.label(targets).numpy()
     if cut:
         log.info("%d of %d sequences have more than %d tokens and are cut", cut, len(texts), config.context)
+    times = targets.unique(dim=0, return_counts=True)[1]
+    if alike := int(times[times > 1].sum()):
+        log.warning(
+            "%d sequences are equal to another one up to where they are cut, but count as texts of their own: raise "
+            "dataset.context = %d, or lower dataset.limit",
+            alike,
+            config.context,
+        )
     _refuse_cut_codes(texts, tokenizer, config)
     copies = torch.tensor(texts["copies"].tolist())
     ids = torch.tensor(texts.index.tolist())
@@ -78,15 +86,15 @@ def load_text(config: TextConfig, planting: PlantingConfig, device: torch.device
 
 
 @cache
-def _whole(name: str, duplicates: str, root: Path) -> pd.DataFrame:
-    return distinct(_READERS[name](), near=duplicates == "near")
+def _whole(name: str, drop_near: bool, root: Path) -> pd.DataFrame:
+    return distinct(_READERS[name](), drop_near=drop_near)
 
 
-def distinct(texts: list[str], *, near: bool) -> pd.DataFrame:
+def distinct(texts: list[str], *, drop_near: bool) -> pd.DataFrame:
     """Return texts in the order in which they first come, each once.
 
     Args:
-        near: near-duplicates count as copies of the first of them, too.
+        drop_near: of near-duplicates only the one with the most copies is kept, the first of several.
 
     Returns:
         Index "id", from 0; columns text, copies, kind ("text") and code (none).
@@ -94,10 +102,10 @@ def distinct(texts: list[str], *, near: bool) -> pd.DataFrame:
     counts = Counter(texts)
     first = list(counts)
     table = pd.DataFrame({"text": first, "copies": list(counts.values())})
-    if near:
-        alike = np.array(first_alike(first))
-        copies = table.groupby(alike)["copies"].sum()
-        table = table[alike == np.arange(len(table))].assign(copies=copies)
+    if drop_near:
+        frequent = table.sort_values("copies", ascending=False, kind="stable")
+        alike = np.array(first_alike(frequent["text"].tolist()))
+        table = frequent[alike == np.arange(len(table))].sort_index()
     return table.reset_index(drop=True).rename_axis("id").assign(kind="text", code=None)
 
 

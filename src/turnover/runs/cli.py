@@ -21,6 +21,8 @@ from turnover.common.text import printable, suggestion, visible
 from turnover.config.parse import fields
 from turnover.errors import RefusedInput, RunFailed, TurnOverError
 
+log = logging.getLogger("turnover")
+
 _UNREAD = 141  # what a shell reports of a command that a closed pipe has ended
 _ADVICE = {  # where a file or a folder cannot be used: what to do
     (errno.ENOSPC, errno.EDQUOT): "make room or set TURNOVER_OUTPUTS",
@@ -114,17 +116,30 @@ def _unread() -> bool:
 
 
 @contextmanager
-def one_message() -> Iterator[None]:
-    """End the process at an error of a single run of a Hydra job; in a sweep the other runs go on."""
+def one_message(part: str = "") -> Iterator[None]:
+    """End the process at an error of a single run of a Hydra job; in a sweep the other runs go on.
+
+    Args:
+        part: what this one is of a sweep; its errors are logged, as Hydra raises the first of them alone. None: the
+            sweep does that itself.
+    """
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
     set_up_logging()  # a job of a sweep may be in another process
+    alone = HydraConfig.get().mode == RunMode.RUN
+    if part and not alone:
+        log.info("\n%s", part)
     try:
         yield
-    except Exception as error:
-        if HydraConfig.get().mode == RunMode.RUN:
+    except (SystemExit, Exception) as error:
+        if alone:
             leave(error)
+        if part:
+            log.error("%s: %s: %s", part, type(error).__name__, error)
+            at_end.callback(log.error, "%s is not made, see above", part)
+        if isinstance(error, SystemExit):  # of a script that has said why; Hydra would end the sweep
+            raise RunFailed(f"{part}: a script ended with exit code {error.code}, see above") from None
         raise
 
 
@@ -135,6 +150,8 @@ def leave(error: BaseException) -> NoReturn:
     from yaml import YAMLError
 
     match error:
+        case SystemExit():
+            raise error
         case BrokenPipeError() if _unread():
             raise SystemExit(_UNREAD)
         case KeyboardInterrupt():
@@ -211,6 +228,9 @@ def _composition(message: str) -> str:
     message = re.sub(r"\n*(Config search path|Set the environment variable).*", "", message, flags=re.DOTALL).strip()
     message = re.sub(r"\n*Available options in '(\S+)':\n((?:\t.*\n?)+)", _on_one_line, message)
     message = re.sub(r"^In '[^']+': Could not find '(\S+)/([^/']+)'", r"\1 = \2: there is no such option", message)
+    if chooses := re.match(r"In '(\S+)/([^/']+)': Could not override '(\w+)'", message):
+        group, name, other = chooses.groups()
+        return f"{group} = {name}: chooses its own {other}, which this command does not allow; choose another {group}"
     if bare := re.match(r"Error parsing override '([^=']*)'\nmissing EQUAL", message):
         return f"{bare[1]}: is no option; one is set by name=value, for example dataset=digits, epochs=3"
     unknown = re.match(r"Could not override '([\w.]+)'", message)

@@ -17,6 +17,7 @@ from turnover.common.text import clock
 from turnover.config.compose import sweep, varied
 from turnover.config.run import RunConfig
 from turnover.runs.cli import at_end, leave
+from turnover.runs.execute import execute
 from turnover.runs.slurm import take_over
 from turnover.runs.store.housekeeping import judged
 from turnover.runs.store.run import Run
@@ -33,8 +34,22 @@ class Sweep:
     def __init__(self, runs: Sequence[RunConfig]) -> None:
         self.runs = runs
         self.cached = {Run(config).name for config in runs if Run(config).finished}  # before it began
+        self.to_do: list[RunConfig] = []
+        self.started = 0.0
         self._over = threading.Event()
         self._watch: threading.Thread | None = None
+
+    def begin(self, *, here: bool) -> None:
+        """Log the plan and fetch missing data; `here`: the runs are done one after another on this machine."""
+        self.to_do, self.started = announce(self.runs, here=here), time.monotonic()
+
+    def tell_progress(self) -> None:
+        """Log how many runs are done, and the time left if they are done one after another."""
+        left = sum(not Run(each).finished for each in self.to_do)
+        done = len(self.to_do) - left
+        if done and left:
+            elapsed = time.monotonic() - self.started
+            log.info("%d of %d runs done, about %s to go", done, len(self.to_do), clock(elapsed / done * left))
 
     def watch(self, runs: Sequence[RunConfig]) -> None:
         """Show a progress bar of runs that other processes do."""
@@ -78,33 +93,49 @@ class AnnouncePlan(Callback):
     """Hydra callback of the entry points: the plan before a sweep, the time left after each of its runs."""
 
     def __init__(self) -> None:
-        self.to_do: list[RunConfig] = []
-        self.started = 0.0
+        self.here: Sweep | None = None  # of runs that this process does
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         try:
             planned = Sweep(sweep(list(config.hydra.overrides.task), config.hydra.job.config_name))
             at_end.callback(planned.tell_outcome)
             here = "basic" in str(config.hydra.launcher.get("_target_", "")).lower()
-            to_do = announce(planned.runs, here=here)
+            planned.begin(here=here)
         except Exception as error:
             leave(error)  # Hydra itself would turn it into a warning and go on
-        self.started = time.monotonic()
         if here:
-            self.to_do = to_do
-        elif to_do:
+            self.here = planned
+        elif planned.to_do:
             if "submitit" in config.hydra.launcher._target_:
                 log.info("logs of the jobs: %s", Path(config.hydra.sweep.dir) / ".submitit")
             if "SlurmLauncher" in config.hydra.launcher._target_:
                 take_over(config.hydra.job.config_name)
-            planned.watch(to_do)
+            planned.watch(planned.to_do)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        left = sum(not Run(each).finished for each in self.to_do)
-        done = len(self.to_do) - left
-        if done and left:
-            elapsed = time.monotonic() - self.started
-            log.info("%d of %d runs done, about %s to go", done, len(self.to_do), clock(elapsed / done * left))
+        if self.here is not None:
+            self.here.tell_progress()
+
+
+def make_here(runs: Sequence[RunConfig]) -> None:
+    """Make runs one after another in this process, as the sweep of a script does; one that fails stops no other.
+
+    Raises:
+        Exception: that of the first run that failed, as Hydra raises it.
+    """
+    planned, errors = Sweep(runs), []
+    try:
+        planned.begin(here=True)
+        for config in runs:
+            try:
+                print(execute(config), flush=True)
+            except Exception as error:
+                errors.append(error)
+            planned.tell_progress()
+    finally:
+        planned.tell_outcome()
+    for first in errors[:1]:
+        raise first
 
 
 def announce(configs: Sequence[RunConfig], *, here: bool = True) -> list[RunConfig]:

@@ -11,6 +11,7 @@ from typing import Any
 from turnover.common.files import checkout
 from turnover.config.compose import sweep
 from turnover.errors import RunFailed
+from turnover.runs.plan import make_here
 from turnover.runs.store.run import Run
 
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -18,13 +19,21 @@ _INTERRUPTED = 130
 
 
 def make_runs(experiments: Sequence[str], scale: str, launcher: str, overrides: Sequence[str] = ()) -> None:
-    """Make the runs of experiments that are not finished, one experiment after another: scripts/train.py -m.
+    """Make the runs of experiments that are not finished, one experiment after another.
 
-    Raises: as `call`.
+    They are what scripts/train.py -m makes. Its basic launcher would do no more than this process does, but import
+    PyTorch again and compose every run twice.
+
+    Raises: as `make_here`, or with another launcher as `call`.
     """
     for name in experiments:
         given = [f"+experiment={name}", f"scale={scale}", *overrides]
-        if not all(Run(config).finished for config in sweep(given)):
+        runs = sweep(given)
+        if all(Run(config).finished for config in runs):
+            continue
+        if launcher == "basic":
+            make_here(runs)
+        else:
             call("train.py", ["-m", f"hydra/launcher={launcher}", *given])
 
 

@@ -59,13 +59,13 @@ def parsed(text: str) -> Queue:
 def wait(
     jobs: dict[str, Run], look: Callable[[], Queue | None] = queue, poll: float = POLL, grace: float = GRACE
 ) -> list[Run]:
-    """Wait until every run is done or its job is lost; return those that are lost. Log what Slurm holds, once.
+    """Wait until every run is done or its job is lost; return those that are lost. Log what Slurm holds or lost, once.
 
     Args:
         jobs: runs by the ids of their jobs.
         grace: seconds for which a job must be absent, in two looks at least.
     """
-    absent, held, left = dict[str, float](), set[str](), dict(jobs)  # absent: since when
+    absent, held, gone, left = dict[str, float](), set[str](), set[str](), dict(jobs)  # absent: since when
     while True:
         listed, now = look(), time.monotonic()
         left = {id: run for id, run in left.items() if not run.finished}  # asked after the queue: what ended is done
@@ -79,6 +79,9 @@ def wait(
                 held |= _tell_held(id, listed[id].reason, held)
             lost = {id for id in left.keys() - here if now - absent.get(id, now + 1) >= grace}
             absent = {id: absent.get(id, now) for id in left.keys() - here}
+            for id in sorted(lost - gone):
+                log.warning("run %s is not done, and nothing works on it any more (job %s)", left[id].name, id)
+            gone |= lost
             if lost == left.keys():
                 return list(left.values())
         time.sleep(poll)

@@ -3,7 +3,9 @@
 Every measure is one number of one run. Its effect is the mean over n runs with different seeds, its interval Student's:
 mean ± t √(s²/n + v), with t of n - 1 degrees of freedom, s² the variance between seeds and, where the measure is a
 statistic of examples, v its variance under a bootstrap of the examples (the same examples for every seed, since the
-seeds share them). A bootstrap over three seeds would cover the truth about three times in four.
+seeds share them). A bootstrap over three seeds would cover the truth about three times in four. Of a share of few
+counted items, on which all seeds may agree, the interval is the exact one of Clopper and Pearson (1934) as far as it is
+wider: items that the seeds share count once, as more seeds are no more items.
 """
 
 import math
@@ -20,6 +22,7 @@ Verdict = Literal["reproduced", "not reproduced", "inconclusive", "not tested"]
 
 REPLICATES = 1000
 _LEVEL = 0.025  # of one side: a measure is on the claimed side if its two-sided 95 % interval is
+_EQUAL = 1e-12  # standard error, in parts of the effect, below which seeds differ by the rounding of their mean alone
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Measured:
     threshold: float | None  # None: reported, but no part of the verdict
     verdict: Verdict | None
     condition: bool = False  # whether it only decides if the claim can be decided
+    items: int | None = None  # that were counted, where each seed's number is a share; None: it is no such share
 
 
 @dataclass(frozen=True)
@@ -89,12 +93,15 @@ def measure_seeds(
     below: float | None = None,
     condition: bool = False,
     variance: float = 0.0,
+    items: int | None = None,
 ) -> Measured:
     """Compare a number of each run, such as one of a curve, with a threshold as in `measure`.
 
     Args:
         condition: the claim can only be decided if this measure lies on its side.
         variance: of the mean, besides that between seeds.
+        items: the numbers are shares of so many counted items, those that seeds share counted once; None: they are no
+            shares.
     """
     from scipy.special import stdtrit  # an extra, which the rest of the library does without
 
@@ -103,6 +110,9 @@ def measure_seeds(
     if n > 1:
         half = float(stdtrit(n - 1, 0.975)) * math.sqrt(np.var(by_seed, ddof=1) / n + variance)
         interval = (mean - half, mean + half)
+        if items is not None:
+            exact = clopper_pearson(mean * items, items)
+            interval = (min(interval[0], exact[0]), max(interval[1], exact[1]))
     low, high = interval or (-math.inf, math.inf)
     threshold = above if above is not None else below
     verdict: Verdict | None = None
@@ -120,7 +130,21 @@ def measure_seeds(
         threshold=threshold,
         verdict=verdict,
         condition=condition,
+        items=items,
     )
+
+
+def clopper_pearson(count: float, items: int) -> tuple[float, float]:
+    """Return the exact 95 % interval of the share of which `count` of `items` is an example.
+
+    Args:
+        count: at least 0 and at most `items`; a mean over seeds need not be whole.
+    """
+    from scipy.special import betaincinv
+
+    low = float(betaincinv(count, items - count + 1, _LEVEL)) if count > 0 else 0.0
+    high = float(betaincinv(count + 1, items - count, 1 - _LEVEL)) if count < items else 1.0
+    return low, high
 
 
 def decide(id: str, text: str, measures: Sequence[Measured], *, tested: bool = True) -> Claim:
@@ -146,8 +170,10 @@ def decide(id: str, text: str, measures: Sequence[Measured], *, tested: bool = T
 def left_by_holm(measures: Sequence[Measured]) -> list[Measured]:
     """Return those that lie on the claimed side after Holm's correction (1979) for all that decide a claim.
 
-    Of m of them, the one with the k-th smallest p-value must have at most 0.025 / (m - k + 1), as must all before it;
-    p is Student's, of one side, by its interval. Those without an interval have p = 1.
+    Of m of them, the one with the k-th smallest p-value must have at most 0.025 / (m - k + 1), as must all before it.
+    p is of one side: Student's, by the interval; of a share of counted items the larger one of Student's and the
+    binomial test's. Seeds that all gave the same number have no spread to go by: p is that of a sign test, 2^-n of n
+    seeds. Those without an interval have p = 1.
     """
     deciding = [measured for measured in measures if measured.threshold is not None and not measured.condition]
     ranked = sorted(deciding, key=_p_value)
@@ -168,7 +194,22 @@ def _p_value(measured: Measured) -> float:
     ahead = measured.effect - measured.threshold
     ahead = ahead if measured.side == "above" else -ahead
     degrees = len(measured.by_seed) - 1
-    error = (measured.interval[1] - measured.interval[0]) / 2 / float(stdtrit(degrees, 1 - _LEVEL))
-    if not error:  # all seeds gave the same number
-        return 0.0 if ahead > 0 else 1.0
-    return float(stdtr(degrees, -ahead / error))
+    if measured.items is None:
+        error = (measured.interval[1] - measured.interval[0]) / 2 / float(stdtrit(degrees, 1 - _LEVEL))
+        equal = 0.5 ** len(measured.by_seed)
+    else:
+        error = float(np.std(measured.by_seed, ddof=1)) / math.sqrt(len(measured.by_seed))
+        equal = _binomial(measured.effect * measured.items, measured.items, measured.threshold, measured.side)
+    if error <= _EQUAL * abs(measured.effect):
+        return equal if ahead > 0 else 1.0
+    student = float(stdtr(degrees, -ahead / error))
+    return student if measured.items is None else max(student, equal)
+
+
+def _binomial(count: float, items: int, share: float, side: Literal["above", "below"]) -> float:
+    """Return how probable so many items or more (above), or so few or fewer (below), are if each is one by `share`."""
+    from scipy.special import betainc
+
+    if side == "below":
+        count, share = items - count, 1 - share
+    return float(betainc(count, items - count + 1, share)) if count > 0 else 1.0

@@ -10,7 +10,7 @@ import pytest
 from digits import changed, digits
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import spearmanr
+from scipy.stats import binomtest, spearmanr
 
 from turnover.common.files import write_json
 from turnover.config.compose import sweep
@@ -19,7 +19,9 @@ from turnover.errors import RefusedInput
 from turnover.experiments.figures import early_stopping, leakage
 from turnover.experiments.figures.early_stopping import REST, SEEDS, TO_LAST, correlations, spearman
 from turnover.experiments.figures.fig9 import kept, rank, settled
+from turnover.experiments.figures.interface import claims
 from turnover.experiments.figures.leakage import BASE, RULE, between_seeds, changes, choose
+from turnover.experiments.plots.figure import Plotted, configured
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import style
 from turnover.runs.store.run import Run
@@ -303,3 +305,22 @@ def test_the_table_of_variants_holds_last_epochs_and_means_over_seeds(tmp_path: 
         picture = leakage.draw(plotted.numbers, [source.config for source in sources])
     shown = [axes for axes in picture.axes if axes.axison]
     assert [axes.get_title(loc="left") for axes in shown] == [f"(a) {BASE}", "(b) 4 shared masks"]
+
+
+def test_shares_of_sentences_have_intervals_of_as_many_sentences() -> None:
+    given = {0: 0, 1: 2, 4: 5, 16: 9}  # sentences given back from the prefix that decides, by copies
+    rows = [
+        {"dim": dim, "seed": seed, "copies": copies, "prefix": prefix, "sentences": of, "share": back / of}
+        for dim in (8, 16, 32)
+        for seed in (2, 0, 1)
+        for copies, of in ((0, 40), (1, 50), (4, 10), (16, 9 + seed))
+        for prefix in (8, 9)
+        for back in [given[copies] if dim == 16 and prefix == 8 else 1]
+    ]
+    plotted = Plotted(pd.DataFrame(rows))
+    claim, _ = claims(configured("language_extraction"), plotted, ["sotu"], "laptop")
+    most, once, held_out = claim.measures
+    assert [one.items for one in claim.measures] == [9, 50, 40]
+    assert most.by_seed == (9 / 9, 9 / 10, 9 / 11)
+    assert once.interval == pytest.approx(binomtest(2, 50).proportion_ci(0.95, method="exact"))
+    assert held_out.interval == pytest.approx(binomtest(0, 40).proportion_ci(0.95, method="exact"))

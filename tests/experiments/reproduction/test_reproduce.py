@@ -13,6 +13,8 @@ import processes
 import pytest
 
 from turnover.common.files import write_json
+from turnover.config.compose import sweep
+from turnover.config.run import RunConfig
 from turnover.errors import RunFailed
 from turnover.experiments.plots.figure import NAMES
 from turnover.experiments.reproduction import work
@@ -117,6 +119,10 @@ def test_missing_runs_are_made_and_finished_ones_start_no_sweep(monkeypatch: pyt
         (*common, "+experiment=fig2", "scale=smoke", "logger=none"),
     ]
     called.clear()
+    here: list[RunConfig] = []
+    monkeypatch.setattr(scripts, "make_here", here.extend)
+    scripts.make_runs(["influence"], "smoke", "basic", ["logger=none"])
+    assert (called, here) == ([], sweep(["+experiment=influence", "scale=smoke", "logger=none"]))
     monkeypatch.setattr("turnover.runs.store.run.Run.finished", True)
     scripts.make_runs(["influence", "fig2"], "smoke", "joblib")
     assert called == []

@@ -1,156 +1,229 @@
-"""Study: how many examples are trained on until the wrong labels are found, by one turn-over run or by an ensemble.
+"""Study: how much arithmetic it takes to find the wrong labels, by one turn-over run and by every other way.
 
-Both may stop as soon as the AUROC for wrong labels reaches .98: the run after any of its scored epochs, the ensemble
-(Feldman and Zhang, 2020) after any number of networks, each trained for whichever number of epochs is cheapest.
+Each may stop as soon as the AUROC for wrong labels reaches .98: one network, of turn-over dropout or an ordinary one
+(EL2N, Paul et al., 2021; cumulative loss, Ravikumar et al., 2025), after any of the epochs that were tried; an ensemble
+(Feldman and Zhang, 2020) and blocks after any number of networks, each trained for whichever of the numbers of epochs
+that were tried is cheapest.
 """
 
-from collections.abc import Sequence
-from string import ascii_lowercase
-from typing import Any
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import torch
 import torch.nn.functional as F
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from torch import Tensor
 
-from turnover.config.estimators import SubsamplingEstimator
+from turnover.config.estimators import BlocksEstimator, OneRunEstimator, SubsamplingEstimator, TurnoverEstimator
 from turnover.config.run import RunConfig
 from turnover.errors import RefusedInput
+from turnover.estimators.blocks import block_estimates
 from turnover.estimators.subsampling import excess_loss, memorization
-from turnover.experiments.plots.curves import band, outer_labels
+from turnover.experiments.plots.curves import BAND, band
 from turnover.experiments.plots.figure import Plotted
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import COLOURS, panel
-from turnover.experiments.validation.estimates import parameters
-from turnover.runs.store.tables import Members, read_members, read_scores, scores_by_epoch
+from turnover.experiments.validation.estimates import FEWEST_PAIRS
+from turnover.experiments.validation.operations import of_scoring, of_training
+from turnover.runs.store.tables import read_members, read_scores, scores_by_epoch
 from turnover.stats.measures import auroc
 
 AIM = 0.98  # of the AUROC
-_COLUMNS = 3
-ONE_RUN, _RIGHT, _LOSS = "one turn-over run", "ensemble", "ensemble, by losses"
+_ERRORS = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01)  # that the axis names
+ONE_RUN, _EL2N, _CUMULATIVE = "one turn-over run", "EL2N of one network", "cumulative loss of one network"
+_BLOCKS, _LOSSES, _RIGHT = "blocks", "ensemble by losses", "ensemble by right answers"
+_OTHERS = {  # by the measure of what is saved
+    "saving_el2n": _EL2N,
+    "saving_cumulative_loss": _CUMULATIVE,
+    "saving_blocks": _BLOCKS,
+    "saving_losses": _LOSSES,
+    "saving_right": _RIGHT,
+}
 _LINES = {
     ONE_RUN: (COLOURS["own"], "o", "-"),
+    _EL2N: (COLOURS["flipped"], "D", "--"),
+    _CUMULATIVE: (COLOURS["constant"], "v", "-."),
+    _BLOCKS: (COLOURS["random"], "P", ":"),
+    _LOSSES: (COLOURS["easy"], "^", "--"),
     _RIGHT: (COLOURS["difficult"], "s", "-"),
-    _LOSS: (COLOURS["easy"], "^", "--"),
 }
 
 
-def tabulate(sources: Sequence[Source]) -> Plotted:
-    """Return AUROC for wrong labels against trained examples, of each seed's run and ensembles.
+class Stop(NamedTuple):
+    """A moment at which a way to find wrong labels may stop."""
 
-    Raises:
-        RefusedInput: a seed has a run but no ensemble, or the reverse.
+    method: str
+    epochs: int  # of each network
+    networks: int
+    trained: int  # examples, in every epoch of every network
+    operations: float  # of training, and of the pass over all examples by each network that scores
+    scores: pd.Series  # index "id"
+
+
+def tabulate(sources: Sequence[Source]) -> Plotted:
+    """Return AUROC for wrong labels against cost, of each seed's runs: method, epochs, networks, trained, cost, seed.
+
+    Cost is arithmetic in ordinary trainings: as long as that of turn-over dropout, of the network without it.
     """
     numbers = pd.concat([rows(source) for source in sources], ignore_index=True)
-    # parameters of the network with turn-over dropout over those of a network of the ensemble
-    sizes = {_is_ensemble(source.config): parameters(source.config) for source in sources}
-    larger = sizes[False] / sizes[True]
-    values = {"saving_arithmetic": [saving / larger for saving in measures(numbers)["saving"]]}
-    return Plotted(numbers, values, summary={"larger": larger})
+    [long, *_] = [source.config for source in sources if isinstance(source.config.estimator, TurnoverEstimator)]
+    [ordinary, *_] = [source.config for source in sources if isinstance(source.config.estimator, OneRunEstimator)]
+    cost = numbers.pop("operations") / (long.epochs * long.train_size * of_training(ordinary))
+    return Plotted(numbers.assign(cost=cost))
+
+
+def rows(source: Source) -> pd.DataFrame:
+    """Return a row for each moment to stop at: method, epochs, networks, trained, operations, auroc, seed."""
+    table = read_scores(source.folder)
+    mislabelled = (table["label"] != table["true_label"]).sort_index()
+    found = []
+    for stop in _stops(source, table):
+        # few networks leave examples without a score; differences of shares that are equal but for rounding are ties
+        filled = stop.scores.fillna(stop.scores.median()).reindex(mislabelled.index).to_numpy(dtype=np.float32)
+        detected = auroc(filled, mislabelled.to_numpy())(np.ones(len(mislabelled)))
+        found.append({**stop._asdict(), "scores": detected})
+    return pd.DataFrame(found).rename(columns={"scores": "auroc"}).assign(seed=source.config.seed)
+
+
+def _stops(source: Source, table: pd.DataFrame) -> Iterator[Stop]:
+    config, n = source.config, len(table)
+    training, scoring = of_training(config), n * of_scoring(config)
+    match config.estimator:
+        case TurnoverEstimator():  # own and flipped sub-networks share a pass, but for the small layer after the masks
+            for epoch, scores in scores_by_epoch(source.folder).items():
+                trained = n * int(str(epoch))
+                yield Stop(ONE_RUN, int(str(epoch)), 1, trained, trained * training + scoring, scores)
+        case OneRunEstimator():  # the losses of the cumulative one are those of the passes that train
+            trained = n * config.epochs
+            yield Stop(_CUMULATIVE, config.epochs, 1, trained, trained * training, table["cumulative_loss"])
+            yield Stop(_EL2N, config.epochs, 1, trained, trained * training + scoring, table["el2n"])
+        case SubsamplingEstimator() | BlocksEstimator():
+            for method, included, scores in _forms(source):
+                networks, trained = len(included), int(included.sum()) * config.epochs
+                yield Stop(method, config.epochs, networks, trained, trained * training + networks * scoring, scores)
+
+
+def _forms(source: Source) -> Iterator[tuple[str, Tensor, pd.Series]]:
+    """Yield scores by the first networks of an ensemble or of blocks: method, what they were trained on, scores."""
+    members = read_members(source.folder)
+    odds, count = members.confidence.double(), len(members.included)
+    if isinstance(source.config.estimator, BlocksEstimator):
+        for pairs in range(FEWEST_PAIRS, count // 2 + 1):
+            both = torch.cat([torch.arange(pairs), torch.arange(pairs) + count // 2])
+            scores = block_estimates(odds[both], members.included[both])["blocks"]
+            yield _BLOCKS, members.included[both], pd.Series(scores.numpy(), index=members.ids)
+        return
+    for some in range(2, count + 1):
+        included = members.included[:some]
+        right = memorization(members.right[:some], included)
+        yield _RIGHT, included, pd.Series(right.numpy(), index=members.ids)
+        losses = excess_loss(F.softplus(-odds[:some]), included)
+        yield _LOSSES, included, pd.Series(losses.numpy(), index=members.ids)
+
+
+def costs(numbers: pd.DataFrame, of: str = "cost") -> pd.DataFrame:
+    """Return what it takes until the aim is reached; infinite: never.  # index: seed; a column for each method
+
+    Args:
+        of: a column of `numbers`: cost or trained.
+
+    Raises:
+        RefusedInput: a seed lacks a method.
+    """
+    seeds, there = sorted(numbers["seed"].unique()), set(zip(numbers["seed"], numbers["method"], strict=True))
+    for seed, method in product(seeds, _LINES):
+        if (seed, method) not in there:
+            raise RefusedInput(f"seed {seed} has no run of {method}: draw the same seeds of all methods")
+    reached = numbers[numbers["auroc"] >= AIM].groupby(["seed", "method"])[of].min().unstack()
+    return reached.reindex(index=seeds, columns=list(_LINES)).fillna(np.inf)
+
+
+def summary(numbers: pd.DataFrame, rest: dict[str, Any]) -> dict[str, Any]:
+    """Return after which cost each method reaches the aim, by seed; None: never."""
+    until = {
+        method: {str(seed): round(float(cost), 3) if np.isfinite(cost) else None for seed, cost in by_seed.items()}
+        for method, by_seed in costs(numbers).items()
+    }
+    return rest | {"aim": AIM, "cost_until": until}
+
+
+def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
+    """Return how many times the cost of the turn-over run the others need, by seed; the cheapest of them, and each.
+
+    A way that does not reach the aim needs more than it had, and is the cheapest only if none does; a turn-over run
+    that does not reach it saves nothing.
+    """
+    found = {of: costs(numbers, of) for of in ("cost", "trained")}
+    needed = {of: table.replace(np.inf, np.nan).fillna(_most(numbers, of)) for of, table in found.items()}
+    others, own = list(_OTHERS.values()), found["cost"][ONE_RUN]
+    reached = found["cost"][others].min(axis=1)
+    cheapest = reached.where(np.isfinite(reached), needed["cost"][others].min(axis=1))
+    return {
+        "saving": (cheapest / own).tolist(),
+        **{name: (needed["cost"][method] / own).tolist() for name, method in _OTHERS.items()},
+        "examples_right": (needed["trained"][_RIGHT] / found["trained"][ONE_RUN]).tolist(),
+    }
+
+
+def _most(numbers: pd.DataFrame, of: str) -> pd.Series:
+    """Return what each method had at most.  # index: method"""
+    return numbers.groupby("method")[of].max().reindex(list(_LINES))
 
 
 def note(summary: dict[str, Any], configs: Sequence[RunConfig]) -> str:
     """Return what is counted, as a line under the picture."""
+    epochs = max(config.epochs for config in configs if isinstance(config.estimator, TurnoverEstimator))
     return (
-        "Examples trained on: each epoch of each network counts. Of the ensembles, a point for each number of networks."
+        f"Arithmetic of training and of the passes that score; an ordinary training takes {epochs} epochs. "
+        "Of all that was tried at a cost, the best by its AUROC."
     )
 
 
 def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
-    """Draw a panel for each length of the ensembles' trainings, beside the same turn-over run, and their key."""
-    ensembles = numbers[numbers["method"] != ONE_RUN]
-    lengths = sorted(ensembles["epochs"].unique())
-    lines = -(-(len(lengths) + 1) // _COLUMNS)  # one place for the key
-    picture, grid = plt.subplots(
-        lines, _COLUMNS, figsize=(8.5, 0.6 + 2.3 * lines), layout="constrained", sharex=True, sharey=True, squeeze=False
+    """Draw one minus the highest AUROC at each cost, and below what each seed takes until the aim."""
+    picture, (above, below) = plt.subplots(
+        2, 1, figsize=(8.5, 7.6), layout="constrained", sharex=True, height_ratios=(4, 3)
     )
-    for letter, axes, epochs in zip(ascii_lowercase, grid.flat, lengths, strict=False):
-        panel(axes, letter, f"networks of {epochs} epochs")
-        for method in _LINES:
-            mine = numbers[(numbers["method"] == method) & ((method == ONE_RUN) | (numbers["epochs"] == epochs))]
-            _line(axes, mine, method)
-        axes.axhline(AIM, color=COLOURS["all"], linewidth=0.6, linestyle=(0, (1, 3)), label=f"aim: {AIM:g}")
-        axes.set_xscale("log")
-    outer_labels(grid, len(lengths), "examples trained on", "AUROC for wrong labels")
-    handles, labels = grid[0, 0].get_legend_handles_labels()
-    title = "mean and range over seeds"
-    grid.flat[len(lengths)].legend(handles, labels, title=title, title_fontsize=8, fontsize=8, loc="center")
+    panel(above, "a", "wrong labels found by so much arithmetic or less")
+    for method, (colour, marker, style) in _LINES.items():
+        best = _best(numbers[numbers["method"] == method])
+        every = max(1, best["cost"].nunique() // 12)
+        look = {"linestyle": style, "marker": marker, "markersize": 4, "markevery": every, "label": method}
+        band(above, best.assign(error=1 - best["auroc"]).groupby("cost")["error"], colour, alpha=0.15, **look)
+    above.axhline(1 - AIM, color=COLOURS["all"], linewidth=0.8, linestyle=(0, (1, 3)), label=f"aim: AUROC {AIM:g}")
+    above.set_xscale("log")
+    above.set_yscale("log")
+    above.invert_yaxis()
+    above.set_yticks(_ERRORS, [f"{error:g}" for error in _ERRORS])
+    above.minorticks_off()
+    above.set_ylabel("1 - AUROC (log scale)")
+    above.legend(title=BAND, title_fontsize=7, fontsize=7, loc="lower right")
+    never = "; open: never, by all that was tried" * bool(np.isinf(costs(numbers)).any(axis=None))
+    panel(below, "b", f"arithmetic until AUROC {AIM:g}, each seed{never}")
+    _until(below, numbers)
     return picture
 
 
-def _line(axes: Axes, table: pd.DataFrame, method: str) -> None:
-    colour, marker, style = _LINES[method]
-    every = max(1, table["trained"].nunique() // 12)
-    look = {"linestyle": style, "marker": marker, "markersize": 3, "markevery": every, "label": method}
-    band(axes, table.groupby("trained")["auroc"], colour, alpha=0.15, **look)
+def _best(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the highest AUROC of a method at each cost or less: cost, seed, auroc."""
+    highest = table.pivot_table(index="cost", columns="seed", values="auroc", aggfunc="max").cummax().ffill().dropna()
+    return highest.melt(ignore_index=False, value_name="auroc").reset_index()
 
 
-def costs(numbers: pd.DataFrame) -> pd.DataFrame:
-    """Return examples trained on until the aim is reached; infinite: never.  # index: seed; a column for each method"""
-    reached = numbers[numbers["auroc"] >= AIM].groupby(["seed", "method"])["trained"].min()
-    table = reached.unstack().reindex(index=sorted(numbers["seed"].unique()), columns=list(_LINES))
-    missing = numbers.groupby(["seed", "method"]).size().unstack().reindex(columns=list(_LINES)).isna().any(axis=1)
-    if missing.any():
-        raise RefusedInput(f"seed {missing.idxmax()} has not both a turn-over run and an ensemble: draw the same seeds")
-    return table.fillna(np.inf)
-
-
-def summary(numbers: pd.DataFrame, rest: dict[str, Any]) -> dict[str, Any]:
-    """Return after how many examples each method reaches the aim."""
-    trained = {
-        method: {str(seed): int(count) if np.isfinite(count) else None for seed, count in by_seed.items()}
-        for method, by_seed in costs(numbers).items()
-    }
-    return rest | {"aim": AIM, "trained_until": trained}
-
-
-def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
-    """Return how many times the examples of the turn-over run an ensemble needs, by seed.
-
-    An ensemble too small to reach the aim needs more than it had; a run that does not reach it saves nothing.
-    """
-    cheapest, most = costs(numbers), numbers.groupby("method")["trained"].max()
-    return {
-        name: (cheapest[method].clip(upper=most[method]) / cheapest[ONE_RUN]).tolist()
-        for name, method in (("saving", _RIGHT), ("saving_loss", _LOSS))
-    }
-
-
-def rows(source: Source) -> pd.DataFrame:
-    """Return a row for each moment to stop at: method, seed, epochs, networks, trained, auroc."""
-    config, table = source.config, read_scores(source.folder)
-    mislabelled = (table["label"] != table["true_label"]).sort_index()
-
-    def detected(scores: pd.Series) -> float:
-        filled = scores.fillna(scores.median()).reindex(
-            mislabelled.index
-        )  # few networks leave examples without a score
-        # as float32: differences of shares that are equal but for their rounding are ties
-        return auroc(filled.to_numpy(dtype=np.float32), mislabelled.to_numpy())(np.ones(len(mislabelled)))
-
-    stops: list[tuple[str, int, int, int, float]] = []
-    if _is_ensemble(config):
-        members = read_members(source.folder)
-        of_one = int(members.included[0].sum()) * config.epochs
-        for count in range(2, len(members.included) + 1):
-            for method, scores in _forms(members, count).items():
-                stops.append((method, config.epochs, count, count * of_one, detected(scores)))
-    else:
-        for epoch, scores in scores_by_epoch(source.folder).items():
-            stops.append((ONE_RUN, int(str(epoch)), 1, len(mislabelled) * int(str(epoch)), detected(scores)))
-    columns = ["method", "epochs", "networks", "trained", "auroc"]
-    return pd.DataFrame(stops, columns=columns).assign(seed=config.seed)
-
-
-def _forms(members: Members, count: int) -> dict[str, pd.Series]:
-    """Return memorization by the first networks: right with an example minus without it; and in losses."""
-    included = members.included[:count]
-    losses = F.softplus(-members.confidence[:count].double())
-    forms = {_RIGHT: memorization(members.right[:count], included), _LOSS: excess_loss(losses, included)}
-    return {name: pd.Series(values.numpy(), index=members.ids) for name, values in forms.items()}
-
-
-def _is_ensemble(config: RunConfig) -> bool:
-    return isinstance(config.estimator, SubsamplingEstimator)
+def _until(axes: Axes, numbers: pd.DataFrame) -> None:
+    found, most = costs(numbers), _most(numbers, "cost")
+    for place, (method, (colour, marker, _)) in enumerate(_LINES.items()):
+        reached = np.isfinite(found[method])
+        heights = place + np.linspace(-0.3, 0.3, len(found))
+        for there, fill in ((reached, colour), (~reached, "none")):
+            at = found[method].where(reached, most[method])[there]
+            axes.scatter(at, heights[there], s=14, marker=marker, facecolor=fill, edgecolor=colour)
+    axes.set_yticks(range(len(_LINES)), list(_LINES))
+    axes.invert_yaxis()
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_xlabel("arithmetic, in ordinary trainings (log scale)")

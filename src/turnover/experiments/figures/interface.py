@@ -1,8 +1,9 @@
 """Measures and summary of a figure's plotted numbers, and the claims that these decide.
 
 A module has `tabulate(sources)` and `draw(numbers, configs)`; `measures(numbers)`, if measures of claims follow from
-its plotted numbers; `summary(numbers, rest)`, if findings do that are no claims. Both are called when the figure is
-made, and again when the committed numbers are checked. It may have `note(summary, configs)`, a line under the picture,
+its plotted numbers; `items(numbers)`, if some of them are shares of few counted items; `summary(numbers, rest)`, if
+findings do that are no claims. These are called when the figure is made, and again when the committed numbers are
+checked. It may have `note(summary, configs)`, a line under the picture,
 and `drawn(configs)`, if not all of the runs are drawn.
 """
 
@@ -32,6 +33,12 @@ def measures(figure: FigureConfig, numbers: pd.DataFrame) -> dict[str, list[floa
     return drawn_by.measures(numbers) if hasattr(drawn_by, "measures") else {}
 
 
+def items(figure: FigureConfig, numbers: pd.DataFrame) -> dict[str, int]:
+    """Return how many items were counted, of those measures that are shares of counted items, by their names."""
+    drawn_by = module(figure)
+    return drawn_by.items(numbers) if hasattr(drawn_by, "items") else {}
+
+
 def summary(figure: FigureConfig, numbers: pd.DataFrame, rest: dict[str, Any]) -> dict[str, Any]:
     """Return the findings of a figure that are no claims.
 
@@ -49,7 +56,7 @@ def of_claim(values: Mapping[str, list[float]], id: str, name: str) -> list[floa
 
 def claims(figure: FigureConfig, plotted: Plotted, datasets: Collection[str], scale: str) -> list[Claim]:
     """Return the claims of a figure of these data sets, from runs of a scale."""
-    values = measures(figure, plotted.numbers) | plotted.values
+    values, counted = measures(figure, plotted.numbers) | plotted.values, items(figure, plotted.numbers)
     decided = []
     for id, whole in figure.claims.items():
         config = about(datasets, whole)
@@ -60,7 +67,7 @@ def claims(figure: FigureConfig, plotted: Plotted, datasets: Collection[str], sc
             else:
                 by_seed = of_claim(values, id, name)
                 assert by_seed is not None, f"{figure.name} does not measure {name} of claim {id}"
-                measured.append(measure_seeds(name, by_seed, **bound.sides))
+                measured.append(measure_seeds(name, by_seed, **bound.sides, items=counted.get(name)))
         decided.append(decide(id, config.text, measured, tested=scale not in config.untested))
     return decided
 

@@ -44,16 +44,25 @@ def _rows(source: Source) -> list[dict[str, float]]:
 
 def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
     """Return the measures of the claims, a value for each seed: of the middle size, and of the largest and smallest."""
+    shares = {name: table["share"].tolist() for name, table in _of_middle_size(numbers).items()}
     at = numbers[numbers["prefix"] == PREFIX]
     sizes = sorted(at["dim"].unique())
-    middle = at[at["dim"] == sizes[len(sizes) // 2]].pivot(index="seed", columns="copies", values="share")
     repeated = at[at["copies"] > 1].groupby(["dim", "seed"])["share"].mean()
-    return {
-        "most": middle[middle.columns.max()].tolist(),
-        "once": middle[1].tolist(),
-        "held_out": middle[0].tolist(),
-        "of_size": (repeated[sizes[-1]] - repeated[sizes[0]]).tolist(),
-    }
+    return shares | {"of_size": (repeated[sizes[-1]] - repeated[sizes[0]]).tolist()}
+
+
+def items(numbers: pd.DataFrame) -> dict[str, int]:
+    """Return of how many sentences the shares are, over all seeds, as each has other ones."""
+    return {name: int(table["sentences"].sum()) for name, table in _of_middle_size(numbers).items()}
+
+
+def _of_middle_size(numbers: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the rows at the middle size and the prefix that decides, a row for each seed, by the measure."""
+    at = numbers[numbers["prefix"] == PREFIX].sort_values("seed")
+    sizes = sorted(at["dim"].unique())
+    middle = at[at["dim"] == sizes[len(sizes) // 2]]
+    copies = {"most": middle["copies"].max(), "once": 1, "held_out": 0}
+    return {name: middle[middle["copies"] == count] for name, count in copies.items()}
 
 
 def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:

@@ -16,6 +16,7 @@ from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import COLOURS, panel, shades
 
 _LATER = 10  # epochs after the last copy, where one number decides
+_CHANCE = 1 / math.log(2)  # bits, the mean of log2(codes) - log2(rank) over ranks that are as probable as each other
 
 
 def tabulate(sources: Sequence[Source]) -> Plotted:
@@ -40,16 +41,17 @@ def _rows(source: Source) -> pd.DataFrame:
 
 def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
     """Return the measures of the claim, a value for each seed."""
-    values: dict[str, list[float]] = {"left": [], "learnt": [], "loss_kept": []}
+    values: dict[str, list[float]] = {"left": [], "learnt": [], "lost_half": [], "loss_kept": []}
     for _, of_seed in numbers.groupby("seed"):
         canaries, sentences = (of_seed[of_seed["kind"] == kind] for kind in ("canary", "duplicate"))
         exposure = canaries.pivot(index="id", columns="since", values="exposure")
-        often = canaries.loc[canaries["copies"].isin(sorted(canaries["copies"].unique())[-2:]), "id"]
-        learnt = exposure[exposure.index.isin(often)]  # what was hardly learnt cannot be forgotten
-        gain = sentences.groupby("since")["gain"].mean()
+        often = canaries.loc[canaries["copies"] == canaries["copies"].max(), "id"]
+        learnt = exposure[exposure.index.isin(often)] - _CHANCE  # what was hardly learnt cannot be forgotten
+        gain = sentences[sentences["copies"] > 1].groupby("since")["gain"].mean()
         later = min(_LATER, int(exposure.columns.max()))
-        values["left"].append(float((learnt[later] / learnt[0]).median()))
-        values["learnt"].append(float(learnt[0].median()))
+        values["left"].append(float(learnt[later].mean() / learnt[0].mean()))
+        values["learnt"].append(float(learnt[0].mean()))
+        values["lost_half"].append(float((learnt[later] <= learnt[0] / 2).mean()))
         values["loss_kept"].append(float(gain[later] / gain[0]))
     return values
 
@@ -72,8 +74,7 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
         axes.set_xlabel("epochs since it was last trained on")
         axes.set_ylabel(unit)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    chance = 1 / math.log(2)  # the mean of log2(codes) - log2(rank) over ranks that are as probable as each other
-    panels[0].axhline(chance, color=COLOURS["muted"], linewidth=1, linestyle="--", label="by chance")
+    panels[0].axhline(_CHANCE, color=COLOURS["muted"], linewidth=1, linestyle="--", label="by chance")
     panels[0].legend(fontsize=7, handles=panels[0].lines[-1:], loc="upper right")
     panels[1].legend(
         fontsize=7, title=f"copies\n({BAND})", title_fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5)

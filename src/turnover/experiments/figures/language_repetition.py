@@ -17,7 +17,7 @@ from turnover.experiments.plots.style import COLOURS, panel
 from turnover.runs.store.tables import read_scores
 from turnover.stats.agreement import partial_spearman, spearman
 
-_BELOW = 10.0  # bits, below which sampled exposure is compared: above, it is extrapolated
+_COMPARED = (5.0, 10.0)  # bits of exact exposure: below, all are near chance; above, sampled exposure is extrapolated
 _SHOWN = ["kind", "copies", "tokens", "exposure", "exposure_sampled", "accuracy"]
 
 
@@ -32,18 +32,23 @@ def tabulate(sources: Sequence[Source]) -> Plotted:
 
 def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
     """Return the measures of the claims, a value for each seed."""
-    values: dict[str, list[float]] = {name: [] for name in ("rank", "bits", "sampled_rank", "sampled_difference")}
-    values["by_length"] = []
+    names = ("rank", "bits", "sampled_rank", "sampled_difference", "extrapolated", "by_length")
+    values: dict[str, list[float]] = {name: [] for name in names}
     for _, of_seed in numbers.groupby("seed"):
         canaries, sentences = (of_seed[of_seed["kind"] == kind] for kind in ("canary", "duplicate"))
         copies, exposure, sampled = (canaries[name].to_numpy() for name in ("copies", "exposure", "exposure_sampled"))
         once = np.ones(len(canaries))
         by_copies = canaries.groupby("copies")["exposure"].median()
-        low = exposure < _BELOW
+        difference = pd.Series(np.abs(exposure - sampled))
+        low, high = _COMPARED
         values["rank"].append(spearman(copies, exposure)(once))
         values["bits"].append(float(by_copies.iloc[-1] - by_copies.iloc[0]))
-        values["sampled_rank"].append(spearman(exposure, sampled)(once))
-        values["sampled_difference"].append(float(np.median(np.abs(exposure - sampled)[low])) if low.any() else np.nan)
+        far = exposure >= low
+        values["sampled_rank"].append(
+            spearman(exposure[far], sampled[far])(np.ones(far.sum())) if far.any() else np.nan
+        )
+        values["sampled_difference"].append(float(difference[(exposure >= low) & (exposure < high)].median()))
+        values["extrapolated"].append(float(difference[exposure >= high].median()))
         held = (sentences[name].to_numpy() for name in ("copies", "accuracy", "tokens"))
         values["by_length"].append(partial_spearman(*held))
     return values

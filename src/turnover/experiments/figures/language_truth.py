@@ -83,7 +83,9 @@ def _agreement(source: Source, truth: pd.Series, known: pd.DataFrame) -> Iterato
             yield {"panel": "b", "name": name, "of": group, "seed": config.seed, "value": value}
     if isinstance(config.turnover, TurnoverConfig):
         leak = recorded([config])[source.folder.name]["leakage"]["difference"]
-        yield {"panel": "c", "name": _masks(config.turnover), "of": "first token", "seed": config.seed, "value": leak}
+        gain = table["score"].mean()
+        for of, value in (("first token", leak), ("all tokens", gain)):
+            yield {"panel": "c", "name": _masks(config.turnover), "of": of, "seed": config.seed, "value": value}
 
 
 def _scores(config: RunConfig, table: pd.DataFrame, known: pd.DataFrame) -> dict[str, pd.Series]:
@@ -109,7 +111,9 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
         grown.assign(of=grown["of"].astype(int)).pivot(index="seed", columns="of", values="value").sort_index(axis=1)
     )
     ranks = numbers[numbers["panel"] == "b"].set_index(["of", "name", "seed"])["value"]
-    leaks = numbers[numbers["panel"] == "c"].pivot(index="seed", columns="name", values="value")
+    masks = numbers[numbers["panel"] == "c"].pivot(index="seed", columns=["of", "name"], values="value")
+    leaks, gains = masks["first token"], masks["all tokens"]
+    shares = leaks / gains
     once, every = ranks["once"].unstack("name"), ranks["all"].unstack("name")
     of_one_run = [name for name in every if name not in (_PAIR, _PAIRS, _BLOCKS, _COPIES, _SORTED)]
 
@@ -120,7 +124,8 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
         "lowest_step": memorized.diff(axis=1).min(axis=1).tolist(),
         "most_over_one": (memorized.iloc[:, -1] / memorized.iloc[:, 0]).tolist(),
         "first_token": leaks[_OWN].tolist(),
-        "with_dropout": (leaks[_DROPOUT] / leaks[_OWN]).tolist(),
+        "with_dropout": (shares[_DROPOUT] / shares[_OWN]).tolist(),
+        "absolute": (leaks[_DROPOUT] / leaks[_OWN]).tolist(),
         "gain_of_dropout": lead(every, _DROPOUT, _OWN),
         "over_length": lead(once, _DROPOUT, _LENGTH),
         "over_pair": lead(once, _DROPOUT, _PAIR),
@@ -143,13 +148,16 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
     leaks = numbers[numbers["panel"] == "c"]
     names = [name for name in (_OWN, _DROPOUT, _SHARED) if (leaks["name"] == name).any()]
     for place, name in enumerate(names):
-        values = leaks["value"][leaks["name"] == name]
-        leak.plot([place] * len(values), values, "o", color=COLOURS["own"], markersize=4, fillstyle="none")
-        leak.plot(place, values.mean(), "_", color=COLOURS["own"], markersize=16)
+        for of, colour, shift in (("first token", "own", -0.1), ("all tokens", "flipped", 0.1)):
+            values = leaks["value"][(leaks["name"] == name) & (leaks["of"] == of)]
+            leak.plot([place + shift] * len(values), values, "o", color=COLOURS[colour], markersize=4, fillstyle="none")
+            leak.plot(place + shift, values.mean(), "_", color=COLOURS[colour], markersize=14, label=of)
     leak.axhline(0, color=COLOURS["muted"], linewidth=1)
     leak.set_xticks(range(len(names)), [name.replace(", ", ",\n") for name in names], fontsize=7)
     leak.set_xlim(-0.5, len(names) - 0.5)
-    leak.set_ylabel("first token under the own mask,\nnats cheaper than under another's")
+    leak.set_ylabel("nats a token cheaper under\nthe own mask than another's")
+    handles = {line.get_label(): line for line in leak.lines if not str(line.get_label()).startswith("_")}
+    leak.legend(handles.values(), handles.keys(), fontsize=7)
     return picture
 
 

@@ -102,3 +102,8 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
         "gain": gain("exposure", 0),
         "next_tenth_gain": gain("exposure", 10),
     }
+
+
+def items(numbers: pd.DataFrame) -> dict[str, int]:
+    """Return of how many tenths the share is that of which more is found."""
+    return {"found_tenths": int(numbers.loc[numbers["tenth"] > 0, "tenth"].nunique())}

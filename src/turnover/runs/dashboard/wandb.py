@@ -213,6 +213,7 @@ def _start(
                 finish_timeout=PATIENCE,
                 finish_timeout_raises=True,
                 x_file_transfer_retry_max=RETRIES,
+                x_save_requirements=False,  # reading all installed packages takes longer than a small run
             ),
             reinit="finish_previous",
         )
