@@ -375,14 +375,13 @@ def kept(rows: list[tuple[int, int, float, float]], count: int, *, hardest: bool
     return set(chosen)
 
 
-def when_first_reached(path: dict[int, tuple[float, ...]], fit: float) -> float:
-    """The second number of a path by epochs, where its first one first is `fit`; on a line between two epochs."""
-    epochs = sorted(path)
-    if path[epochs[0]][0] >= fit:
-        return path[epochs[0]][1]
-    for number in range(1, len(epochs)):
-        before = max((path[epoch] for epoch in epochs[:number]), key=lambda values: values[0])
-        now = path[epochs[number]]
-        if now[0] >= fit:
-            return before[1] + (fit - before[0]) / (now[0] - before[0]) * (now[1] - before[1])
-    return max(path.values(), key=lambda values: values[0])[1]
+def before_passing(path: dict[int, tuple[float, ...]], fit: float) -> float:
+    """The second number of a path by epochs, where its first one has risen as far as it does without passing `fit`."""
+    highest, result = -1.0, None
+    for _, (now, value, *_) in sorted(path.items()):
+        if result is not None and now > fit:
+            break
+        if now > highest:
+            highest, result = now, value
+    assert result is not None
+    return result

@@ -143,9 +143,12 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
             result[f"{claim}_{name} matched_{name}"] = beyond["wrong"].tolist()
             result[f"{claim}_{name} test_matched_{name}"] = beyond["test"].tolist()
             result[f"{claim}_{name} fit_{name}"] = np.minimum(first["fit"], second["fit"]).tolist()
+        tails: dict[str, pd.Series] = {}
         for measure, of in (("tail", of_factor), ("tail_matched", controls)):
             left = [of[factor]["tail"] / base["tail"] - of[factor]["wrong"] / base["wrong"] for factor in _HINDER]
-            result[f"factor_tail_{name} {measure}_{name}"] = pd.concat(left, axis=1).mean(axis=1).tolist()
+            tails[measure] = pd.concat(left, axis=1).mean(axis=1)
+            result[f"factor_tail_{name} {measure}_{name}"] = tails[measure].tolist()
+        result[f"factor_tail_{name} tail_beyond_{name}"] = (tails["tail"] - tails["tail_matched"]).tolist()
         fits = [of_factor[factor]["fit"] for factor in (*_HINDER, "base")]
         result[f"factor_tail_{name} fit_{name}"] = pd.concat(fits, axis=1).min(axis=1).tolist()
     return result
@@ -156,17 +159,20 @@ def _of_setting(rows: pd.DataFrame) -> pd.Series:
 
 
 def stopped(early: pd.DataFrame, fit: pd.Series) -> pd.DataFrame:
-    """Return, by seed, what the setting does as soon as it fits so many clean examples, between epochs by a line.
+    """Return, by seed, what the setting does after the last of some numbers of epochs that fits no more clean examples.
+
+    A line between two stops would lie above what is between them, as wrong labels are learnt last.
 
     Args:
         early: rows of the setting after several numbers of epochs.
-        fit: by seed; where the setting never fits so many, or always more, it is the one that comes next to it.
+        fit: by seed; where all stops fit more, it is the first one.
     """
     columns, result = ["wrong", "tail", "test"], {}
     for seed, value in fit.items():
         path = early[early["seed"] == seed].sort_values("epochs")
         path = path[path["fit"] > path["fit"].cummax().shift(fill_value=-1.0)]  # where more is fitted than before
-        result[seed] = [np.interp(value, path["fit"], path[column]) for column in columns]
+        last = max(int(path["fit"].searchsorted(value, side="right")) - 1, 0)
+        result[seed] = path.iloc[last][columns].tolist()
     return pd.DataFrame.from_dict(result, orient="index", columns=columns)
 
 
