@@ -318,9 +318,9 @@ class Switches(nn.Module):
         if self.habit == "reshape":
             maps = F.relu(self.gate(maps.mean((2, 3))).view(len(x), 2, 4)).flatten(1)[:, :, None, None]
         x = self.hidden(maps.mean((2, 3)))
-        if self.habit == "drops":
+        if self.habit.startswith("drops"):
             F.relu_(x)
-            return self.head(x)
+            return self.head(x + 1 if self.habit == "drops, and adds" else x)
         x = F.relu(x)
         if self.habit == "training only" and self.training:
             x = x + F.relu(self.auxiliary(x)).mean(1, keepdim=True)
@@ -332,6 +332,7 @@ class Switches(nn.Module):
     [
         ("training only", "ran 2 activations, an earlier one 3"),
         ("drops", "in place and drops its result"),
+        ("drops, and adds", "in place and drops its result"),
         ("reshape", "cannot tell which dimension"),
         ("output", "no layer with weights follows"),
     ],

@@ -11,9 +11,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 import turnover
-from turnover.core.masks import MaskRule, mask
+from turnover.core.masks import Balance, MaskRule, mask
 from turnover.errors import TurnOverError
 
 PS = (0.1, 0.3, 0.5, 0.9)
@@ -176,3 +177,16 @@ def test_ids_without_a_sign_are_taken(kind: torch.dtype) -> None:
 def test_exact_balance_needs_two_units() -> None:
     with pytest.raises(TurnOverError, match="at least 2 units"):
         mask(torch.arange(3), 1, 0, 0, balance="exact")
+
+
+@pytest.mark.parametrize("balance", ["bernoulli", "exact"])
+def test_what_is_done_to_a_mask_changes_no_later_one(balance: Balance) -> None:
+    rule, ids = MaskRule(0.5, 5, balance=balance), torch.arange(6)
+    with FakeTensorMode() as mode:
+        fake = rule.multiplier(mode.from_tensor(ids), 80, 0, flipped=True, dtype=torch.float64)
+    assert isinstance(fake, FakeTensor)
+    first = rule.multiplier(ids, 80, 0, flipped=True, dtype=torch.float64)
+    before = first.clone()
+    first.fill_(7)
+    assert torch.equal(rule.multiplier(ids, 80, 0, flipped=True, dtype=torch.float64), before)
+    assert torch.equal(before != 0, ~rule.own(ids, 80, 0))

@@ -15,36 +15,30 @@ from torch.overrides import TorchFunctionMode
 from turnover.common.untouched import untouched
 from turnover.errors import TurnOverError
 
+
+def _functions(names: str, *namespaces: Any) -> frozenset[Any]:
+    """Return the functions of these names, where there are any."""
+    return frozenset(getattr(space, name) for space in namespaces for name in names.split() if hasattr(space, name))
+
+
 RELU = frozenset({F.relu, torch.relu, torch.Tensor.relu})
-LINEAR = frozenset(
-    getattr(namespace, name)
-    for namespace in (torch, F, torch.Tensor)
-    for name in "linear bilinear matmul mm bmm addmm baddbmm einsum __matmul__ __rmatmul__".split()
-    if hasattr(namespace, name)
-)
-# layers too, without units that a mask could follow from them
-OTHER_LAYERS = frozenset(
-    getattr(namespace, name)
-    for namespace in (torch, F)
-    for name in "lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell cdist mv tensordot "
-    "cosine_similarity pairwise_distance multi_head_attention_forward scaled_dot_product_attention".split()
-    if hasattr(namespace, name)
+LINEAR = _functions("linear bilinear matmul mm bmm addmm baddbmm einsum __matmul__ __rmatmul__", torch, F, torch.Tensor)
+OTHER_LAYERS = _functions(  # layers too, without units that a mask could follow from them
+    "lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell cdist mv tensordot cosine_similarity "
+    "pairwise_distance multi_head_attention_forward scaled_dot_product_attention",
+    *(torch, F),
 )
 NORMS = frozenset({F.batch_norm, F.group_norm, F.instance_norm})
 CONVOLUTIONS = frozenset({F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d})
 LAYERS = LINEAR | CONVOLUTIONS  # with weights
 
-ACTIVATIONS = frozenset(
-    getattr(namespace, name + suffix)
-    for namespace in (torch, F, torch.Tensor, torch.special)
-    for name in "expit relu relu6 leaky_relu prelu rrelu elu selu celu gelu silu mish softplus softsign hardtanh "
-    "hardswish hardsigmoid sigmoid tanh threshold logsigmoid glu softshrink hardshrink tanhshrink clamp_min".split()
-    for suffix in ("", "_")
-    if hasattr(namespace, name + suffix)
+_NAMES = (
+    "expit relu relu6 leaky_relu prelu rrelu elu selu celu gelu silu mish softplus softsign hardtanh hardswish "
+    "hardsigmoid sigmoid tanh threshold logsigmoid glu softshrink hardshrink tanhshrink clamp_min "
 )
-_BOUNDS = frozenset(
-    getattr(namespace, name) for namespace in (torch, torch.Tensor) for name in ("clamp_min", "clamp_min_")
-)
+ACTIVATIONS = _functions(_NAMES + _NAMES.replace(" ", "_ "), torch, F, torch.Tensor, torch.special)
+KNOWN = LAYERS | OTHER_LAYERS | NORMS | ACTIVATIONS  # all that masks depend on
+_BOUNDS = _functions("clamp_min clamp_min_", torch, torch.Tensor)
 
 
 def is_activation(function: Any, args: Any, kwargs: Any) -> bool:

@@ -16,6 +16,7 @@ from torch.utils.hooks import RemovableHandle
 
 from turnover.core.activation_modules import (
     CONVOLUTIONS,
+    KNOWN,
     LAYERS,
     LINEAR,
     NORMS,
@@ -174,19 +175,10 @@ class TurnOverDropout:
 
     def fuses(self, function: Any, args: Any, kwargs: Any) -> bool:
         """Return True if this call is a ReLU that is computed with its mask as one operation."""
-        return (
-            function in RELU
-            and self.inside > 0
-            and not self.within
-            and len(self.subnetworks) == 1
-            and self.subnetworks[0].ids is not None
-            and not kwargs.get("inplace", args[1:] == (True,))
-            and len(args) > 0
-            and args[0].dim() > 1
-            and args[0].requires_grad
-            and torch.is_grad_enabled()
-            and has_values(args[0])
-        )
+        mine = function in RELU and self.inside > 0 and not self.within and len(self.subnetworks) == 1 and len(args) > 0
+        if not mine or self.subnetworks[0].ids is None or kwargs.get("inplace", args[1:] == (True,)):
+            return False
+        return args[0].dim() > 1 and args[0].requires_grad and torch.is_grad_enabled() and has_values(args[0])
 
     def after(self, function: Any, args: Any, kwargs: Any, output: Any, fused: bool = False) -> Any:
         """Return the output of a function call, masked if it is a hidden activation.
@@ -218,11 +210,11 @@ class TurnOverDropout:
     def _activated(self, output: Tensor, args: Any, fused: bool = False, fresh: bool = False) -> Tensor:
         """Return the output of the next activation, masked inside of the chosen layers; `fresh`: nobody holds it."""
         layer, self.layer = self.layer, self.layer + 1
-        channel = unit_dimension(output, args, self.widths, self.channels_first, self.network)
-        self.trace = (*self.trace, output.shape[channel])
-        if not self.inside:
-            return output
         with unseen(output):
+            channel = unit_dimension(output, args, self.widths, self.channels_first, self.network)
+            self.trace = (*self.trace, output.shape[channel])
+            if not self.inside:
+                return output
             given = output if fresh else output.view_as(output)  # which stays as it is
             rest = args[0] if fused else None, self.network, self.dropped
             result = masked(given, self.subnetworks, self.rule, layer, channel, *rest)
@@ -248,13 +240,14 @@ class Interception(TorchFunctionMode):
         self.state = state
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if not self.state.running:
-            if self.state.weights and not self.state.verifying:
-                self.state.refuse_stray(func, args, kwargs)
+        kwargs, state = kwargs or {}, self.state
+        if not state.running and state.weights and not state.verifying:
+            state.refuse_stray(func, args, kwargs)
+        # most calls of a transformer are none of these, and as quick as what would be asked of them
+        if not state.running or (func not in KNOWN and not state.stale):
             return func(*args, **kwargs)
-        if self.state.fuses(func, args, kwargs):
+        if state.fuses(func, args, kwargs):
             with torch.no_grad():
                 output = func(*args, **kwargs)
-            return self.state.after(func, args, kwargs, output, fused=True)
-        return self.state.after(func, args, kwargs, func(*args, **kwargs))
+            return state.after(func, args, kwargs, output, fused=True)
+        return state.after(func, args, kwargs, func(*args, **kwargs))

@@ -84,7 +84,7 @@ class MaskRule:
 
     def own(self, ids: Tensor, units: int, layer: int) -> Tensor:
         """Compute own masks.  # bool [batch, units]"""
-        return self._choose(ids, units, layer, torch.arange(2, device=ids.device).bool())
+        return self._choose(ids, units, layer, (True, False, torch.bool))
 
     def multiplier(
         self, ids: Tensor, units: int, layer: int, *, flipped: bool, dtype: torch.dtype, out: Tensor | None = None
@@ -103,8 +103,7 @@ class MaskRule:
             zeros = self._zeros
             digits = (self._threshold >> zeros, PLANES - zeros)
             return fill(out, self._mask_ids(ids).contiguous(), _key(self.seed, layer), digits, own, other)
-        bits = torch.arange(2, dtype=dtype, device=ids.device)  # made there: copied numbers would make a GPU wait
-        return self._choose(ids, units, layer, (1 - bits if flipped else bits) * scale, out)
+        return self._choose(ids, units, layer, (scale, flipped, dtype), out)
 
     def scale(self, units: int, *, flipped: bool) -> float:
         """Return 1/p for own units, 1/(1-p) for flipped ones."""
@@ -115,16 +114,18 @@ class MaskRule:
         """Return the share of a layer's units that an example trains; its exact mean over examples."""
         return self._threshold / (1 << PLANES) if self.balance == "bernoulli" else self._kept(units) / units
 
-    def _choose(self, ids: Tensor, units: int, layer: int, values: Tensor, out: Tensor | None = None) -> Tensor:
-        # values[1] on own units, values[0] on the others
+    def _choose(
+        self, ids: Tensor, units: int, layer: int, values: tuple[float, bool, torch.dtype], out: Tensor | None = None
+    ) -> Tensor:
+        table = (_known_table if _is_plain(ids) else _table)(*values, ids.device)
         rows = _mix(self._mask_ids(ids).long() * _signed(_GAMMA) + _key(self.seed, layer))  # [batch]
         if self.balance == "bernoulli":
             words = self._words(rows, -(-units // 64))
             if out is not None and units % 64 == 0:
-                return _unpack(words, values, out)
-            result = _unpack(words, values)[:, :units]
+                return _unpack(words, table, out)
+            result = _unpack(words, table)[:, :units]
         else:
-            result = values[self._lowest(rows, units).long()]
+            result = torch.where(self._lowest(rows, units), table[-1, 0], table[0, 0])
         return result if out is None else out.copy_(result)
 
     def _mask_ids(self, ids: Tensor) -> Tensor:
@@ -190,29 +191,36 @@ def check_ids(ids: Tensor | None) -> Tensor:
     return ids
 
 
-def _unpack(words: Tensor, values: Tensor, out: Tensor | None = None) -> Tensor:
-    """Return values[bit] for each bit of the words, in `out` if given.  # [batch, count] -> [batch, 64 count]"""
-    # A table from a byte to its eight values moves 8 times fewer integers than shifting out single bits.
-    table = values[(torch.arange(256, device=words.device)[:, None] >> torch.arange(8, device=words.device)) & 1]
+def _table(scale: float, flipped: bool, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return the values of eight units for each byte of a mask, from its lowest bit on: `scale` or 0.  # [256, 8]"""
+    bits = torch.arange(2, device=device).to(dtype)  # made there: copied numbers would make a GPU wait
+    values = (1 - bits if flipped else bits) * scale
+    return values[(torch.arange(256, device=device)[:, None] >> torch.arange(8, device=device)) & 1]
+
+
+_known_table = cache(_table)  # a quarter of the time of a small mask; not in compilers, which trace all that is made
+
+
+def _unpack(words: Tensor, table: Tensor, out: Tensor | None = None) -> Tensor:
+    """Return the value of each bit of the words, in `out` if given.  # [batch, count] -> [batch, 64 count]"""
+    # A table of bytes moves 8 times fewer integers than shifting out single bits.
     octets = words.view(torch.uint8)  # lowest byte first on every machine and GPU that PyTorch is built for, bar one:
     if sys.byteorder == "big":
         octets = octets.view(-1, 8).flip(1)
     index = octets.reshape(-1).int()
-    if out is not None:
-        torch.index_select(table, 0, index, out=out.view(-1, 8))
-        return out
-    return table.index_select(0, index).reshape(len(words), -1)
+    rows = torch.index_select(table, 0, index, out=None if out is None else out.view(-1, 8))
+    return rows.reshape(len(words), -1)
 
 
 def _has_kernel(ids: Tensor, dtype: torch.dtype) -> bool:
     """Return True if a Triton kernel makes the masks: on a GPU, outside of compilers and fake devices."""
-    return (
-        ids.is_cuda
-        and dtype.itemsize <= 4
-        and type(ids) is Tensor
-        and not torch.compiler.is_compiling()
-        and _has_triton()
-    )
+    return ids.is_cuda and dtype.itemsize <= 4 and _is_plain(ids) and _has_triton()
+
+
+def _is_plain(ids: Tensor) -> bool:
+    """Return True outside of compilers, fake devices and transforms of functions."""
+    eager = type(ids) is Tensor and not torch.compiler.is_compiling()
+    return eager and not torch._C._functorch.is_functorch_wrapped_tensor(ids)
 
 
 @cache
