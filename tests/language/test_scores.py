@@ -187,6 +187,7 @@ def test_masks_that_spell_the_first_token_are_found(
     assert leakage["verdict"] == verdict
     assert leakage["difference"] > 3 * leakage["difference_se"] > 0
     assert (leakage["difference"] > 1) == (verdict == "leakage")
+    assert leakage["fewer_masks"] is None or f"groups={leakage['fewer_masks']}," in leakage["message"]
     assert [text for text in caplog.messages if "MASK LEAKAGE" in text]
 
 
@@ -264,3 +265,10 @@ def test_untrained_networks_are_warned_of(caplog: pytest.LogCaptureFixture) -> N
     caplog.set_level(logging.WARNING)
     turnover.language.score(turnover.attach(gpt()), texts(N, shortest=4), IDS, -1)
     assert [text for text in caplog.messages if "was not trained under turnover.own" in text]
+
+
+@pytest.mark.parametrize(("groups", "advised"), [(None, 16), (16, 8), (4, 2), (2, None)])
+def test_masks_that_tell_of_texts_are_to_be_fewer_than_there_are(groups: int | None, advised: int | None) -> None:
+    tokens = torch.randint(4, 9, (400, 3), generator=torch.Generator().manual_seed(0))
+    model = turnover.attach(gpt(), groups=groups)
+    assert turnover.language.score(model, tokens, range(400)).attrs["leakage"]["fewer_masks"] == advised

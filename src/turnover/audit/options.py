@@ -1,5 +1,6 @@
 """Options of an audit."""
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -17,7 +18,7 @@ class AuditConfig(Group):
     data: str
     output: str | None
     k: Positive
-    features: Annotated[str, Field(pattern=r"^(pixels|(torchvision|timm|package|npz):.+)$")]
+    features: str
     weights: str | None
     folds: Annotated[int, Field(ge=2, le=100)]
     size: Annotated[int, Field(ge=4, le=512)] | None
@@ -39,6 +40,13 @@ class AuditConfig(Group):
         if not data:  # a length in the type would refuse names that are no UTF-8
             raise ValueError("must be a path")
         return data
+
+    @field_validator("features")
+    @classmethod
+    def _is_of_a_source(cls, features: str) -> str:
+        if features != PIXELS and not re.fullmatch(r"(torchvision|timm|package|npz):.+", features):
+            raise ValueError("must be pixels, package:NAME, torchvision:NAME, timm:NAME or npz:FILE")
+        return features
 
     @model_validator(mode="after")
     def _weights_have_a_network(self) -> Self:

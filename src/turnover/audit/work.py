@@ -10,7 +10,7 @@ from turnover.audit.collection import collect
 from turnover.audit.duplicates import remark
 from turnover.audit.expected import Expectation, expectations, nearest, unlike, validated
 from turnover.audit.features import features_of_npz
-from turnover.audit.frozen import INSTEAD, frozen
+from turnover.audit.frozen import PRETRAINED, frozen
 from turnover.audit.knowledge import Knowledge
 from turnover.audit.labelled import Collection
 from turnover.audit.options import PIXELS, AuditConfig
@@ -105,7 +105,7 @@ def _worthless(config: AuditConfig) -> str:
         return (
             "This ranking is worth nothing: the network has learnt hardly anything about these classes from the pixels "
             "of these examples. Do not go by it. Take features of a network that has seen millions of photographs, "
-            f"features=torchvision:resnet50, {INSTEAD}; or give more examples, or a larger size of images."
+            f"{PRETRAINED}, or features=torchvision:resnet50; or give more examples."
         )
     return (
         f"This ranking is worth nothing: {config.features} says hardly anything about these classes. Do not go by it. "

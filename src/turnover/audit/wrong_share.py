@@ -30,7 +30,8 @@ class WrongShare(NamedTuple):
         """Return it as text, for so many examples."""
         if self.low == 0:
             most = f"{100 * self.high:.1f} %"
-            return f"At most about {most} of the labels are wrong, {examples * self.high:,.0f} of {examples:,}."
+            counts = f"{examples * self.share:,.0f} of {examples:,} (0 to {examples * self.high:,.0f})"
+            return f"About {100 * self.share:.1f} % of the labels are wrong (0 to {most}): {counts}."
         share, low, high = (f"{100 * value:.1f}" for value in self)
         count, least, most = (f"{examples * value:,.0f}" for value in self)
         return (

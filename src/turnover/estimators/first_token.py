@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from turnover.common.device import Precision
+from turnover.core.dropout import attached
 from turnover.core.evaluation import BATCH, evaluate, own_units
 from turnover.core.examples import Examples
 from turnover.core.losses import TOKENS, UNCOUNTED
@@ -27,6 +28,7 @@ log = logging.getLogger("turnover")
 Verdict = Literal["none", "partial leakage", "leakage", "no difference"]
 
 LARGE = 1.0  # nats of the first token that a mask tells
+_GROUPS, _SHARED_BY = 16, 20  # masks at most, and texts of each at least, where none are shared so far
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class FirstToken:
     difference_se: float  # its standard error over texts
     probed: int  # texts
     verdict: Verdict
+    fewer_masks: int | None  # to be shared by texts, so that each tells less; None: there is none to take away
 
     @property
     def leak(self) -> float:
@@ -54,7 +57,10 @@ class FirstToken:
             f"that is not read costs {self.first_own:.2f} under its own mask and {self.first_other:.2f} under "
             f"another's, a difference of {self.difference:.2f} ± {self.difference_se:.2f}, over {self.probed} texts"
         )
-        remedy = "share masks by more texts and drop units, attach(model, groups=16, dropout=0.5), or mask fewer layers"
+        remedy = "mask fewer layers, or rank texts by estimator='blocks', which has no masks"
+        if self.fewer_masks:
+            masks = f"attach(model, groups={self.fewer_masks}, dropout=0.5)"
+            remedy = f"share each mask by more texts and drop units, {masks}; or {remedy}"
         match self.verdict:
             case "none" if self.probed < 2:
                 return f"MASKS NOT PROBED ({numbers}): no texts differ where they begin"
@@ -110,7 +116,10 @@ def first_token(
         verdict = "no difference"
     first_own, first_other = (float(losses.mean()) if len(losses) else 0.0 for losses in (own, other))
     own_loss, flipped_loss = float(table["own_loss"].mean()), float(table["flipped_loss"].mean())
-    return FirstToken(own_loss, flipped_loss, first_own, first_other, mean, error, len(gain), verdict)
+    groups = attached(model).rule.groups
+    fewer = min(_GROUPS, len(examples) // _SHARED_BY) if groups is None else groups // 2
+    numbers = own_loss, flipped_loss, first_own, first_other, mean, error, len(gain)
+    return FirstToken(*numbers, verdict, fewer if fewer > 1 else None)
 
 
 def verdict_on(

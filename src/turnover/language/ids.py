@@ -20,7 +20,7 @@ from turnover.language.sequences import Sequences, first_of
 
 log = logging.getLogger("turnover")
 
-_SHARED = "ids = pandas.factorize(texts)[0], or torch.unique(tokens, dim=0, return_inverse=True)[1]"
+_SHARED = "ids = pandas.factorize(pandas.Series(texts))[0]"
 
 
 @dataclass(frozen=True)
