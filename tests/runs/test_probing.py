@@ -29,8 +29,15 @@ WITH = (*LEARNT, "estimator=first_learning", "model.hidden=[24,16]", "tracking.k
 OPTIONS: dict[str, dict[str, Any]] = {"neurons": {"examples": 3, "batch": 20, "others": 20}}
 
 
-def two() -> list[RunConfig]:
-    return [digits(*WITH, f"seed={seed}") for seed in (0, 1)]
+CHOSEN = (  # by others, of the same examples and wrong labels
+    "subsets=scores",
+    f"subsets.runs={['dataset=digits', 'epochs=2', *LEARNT[1:-1], 'turnover=off', 'estimator=cumulative_loss']}",
+)
+OF_OTHERS: dict[str, tuple[str, ...]] = {"unlearn": CHOSEN}
+
+
+def two(*overrides: str) -> list[RunConfig]:
+    return [digits(*WITH, *overrides, f"seed={seed}") for seed in (0, 1)]
 
 
 def run_of(name: str, configs: list[RunConfig], **options: Any) -> ProbeRun:
@@ -39,10 +46,11 @@ def run_of(name: str, configs: list[RunConfig], **options: Any) -> ProbeRun:
 
 @pytest.mark.parametrize("name", PROBES)
 def test_every_probe_measures_the_networks_of_runs(name: str) -> None:
-    folder = probe(run_of(name, two(), **OPTIONS.get(name, {})))
+    configs = two(*OF_OTHERS.get(name, ()))
+    folder = probe(run_of(name, configs, **OPTIONS.get(name, {})))
     assert folder.name.startswith(f"probe-{name}-digits-mlp-")
     table = read_probes(folder)
-    names = {Run(config).name for config in two()}
+    names = {Run(config).name for config in configs}
     assert {each for run in table["run"] for each in run.split(" & ")} == names
     assert table["value"].notna().all()
     schema = pq.read_schema(folder / "probes.parquet")

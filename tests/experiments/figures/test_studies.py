@@ -320,7 +320,7 @@ def test_shares_of_sentences_have_intervals_of_as_many_sentences() -> None:
     plotted = Plotted(pd.DataFrame(rows))
     claim, _ = claims(configured("language_extraction"), plotted, ["sotu"], "laptop")
     most, once, held_out = claim.measures
-    assert [one.items for one in claim.measures] == [9, 50, 40]
+    assert [one.items for one in claim.measures] == [9 + 10 + 11, 3 * 50, 3 * 40]
     assert most.by_seed == (9 / 9, 9 / 10, 9 / 11)
-    assert once.interval == pytest.approx(binomtest(2, 50).proportion_ci(0.95, method="exact"))
-    assert held_out.interval == pytest.approx(binomtest(0, 40).proportion_ci(0.95, method="exact"))
+    assert once.interval == pytest.approx(binomtest(6, 150).proportion_ci(0.95, method="exact"))
+    assert held_out.interval == pytest.approx(binomtest(0, 120).proportion_ci(0.95, method="exact"))
