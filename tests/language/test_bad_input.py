@@ -197,3 +197,9 @@ def test_texts_that_say_one_thing_again_and_again_are_no_copies_of_x() -> None:
     y = same.clone()
     y[:, -1] = -100
     assert len(turnover.score(turnover.attach(TinyGPT()), same, y, loss="tokens")) == N
+
+
+@pytest.mark.parametrize("texts", ["a text", ["a text", "another one"], ("same", "size")])
+def test_texts_that_are_not_tokenized_are_named(texts: Any) -> None:
+    with pytest.raises(RefusedInput, match="tokens are strings: give the numbers that your tokenizer makes"):
+        turnover.language.extraction(gpt(), texts, pad=-1)

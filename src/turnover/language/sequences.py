@@ -72,6 +72,10 @@ def sequences(tokens: Any, pad: Any, device: torch.device, *, name: str = "token
     """
     if pad is not None and (isinstance(pad, bool) or not isinstance(pad, int | np.integer)):
         raise RefusedInput(f"pad = {pad!r}: must be the number that {name} are padded with, or None for no padding")
+    if isinstance(tokens, str) or (isinstance(tokens, list | tuple) and any(isinstance(row, str) for row in tokens)):
+        raise RefusedInput(
+            f"{name} are strings: give the numbers that your tokenizer makes of them, a row for each text"
+        )
     if isinstance(tokens, list | tuple) and len({len(row) for row in tokens if hasattr(row, "__len__")}) > 1:
         raise RefusedInput(
             f"{name} has rows of different lengths: pad them, rows = [torch.as_tensor(row) for row in {name}]; "
