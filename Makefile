@@ -54,7 +54,7 @@ validate_labels: .venv/installed  ## who finds labels of people that differ? LAB
 # neither make nor the shell reads anything in the path
 audit: .venv/installed  ## wrong labels in your own images: DATA=folder, file.csv or file.npz
 	@$(if $(value DATA),,echo "make audit DATA=path: a folder with a subfolder of images for each class, a csv file with columns path and label, or an npz file with x and y"; exit 2)
-	$(PY) scripts/audit.py 'data=$(subst ','\'',$(value DATA))' $(foreach each,features size,$(if $($(each)),$(each)=$($(each)))) $(OVERRIDES)
+	$(PY) scripts/audit.py 'data=$(subst ','\'',$(value DATA))' $(foreach each,features size,$(if $(value $(each)),'$(each)=$(subst ','\'',$(value $(each)))')) $(OVERRIDES)
 
 report: .venv/installed  ## one page of all results that opens offline: outputs/report/index.html
 	$(PY) scripts/report.py scale=$(SCALE)

@@ -21,6 +21,8 @@ def main() -> None:
         "--size", default="null", help="of images, for other features; null: as their network takes them"
     )
     given = parser.parse_args()
+    if given.features == "pixels" and given.size != "null":
+        parser.error("--size is of other features: pixels are taken as they are")
 
     import pandas as pd
 

@@ -1,6 +1,6 @@
 """Measure influence of groups of training examples by blocks and by turn-over dropout, against networks without them.
 
-Writes outputs/group_influence.csv after each setting and kind of groups: about half an hour for each data set.
+Writes outputs/group_influence.csv anew after each setting and kind of groups: some ten minutes for each data set.
 """
 
 import argparse
@@ -10,9 +10,11 @@ from turnover.runs.cli import enter
 
 
 def main() -> None:
+    from turnover.experiments.validation.groups import KINDS, measure
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--settings", nargs="+", default=["mnist_3000", "fashion_3000"])
-    parser.add_argument("--groups", nargs="+", default=["single", "random", "similar"])
+    parser.add_argument("--groups", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--size", type=int, default=30, help="of a group")
     parser.add_argument("--networks", type=int, default=200, help="that are the truth")
     parser.add_argument("--seeds", type=int, default=5, help="of what is held against it")
@@ -23,7 +25,6 @@ def main() -> None:
 
     from turnover.common.files import outputs_root
     from turnover.experiments.validation.audits import write
-    from turnover.experiments.validation.groups import measure
 
     path, rows = outputs_root() / "group_influence.csv", []
     for setting, kind in product(given.settings, given.groups):

@@ -120,7 +120,7 @@ def one_message(part: str = "") -> Iterator[None]:
     """End the process at an error of a single run of a Hydra job; in a sweep the other runs go on.
 
     Args:
-        part: what this one is of a sweep; its errors are logged, as Hydra raises the first of them alone. None: the
+        part: what this one is of a sweep; its errors are logged, as Hydra raises the first of them alone. Empty: the
             sweep does that itself.
     """
     from hydra.core.hydra_config import HydraConfig

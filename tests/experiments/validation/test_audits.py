@@ -40,7 +40,7 @@ def test_a_draw_of_few_digits_is_ranked_by_regression(tmp_path: Path) -> None:
 
 def test_with_features_of_a_pretrained_network_regression_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     config = options("features=package:efficientnet-lite0", "size=32")
-    assert name_of(config) == "efficientnet-lite0, 32 pixels"
+    assert name_of(config) == "package:efficientnet-lite0, 32 pixels"
     assert name_of(options()) == "pixels"
     pixels: list[np.ndarray] = []
 

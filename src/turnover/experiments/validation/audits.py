@@ -100,8 +100,8 @@ def at_most(dataset: str, examples: int) -> int:
 
 
 def name_of(config: AuditConfig) -> str:
-    """Return what the labels are predicted from, in a word or two."""
-    return config.features.rpartition(":")[2] + (f", {config.size} pixels" if config.size else "")
+    """Return what the labels are predicted from, in a word or two, as no other features are called."""
+    return config.features + (f", {config.size} pixels" if config.size else "")
 
 
 def add(path: Path, row: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ measurement: influences on a test example are compared within groups of its own 
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import combinations
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -33,10 +33,10 @@ from turnover.training.fit import fit
 from turnover.training.stack import STACK
 
 Kind = Literal["single", "random", "similar"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
-_BLOCKS = "turnover=off", "estimator=blocks"
-_SETTINGS = {
-    "blocks": ("_blocks", _BLOCKS),
+_SETTINGS = {  # the end of its name in conf/setting, and what is chosen besides
+    "blocks": ("_blocks", ("turnover=off", "estimator=blocks")),
     "turn-over dropout": ("", ("turnover=all_layers", "estimator=turnover")),
     "truth": ("", ("turnover=off", "estimator=none")),
 }
@@ -95,8 +95,10 @@ def influences(config: RunConfig, task: RunTask, group: Tensor, networks: int, o
             pass
         inputs, labels, _ = test.batch(torch.arange(len(test)))
         return influence(task.model, inputs, labels, torch.arange(count)).double()
-    paired = config.estimator.name == "blocks"
-    inside = (complementary if paired else _halves)(networks, count, config.seed)  # bool [networks, groups]
+    if config.estimator.name == "blocks":
+        inside = complementary(networks, count, config.seed)  # bool [networks, groups]
+    else:
+        inside = random_parts(networks, count, 0.5, config.seed)
     seeds = [stream(config.seed, "member", number) for number in range(networks)]
     design = Design(inside[:, group], seeds, inside.double().mean(1))
     losses = [
@@ -105,10 +107,6 @@ def influences(config: RunConfig, task: RunTask, group: Tensor, networks: int, o
         for model in train_block(task, config, design, block, on_step)
     ]
     return -from_subsets(torch.stack(losses), inside)
-
-
-def _halves(networks: int, groups: int, seed: int) -> Tensor:
-    return random_parts(networks, groups, 0.5, seed)
 
 
 def measure(
