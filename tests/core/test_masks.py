@@ -190,3 +190,12 @@ def test_what_is_done_to_a_mask_changes_no_later_one(balance: Balance) -> None:
     first.fill_(7)
     assert torch.equal(rule.multiplier(ids, 80, 0, flipped=True, dtype=torch.float64), before)
     assert torch.equal(before != 0, ~rule.own(ids, 80, 0))
+
+
+def test_masks_made_in_a_fake_mode_leave_no_trace() -> None:
+    rule, ids = MaskRule(0.3, 5), torch.arange(8)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        rule.multiplier(ids, 70, 0, flipped=True, dtype=torch.float64)
+    mask = rule.multiplier(ids, 70, 0, flipped=True, dtype=torch.float64)
+    assert type(mask) is torch.Tensor
+    assert torch.equal(mask > 0, ~rule.own(ids, 70, 0))

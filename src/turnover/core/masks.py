@@ -17,6 +17,7 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from turnover.errors import TurnOverError
 
@@ -117,7 +118,8 @@ class MaskRule:
     def _choose(
         self, ids: Tensor, units: int, layer: int, values: tuple[float, bool, torch.dtype], out: Tensor | None = None
     ) -> Tensor:
-        table = (_known_table if _is_plain(ids) else _table)(*values, ids.device)
+        known = _is_plain(ids) and _get_current_dispatch_mode() is None  # which may make it of fake tensors
+        table = (_known_table if known else _table)(*values, ids.device)
         rows = _mix(self._mask_ids(ids).long() * _signed(_GAMMA) + _key(self.seed, layer))  # [batch]
         if self.balance == "bernoulli":
             words = self._words(rows, -(-units // 64))
@@ -208,8 +210,7 @@ def _unpack(words: Tensor, table: Tensor, out: Tensor | None = None) -> Tensor:
     if sys.byteorder == "big":
         octets = octets.view(-1, 8).flip(1)
     index = octets.reshape(-1).int()
-    rows = torch.index_select(table, 0, index, out=None if out is None else out.view(-1, 8))
-    return rows.reshape(len(words), -1)
+    return torch.index_select(table, 0, index, out=None if out is None else out.view(-1, 8)).reshape(len(words), -1)
 
 
 def _has_kernel(ids: Tensor, dtype: torch.dtype) -> bool:
