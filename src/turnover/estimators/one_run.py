@@ -126,7 +126,7 @@ class Watch(Observer):
 
 
 class Predictions(Observer):
-    """Observer of every update of one or more trainings, which sums the probabilities given to each example.
+    """Observer of every update of a training, which sums the probabilities given to each example.
 
     They are those of the pass that trains, from before the update. So a wrong label shows as long as it is not learnt
     by heart: the mean over epochs still names the other class when the last epoch no longer does.
@@ -145,8 +145,7 @@ class Predictions(Observer):
         self._sums[index] += logits.detach().float().softmax(1)  # no example comes twice in a batch
         self._counts[index] += 1
 
-    def most_probable(self) -> tuple[Tensor, Tensor]:
-        """Return the class of highest mean probability of each example, and that mean.  # int64 [n], float32 [n]"""
+    def mean(self) -> Tensor:
+        """Return the mean probability of each class for each example.  # float32 [n, classes]"""
         assert self._sums is not None, "asked before any update"
-        probability, prediction = (self._sums / self._counts[:, None]).max(1)
-        return prediction, probability
+        return self._sums / self._counts[:, None]
