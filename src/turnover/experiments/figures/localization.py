@@ -137,6 +137,10 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
         line[0].set_ylabel(f"{DATASETS[name].title}: share right")
         panel(line[3], next(letters), "units until it flips")
         _units(line[3], drawn[drawn["measure"] == "units"])
+    # beneath the curves of MNIST, which rise; the other row has the same ones
+    for axes in grid[0, [0, 2]]:
+        axes.legend(fontsize=7, loc="lower right", bbox_to_anchor=(1, 0.03))
+    grid[0, 3].legend(fontsize=7, loc="lower right")
     return picture
 
 
@@ -145,7 +149,8 @@ def _layers(axes: Axes, numbers: pd.DataFrame, state: str) -> None:
     for group in ("noisy", "clean"):
         (words, colour), mine = _GROUPS[group], rows[rows["group"] == group]
         by_layer = mine[mine["state"] == state].groupby("layer")["value"]
-        axes.plot(by_layer.mean(), "o-", color=COLOURS[colour], markersize=4, label=words)
+        name = None if state == "retrained" else words  # as in the panels before it
+        axes.plot(by_layer.mean(), "o-", color=COLOURS[colour], markersize=4, label=name)
         axes.fill_between(by_layer.mean().index, by_layer.min(), by_layer.max(), color=COLOURS[colour], alpha=0.2)
         if state == "retrained":
             never = mine[mine["state"] == "never"]["value"].mean()
@@ -153,7 +158,6 @@ def _layers(axes: Axes, numbers: pd.DataFrame, state: str) -> None:
     axes.set_ylim(-0.02, 1.02)
     axes.set_xticks(sorted(rows["layer"].dropna().unique()))
     axes.set_xlabel("layer")
-    axes.legend(fontsize=7, loc="center right")
 
 
 def _units(axes: Axes, rows: pd.DataFrame) -> None:
@@ -169,4 +173,3 @@ def _units(axes: Axes, rows: pd.DataFrame) -> None:
     axes.set_xscale("log")
     axes.set_xlabel("units")
     axes.set_ylabel("share of examples")
-    axes.legend(fontsize=7, loc="lower right")
