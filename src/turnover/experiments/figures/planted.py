@@ -97,7 +97,7 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
         row[0].set_ylabel(f"{DATASETS[name].title}: epoch")
         row[1].set_ylabel("share")
     grid[0, 0].legend(fontsize=7, title="mean and range over seeds", title_fontsize=7)
-    grid[0, 1].legend(fontsize=7, loc="lower left")
+    grid[0, 1].legend(fontsize=7, loc="center left", bbox_to_anchor=(0, 0.45))
     return picture
 
 
