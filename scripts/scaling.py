@@ -120,15 +120,8 @@ def of_images(given: Callable[[int], object], count: int) -> float:
     data = given(count)
     x, y = data if isinstance(data, tuple) else (data, None)
     start = time.perf_counter()
-    options: dict[str, Any] = {
-        "epochs": 1,
-        "lr": 0.02,
-        "seeds": 1,
-        "batch_size": BATCH,
-        "device": "cpu",
-        "progress": False,
-    }
-    turnover.memorization(partial(conv, 3, 10), x, y, **options)
+    common: dict[str, Any] = {"seeds": 1, "batch_size": BATCH, "device": "cpu", "progress": False}
+    turnover.memorization(partial(conv, 3, 10), x, y, epochs=1, lr=0.02, **common)
     return time.perf_counter() - start
 
 
@@ -142,8 +135,8 @@ def alone(job: Callable[[], float]) -> tuple[float, float]:
         os.write(theirs, f"{seconds} {peak / 1024:.1f}".encode())
         os._exit(0)
     os.wait()
-    value, peak = os.read(ours, 64).split()
-    return float(value), float(peak)
+    found = [float(number) for number in os.read(ours, 64).split()]
+    return found[0], found[1]
 
 
 def write(name: str, table: pd.DataFrame) -> None:
