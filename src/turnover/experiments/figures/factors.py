@@ -1,6 +1,6 @@
 """Study: what a change of training does to what is memorized, to test accuracy, and to both at once."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import cache
 from typing import Any
 
@@ -134,6 +134,7 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
         of_factor = {factor: each.set_index("seed").sort_index() for factor, each in rows.groupby("factor")}
         base, early = of_factor["base"], rows[_of_setting(rows)]
         controls = {factor: stopped(early, each["fit"]) for factor, each in of_factor.items()}
+        lines = {factor: between(early, each["fit"]) for factor, each in of_factor.items()}
         for claim, (one, other) in _CLAIMS.items():
             first, second = of_factor[one], of_factor[other]
             for measure in ("wrong", "tail", "test", "membership"):
@@ -141,6 +142,7 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
             less = other if one == "wide" else one  # which of them may be trained less
             beyond = of_factor[less][["wrong", "test"]] - controls[less]
             result[f"{claim}_{name} matched_{name}"] = beyond["wrong"].tolist()
+            result[f"{claim}_{name} line_{name}"] = (of_factor[less]["wrong"] - lines[less]).tolist()
             result[f"{claim}_{name} test_matched_{name}"] = beyond["test"].tolist()
             result[f"{claim}_{name} fit_{name}"] = np.minimum(first["fit"], second["fit"]).tolist()
         tails: dict[str, pd.Series] = {}
@@ -169,11 +171,22 @@ def stopped(early: pd.DataFrame, fit: pd.Series) -> pd.DataFrame:
     """
     columns, result = ["wrong", "tail", "test"], {}
     for seed, value in fit.items():
-        path = early[early["seed"] == seed].sort_values("epochs")
-        path = path[path["fit"] > path["fit"].cummax().shift(fill_value=-1.0)]  # where more is fitted than before
+        path = _path_of(early, seed)
         last = max(int(path["fit"].searchsorted(value, side="right")) - 1, 0)
         result[seed] = path.iloc[last][columns].tolist()
     return pd.DataFrame.from_dict(result, orient="index", columns=columns)
+
+
+def between(early: pd.DataFrame, fit: pd.Series) -> pd.Series:
+    """Return, by seed, the memorization of wrong labels where a line between stops fits as many clean examples."""
+    paths = {seed: _path_of(early, seed) for seed in fit.index}
+    return pd.Series({seed: np.interp(fit[seed], path["fit"], path["wrong"]) for seed, path in paths.items()})
+
+
+def _path_of(early: pd.DataFrame, seed: Hashable) -> pd.DataFrame:
+    """Return the stops of a seed after which more clean examples are fitted than ever before, in their order."""
+    path = early[early["seed"] == seed].sort_values("epochs")
+    return path[path["fit"] > path["fit"].cummax().shift(fill_value=-1.0)]
 
 
 def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
