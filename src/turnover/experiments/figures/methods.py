@@ -1,19 +1,18 @@
 """Study: which training rules keep a network from learning wrong labels by heart, and what their test accuracy is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from turnover.config.datasets import DATASETS
 from turnover.config.probe_run import ProbeRun
 from turnover.config.run import PrunedSubsets, RunConfig
 from turnover.experiments.plots.curves import METRIC, curves, panels, rows
+from turnover.experiments.plots.dots import SHARES, dots, named
 from turnover.experiments.plots.figure import Plotted
 from turnover.experiments.plots.learning_curves import falls
 from turnover.experiments.plots.notes import Source
@@ -35,13 +34,7 @@ _WORDS = {
     _RIGHT: "without the wrong labels",
 }
 _CLAIMED = ("gce", "rll", "elr", "small_loss", "co_teaching")
-_SHARES = {("clean", "full_given"): "clean", ("noisy", "full_given"): "wrong", ("noisy", "full_true"): "true"}
-# of what is right after the last epoch: words, colour, marker
-_LOOKS = {
-    "clean": ("clean examples right", "all", "s"),
-    "wrong": ("wrong labels fitted", "difficult", "o"),
-    "true": ("wrong labels given their true label", "easy", "^"),
-}
+_MEASURED = {("clean", "full_given"): "clean", ("noisy", "full_given"): "wrong", ("noisy", "full_true"): "true"}
 
 
 def tabulate(sources: Sequence[Source]) -> Plotted:
@@ -60,7 +53,7 @@ def tabulate(sources: Sequence[Source]) -> Plotted:
             {"name": "labels"}, [each.config for each in mine], mine[0].config.device, mine[0].config.scale
         )
         found = read_probes(probe(measured)).set_index(["run", "group", "measure"])["value"]
-        for source, (key, part) in product(mine, _SHARES.items()):
+        for source, (key, part) in product(mine, _MEASURED.items()):
             if (place := (source.folder.name, *key)) in found.index:  # who leaves wrong labels out has none
                 last = pd.DataFrame({source.config.seed: [found[place]]}, index=[source.config.epochs])
                 parts.append(rows(last, f"{name} {part}", method))
@@ -81,7 +74,7 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
     for name in _datasets(numbers):
         last = {
             part: {method: table.iloc[-1] for method, table in drawn[f"{name} {part}"].items()}
-            for part in ("test", *_LOOKS)
+            for part in ("test", *SHARES)
         }
         fall = pd.Series(falls(drawn[f"{name} test"][_PLAIN]), last["test"][_PLAIN].index)
         values = {"plain_fall": fall, "plain_wrong": last["wrong"][_PLAIN]}
@@ -116,39 +109,22 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
     letters = iter("abcd")
     for (left, right), name in zip(grid, names, strict=True):
         test = drawn[f"{name} test"]
-        methods = [method for method in _WORDS if method in test][::-1]
+        methods = [method for method in _WORDS if method in test]
         panel(left, next(letters), f"{DATASETS[name].title}: test accuracy")
         last = {method: table.iloc[-1] for method, table in test.items()}
         best = {method: last[method] + falls(table) for method, table in test.items()}
-        _points(left, methods, best, "best epoch", "muted", "D", 0.15)
-        _points(left, methods, last, "last epoch", "all", "o", -0.15)
+        dots(left, methods, best, "best epoch", "fresh", "D", 0.15)
+        dots(left, methods, last, "last epoch", "all", "o", -0.15)
         words = "cross-entropy stopped at its best epoch"
         left.axvline(best[_PLAIN].mean(), color=COLOURS["difficult"], linestyle=":", linewidth=1, label=words)
         panel(right, next(letters), f"{DATASETS[name].title}: training examples after the last epoch")
-        for part, (words, colour, marker) in _LOOKS.items():
+        for part, (words, colour, marker) in SHARES.items():
             shares = {method: table.iloc[-1] for method, table in drawn[f"{name} {part}"].items()}
-            _points(right, methods, shares, words, colour, marker, 0.0)
+            dots(right, methods, shares, words, colour, marker)
         right.set_xlim(-0.03, 1.03)
-        left.set_yticks(range(len(methods)), [_WORDS[method] for method in methods])
+        named(left, [_WORDS[method] for method in methods])
     grid[-1, 0].set_xlabel("accuracy")
     grid[-1, 1].set_xlabel("share of examples")
     for axes in grid[-1]:
         axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
     return picture
-
-
-def _points(
-    axes: Axes,
-    methods: Sequence[str],
-    values: Mapping[str, pd.Series],
-    words: str,
-    colour: str,
-    marker: str,
-    shift: float,
-) -> None:
-    """Draw means over seeds with their range, of the methods that have values."""
-    there = [(place + shift, values[method]) for place, method in enumerate(methods) if method in values]
-    means = np.array([each.mean() for _, each in there])
-    beyond = [means - [each.min() for _, each in there], [each.max() for _, each in there] - means]
-    places = [place for place, _ in there]
-    axes.errorbar(means, places, xerr=beyond, fmt=marker, color=COLOURS[colour], markersize=5, label=words)
