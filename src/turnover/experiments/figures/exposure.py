@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -108,6 +109,14 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
         result[f"found_{name}"] = wide["memorization", 0].tolist()
         result[f"fit_{name}"] = rows.groupby("seed")["fit"].first().tolist()
     return result
+
+
+def note(summary: dict[str, Any], configs: Sequence[RunConfig]) -> str:
+    """Return the line under the picture."""
+    return (
+        "An attacker knows other networks of the seed, and takes a network for one trained on an example wrongly in "
+        f"{_RATE:.0%} of all pairs. Examples are ranked by networks of the other seeds."
+    )
 
 
 def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:

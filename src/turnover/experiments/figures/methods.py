@@ -69,14 +69,14 @@ def method_of(config: RunConfig) -> str:
 
 def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
     """Return the measures of the claims, a value for each seed."""
-    drawn = panels(numbers)
+    tables = panels(numbers)
     result: dict[str, list[float]] = {}
     for name in _datasets(numbers):
         last = {
-            part: {method: table.iloc[-1] for method, table in drawn[f"{name} {part}"].items()}
+            part: {method: table.iloc[-1] for method, table in tables[f"{name} {part}"].items()}
             for part in ("test", *SHARES)
         }
-        fall = pd.Series(falls(drawn[f"{name} test"][_PLAIN]), last["test"][_PLAIN].index)
+        fall = pd.Series(falls(tables[f"{name} test"][_PLAIN]), last["test"][_PLAIN].index)
         values = {"plain_fall": fall, "plain_wrong": last["wrong"][_PLAIN]}
         for method in _CLAIMED:
             values[f"{method}_wrong"] = last["wrong"][method] - last["wrong"][_PLAIN]
@@ -92,23 +92,28 @@ def _datasets(numbers: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(name.partition(" ")[0] for name in numbers["panel"]))
 
 
+def drawn(configs: Sequence[RunConfig]) -> list[RunConfig]:
+    """Return the runs that are trained on all examples, which the notes describe."""
+    return [config for config in configs if method_of(config) != _RIGHT]
+
+
 def note(summary: dict[str, Any], configs: Sequence[RunConfig]) -> str:
     """Return the line under the picture."""
     return (
         "Points: means over seeds with their range. Best epoch: that of the other seeds, known by the test set. "
-        "* is told the share of wrong labels."
+        "* is told the share of wrong labels. Without the wrong labels: in as many steps."
     )
 
 
 def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
     """Draw test accuracy at the last and at the best epoch, and what became of wrong labels, a line for each method."""
-    names, drawn = _datasets(numbers), panels(numbers)
+    names, tables = _datasets(numbers), panels(numbers)
     picture, grid = plt.subplots(
         len(names), 2, figsize=(10, 3.7 * len(names)), layout="constrained", squeeze=False, sharey="row"
     )
     letters = iter("abcd")
     for (left, right), name in zip(grid, names, strict=True):
-        test = drawn[f"{name} test"]
+        test = tables[f"{name} test"]
         methods = [method for method in _WORDS if method in test]
         panel(left, next(letters), f"{DATASETS[name].title}: test accuracy")
         last = {method: table.iloc[-1] for method, table in test.items()}
@@ -119,12 +124,12 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
         left.axvline(best[_PLAIN].mean(), color=COLOURS["difficult"], linestyle=":", linewidth=1, label=words)
         panel(right, next(letters), f"{DATASETS[name].title}: training examples after the last epoch")
         for part, (words, colour, marker) in SHARES.items():
-            shares = {method: table.iloc[-1] for method, table in drawn[f"{name} {part}"].items()}
+            shares = {method: table.iloc[-1] for method, table in tables[f"{name} {part}"].items()}
             dots(right, methods, shares, words, colour, marker)
         right.set_xlim(-0.03, 1.03)
         named(left, [_WORDS[method] for method in methods])
     grid[-1, 0].set_xlabel("accuracy")
     grid[-1, 1].set_xlabel("share of examples")
     for axes in grid[-1]:
-        axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
+        axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.16))
     return picture

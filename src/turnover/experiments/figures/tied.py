@@ -1,10 +1,12 @@
 """Study: networks that keep what they memorize in units of its own examples, which are dropped (Maini et al., 2023)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from turnover.config.datasets import DATASETS
 from turnover.config.options import TurnoverConfig
@@ -21,12 +23,12 @@ from turnover.runs.store.tables import read_probes
 _LINES = {
     "plain full": "ordinary network",
     "dropout full": "ordinary dropout",
-    "turnover own": "turn-over dropout, own units",
-    "turnover full": "all units",
-    "turnover flipped": "the other units",
-    "tied own": "example-tied, own and shared units",
-    "tied full": "all units",
-    "tied flipped": "shared units alone",
+    "turnover own": "turn-over: own units",
+    "turnover full": "turn-over: all units",
+    "turnover flipped": "turn-over: all but own units",
+    "tied own": "example-tied: own and shared units",
+    "tied full": "example-tied: all units",
+    "tied flipped": "example-tied: shared units alone",
 }
 _MEASURED = {
     ("clean", "given"): "clean",
@@ -93,6 +95,11 @@ def _by_seed(rows: pd.DataFrame) -> dict[tuple[str, str], pd.Series]:
     }
 
 
+def note(summary: dict[str, Any], configs: Sequence[RunConfig]) -> str:
+    """Return the line under the picture."""
+    return "Points: means over seeds with their range. Test examples have no own units. Ordinary dropout is of a half."
+
+
 def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
     """Draw what is right of training examples, and test accuracy, a line for each network and its units."""
     names = list(numbers["dataset"].unique())
@@ -109,7 +116,8 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
         named(left, [*_LINES.values()])
         panel(right, next(letters), f"{DATASETS[name].title}: test examples")
         dots(right, [*_LINES], {line: of[line, "test"] for line in _LINES if (line, "test") in of}, "right", "own", "D")
+        right.xaxis.set_major_locator(MaxNLocator(6))
     grid[-1, 0].set_xlabel("share of examples")
     grid[-1, 1].set_xlabel("accuracy")
-    grid[-1, 0].legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
+    grid[-1, 0].legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.16))
     return picture
