@@ -131,5 +131,5 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
     grid[-1, 0].set_xlabel("accuracy")
     grid[-1, 1].set_xlabel("share of examples")
     for axes in grid[-1]:
-        axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.16))
+        axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.2))
     return picture

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from turnover.config.datasets import DATASETS
-from turnover.config.options import TurnoverConfig
+from turnover.config.options import ExampleTiedConfig, TurnoverConfig
 from turnover.config.probe_run import ProbeRun
 from turnover.config.run import RunConfig
 from turnover.experiments.plots.dots import SHARES, dots, named
@@ -97,7 +97,12 @@ def _by_seed(rows: pd.DataFrame) -> dict[tuple[str, str], pd.Series]:
 
 def note(summary: dict[str, Any], configs: Sequence[RunConfig]) -> str:
     """Return the line under the picture."""
-    return "Points: means over seeds with their range. Test examples have no own units. Ordinary dropout is of a half."
+    tied = next(config.turnover for config in configs if isinstance(config.turnover, ExampleTiedConfig))
+    return (
+        f"Points: means over seeds with their range. Example-tied: {tied.shared:.0%} of the units are shared, and an "
+        f"example trains {tied.p:.0%} of the others; turn-over and ordinary dropout: half of the units. In "
+        "convolutional networks all of that is in the last block alone."
+    )
 
 
 def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
@@ -119,5 +124,5 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
         right.xaxis.set_major_locator(MaxNLocator(6))
     grid[-1, 0].set_xlabel("share of examples")
     grid[-1, 1].set_xlabel("accuracy")
-    grid[-1, 0].legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.16))
+    grid[-1, 0].legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.2))
     return picture
