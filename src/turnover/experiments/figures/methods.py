@@ -7,6 +7,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from turnover.config.datasets import DATASETS
 from turnover.config.probe_run import ProbeRun
@@ -127,6 +128,7 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
             shares = {method: table.iloc[-1] for method, table in tables[f"{name} {part}"].items()}
             dots(right, methods, shares, words, colour, marker)
         right.set_xlim(-0.03, 1.03)
+        left.xaxis.set_major_locator(MaxNLocator(6))
         named(left, [_WORDS[method] for method in methods])
     grid[-1, 0].set_xlabel("accuracy")
     grid[-1, 1].set_xlabel("share of examples")
