@@ -91,7 +91,7 @@ def test_every_figure_runs_and_has_picture_numbers_and_claims(
     assert set(result["score_runs"]) == {Run(parent).name for run in sources for parent in run.parents}
     for each in result["score_runs"].values():
         assert each["seconds"] > 0
-        assert name in ("onion", "pruning", "unlearning") or each["leakage"]["verdict"]
+        assert name in ("methods", "onion", "pruning", "unlearning") or each["leakage"]["verdict"]
     assert set(result["claims"]) == set(config.claims)
     assert result["commit"]
     assert result["versions"]["torch"]
