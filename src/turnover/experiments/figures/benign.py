@@ -1,4 +1,4 @@
-"""Study: whether random labels alone teach features, by nearest neighbours with true labels (Anagnostidis et al., 2023)."""
+"""Study: whether random labels alone teach features, by neighbours with true labels (Anagnostidis et al., 2023)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -29,8 +29,8 @@ _LOOKS = {
 def tabulate(sources: Sequence[Source]) -> Plotted:
     """Return a row for each number: dataset, seed, state, layer, measure (neighbours or fit), value.
 
-    State: initial, plain or shifted, that is random labels on images as they are or shifted anew in every epoch; hidden
-    layers count from 1, and layer 0 are the pixels. Networks are measured first, where they were not.
+    State: initial, plain or shifted, that is random labels on images as they are or shifted anew in every epoch;
+    hidden layers count from 1, and layer 0 are the pixels. Networks are measured first, where they were not.
     """
     parts = []
     for source in sources:

@@ -19,7 +19,7 @@ from turnover.experiments.plots.style import COLOURS, panel
 from turnover.runs.probing import probe
 from turnover.runs.store.tables import read_probes, read_scores
 
-_PROBES: dict[str, dict[str, Any]] = {"similarity": {"examples": 2000}, "dimension": {}, "order": {}, "collapse": {}}
+_PROBES: dict[str, dict[str, Any]] = {"similarity": {"examples": 4000}, "dimension": {}, "order": {}, "collapse": {}}
 _PANELS = {"pwcca": "similarity", "dimension": "intrinsic dimension", "spearman": "order of learning"}
 _LABELS = {"real": ("real labels", "easy", "-"), "random": ("random labels", "difficult", "--")}
 _GROUPS = {"noisy": ("wrong labels", "difficult", "--"), "clean": ("right labels", "easy", "-")}
@@ -29,8 +29,9 @@ _BAND = "mean and range over subsets"
 def tabulate(sources: Sequence[Source]) -> Plotted:
     """Return a row for each number: dataset, subset, labels, wrong, measure, group, layer, value.
 
-    Labels: real, random, or mixed, with a share `wrong` of wrong ones. A value is the mean over the networks of a subset
-    and kind of labels, or over their pairs. Hidden layers count from 1. Networks are measured first, where they were not.
+    Labels: real, random, or mixed, with a share `wrong` of wrong ones. A value is the mean over the networks of a
+    subset and kind of labels, or over their pairs. Hidden layers count from 1. Networks are measured first, where they
+    were not.
     """
     together: dict[tuple[str, int, int], list[Source]] = {}
     for source in sources:
@@ -45,9 +46,7 @@ def tabulate(sources: Sequence[Source]) -> Plotted:
 def _measured(sources: Sequence[Source]) -> pd.DataFrame:
     """Return the rows of networks on one subset and one kind of labels."""
     configs, first = [source.config for source in sources], sources[0].config
-    runs = [
-        ProbeRun.of({"name": name, **given}, configs, first.device, first.scale) for name, given in _PROBES.items()
-    ]
+    runs = [ProbeRun.of({"name": name, **given}, configs, first.device, first.scale) for name, given in _PROBES.items()]
     table = pd.concat([read_probes(probe(run)) for run in runs], ignore_index=True)
     blocks = [name for name in table["block"].unique() if name != "all"]  # the last one are the logits
     table["layer"] = table["block"].map({name: number for number, name in enumerate(blocks[:-1], start=1)})
@@ -62,7 +61,7 @@ def _measured(sources: Sequence[Source]) -> pd.DataFrame:
 
 
 def _ratios(table: pd.DataFrame) -> pd.DataFrame:
-    """Return equation 4 of wrong labels over that of right ones, for each network and layer; none without wrong ones."""
+    """Return equation 4 of wrong labels over that of right ones, by network and layer; no row without wrong ones."""
     rows = table[table["measure"] == "distance"].pivot(index=["run", "layer"], columns="group", values="value")
     if "noisy" not in rows:
         return pd.DataFrame()
@@ -128,8 +127,9 @@ def note(summary: dict[str, Any], configs: Sequence[RunConfig]) -> str:
     seeds = len({config.seed for config in configs})
     return (
         f"{subsets} subsets of the training examples; on each, and for each kind of labels, {seeds} networks of other "
-        "initial weights and order, or their pairs, are one value. (d, h) mean distance to the mean of the test examples "
-        "of the true class, in the last hidden layer, over that of test examples; at the right end all labels are random."
+        "initial weights and order, or their pairs, are one value. (d, h) mean distance to the mean of the test "
+        "examples of the true class, in the last hidden layer, over that of test examples; at the right end all labels "
+        "are random."
     )
 
 
