@@ -64,7 +64,7 @@ def best_layers(trained: pd.DataFrame) -> list[int]:
         trained: a row for each seed, a column for each layer; a single seed has only its own.
     """
     means = [(trained.drop(index=seed) if len(trained) > 1 else trained).mean() for seed in trained.index]
-    return [int(mean.idxmax()) for mean in means]
+    return [int(mean.index.to_numpy()[mean.to_numpy().argmax()]) for mean in means]
 
 
 def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
@@ -100,7 +100,7 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
 
 def _hidden(wide: pd.DataFrame, state: str) -> pd.DataFrame:
     """Return the hidden layers of a state.  # index: seed; columns: layer"""
-    table = wide[state]
+    table = wide[[state]].droplevel("state", axis=1)
     return table.loc[:, table.columns > 0]
 
 
@@ -140,7 +140,7 @@ def _by_layer(axes: Axes, rows: pd.DataFrame) -> None:
     for state, (words, colour, dashes) in _LOOKS.items():
         mine = rows[(rows["state"] == state) & (rows["layer"] > 0)]
         if len(mine):
-            look = {"linestyle": dashes, "marker": "o", "markersize": 4, "label": words}
+            look: dict[str, Any] = {"linestyle": dashes, "marker": "o", "markersize": 4, "label": words}
             band(axes, mine.groupby("layer")["value"], COLOURS[colour], **look)
     layers = sorted(rows["layer"][rows["layer"] > 0].unique())
     axes.set_xticks(layers)
