@@ -151,8 +151,8 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
         _dilation(row[3], rows[(rows["measure"] == "dilation") & (rows["layer"] == rows["layer"].max())])
         row[0].set_ylabel("PWCCA of pairs")
         row[1].set_ylabel("dimension (TwoNN)")
-        row[2].set_ylabel("Spearman of learning times")
-        row[3].set_ylabel("distance, test examples: 1")
+        row[2].set_ylabel("Spearman of pairs")
+        row[3].set_ylabel("distance, of test: 1")
     for axes in (grid[0, 0], grid[0, 3]):
         axes.legend(fontsize=7, title=_BAND, title_fontsize=7, alignment="left")
     return picture
@@ -169,26 +169,28 @@ def _by_layer(axes: Axes, rows: pd.DataFrame) -> None:
 def _order(axes: Axes, rows: pd.DataFrame) -> None:
     """Draw agreement between networks on real and on random labels, and inside networks on some wrong ones."""
     few = rows[rows["labels"] == "mixed"]["wrong"].min()
-    share = f"{few:.0%} wrong:"
     places = {
-        "real\nlabels": (rows["labels"] == "real") & (rows["group"] == "all"),
-        "random\nlabels": (rows["labels"] == "random") & (rows["group"] == "all"),
-        f"{share}\nright ones": (rows["wrong"] == few) & (rows["group"] == "clean"),
-        f"{share}\nwrong ones": (rows["wrong"] == few) & (rows["group"] == "noisy"),
+        "real": (rows["labels"] == "real") & (rows["group"] == "all"),
+        "random": (rows["labels"] == "random") & (rows["group"] == "all"),
+        "right": (rows["wrong"] == few) & (rows["group"] == "clean"),
+        "wrong": (rows["wrong"] == few) & (rows["group"] == "noisy"),
     }
     colours = [COLOURS[name] for name in ("easy", "difficult", "easy", "difficult")]
     for place, (which, colour) in enumerate(zip(places.values(), colours, strict=True)):
         values = rows[which]["value"]
         beyond = [[values.mean() - values.min()], [values.max() - values.mean()]]
         axes.errorbar([place], [values.mean()], beyond, fmt="o" if place < 2 else "s", color=colour, capsize=3)
-    axes.set_xticks(range(4), list(places), fontsize=8)
+    axes.set_xticks(range(4), list(places))
     axes.set_xlim(-0.5, 3.5)
+    axes.set_xlabel(f"labels (squares: inside {few:.0%} wrong)")
 
 
 def _dilation(axes: Axes, rows: pd.DataFrame) -> None:
     for group, (words, colour, dashes) in _GROUPS.items():
         mine = rows[rows["group"] == group]
-        mine = mine.assign(share=mine.groupby("labels")["wrong"].transform(lambda each: each.round(1)))
+        mine = mine.assign(
+            share=mine["wrong"].mask(mine["labels"] == "random", rows[rows["labels"] == "random"]["wrong"].mean())
+        )
         band(
             axes,
             mine.groupby("share")["value"],
