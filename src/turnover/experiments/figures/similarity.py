@@ -19,7 +19,8 @@ from turnover.experiments.plots.style import COLOURS, panel
 from turnover.runs.probing import probe
 from turnover.runs.store.tables import read_probes, read_scores
 
-_PROBES: dict[str, dict[str, Any]] = {"similarity": {"examples": 4000}, "dimension": {}, "order": {}, "collapse": {}}
+_OF_ALL: dict[str, dict[str, Any]] = {"order": {}, "collapse": {}}
+_OF_BOTH_ENDS: dict[str, dict[str, Any]] = {"similarity": {"examples": 4000}, "dimension": {}}  # real or random labels
 _PANELS = {"pwcca": "similarity", "dimension": "intrinsic dimension", "spearman": "order of learning"}
 _LABELS = {"real": ("real labels", "easy", "-"), "random": ("random labels", "difficult", "--")}
 _GROUPS = {"noisy": ("wrong labels", "difficult", "--"), "clean": ("right labels", "easy", "-")}
@@ -46,7 +47,10 @@ def tabulate(sources: Sequence[Source]) -> Plotted:
 def _measured(sources: Sequence[Source]) -> pd.DataFrame:
     """Return the rows of networks on one subset and one kind of labels."""
     configs, first = [source.config for source in sources], sources[0].config
-    runs = [ProbeRun.of({"name": name, **given}, configs, first.device, first.scale) for name, given in _PROBES.items()]
+    count, size = first.corruption.count, first.train_size
+    labels = "mixed" if 0 < count < size else "random" if count else "real"
+    probes = _OF_ALL if labels == "mixed" else _OF_ALL | _OF_BOTH_ENDS
+    runs = [ProbeRun.of({"name": name, **given}, configs, first.device, first.scale) for name, given in probes.items()]
     table = pd.concat([read_probes(probe(run)) for run in runs], ignore_index=True)
     blocks = [name for name in table["block"].unique() if name != "all"]  # the last one are the logits
     table["layer"] = table["block"].map({name: number for number, name in enumerate(blocks[:-1], start=1)})
@@ -54,8 +58,6 @@ def _measured(sources: Sequence[Source]) -> pd.DataFrame:
     table = table[table["layer"].notna() | (table["measure"] == "spearman")]
     fits = pd.DataFrame([row for source in sources for row in _fit(source)])
     means = pd.concat([table, fits]).groupby(["measure", "group", "layer"], dropna=False)["value"].mean().reset_index()
-    count, size = first.corruption.count, first.train_size
-    labels = "mixed" if 0 < count < size else "random" if count else "real"
     wrong = float(np.mean([_wrong(source).mean() for source in sources]))
     return means.assign(dataset=first.dataset.name, subset=first.dataset.seed, labels=labels, wrong=wrong)
 
