@@ -38,14 +38,14 @@ def made_up(seed: int = 0) -> pd.DataFrame:
 
 def slow(numbers: pd.DataFrame, dataset: str) -> dict[str, list[float]]:
     """The measures one number at a time."""
-    known = {
-        (row.seed, row.state, row.layer): row.value
-        for row in numbers.itertuples()
-        if row.dataset == dataset and row.measure == "neighbours"
+    known: dict[tuple[Any, ...], float] = {
+        (row["seed"], row["state"], row["layer"]): row["value"]
+        for row in numbers.to_dict("records")
+        if row["dataset"] == dataset and row["measure"] == "neighbours"
     }
     result: dict[str, list[float]] = {}
     for seed in sorted(SEEDS):
-        totals = {}
+        totals: dict[int, float] = {}
         for layer in (1, 2, 3):
             totals[layer] = sum(known[other, "shifted", layer] for other in SEEDS if other != seed)
         best = max(totals, key=lambda layer: totals[layer])

@@ -55,11 +55,12 @@ def slow(numbers: pd.DataFrame, dataset: str) -> dict[str, list[float]]:
     """The measures one number at a time."""
     result: dict[str, list[float]] = {}
     for subset in sorted(SUBSETS):
-        known = {}
-        for row in numbers.itertuples():
-            if row.dataset == dataset and row.subset == subset:
-                labels = {0.2: "few", 0.4: "many"}.get(row.wrong, row.labels)
-                known[labels, row.measure, row.group, 0 if math.isnan(row.layer) else row.layer] = row.value
+        known: dict[tuple[Any, ...], float] = {}
+        for row in numbers.to_dict("records"):
+            if row["dataset"] == dataset and row["subset"] == subset:
+                labels = {0.2: "few", 0.4: "many"}.get(row["wrong"], row["labels"])
+                layer = 0 if math.isnan(row["layer"]) else row["layer"]
+                known[labels, row["measure"], row["group"], layer] = row["value"]
         values = {
             "pwcca": known["real", "pwcca", "test", 2] - known["random", "pwcca", "test", 2],
             "pwcca_first": known["real", "pwcca", "test", 1] - known["random", "pwcca", "test", 1],

@@ -100,8 +100,8 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
 
 def _hidden(wide: pd.DataFrame, state: str) -> pd.DataFrame:
     """Return the hidden layers of a state.  # index: seed; columns: layer"""
-    table = wide[[state]].droplevel("state", axis=1)
-    return table.loc[:, table.columns > 0]
+    table = pd.DataFrame(wide[state])
+    return table.drop(columns=0, errors="ignore")  # the pixels
 
 
 def note(summary: dict[str, Any], configs: Sequence[RunConfig]) -> str:
