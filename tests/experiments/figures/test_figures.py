@@ -25,7 +25,7 @@ from turnover.errors import RefusedInput, RunFailed
 from turnover.experiments.figures import fig1
 from turnover.experiments.figures import make as making
 from turnover.experiments.figures.make import FigureJob, make, redraw
-from turnover.experiments.plots.figure import FigureConfig
+from turnover.experiments.plots.figure import FigureConfig, _Survey
 from turnover.experiments.results import results, sealed
 from turnover.models.conv import vgg11
 from turnover.runs.execute import execute
@@ -71,6 +71,11 @@ def runs(experiment: str) -> list[RunConfig]:
 
 
 @pytest.mark.parametrize("name", FIGURES)
+def test_make_survey_makes_its_figures() -> None:
+    [line] = [line for line in (checkout() / "Makefile").read_text().splitlines() if line.startswith("SURVEY := ")]
+    assert line.split()[2:] == sorted(get_args(_Survey))
+
+
 def test_every_figure_runs_and_has_picture_numbers_and_claims(
     name: str, smoke: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
