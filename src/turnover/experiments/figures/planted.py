@@ -112,11 +112,11 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
                 same = rows[rows["kind"] == "balanced"].assign(
                     size=lambda table, sizes=sizes: table["label"].map(sizes)
                 )
-                words = "memorization, classes as frequent"
+                words = "memorization, equal classes"
                 band(axes, same.groupby("size")["memorization"], COLOURS["muted"], linestyle="--", label=words)
         row[0].set_ylabel(f"{DATASETS[name].title}: epoch")
         row[1].set_ylabel("share")
-    grid[0, 0].legend(fontsize=7, title="mean and range over seeds", title_fontsize=7, loc="upper right")
+    grid[0, 0].legend(fontsize=7, title="mean and range over seeds", title_fontsize=7, loc="upper right", bbox_to_anchor=(1, 0.93))
     grid[0, 1].legend(fontsize=7, loc="center left", bbox_to_anchor=(0, 0.45))
     grid[0, 3].legend(*(each[-1:] for each in grid[0, 3].get_legend_handles_labels()), fontsize=7, loc="center right")
     return picture
