@@ -114,8 +114,8 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
 def note(summary: dict[str, Any], configs: Sequence[RunConfig]) -> str:
     """Return the line under the picture."""
     return (
-        "An attacker knows other networks of the seed, and takes a network for one trained on an example wrongly in "
-        f"{_RATE:.0%} of all pairs. Examples are ranked by networks of the other seeds."
+        f"An attacker knows other networks of the seed, and takes {_RATE:.0%} of what a network was not trained on for "
+        "its training examples. Examples are ranked by networks of the other seeds."
     )
 
 
