@@ -96,6 +96,12 @@ def cross_entropy(logits: Tensor, label: int) -> float:
     return highest + math.log(sum(math.exp(value - highest) for value in values)) - values[label]
 
 
+def label_lead(logits: Tensor, label: int, true: int) -> float:
+    """Log probability of a wrong label minus that of each other wrong class in turn, in the mean."""
+    wrong = [c for c in range(len(logits)) if c not in (label, true)]
+    return sum(cross_entropy(logits, c) - cross_entropy(logits, label) for c in wrong) / len(wrong)
+
+
 def auroc(values: np.ndarray, positive: np.ndarray) -> float:
     """Share of (positive, negative) pairs in the right order, ties half."""
     a, b = values[positive][:, None], values[~positive][None, :]

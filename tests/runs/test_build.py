@@ -107,13 +107,37 @@ def test_easy_are_real_and_difficult_random_labels() -> None:
     assert logged(folder) == {
         ("train", "all"): {"lr"} | MOVING | FULL,
         ("train", "easy"): MOVING | FULL,
-        ("train", "difficult"): MOVING | FULL,
+        ("train", "difficult"): MOVING | FULL | {"label_lead"},
         ("train", "control"): FULL,
         ("test", "all"): FULL,
     }
     assert list(values(folder, "full_accuracy", "train", "easy")) == [0, 1, 2]
     assert list(values(folder, "accuracy", "train", "difficult")) == [1, 2]
     check_last_epoch(folder, config)
+    assert list(values(folder, "label_lead", "train", "difficult")) == [0, 1, 2]
+
+
+def test_the_lead_of_wrong_labels_is_of_the_difficult_whose_label_is_wrong() -> None:
+    config = by_labels()
+    folder = execute(config)
+    data, difficult = load(config.dataset, config.corruption), of(read_subsets(folder), "train", "difficult")
+    model = build(config, CPU).model.double().eval()
+    model.load_state_dict(torch.load(folder / "checkpoint.pt", weights_only=True)["model"])
+    leads = [
+        oracles.label_lead(model(data.inputs(image[None]).double())[0], label, true)
+        for image, label, true, id in zip(
+            data.train.images,
+            data.train.labels.tolist(),
+            data.train.true_labels.tolist(),
+            data.train.ids.tolist(),
+            strict=True,
+        )
+        if id in difficult and label != true
+    ]
+    assert 0 < len(leads) < len(difficult), "some are right by accident"
+    found = values(folder, "label_lead", "train", "difficult")[config.epochs]
+    assert found == pytest.approx(float(np.mean(leads)), abs=1e-6)
+    assert build(by_labels("corruption.kind=pair"), CPU).mislabelled is None, "its wrong classes are not random"
 
 
 def test_the_seed_of_a_run_does_not_change_its_subsets() -> None:
@@ -170,10 +194,11 @@ def test_a_subset_alone_is_trained_on_and_both_are_evaluated(train_on: str, trai
     masked = {f"{part}_{what}" for part in ("own", "flipped") for what in ("loss", "accuracy")}
     constant, fresh = ({f"{part}_{what}" for what in ("loss", "accuracy")} for part in ("constant", "fresh"))
     other = {"easy": "difficult", "difficult": "easy"}[train_on]
+    lead = {"easy": set(), "difficult": {"label_lead"}}
     assert logged(folder) == {
         ("train", "all"): {"lr"} | MOVING | FULL | masked | constant,
-        ("train", train_on): MOVING | FULL | masked,
-        ("train", other): FULL | masked,
+        ("train", train_on): MOVING | FULL | masked | lead[train_on],
+        ("train", other): FULL | masked | lead[other],
         ("train", "control"): FULL | masked,
         ("test", "all"): FULL | fresh,
     }

@@ -1,6 +1,7 @@
 """Loss and accuracy of groups of examples, and of what a network reads from its masks alone, against slow means."""
 
 import math
+from dataclasses import replace
 from typing import Literal
 
 import oracles
@@ -13,7 +14,7 @@ import turnover
 from turnover.core.evaluation import FRESH
 from turnover.core.examples import Examples
 from turnover.models.mlp import mlp
-from turnover.training.accuracy import Name, measure, on_constant_inputs
+from turnover.training.accuracy import Name, label_lead, measure, on_constant_inputs
 
 HIDDEN = (30, 20)
 
@@ -99,6 +100,28 @@ def test_without_turn_over_dropout_only_the_full_network_is_measured() -> None:
     found = measure(model, groups, fresh_masks=2, precision="float32")
     assert all(set(values) == {"full_loss", "full_accuracy"} for values in found.values())
     assert found["train", "easy"]["full_loss"] == pytest.approx(means(model, examples(4), "full")[0], abs=1e-10)
+
+
+# --- how much labels lead other wrong classes ---
+
+
+def test_a_label_is_held_against_the_mean_of_the_other_wrong_classes() -> None:
+    some, model = examples(), network()
+    true = (some.labels + 1 + torch.arange(len(some)) % 3) % 4
+    expected = [
+        oracles.label_lead(model(some.prepare(some.inputs[i : i + 1]))[0], int(some.labels[i]), int(true[i]))
+        for i in range(len(some))
+    ]
+    assert label_lead(model, some, true, batch_size=5) == pytest.approx(sum(expected) / len(expected), abs=1e-12)
+    assert max(expected) - min(expected) > 0.01
+
+
+def test_wrong_labels_that_are_never_trained_on_lead_nothing() -> None:
+    """The mean over all wrong labels that an image could have is 0, whatever the network is."""
+    some, model = examples(), network()
+    leads = [label_lead(model, replace(some, labels=(some.labels + wrong) % 4), some.labels) for wrong in (1, 2, 3)]
+    assert sum(leads) == pytest.approx(0, abs=1e-12)
+    assert max(map(abs, leads)) > 0.01
 
 
 # --- what can be read from masks alone ---

@@ -39,6 +39,8 @@ class RunTask(Task):
     subsets: pd.DataFrame | None  # columns of `tables.SUBSET_COLUMNS`
     trained_subsets: dict[str, Tensor]  # positions in `train` of each subset that is trained on
     optimizer: torch.optim.Optimizer
+    # difficult examples whose random label is wrong, and their true labels; None: labels choose no subsets
+    mislabelled: tuple[Examples, Tensor] | None = None
 
 
 def build(config: RunConfig, device: torch.device) -> RunTask:
@@ -56,12 +58,14 @@ def build(config: RunConfig, device: torch.device) -> RunTask:
     whole["train"] = replace(whole["train"], repeats=repeats(config.corruption, dataset.train.size))
     train, trained = whole["train"], {}
     groups: dict[Name, Examples] = {}
+    mislabelled = None
     if subsets is not None:
         for split, subset in subsets[["split", "subset"]].drop_duplicates().itertuples(index=False):
             ids = subsets["id"][(subsets["split"] == split) & (subsets["subset"] == subset)]
             groups[split, subset] = whole[split].select(_positions(whole[split], ids.to_numpy()))
         if isinstance(config.subsets, LabelSubsets):
             groups["train", "control"] = _relabelled(config, groups["train", "difficult"])
+            mislabelled = _mislabelled(config, dataset, groups["train", "difficult"])
         only = config.subsets.train_on
         if isinstance(config.subsets, ScoreSubsets) and only.startswith("without_"):
             left_out = _named(groups, only.removeprefix("without_")).ids
@@ -96,6 +100,7 @@ def build(config: RunConfig, device: torch.device) -> RunTask:
         known=pd.DataFrame(known, index=pd.Index(split.ids.cpu().numpy(), name="id")),
         subsets=subsets,
         trained_subsets=trained,
+        mislabelled=mislabelled,
     )
 
 
@@ -148,6 +153,16 @@ def _relabelled(config: RunConfig, examples: Examples) -> Examples:
     classes = config.dataset.classes
     drawn = numpy_generator(config.corruption.seed, "control").integers(classes, size=len(examples))
     return replace(examples, labels=torch.from_numpy(drawn).to(examples.device))
+
+
+def _mislabelled(config: RunConfig, dataset: Dataset, examples: Examples) -> tuple[Examples, Tensor] | None:
+    """Return those of the examples whose label is wrong, and their true labels; None where no wrong class is random."""
+    true = dataset.train.select(torch.searchsorted(dataset.train.ids, examples.ids)).true_labels
+    wrong = (examples.labels != true).nonzero()[:, 0]
+    uniform = config.corruption.kind == "random" and config.corruption.path is None
+    if not uniform or config.dataset.classes < 3 or not len(wrong):
+        return None
+    return examples.select(wrong), true[wrong]
 
 
 def _with_trigger(dataset: Dataset, size: float) -> Examples:

@@ -32,7 +32,7 @@ from turnover.runs.extraction import by_heart
 from turnover.runs.store import checksums
 from turnover.runs.store.run import SCRATCH, Run, cannot_go_on
 from turnover.runs.store.tables import SCORE_COLUMNS, Metric, write_influences, write_scores
-from turnover.training.accuracy import measure
+from turnover.training.accuracy import label_lead, measure
 from turnover.training.fit import fit
 from turnover.training.loop import Epoch, Partial, StoppedInEpoch, steps_per_epoch, visits
 from turnover.training.methods import build
@@ -155,6 +155,9 @@ def track(task: RunTask, config: RunConfig, tracker: Tracker, epoch: int) -> Non
     )
     for name, values in gradient_tracking.sets(task, config).items():
         measured[name] |= values
+    if task.mislabelled is not None:
+        lead = label_lead(task.model, *task.mislabelled, batch_size=rows_at_once(config, task.train))
+        measured["train", "difficult"]["label_lead"] = lead
     for (split, subset), values in measured.items():
         tracker.log(epoch, split, values, subset)
         numbers = "  ".join(f"{name} {value:.4f}" for name, value in values.items())

@@ -8,7 +8,16 @@ from torch import Tensor, nn
 
 from turnover.common.device import Precision
 from turnover.core.dropout import attached, is_attached
-from turnover.core.evaluation import BATCH, Units, all_units, evaluate, flipped_units, fresh_units, own_units
+from turnover.core.evaluation import (
+    BATCH,
+    Units,
+    all_units,
+    evaluate,
+    flipped_units,
+    fresh_units,
+    full_logits,
+    own_units,
+)
 from turnover.core.examples import Examples, unchanged
 
 Name = tuple[str, str]  # of a group: split ("train" or "test") and subset ("all", "easy", "difficult")
@@ -41,6 +50,22 @@ def measure(
             probe: dict[str, list[Units]] = {"constant": [own_units]}
             results[split, subset] |= _means(model, on_constant_inputs(examples), probe, precision, batch_size)
     return {group: {name: float(value) for name, value in values.items()} for group, values in results.items()}
+
+
+def label_lead(model: nn.Module, examples: Examples, true_labels: Tensor, *, batch_size: int = BATCH) -> float:
+    """Compute log p(label) - log p(c) in nats, by the full network, the mean over wrong classes c and over examples.
+
+    Of a label that was drawn uniformly from the wrong classes and never trained on, its expectation is 0 in every
+    network: whatever is learnt of the image itself raises or lowers all wrong classes alike.
+
+    Args:
+        examples: their labels are wrong, and there are three classes or more.
+        true_labels: int64 [examples]
+    """
+    logits = full_logits(model, examples, batch_size=batch_size).double()  # log p up to what all classes share
+    label, true = (logits.gather(1, classes[:, None])[:, 0] for classes in (examples.labels, true_labels))
+    others = (logits.sum(dim=1) - label - true) / (logits.shape[1] - 2)
+    return float((label - others).mean())
 
 
 def on_constant_inputs(examples: Examples) -> Examples:

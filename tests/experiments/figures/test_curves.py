@@ -213,6 +213,11 @@ def decided(figure: FigureConfig, sources: list[Source]) -> tuple[pd.DataFrame, 
     )
 
 
+def lead(accuracy: float) -> float:
+    """A made-up lead of wrong labels, beside an accuracy."""
+    return accuracy**2 - 0.3
+
+
 class Known:
     """A figure drawn from runs with made-up accuracies, and those accuracies."""
 
@@ -232,6 +237,10 @@ class Known:
                 for epoch, value in curve.items()
                 for metric in ("accuracy", "own_accuracy", "full_accuracy", "full_loss")
             ]
+            if DIFFICULT in made:
+                rows += [
+                    Metric(epoch, *DIFFICULT, "label_lead", lead(value)) for epoch, value in made[DIFFICULT].items()
+                ]
             write_metrics(folder / "metrics.parquet", rows)
             names = ["easy"] * 2 + ["difficult"] * 3 + ["random"]
             chosen = pd.DataFrame({"id": [3, 4, 7, 8, 9, 10], "subset": names})
@@ -296,7 +305,10 @@ def test_fig3_of_known_curves(known: Known) -> None:
         "easy_highest": tuple(known.expect(lambda made: max(made[EASY].values()))),
     }
     gains = {key: known.expect(lambda made, key=key: oracles.early_gain(made[key])) for key in (DIFFICULT, CONTROL)}  # type: ignore[misc]
+    leads = known.expect(lambda made: {epoch: lead(value) for epoch, value in made[DIFFICULT].items()})
+    assert known.panel("c", "difficult, labels that are wrong") == leads
     assert known.measured("3b") == {
+        "label_gain": tuple(map(oracles.early_gain, leads)),
         "early_gain": tuple(gains[DIFFICULT]),
         "over_control": tuple(a - b for a, b in zip(gains[DIFFICULT], gains[CONTROL], strict=True)),
     }
@@ -307,6 +319,23 @@ def test_fig3_of_known_curves(known: Known) -> None:
     }
     assert known.panel("a", "difficult (random labels)") == [made[DIFFICULT] for made in known.curves]
     assert known.panel("b", "all test examples") == [made[TEST] for made in known.curves]
+
+
+@figure3
+def test_fig3_of_runs_that_did_not_record_the_lead_of_wrong_labels(known: Known) -> None:
+    older = known.numbers[known.numbers["panel"] != "c"]
+    found = figures.measures(known.figure, older)
+    assert np.isnan(found.pop("label_gain")).tolist() == [True] * 3
+    assert found == {
+        name: number for name, number in figures.measures(known.figure, known.numbers).items() if name in found
+    }
+    with style():
+        picture = figures.module(known.figure).draw(older, [source.config for source in known.sources])
+    assert [axes.get_title(loc="left") for axes in picture.axes if axes.axison] == [
+        "(a) training accuracy",
+        "(b) test accuracy",
+    ]
+    plt.close(picture)
 
 
 @figure5
@@ -415,7 +444,7 @@ def test_accuracies_are_drawn_from_0_to_1_over_all_epochs(known: Known) -> None:
     labels = " ".join(axes.get_xlabel() + axes.get_ylabel() for axes in known.picture.axes)
     assert "full network" in labels
     assert "accuracy" in labels
-    for axes in (each for each in known.picture.axes if each.axison):
+    for axes in (each for each in known.picture.axes if each.axison and "log p" not in each.get_ylabel()):
         assert axes.get_ylim() == pytest.approx((0, 1), abs=0.02)
         assert axes.get_xlim() == (0, known.sources[0].config.epochs)
         [chance] = [line for line in axes.get_lines() if line.get_label() == "chance"]

@@ -1,7 +1,7 @@
 """The numbers of a learning curve that claims are made of.
 
-A curve is a Series of accuracies, index: whole epochs trained, rising from 0 (before training) to the last; not every
-epoch need be tracked. A table is what `curves.curves` returns, one curve a seed.
+A curve is a Series, mostly of accuracies, index: whole epochs trained, rising from 0 (before training) to the last; not
+every epoch need be tracked. A table is what `curves.curves` returns, one curve a seed.
 """
 
 from collections.abc import Callable
@@ -24,9 +24,13 @@ def epochs_ahead(first: pd.Series, second: pd.Series, level: float = 0.9) -> flo
 
 
 def early_gain(curve: pd.Series) -> float:
-    """Return the accuracy after a tenth of the epochs, rounded up to a tracked one, minus that before training."""
-    tenth = -(-int(curve.index[-1]) // 10)
-    return float(curve[curve.index >= tenth].iloc[0] - curve[0])
+    """Return the value after a tenth of the epochs, rounded up to a tracked one, minus that before training."""
+    return float(curve[tenth(curve.index)] - curve[0])
+
+
+def tenth(epochs: pd.Index) -> int:
+    """Return the first tracked epoch that is not before a tenth of the last one."""
+    return int(epochs[epochs >= -(-int(epochs[-1]) // 10)][0])
 
 
 def peak_epoch(curve: pd.Series) -> float:

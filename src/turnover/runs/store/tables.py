@@ -41,6 +41,8 @@ METRICS = {
     "flipped_accuracy": "accuracy of flipped sub-networks",
     "full_loss": "mean loss of the full network",
     "full_accuracy": "accuracy of the full network",
+    "label_lead": "of those difficult examples whose random label is wrong: mean of log p(label) - log p(c), in nats, "
+    "by the full network, over the classes c that are neither the label nor the true one",
     "constant_loss": "mean loss of own sub-networks on an image that is the same for all examples (every input is 1)",
     "constant_accuracy": "accuracy of own sub-networks on that image: how well labels can be read from the masks alone",
     "in_accuracy": "mean over training examples of the share of right ones among the networks trained on it",
