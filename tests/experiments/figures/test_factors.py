@@ -10,8 +10,9 @@ import torch
 import yaml
 
 from turnover.config.compose import sweep
-from turnover.experiments.figures.factors import exposure, factor_of, masses, measures, memorized, stopped, tail
+from turnover.experiments.figures.factors import exposure, factor_of, masses, measures, memorized, tail
 from turnover.experiments.figures.interface import claims
+from turnover.experiments.plots.early_stops import stopped
 from turnover.experiments.plots.figure import Plotted, configured
 from turnover.experiments.plots.notes import Source
 from turnover.runs.execute import execute

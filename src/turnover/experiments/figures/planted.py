@@ -1,6 +1,7 @@
 """Study: repeated, made up, noisy and marked images, and rare classes: how early and how much they are memorized."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -116,7 +117,8 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
                 band(axes, same.groupby("size")["memorization"], COLOURS["muted"], linestyle="--", label=words)
         row[0].set_ylabel(f"{DATASETS[name].title}: epoch")
         row[1].set_ylabel("share")
-    grid[0, 0].legend(fontsize=7, title="mean and range over seeds", title_fontsize=7, loc="upper right", bbox_to_anchor=(1, 0.93))
+    beneath: dict[str, Any] = {"loc": "upper right", "bbox_to_anchor": (1, 0.93)}  # the line of what is not learnt
+    grid[0, 0].legend(fontsize=7, title="mean and range over seeds", title_fontsize=7, **beneath)
     grid[0, 1].legend(fontsize=7, loc="center left", bbox_to_anchor=(0, 0.45))
     grid[0, 3].legend(*(each[-1:] for each in grid[0, 3].get_legend_handles_labels()), fontsize=7, loc="center right")
     return picture
