@@ -171,7 +171,7 @@ def note(summary: dict[str, Any], configs: Sequence[RunConfig]) -> str:
     share = max(config.corruption.count / config.train_size for config in configs)
     return (
         f"Filled: {share:.0%} of the labels wrong; hollow, dashed: none. (b, e): what claims hold factors against, the "
-        "setting stopped where it fits as many clean examples. Clean tail: those that it memorizes most, of other seeds."
+        "setting stopped where it fits as many clean examples. Clean tail: what it memorizes most, of other seeds."
     )
 
 
