@@ -106,10 +106,11 @@ def _hidden(wide: pd.DataFrame, state: str) -> pd.DataFrame:
 
 def note(summary: dict[str, Any], configs: Sequence[RunConfig]) -> str:
     """Return the line under the picture."""
-    pads = sorted({config.augmentation.pad for config in configs if config.augmentation.name == "crop"})
+    crops = [config for config in configs if config.augmentation.name == "crop"]
+    pads = dict.fromkeys(f"{config.augmentation.pad} ({config.dataset.info.title})" for config in crops)
     return (
         f"All labels are random. {PROBES['knn'].options['neighbours']} nearest training examples vote with their true "
-        f"labels on test examples. Shifts: up to {' or '.join(map(str, pads))} pixels, anew in every epoch."
+        f"labels on test examples. Shifts: by up to so many pixels, anew in every epoch: {', '.join(pads)}."
     )
 
 
