@@ -12,6 +12,7 @@ from turnover.config.datasets import DATASETS
 from turnover.config.probe_run import ProbeRun
 from turnover.config.probes import PROBES
 from turnover.config.run import RunConfig
+from turnover.config.training_options import CropAugmentation
 from turnover.experiments.plots.curves import BAND, METRIC, band
 from turnover.experiments.plots.figure import Plotted
 from turnover.experiments.plots.notes import Source
@@ -106,10 +107,11 @@ def _hidden(wide: pd.DataFrame, state: str) -> pd.DataFrame:
 
 def note(summary: dict[str, Any], configs: Sequence[RunConfig]) -> str:
     """Return the line under the picture."""
-    pads = sorted({config.augmentation.pad for config in configs if config.augmentation.name == "crop"})
+    crops = [(config.augmentation, config.dataset.info) for config in configs]
+    pads = dict.fromkeys(f"{crop.pad} ({data.title})" for crop, data in crops if isinstance(crop, CropAugmentation))
     return (
         f"All labels are random. {PROBES['knn'].options['neighbours']} nearest training examples vote with their true "
-        f"labels on test examples. Shifts: up to {' or '.join(map(str, pads))} pixels, anew in every epoch."
+        f"labels on test examples. Shifts: by up to so many pixels, anew in every epoch: {', '.join(pads)}."
     )
 
 

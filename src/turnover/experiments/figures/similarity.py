@@ -193,14 +193,7 @@ def _dilation(axes: Axes, rows: pd.DataFrame) -> None:
         mine = mine.assign(
             share=mine["wrong"].mask(mine["labels"] == "random", rows[rows["labels"] == "random"]["wrong"].mean())
         )
-        band(
-            axes,
-            mine.groupby("share")["value"],
-            COLOURS[colour],
-            linestyle=dashes,
-            marker="o",
-            markersize=4,
-            label=words,
-        )
+        values = mine.groupby("share")["value"]
+        band(axes, values, COLOURS[colour], linestyle=dashes, marker="o", markersize=4, label=words)
     axes.axhline(1, color=COLOURS["all"], linestyle=":", linewidth=1, label="test examples")
     axes.set_xlabel("share of wrong labels")
