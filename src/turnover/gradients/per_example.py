@@ -27,6 +27,8 @@ from turnover.gradients.factors import Factor, Rows, wide
 
 log = logging.getLogger("turnover")
 
+_CACHED = 1 << 17  # logits whose losses are computed at once: 1 MB in float64
+
 
 @dataclass(frozen=True)
 class Gradients:
@@ -145,18 +147,16 @@ def finish(
 
     Arguments as in `gradients`. The graph stays, for another backward pass.
     """
-    # in float64: softmax - 1 of an example that is fitted to 1e-7 is rounding noise, and a unit vector of noise is as
-    # long as any other
-    losses = loss(logits.double(), y)  # [batch]
+    losses, below = _of_logits(logits, y, loss)
     trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     if any(parameter.is_complex() for parameter in trainable.values()):
         raise TurnOverError("gradients of single examples are known for real parameters only, and some are complex")
     loose = set() if loose is None else loose
-    by_name, unknown = _factored(seen, losses, trainable, loose)
-    by_name |= _one_by_one({name: trainable[name] for name in unknown}, losses)
+    by_name, unknown = _factored(seen, logits, below, trainable, loose)
+    by_name |= _one_by_one({name: trainable[name] for name in unknown}, logits, below)
     if check:
-        deviating = _deviating(Gradients(by_name, losses.detach()), trainable, losses, seen)
-        by_name |= _one_by_one({name: trainable[name] for name in deviating}, losses)
+        deviating = _deviating(Gradients(by_name, losses), trainable, logits, below, seen)
+        by_name |= _one_by_one({name: trainable[name] for name in deviating}, logits, below)
         unknown |= deviating
     if unknown - loose:
         met = (f"{name} ({seen.others.get(name, 'used in a way that cannot be seen')})" for name in unknown - loose)
@@ -165,17 +165,33 @@ def finish(
             ", ".join(sorted(met)),
         )
         loose |= unknown
-    return Gradients({name: by_name[name] for name in trainable if name in by_name}, losses.detach())
+    return Gradients({name: by_name[name] for name in trainable if name in by_name}, losses)
+
+
+def _of_logits(logits: Tensor, y: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
+    """Return the losses, in float64, and their gradients of the logits, in their own type.  # [batch], [batch, ...]
+
+    In float64: softmax - 1 of an example that is fitted to 1e-7 is rounding noise, and a unit vector of noise is as
+    long as any other. Some examples at a time: those of a language model's vocabulary would fall out of the caches.
+    """
+    values, below = [], torch.empty_like(logits, requires_grad=False)
+    for some in torch.arange(len(logits)).split(max(1, _CACHED // max(1, logits[0].numel()))):
+        part = slice(int(some[0]), int(some[-1]) + 1)
+        outputs = logits.detach()[part].double().requires_grad_()
+        of_part = loss(outputs, y[part])
+        below[part] = torch.autograd.grad(of_part.sum(), outputs)[0]
+        values.append(of_part.detach())
+    return torch.cat(values), below
 
 
 def _factored(
-    seen: Capture, losses: Tensor, trainable: dict[str, nn.Parameter], loose: set[str]
+    seen: Capture, logits: Tensor, below: Tensor, trainable: dict[str, nn.Parameter], loose: set[str]
 ) -> tuple[dict[str, Factor], set[str]]:
     """Return factors by parameter, and the names of parameters that have a gradient but no factor."""
     uses = [use for use in seen.uses if use.name not in loose]
     unknown = set(seen.others) | loose | {use.name for use in uses if use.spoiled}  # one such use spoils all
     edges = list(dict.fromkeys(use.edge for use in uses))
-    outputs = torch.autograd.grad(losses.sum(), edges, retain_graph=True, allow_unused=True) if edges else ()
+    outputs = torch.autograd.grad(logits, edges, below, retain_graph=True, allow_unused=True) if edges else ()
     output_gradients = dict(zip(edges, outputs, strict=True))
     # no gradient arrives at an output that has no influence, but also at a view that was changed in place later; and a
     # scripted module, for example, shows no function calls at all
@@ -183,7 +199,7 @@ def _factored(
     doubtful |= set(trainable) - {use.name for use in uses}
     asked = {name: parameter for name, parameter in trainable.items() if name in doubtful - unknown}
     if asked:
-        reached = torch.autograd.grad(losses.sum(), list(asked.values()), retain_graph=True, allow_unused=True)
+        reached = torch.autograd.grad(logits, list(asked.values()), below, retain_graph=True, allow_unused=True)
         unknown |= {name for name, gradient in zip(asked, reached, strict=True) if gradient is not None}
     by_name: dict[str, list[Factor]] = {}
     for use in uses:
@@ -193,28 +209,31 @@ def _factored(
     return {name: merge(factors, trainable[name].shape) for name, factors in by_name.items()}, unknown & set(trainable)
 
 
-def _one_by_one(parameters: dict[str, nn.Parameter], losses: Tensor) -> dict[str, Factor]:
+def _one_by_one(parameters: dict[str, nn.Parameter], logits: Tensor, below: Tensor) -> dict[str, Factor]:
     if not parameters:
         return {}
     rows: dict[str, list[Tensor]] = {name: [] for name in parameters}
-    for loss in losses:
-        grads = torch.autograd.grad(loss, list(parameters.values()), retain_graph=True, allow_unused=True)
+    for position in range(len(logits)):
+        alone = torch.zeros_like(below)
+        alone[position] = below[position]
+        grads = torch.autograd.grad(logits, list(parameters.values()), alone, retain_graph=True, allow_unused=True)
         for (name, parameter), gradient in zip(parameters.items(), grads, strict=True):
             rows[name].append(torch.zeros_like(parameter) if gradient is None else gradient)
     return {name: Rows(wide(torch.stack(grads))) for name, grads in rows.items()}
 
 
-def _deviating(factored: Gradients, trainable: dict[str, nn.Parameter], losses: Tensor, seen: Capture) -> set[str]:
+def _deviating(
+    factored: Gradients, trainable: dict[str, nn.Parameter], logits: Tensor, below: Tensor, seen: Capture
+) -> set[str]:
     """Return parameters where Σ w_i v_i is not autograd's gradient of Σ w_i loss_i, w_i all different.
 
     This detects networks that exchange their examples, use a parameter in hidden ways, or have the batch in another
     dimension.
     """
-    positions = torch.arange(len(losses), device=losses.device, dtype=losses.dtype)
+    positions = torch.arange(len(logits), device=logits.device, dtype=torch.float64)
     weights = 0.5 + (positions * 0.6180339887).frac()
-    plain = torch.autograd.grad(
-        (losses * weights).sum(), list(trainable.values()), retain_graph=True, allow_unused=True
-    )
+    weighted = (below * weights.view(-1, *[1] * (below.dim() - 1))).to(below.dtype)
+    plain = torch.autograd.grad(logits, list(trainable.values()), weighted, retain_graph=True, allow_unused=True)
     ours = factored.total(weights)
     total = sum(gradient.double().square().sum() for gradient in plain if gradient is not None) ** 0.5
     deviating = set()
