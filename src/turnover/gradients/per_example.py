@@ -13,21 +13,19 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from turnover.checks.inputs import user_batch
+from turnover.checks.inputs import refuse_logits, user_batch
 from turnover.checks.user_network import refuse_untrainable, taken_by
 from turnover.common.device import Precision, autocast
 from turnover.core.dropout import subnetworks
 from turnover.core.inputs import Batch, run, take
 from turnover.core.losses import CLASSES, Loss
 from turnover.core.masked import Subnetwork
-from turnover.errors import RefusedInput, TurnOverError
+from turnover.errors import TurnOverError
 from turnover.gradients.capture import Capture
 from turnover.gradients.compound import merge
-from turnover.gradients.factors import Factor, Rows, wide
+from turnover.gradients.factors import CACHED, Factor, Rows, slices, wide
 
 log = logging.getLogger("turnover")
-
-_CACHED = 1 << 17  # logits whose losses are computed at once: 1 MB in float64
 
 
 @dataclass(frozen=True)
@@ -121,7 +119,7 @@ def gradients(
     with Capture(model, len(y)) as seen, inside(model, subnetwork), autocast(y.device, precision):
         logits = run(model, x)  # [batch, classes]
     if loss is CLASSES:
-        _refuse_unsuited(logits, y)
+        refuse_logits(logits, y)
     if check and not model.training:
         with autocast(y.device, precision):
             _refuse_mixing(model, x, subnetwork, logits)
@@ -175,13 +173,11 @@ def _of_logits(logits: Tensor, y: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
     long as any other. Some examples at a time: those of a language model's vocabulary would fall out of the caches.
     """
     values, below = [], torch.empty_like(logits, requires_grad=False)
-    for some in torch.arange(len(logits)).split(max(1, _CACHED // max(1, logits[0].numel()))):
-        part = slice(int(some[0]), int(some[-1]) + 1)
+    for part in slices(len(logits), max(1, logits[0].numel()), CACHED):
         outputs = logits.detach()[part].double().requires_grad_()
-        of_part = loss(outputs, y[part])
-        below[part] = torch.autograd.grad(of_part.sum(), outputs)[0]
-        values.append(of_part.detach())
-    return torch.cat(values), below
+        values.append(loss(outputs, y[part]))
+        below[part] = torch.autograd.grad(values[-1].sum(), outputs)[0]
+    return torch.cat(values).detach(), below
 
 
 def _factored(
@@ -246,19 +242,6 @@ def _deviating(
         if difference > relative * expected.double().norm() + absolute * total:
             deviating.add(name)
     return deviating
-
-
-def _refuse_unsuited(logits: Tensor, y: Tensor) -> None:
-    if logits.dim() != 2 or len(logits) != len(y):
-        raise RefusedInput(
-            f"the network must give logits [batch, classes], one row for each row of x; for {len(y)} rows it gives "
-            f"{tuple(logits.shape)}"
-        )
-    if y.device.type == "cpu" and (highest := int(y.max())) >= logits.shape[1]:  # a GPU would wait, and fails by itself
-        raise RefusedInput(
-            f"y holds class {highest}, but the network gives {logits.shape[1]} logits, of classes 0 to "
-            f"{logits.shape[1] - 1}: give the class numbers that it was trained on"
-        )
 
 
 @torch.no_grad()

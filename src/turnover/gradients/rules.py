@@ -13,7 +13,9 @@ from turnover.gradients.factors import Factor, Lookup, Outer, Rows, wide
 
 Build = Callable[[Tensor], Factor]  # gradient of the function's output -> factor of one of its parameters
 Known = list[tuple[Tensor, Build]]  # by parameter; one that is two arguments of a function occurs twice
-Widen = Callable[[Tensor], Tensor]  # gradients of a part of a parameter -> of the parameter, 0 elsewhere  # [batch, ...]
+Widen = Callable[
+    [Tensor], Tensor
+]  # gradients of a part of a parameter -> of the parameter, 0 elsewhere  # [batch, ...]
 
 
 def _by_position(x: Tensor) -> Tensor:
