@@ -24,6 +24,9 @@ CONF = Path(__file__).resolve().parents[3] / "conf"
 def test_a_factor_is_found_by_what_it_sets() -> None:
     variants = yaml.safe_load((CONF / "experiment" / "factors.yaml").read_text())["variants"]
     given = ["scale=laptop", "seed=0", "corruption=tenth"]
+    for experiment in ("factors_random", "factors_random_cifar10"):
+        of_random = [factor_of(config) for config in sweep([f"+experiment={experiment}", "scale=laptop", "seed=0"])]
+        assert of_random == ["base", "light_decay", "dropout_half", "shifts"]
     for name in variants:
         [config] = sweep(["+experiment=factors", *given, f"variant={name}"])
         assert factor_of(config) == name
@@ -87,6 +90,9 @@ PATH: dict[int, tuple[float, ...]] = {
 }
 
 
+RANDOM = {"base": 1.0, "light_decay": 0.97, "dropout_half": 0.96, "shifts": 0.98}  # fit of random labels
+
+
 def made_up() -> pd.DataFrame:
     """Of two data sets and three seeds: mass, accuracy and fit of every factor that claims name."""
     of_base = {"wrong": 0.8, "tail": 0.5, "test": 0.85, "membership": 0.7, "fit": 0.99}
@@ -103,6 +109,12 @@ def made_up() -> pd.DataFrame:
         for dataset in ("mnist", "cifar10")
         for labels in ("noisy", "clean")
         for name, of_factor in values.items()
+        for seed in (2, 0, 1)
+    ]
+    rows += [
+        {"dataset": dataset, "labels": "random", "factor": name, "seed": seed, "epochs": 100, "fit": fit - seed / 100}
+        for dataset in ("mnist", "cifar10")
+        for name, fit in RANDOM.items()
         for seed in (2, 0, 1)
     ]
     return pd.DataFrame(rows)
@@ -128,6 +140,9 @@ def test_measures_by_hand() -> None:
         assert found[f"factor_tail_{name} tail_matched_{name}"] == pytest.approx(control)
         assert found[f"factor_tail_{name} tail_beyond_{name}"] == pytest.approx(np.subtract(left, control))
         assert found[f"factor_tail_{name} fit_{name}"] == pytest.approx([0.95, 0.951, 0.952])
+        assert found[f"random_{name}"] == pytest.approx([0.96, 0.95, 0.94])
+        assert found[f"random_decay_{name}"] == pytest.approx([0.97, 0.96, 0.95])
+        found |= {f"factor_random_{name} {key}": found[key] for key in found if key.startswith("random_")}
     named = {f"{id} {name}" for id, claim in configured("factors").claims.items() for name in claim.measures}
     assert named <= set(found)
 

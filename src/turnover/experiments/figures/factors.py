@@ -20,10 +20,12 @@ from turnover.experiments.plots.early_stops import between, stopped
 from turnover.experiments.plots.figure import Plotted
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import COLOURS, panel
-from turnover.runs.store.tables import Members, read_members, read_scores
+from turnover.runs.store.tables import Members, read_members, read_metrics, read_scores
 from turnover.stats.measures import auroc
 
 _TAIL = 0.1  # share of the clean examples
+_EXPERIMENTS = ("factors", "factors_cifar10", "factors_random", "factors_random_cifar10")
+_REGULARISERS = {"light_decay": "decay", "dropout_half": "dropout", "shifts": "shifts"}  # of random labels
 _EARLY = "after_"  # of the setting, stopped after so many epochs
 _HINDER = ("weight_decay", "dropout", "gce", "clipping")  # for the claim on the tail
 # of each claim: two factors that are compared
@@ -51,8 +53,11 @@ def tabulate(sources: Sequence[Source]) -> Plotted:
 
     wrong, tail, rest: mean memorization of wrong labels, of the tenth of the clean examples that is memorized most in
     base runs of other seeds, and of the other clean examples. fit: share of the clean examples right in networks
-    trained on them. test: test accuracy. membership: AUROC of log odds for what a network was trained on.
+    trained on them. test: test accuracy. membership: AUROC of log odds for what a network was trained on. Where all
+    labels are random, fit is the share of them right, and there is no more.
     """
+    of_random = [source for source in sources if source.config.corruption.kind == "random"]
+    sources = [source for source in sources if source not in of_random]
     tables = {source.folder: memorized(source) for source in sources}
     bases: dict[tuple[str, bool], dict[int, pd.DataFrame]] = {}
     for source in sources:
@@ -74,12 +79,19 @@ def tabulate(sources: Sequence[Source]) -> Plotted:
                 "membership": exposure(members),
             }
         )
-    return Plotted(pd.DataFrame(rows))
+    return Plotted(pd.DataFrame(rows + [_of_random_labels(source) for source in of_random]))
+
+
+def _of_random_labels(source: Source) -> dict[str, Any]:
+    config, table = source.config, read_metrics(source.folder)
+    right = table.query("split == 'train' and subset == 'all' and metric == 'full_accuracy'").sort_values("epoch")
+    row = {"dataset": config.dataset.name, "labels": "random", "factor": factor_of(config), "seed": config.seed}
+    return row | {"epochs": config.epochs, "fit": float(right["value"].iloc[-1])}
 
 
 def drawn(configs: Sequence[RunConfig]) -> list[RunConfig]:
     """Return the runs of the setting as it is, which the notes describe."""
-    return [config for config in configs if factor_of(config) == "base"]
+    return [config for config in configs if factor_of(config) == "base" and config.corruption.kind != "random"]
 
 
 def _data(config: RunConfig) -> tuple[str, bool]:
@@ -89,7 +101,7 @@ def _data(config: RunConfig) -> tuple[str, bool]:
 @cache
 def _factors() -> dict[str, dict[str, Any]]:
     """Return what each factor sets, by dotted fields."""
-    paths = [checkout() / "conf" / "experiment" / f"{name}.yaml" for name in ("factors", "factors_cifar10")]
+    paths = [checkout() / "conf" / "experiment" / f"{name}.yaml" for name in _EXPERIMENTS]
     variants = [yaml.safe_load(path.read_text(encoding="utf-8"))["variants"] for path in paths]
     return {name: flatten(values) for of_experiment in variants for name, values in of_experiment.items()}
 
@@ -159,6 +171,11 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
         result[f"factor_tail_{name} tail_beyond_{name}"] = (tails["tail"] - tails["tail_matched"]).tolist()
         fits = [of_factor[factor]["fit"] for factor in (*_HINDER, "base")]
         result[f"factor_tail_{name} fit_{name}"] = pd.concat(fits, axis=1).min(axis=1).tolist()
+    for name, rows in numbers[numbers["labels"] == "random"].groupby("dataset"):
+        fit = rows.pivot(index="seed", columns="factor", values="fit").sort_index()
+        result[f"random_{name}"] = fit[[*_REGULARISERS]].min(axis=1).tolist()
+        for factor, words in {"base": "base", **_REGULARISERS}.items():
+            result[f"random_{words}_{name}"] = fit[factor].tolist()
     return result
 
 
@@ -168,7 +185,7 @@ def _of_setting(rows: pd.DataFrame) -> pd.Series:
 
 def note(summary: dict[str, Any], configs: Sequence[RunConfig]) -> str:
     """Return the line under the picture."""
-    share = max(config.corruption.count / config.train_size for config in configs)
+    share = max(config.corruption.count / config.train_size for config in drawn(configs))
     return (
         f"Filled: {share:.0%} of the labels wrong; hollow, dashed: none. (b, e): what claims hold factors against, the "
         "setting stopped where it fits as many clean examples. Clean tail: what it memorizes most, of other seeds."
@@ -180,6 +197,7 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
 
     A point is a factor, a line the setting from epoch to epoch, which shows what is had by training less.
     """
+    numbers = numbers[numbers["labels"] != "random"]
     names = list(numbers["dataset"].unique())
     picture, grid = plt.subplots(len(names), 3, figsize=(13, 3.8 * len(names)), layout="constrained", squeeze=False)
     looks, letters = _looks(numbers), iter("abcdef")
