@@ -263,16 +263,13 @@ def test_every_experiment_composes_at_every_scale(experiment: str, scale: str) -
     assert {(config.experiment, config.scale) for config in configs} == {(experiment, scale)}
     assert {parent.scale for config in configs for parent in config.parents} <= {scale}
     if experiment in drawn_with_claims():  # a claim is computed over at least 3 seeds, of whatever is compared
-        seeds: dict[str, set[int]] = {}
-        drawn = [
-            group
-            for group in ("dataset", "planting")  # other examples, and other texts planted, for each
-            if all(config.science().get(group, {}).get("seed") == config.seed for config in configs)
-        ]
+        seeds: dict[str, set[tuple[int | None, ...]]] = {}
         for config in configs:
             rest = {name: value for name, value in config.science().items() if name != "seed"}
+            drawn = [group for group in ("dataset", "corruption", "planting") if "seed" in (rest.get(group) or {})]
+            of_this = (config.seed, *(rest[group]["seed"] for group in drawn))  # other examples, labels or texts
             rest |= {group: rest[group] | {"seed": None} for group in drawn}
-            seeds.setdefault(repr(rest), set()).add(config.seed)
+            seeds.setdefault(repr(rest), set()).add(of_this)
         assert all(len(each) >= 3 for each in seeds.values())
 
 
