@@ -8,7 +8,6 @@ forward and backward, done in products of matrices of 2048 x 2048 (8192 x 8192 o
 import argparse
 import ctypes
 import os
-import resource
 import tempfile
 import time
 import warnings
@@ -89,14 +88,21 @@ def made_by(device: torch.device) -> dict[str, object]:
 
 
 def extra_memory(function: Callable[[], object]) -> float:
-    """Return the MB by which a call raises the peak memory of a process of its own."""
-    ctypes.CDLL(None).malloc_trim(0)  # memory that is free but held would hide what the call takes
+    """Return the MB by which a call, not the first one, raises the peak memory of a process of its own."""
+
+    def kilobytes(name: str) -> int:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+
     ours, theirs = os.pipe()
     if os.fork() == 0:
         torch.set_num_threads(1)  # threads do not survive a fork
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        function()  # what libraries set up once is not the call's
+        ctypes.CDLL(None).malloc_trim(0)  # memory that is free but held would hide what the call takes
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the peak begins anew
+        before = kilobytes("VmRSS")
         function()
-        os.write(theirs, str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before).encode())
+        os.write(theirs, str(kilobytes("VmHWM") - before).encode())
         os._exit(0)
     os.wait()
     return round(int(os.read(ours, 64)) / 1024, 1)

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from contestants_language import BATCH, CONTEXT, VOCABULARY, network
@@ -22,7 +23,7 @@ class Untied(GPT):
     """A GPT whose every parameter is used once, by a module: the form that hooks on modules take."""
 
     def __init__(self, vocabulary: int, context: int, *, dim: int, **sizes: int) -> None:
-        super().__init__(vocabulary, context, dim=dim, **sizes)  # type: ignore[misc]
+        super().__init__(vocabulary, context, dim=dim, **sizes)
         self.head = nn.Linear(dim, vocabulary, bias=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -106,7 +107,7 @@ def lengths() -> dict[str, dict[str, Norms]]:
     }
 
 
-def agreeing(contestants: Mapping[str, Norms]) -> dict[str, Norms | None]:
+def agreeing(contestants: Mapping[str, Any]) -> dict[str, Norms | None]:
     """Return contestants, None for one that cannot do this network.
 
     Raises:
