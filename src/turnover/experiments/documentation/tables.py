@@ -93,7 +93,7 @@ def table(argument: str) -> str:
         asked = [name.strip().partition("=") for name in columns.split(";")]
         names = [name for name, _, _ in asked]
         for name, _, start in asked:
-            frame = frame[frame[name].astype(str).str.startswith(start)]
+            frame = frame[frame[name].astype(str).str.startswith(start)] if start else frame
     heading = [str(name).replace("_", " ") for name in names]
     return markdown_table([heading, *([_cell(value) for value in row] for row in frame[names].to_numpy(object))])
 
