@@ -114,5 +114,5 @@ readme: .venv/installed  ## write the README's tables anew from outputs/referenc
 notebooks: .venv/installed  ## make notebooks/*.ipynb anew from the scripts of the same names, without outputs
 	$(PY) scripts/notebooks.py
 
-bench: .venv/installed  ## measure speed, side by side (about 12 minutes)
+bench: .venv/installed  ## measure speed, side by side (about 15 minutes)
 	$(PY) scripts/benchmark.py

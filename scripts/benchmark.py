@@ -8,9 +8,9 @@ forward and backward, done in products of matrices of 2048 x 2048 (8192 x 8192 o
 import argparse
 import ctypes
 import os
-import resource
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
@@ -32,11 +32,13 @@ from contestants import (
     ensembles,
     epochs,
     image_networks,
+    influences,
     network,
     packed,
     sine_masks,
 )
 from contestants_gradients import agreeing, lengths
+from contestants_labels import Search, wrong_labels
 from contestants_language import exposure, training
 from tqdm import tqdm
 
@@ -51,6 +53,7 @@ from turnover.models.cvt import cvt
 from turnover.runs.store.provenance import now, provenance
 from turnover.training.stack import STACK
 
+SLOW = ("mean cosine", "lengths", "influence", "wrong labels", "scores of", "exposure")  # a third of the rounds
 COMMANDS = "commands, from their start to their end"
 
 
@@ -85,14 +88,21 @@ def made_by(device: torch.device) -> dict[str, object]:
 
 
 def extra_memory(function: Callable[[], object]) -> float:
-    """Return the MB by which a call raises the peak memory of a process of its own."""
-    ctypes.CDLL(None).malloc_trim(0)  # memory that is free but held would hide what the call takes
+    """Return the MB by which a call, not the first one, raises the peak memory of a process of its own."""
+
+    def kilobytes(name: str) -> int:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+
     ours, theirs = os.pipe()
     if os.fork() == 0:
         torch.set_num_threads(1)  # threads do not survive a fork
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        function()  # what libraries set up once is not the call's
+        ctypes.CDLL(None).malloc_trim(0)  # memory that is free but held would hide what the call takes
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the peak begins anew
+        before = kilobytes("VmRSS")
         function()
-        os.write(theirs, str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before).encode())
+        os.write(theirs, str(kilobytes("VmHWM") - before).encode())
         os._exit(0)
     os.wait()
     return round(int(os.read(ours, 64)) / 1024, 1)
@@ -138,14 +148,15 @@ def comparisons(device: torch.device, folder: Path) -> dict[str, Contestants]:
         },
         "mean cosine of a batch of 256, MLP": cosines_of(plain, data.inputs[:BATCH].float() / 255, labels[:BATCH]),
         "mean cosine of a batch of 64, VGG-11": cosines_of(vgg, torch.randn(64, 3, 32, 32, device=device), labels[:64]),
-        **lengths(),
+        "influence of 60,000 examples on 100": influences(whole, 100),
+        **(lengths() | {"wrong labels of 5,000 digits": wrong_labels()} if device.type == "cpu" else {}),
         "masks of a batch": {
             "hash on the fly": lambda: rule.multiplier(ids, UNITS, 0, flipped=False, dtype=torch.float32),
             "packed table of 60,000": packed(rule, ids),
             "sine of a float": lambda: sine_masks(ids),
             "F.dropout": lambda: F.dropout(hidden, 0.5),
         },
-        **{f"{STACK} networks 784-{units}-10": ensembles(units, device) for units in (32, 128, 256, 512)},
+        **{f"{STACK} networks 784-{units}-10": ensembles(units, device) for units in (32, 64, 128, 512)},
         "scores of 3,000 examples": blocks(3000, 30, device),
         "scores of 60,000 examples": blocks(60_000, 3, device),
         "a batch of inputs": {
@@ -162,20 +173,22 @@ def main() -> None:
     parser.add_argument("--only", default="", help="comparisons with this in their name, into bench/part")
     given = parser.parse_args()
     rounds, device = given.rounds, given.device
+    warnings.filterwarnings("ignore", message="Full backward hook")  # of networks whose inputs have no gradient
     rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as scratch:
         for name, contestants in comparisons(device, Path(scratch)).items():
             if given.only not in name:
                 continue
-            slow = name.startswith(("mean cosine", "lengths", "scores of", "exposure"))
+            slow = name.startswith(SLOW)
             if name.startswith("lengths"):
                 contestants = agreeing(contestants)
             long = any(word in name for word in ("training", "networks", "epoch"))
             rows += interleaved(name, contestants, max(1, rounds // 3) if slow else rounds if long else 20 * rounds)
-            if slow and device.type == "cpu":
-                for row, function in zip(rows[-len(contestants) :], contestants.values(), strict=True):
-                    if function is not None:
-                        row["peak_mb"] = extra_memory(function)
+            for row, function in zip(rows[-len(contestants) :], contestants.values(), strict=True):
+                if isinstance(function, Search):
+                    row |= function.quality()
+                elif function is not None and slow and device.type == "cpu":
+                    row["peak_mb"] = extra_memory(function)
         if given.only in COMMANDS:
             rows += interleaved(COMMANDS, commands(Path(scratch)), rounds)
     table = pd.DataFrame(rows)

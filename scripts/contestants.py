@@ -114,12 +114,22 @@ def network(masked: bool, device: torch.device) -> torch.nn.Module:
     return turnover.attach(model) if masked else model
 
 
-def epochs(masked: bool, examples: Examples) -> Callable[[], object]:
-    """Return a function that makes one pass over the examples by the training loop itself."""
-    model = network(masked, examples.device)
+def epochs(masked: bool, examples: Examples, model: torch.nn.Module | None = None) -> Callable[[], object]:
+    """Return a function that makes one pass over the examples by the training loop itself; None: a new network."""
+    model = network(masked, examples.device) if model is None else model
     optimizer = torch.optim.SGD(model.parameters(), 0.01)
     options = {"epochs": 1, "batch_size": BATCH, "seed": 0}
     return lambda: list(train(model, examples, optimizer, lambda step: 0.01, **options))  # type: ignore[arg-type]
+
+
+def influences(examples: Examples, others: int) -> dict[str, Callable[[], object]]:
+    """Return an epoch of training, and the influence of every example on some others by the same network."""
+    model = network(True, examples.device)
+    x, y, _ = examples.batch(torch.arange(others, device=examples.device))
+    return {
+        "training epoch": epochs(True, examples, model),
+        "influences": lambda: turnover.influence(model, x, y, examples.ids),
+    }
 
 
 def an_epoch(data: Examples, folder: Path) -> dict[str, Callable[[], object]]:

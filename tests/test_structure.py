@@ -152,6 +152,7 @@ def test_scripts_hold_no_science() -> None:
             "benchmark",
             "contestants",
             "contestants_gradients",
+            "contestants_labels",
             "faults",
             "scaling",
             "stress",

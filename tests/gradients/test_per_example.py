@@ -229,6 +229,18 @@ def test_what_is_unknown_is_remembered() -> None:
     all_of(gradients(model, x, y, check=False, loose=loose), model, oracles.example_gradients(model, x, y))
 
 
+def test_rows_that_each_example_takes_by_itself_are_no_part_of_a_table() -> None:
+    """They take no formula from what meets them."""
+
+    def rows(trap: Trap, x: Tensor) -> Tensor:
+        return trap.layer(x) * (trap.p[x.argmax(1)] * trap.norm.weight)
+
+    model, x, y = made(Case(lambda: Trap(rows, (6, 6)), lambda n: torch.randn(n, 6), 3), 5)
+    loose: set[str] = set()
+    all_of(gradients(model, x, y, loose=loose), model, oracles.example_gradients(model, x, y))
+    assert loose == {"p"}
+
+
 def test_hooks_of_parameters_count() -> None:
     model, x, y = made(CASES["mlp"], 5)
     next(model.parameters()).register_hook(lambda gradient: gradient * 3)

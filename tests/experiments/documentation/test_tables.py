@@ -140,6 +140,7 @@ def test_a_committed_table_is_shown_in_whole_or_by_columns(laptop: Path) -> None
         "| b | – | 30,000 |",
     ]
     assert rows(tables.table("laptop/bench.csv of, all; what")) == [["1200", "a"], ["–", "b"]]
+    assert rows(tables.table("laptop/bench.csv of, all; what=b")) == [["–", "b"]]
     assert rows(tables.table("laptop/onion.json:peaks")) == [["0.100", "12,345", "a / b"]]
     (laptop / "other.json").write_text(json.dumps({"summary": {"mlp": {"epoch": 4, "rank": 0.5}}}))
     assert rows(tables.table("laptop/other.json")) == [["mlp", "4", "0.500"]]

@@ -75,7 +75,7 @@ def table(argument: str) -> str:
 
     Args:
         argument: its path below outputs/reference (and of a summary the part), then the columns to show, separated by
-            semicolons; none: all of them.
+            semicolons; none: all of them. column=text shows the rows alone whose text there begins so.
     """
     location, _, columns = argument.partition(" ")
     path, _, key = location.partition(":")
@@ -88,7 +88,12 @@ def table(argument: str) -> str:
         frame = pd.DataFrame(rows)
     else:
         frame = pd.read_csv(file)
-    names = [name.strip() for name in columns.split(";")] if columns else list(frame)
+    names = list(frame)
+    if columns:
+        asked = [name.strip().partition("=") for name in columns.split(";")]
+        names = [name for name, _, _ in asked]
+        for name, _, start in asked:
+            frame = frame[frame[name].astype(str).str.startswith(start)] if start else frame
     heading = [str(name).replace("_", " ") for name in names]
     return markdown_table([heading, *([_cell(value) for value in row] for row in frame[names].to_numpy(object))])
 

@@ -43,7 +43,7 @@ def steps(scale: Scale) -> list[Step]:
     experiments = tuple(name for kind in kinds for name in validated[kind])
     # hundreds of runs of seconds each: a dashboard of each would take longer than the run
     validate = Step("validate", experiments, ("validate.py", f"scale={scale}"), ("logger=none",))
-    bench = Step("bench", (), ("benchmark.py",), about="12 min on 2 cores")
+    bench = Step("bench", (), ("benchmark.py",), about="15 min on 2 cores")
     if scale == "smoke":  # one comparison of seconds, enough to see that it works
         bench = Step("bench", (), ("benchmark.py", "--rounds", "1", "--only", "masks"))
     return [*figures, validate, bench, Step("report", (), ("report.py", f"scale={scale}"))]
