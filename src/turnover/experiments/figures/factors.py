@@ -56,7 +56,7 @@ def tabulate(sources: Sequence[Source]) -> Plotted:
     trained on them. test: test accuracy. membership: AUROC of log odds for what a network was trained on. Where all
     labels are random, fit is the share of them right, and there is no more.
     """
-    of_random = [source for source in sources if source.config.corruption.kind == "random"]
+    of_random = [source for source in sources if _all_random(source.config)]
     sources = [source for source in sources if source not in of_random]
     tables = {source.folder: memorized(source) for source in sources}
     bases: dict[tuple[str, bool], dict[int, pd.DataFrame]] = {}
@@ -91,7 +91,11 @@ def _of_random_labels(source: Source) -> dict[str, Any]:
 
 def drawn(configs: Sequence[RunConfig]) -> list[RunConfig]:
     """Return the runs of the setting as it is, which the notes describe."""
-    return [config for config in configs if factor_of(config) == "base" and config.corruption.kind != "random"]
+    return [config for config in configs if factor_of(config) == "base" and not _all_random(config)]
+
+
+def _all_random(config: RunConfig) -> bool:
+    return config.corruption.count == config.train_size
 
 
 def _data(config: RunConfig) -> tuple[str, bool]:
