@@ -89,7 +89,7 @@ stress-slurm: .venv/installed  ## ten sweeps on that Slurm, disturbed at random 
 	SLURM_CONF=$${TURNOVER_SLURM:-/var/tmp/turnover-slurm}/slurm.conf TURNOVER_SWEEPS=10 $(PY) -m pytest -s tests/runs/test_slurm_at_random.py; \
 	  code=$$?; scripts/slurm.sh down; exit $$code
 
-stress: .venv/installed  ## 200 kills at random moments, 8 processes at once on one store, then faults of every command; nothing may be lost
+stress: .venv/installed  ## 300 kills at random moments, 8 processes at once on one store, then faults of every command; nothing may be lost
 	$(PY) scripts/stress.py
 	$(PY) scripts/faults.py
 

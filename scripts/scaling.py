@@ -2,25 +2,34 @@
 
 Writes outputs/bench/scaling.csv and scaling_machine.json. The sizes of a curve are measured in turns; medians.
 MLP 784-units-10, batch 256, CPU.
+
+With --streamed instead: streamed.csv, one epoch and scores of images of 3 x 32 x 32 by `turnover.memorization`, held in
+memory, read batch by batch, or read by another process; up to a million of them (about 15 minutes).
 """
 
 import argparse
+import os
+import resource
 import time
 from collections.abc import Callable
 from functools import partial
 from statistics import median
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from benchmark import extra_memory, made_by
 from contestants import BATCH, UNITS, unit
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 import turnover
 from turnover.common.files import outputs_root, replacing, write_json
 from turnover.core.evaluation import evaluate, flipped_units, own_units
 from turnover.core.examples import Examples
+from turnover.models.conv import conv
 from turnover.models.mlp import mlp
 from turnover.training.loop import train
 
@@ -59,11 +68,94 @@ CURVES: dict[str, tuple[str, list[int], Callable[[int], Callable[[], object]]]] 
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7, help="rounds of each curve (medians; default 7)")
-    rounds = parser.parse_args().rounds
+class Images(Dataset[tuple[Tensor, int, int]]):
+    """As many different images as one likes, in the memory of 10,000."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.pixels = np.random.default_rng(0).integers(256, size=(10_000, 3, 32, 32), dtype=np.uint8)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int, int]:
+        again, which = divmod(index, len(self.pixels))
+        return torch.from_numpy((self.pixels[which] ^ again % 256).astype(np.float32) / 255), which % 10, index
+
+
+def held(count: int) -> object:
+    images = Images(count)
+    x = torch.empty(count, 3, 32, 32)
+    for index in range(count):
+        x[index] = images[index][0]
+    return x, torch.arange(count) % 10_000 % 10
+
+
+READ: dict[str, tuple[Callable[[int], object], tuple[int, ...]]] = {
+    "held in memory": (held, (10_000, 100_000)),
+    "read batch by batch": (Images, (10_000, 100_000, 1_000_000)),
+    "read by another process": (lambda n: DataLoader(Images(n), batch_size=BATCH, num_workers=1), (10_000, 100_000)),
+}
+
+
+def streamed(rounds: int) -> pd.DataFrame:
+    """Return seconds for a thousand images and peak memory of a process that does nothing else."""
     rows = []
+    for count in (10_000, 100_000, 1_000_000):
+        ways = {what: given for what, (given, counts) in READ.items() if count in counts}
+        times: dict[str, list[float]] = {what: [] for what in ways}
+        peaks: dict[str, float] = {}
+        for _ in tqdm(range(rounds if len(ways) > 1 else 1), desc=f"{count:,} images", leave=False):
+            for what, given in ways.items():
+                seconds, peaks[what] = alone(partial(of_images, given, count))
+                times[what].append(seconds)
+        for what in ways:
+            per_thousand = round(median(times[what]) / count * 1000, 3)
+            rows.append({"images are": what, "images": count, "s for 1,000": per_thousand, "peak_mb": peaks[what]})
+    return pd.DataFrame(rows)
+
+
+def of_images(given: Callable[[int], object], count: int) -> float:
+    """Return the seconds that scores take, without those of making images that are held."""
+    data = given(count)
+    x, y = data if isinstance(data, tuple) else (data, None)
+    start = time.perf_counter()
+    common: dict[str, Any] = {"seeds": 1, "batch_size": BATCH, "device": "cpu", "progress": False}
+    turnover.memorization(partial(conv, 3, 10), x, y, epochs=1, lr=0.02, **common)
+    return time.perf_counter() - start
+
+
+def alone(job: Callable[[], float]) -> tuple[float, float]:
+    """Return what a job returns in a process of its own, and the peak memory of that, in MB."""
+    ours, theirs = os.pipe()
+    if os.fork() == 0:
+        torch.set_num_threads(1)
+        seconds = job()
+        peak = sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        os.write(theirs, f"{seconds} {peak / 1024:.1f}".encode())
+        os._exit(0)
+    os.wait()
+    found = [float(number) for number in os.read(ours, 64).split()]
+    return found[0], found[1]
+
+
+def write(name: str, table: pd.DataFrame) -> None:
+    folder = outputs_root() / "bench"
+    with replacing(folder / f"{name}.csv") as temporary:
+        table.to_csv(temporary, index=False)
+    write_json(folder / f"{name}_machine.json", made_by(CPU))
+    print(table.to_string(index=False))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7, help="rounds of each curve (medians; default 7)")
+    parser.add_argument("--streamed", action="store_true", help="time data sets that are read batch by batch")
+    given = parser.parse_args()
+    if given.streamed:
+        write("streamed", streamed(min(given.rounds, 3)))
+        return
+    rounds, rows = given.rounds, []
     for what, (against, sizes, make) in CURVES.items():
         jobs = {size: make(size) for size in sizes}
         times: dict[int, list[float]] = {size: [] for size in sizes}
@@ -86,12 +178,7 @@ def main() -> None:
                     "peak_mb": extra_memory(jobs[size]),  # above the process that holds data and network
                 }
             )
-    table = pd.DataFrame(rows)
-    folder = outputs_root() / "bench"
-    with replacing(folder / "scaling.csv") as temporary:
-        table.to_csv(temporary, index=False)
-    write_json(folder / "scaling_machine.json", made_by(CPU))
-    print(table.to_string(index=False))
+    write("scaling", pd.DataFrame(rows))
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ TABLES = ("*.parquet", "*.npz", "config.yaml", "*.csv", "*.png")
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=200, help="of processes at work")
+    parser.add_argument("--kills", type=int, default=300, help="of processes at work")
     parser.add_argument("--processes", type=int, default=8, help="at once")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     given = parser.parse_args()

@@ -1,12 +1,11 @@
-"""Shared by all tests: one thread, no wandb, outputs in a temporary folder, the real data folder, read once."""
+"""Shared by all tests: one thread, no wandb, outputs in a temporary folder, the real data folder."""
 
 import os
 import signal
-from collections.abc import Callable, Iterator
-from functools import cache, lru_cache
+from collections.abc import Iterator
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side; before PyTorch is imported
 os.environ["WANDB_MODE"] = "disabled"
@@ -30,21 +29,6 @@ def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "outputs"
     monkeypatch.setenv("TURNOVER_OUTPUTS", str(folder))
     return folder
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _data_sets_are_read_once() -> Iterator[None]:
-    """A process reads the files of a data folder, checks them and takes their mean once, and not for every run."""
-    from turnover.data import datasets
-
-    def once(read: Callable[[], Any]) -> Callable[[], Any]:
-        by_folder = cache(lambda folder: read())
-        return lambda: by_folder(os.environ.get("TURNOVER_DATA"))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(datasets, "_READERS", {name: once(read) for name, read in datasets._READERS.items()})
-        patch.setattr(datasets, "_normalisation", cache(datasets._normalisation))
-        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

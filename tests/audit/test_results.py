@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import processes
 import pytest
+import yaml
 from audits import config_of
 from pictures import two_classes
 from PIL import Image
@@ -17,6 +18,7 @@ from PIL import Image
 from turnover.audit.collection import collect
 from turnover.audit.duplicates import contradictions, remark
 from turnover.audit.labelled import Collection
+from turnover.audit.options import AuditConfig
 from turnover.audit.results import as_text, new_folder, write_csv
 from turnover.audit.work import audit
 from turnover.common.text import printable
@@ -68,6 +70,9 @@ def test_results_with_notes_are_not_replaced(tmp_path: Path, root: Path) -> None
     assert sorted(table["example"]) == sorted(
         f"{label}/{number}.png" for label in ("cat", "dog") for number in range(5)
     )
+    options = yaml.safe_load((output / "options.yaml").read_text(encoding="utf-8"))
+    assert (options["data"], options["output"]) == (str(data), str(output))
+    assert AuditConfig.model_validate({name: options[name] for name in AuditConfig.model_fields}).k == 3
     text = (output / "gallery.html").read_text(encoding="utf-8")
     assert text.index("Left out: 1 (") < text.index("The first is the most suspicious")
     assert text.count("<img ") == 3

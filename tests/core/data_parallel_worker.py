@@ -1,4 +1,7 @@
-"""One of the processes of `test_data_parallel.py`: trains on its share of every batch, the first one saves."""
+"""One of the processes of `test_data_parallel.py`: trains its share of every batch, or of networks; the first saves."""
+
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -31,9 +34,37 @@ def train(path: str, rank: int, processes: int) -> None:
         torch.save(network.state_dict(), path)
 
 
-def join(rank: int, store: str, path: str) -> None:
+def noisy() -> torch.nn.Module:
+    """Return a network that draws random numbers while it is trained."""
+    return torch.nn.Sequential(torch.nn.Linear(12, 16), torch.nn.ReLU(), torch.nn.Dropout(0.2), torch.nn.Linear(16, 3))
+
+
+def stacked() -> torch.nn.Module:
+    """Return a network of which several are trained at once."""
+    return torch.nn.Sequential(torch.nn.Linear(12, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+
+
+def score(folder: str, rank: int) -> None:
+    """Score by seeds, by networks that are stacked, and by others."""
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(90, 12, generator=generator), torch.randint(3, (90,), generator=generator)
+    common: dict[str, Any] = {"epochs": 3, "lr": 0.1, "batch_size": 16, "progress": False}
+    tables = {
+        "turnover": turnover.memorization(noisy, x, y, seeds=3, **common),
+        "cumulative_loss": turnover.memorization(noisy, x, y, seeds=3, predictions=True, estimator="aum", **common),
+        "blocks": turnover.memorization(noisy, x, y, estimator="blocks", options={"blocks": 10}, seeds=2, **common),
+        "stacks": turnover.memorization(stacked, x, y, estimator="blocks", options={"blocks": 34}, **common),
+    }
+    for name, table in tables.items():
+        table.to_parquet(Path(folder) / f"{name}-{rank}.parquet")
+
+
+def join(rank: int, store: str, path: str, job: str = "train") -> None:
     """Be one of two processes, which find each other by a file."""
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
-    train(path, rank, 2)
+    if job == "train":
+        train(path, rank, 2)
+    else:
+        score(path, rank)
     dist.barrier()  # a process that ends while the other still talks to it would make it fail
     dist.destroy_process_group()

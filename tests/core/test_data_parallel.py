@@ -1,9 +1,9 @@
-"""Data-parallel training: masks follow global ids, so that two processes train what one would."""
+"""Data-parallel training, and scores whose networks are shared: two processes train what one would."""
 
 from pathlib import Path
 
 import torch
-from data_parallel_worker import join, train
+from data_parallel_worker import join, score, train
 from processes import ended, start
 
 
@@ -16,3 +16,18 @@ def test_two_processes_train_the_network_of_one(tmp_path: Path) -> None:
         assert (one[name] - two[name]).abs().max() <= 1e-6, name
     torch.manual_seed(1)
     assert (one["1.weight"] - torch.nn.Linear(30, 64).weight).abs().max() > 0.01  # it learnt something
+
+
+def test_two_processes_share_seeds_and_networks_and_each_has_the_table_of_one(tmp_path: Path) -> None:
+    two, one = tmp_path / "two", tmp_path / "one"
+    two.mkdir()
+    one.mkdir()
+    both = [start(join, rank, str(tmp_path / "store"), str(two), "score") for rank in (0, 1)]
+    assert [ended(each) for each in both] == [0, 0]
+    score(str(one), 0)
+    written = sorted(path.name for path in one.iterdir())
+    assert written == ["blocks-0.parquet", "cumulative_loss-0.parquet", "stacks-0.parquet", "turnover-0.parquet"]
+    for name in written:
+        alone = (one / name).read_bytes()
+        assert (two / name).read_bytes() == alone
+        assert (two / name.replace("-0", "-1")).read_bytes() == alone

@@ -1,6 +1,8 @@
 """Examples that are repeated, made up, noisy or marked, and rare classes: what is done, to whom, what is recorded."""
 
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import oracles
@@ -16,9 +18,11 @@ from turnover.data.altered import TARGET, altered, long_tailed, marked
 from turnover.data.corruption import corrupt
 from turnover.data.datasets import Dataset, load
 from turnover.errors import RefusedInput
+from turnover.estimators.one_run import Watch
 from turnover.runs.build import build
 from turnover.runs.execute import execute
 from turnover.runs.store.tables import read_metrics, read_scores
+from turnover.training.loop import Epoch
 
 SIZES = {"copies": [1.0, 2.0, 4.0], "canaries": [1.0, 8.0], "trigger": [2.0], "input_noise": [0.1, 0.8]}
 DIGITS = DatasetConfig(name="digits", limit=400, test_limit=None, include_test=False, normalization="standard", seed=0)
@@ -129,6 +133,36 @@ def test_an_epoch_trains_on_copies_as_the_table_says(tmp_path: Path, monkeypatch
     scores = read_scores(execute(made))
     assert scores["size"].value_counts().to_dict() == {0: 160, 1: 10, 2: 10, 4: 10, 8: 10}
     assert scores["corrupted"].equals(scores["size"] > 0)
+
+
+def test_what_an_epoch_trains_on_several_times_is_right_if_it_is_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TURNOVER_OUTPUTS", str(tmp_path))
+    made = run(
+        "corruption=copies",
+        "turnover=off",
+        "estimator=one_run",
+        "estimator.scores=[first_learning,forgetting]",
+        "epochs=6",
+    )
+    shares: list[list[float]] = []
+    monkeypatch.setattr(Watch, "epoch_end", seeing(Watch.epoch_end, shares))
+    scores = read_scores(execute(made)).sort_index()
+    assert any(0 < share < 1 for epoch in shares for share in epoch)
+    for number, (_, row) in enumerate(scores.iterrows()):
+        right = [epoch[number] > 0.999 for epoch in shares]
+        assert row["first_learning"] == 1 + max((t + 1 for t in range(6) if not right[t]), default=0)
+        forgotten = sum(before and not after for before, after in pairwise(right))
+        assert row["forgetting"] == (forgotten if any(right) else len(right))
+
+
+def seeing(epoch_end: Any, shares: list[list[float]]) -> Any:
+    def with_note(self: Watch, epoch: Epoch) -> None:
+        shares.append(epoch.correct.tolist())
+        epoch_end(self, epoch)
+
+    return with_note
 
 
 def test_networks_of_an_ensemble_train_on_copies_as_often() -> None:

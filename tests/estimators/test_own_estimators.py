@@ -301,7 +301,7 @@ def test_predictions_of_examples_that_are_seen_less_often() -> None:
     seen = Predictions(examples)
     seen.update(torch.tensor([[2.0, 0.0], [0.0, 1.0]]), examples.labels, torch.tensor([1, 0]))
     seen.update(torch.tensor([[0.0, 4.0]]), examples.labels[1:], torch.tensor([1]))
-    prediction, probability = seen.most_probable()
+    probability, prediction = seen.mean().max(1)
     second = np.mean([score_oracles.softmax([2, 0]), score_oracles.softmax([0, 4])], axis=0)
     assert prediction.tolist() == [1, 1]
     np.testing.assert_allclose(probability, [score_oracles.softmax([0, 1])[1], second[1]], rtol=1e-6)

@@ -112,6 +112,7 @@ def test_the_distribution_is_that_of_scipy(alpha: float) -> None:
         ({"codes": torch.full((3, 3), 15)}, "each digit must be a token of its own"),
         ({"codes": codes(2)}, "codes must be .*one for each of 3 rows"),
         ({"alphabet": [4, 4, 5]}, "two or more different tokens"),
+        ({"alphabet": "45"}, "give the numbers of its tokens"),
         ({"codes": codes(3, 7)}, "are 10000000, more than 1000000 .*exact=False"),
         ({"before": torch.ones(3, 4)}, "before must be integers"),
         ({"before": torch.full((3, 4), -1)}, "before: rows 0, 1, 2 are empty"),

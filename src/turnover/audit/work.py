@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
+import yaml
 
 from turnover.audit.collection import collect
 from turnover.audit.duplicates import remark
@@ -62,6 +63,8 @@ def audit(config: AuditConfig) -> Path:
         settings=_settings(collection, config, score),
     )
     write_text(folder / "gallery.html", text)
+    options = {"commit": commit(), "made": now(), **config.model_dump(mode="json")}
+    write_text(folder / "options.yaml", yaml.safe_dump(options, sort_keys=False))
     log.info("%s", known.sentence())
     if warning:
         log.warning("%s", warning)

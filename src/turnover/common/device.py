@@ -10,6 +10,7 @@ from typing import Literal
 
 import torch
 
+from turnover.common.ranks import rank
 from turnover.errors import RefusedInput
 
 log = logging.getLogger("turnover")
@@ -24,7 +25,7 @@ _UNITS = ("amx_bf16", "avx512_bf16")
 def resolve(name: str) -> torch.device:
     """Return the device of that name; `auto` is a GPU if there is one, else the CPU.
 
-    Of several GPUs `auto` is the first one, but processes of a joblib sweep take one after another.
+    Of several GPUs `auto` is the first one, but processes of a joblib sweep or of torchrun take one after another.
 
     Raises:
         RefusedInput: the machine has no such device.
@@ -45,9 +46,9 @@ def resolve(name: str) -> torch.device:
 
 
 def _worker() -> int:
-    """Return the number, from 0, of this process among those of a joblib sweep; 0 outside of one."""
+    """Return the number, from 0, of this process among those of a joblib sweep or of torchrun; 0 outside of one."""
     match = re.fullmatch(r"LokyProcess-(\d+)", multiprocessing.current_process().name)
-    return int(match[1]) - 1 if match else 0
+    return int(match[1]) - 1 if match else rank()
 
 
 def describe(device: torch.device) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
@@ -15,7 +16,7 @@ from turnover.config.options import CorruptionConfig, DatasetConfig
 from turnover.config.text_options import TextConfig
 from turnover.data.altered import altered, long_tailed
 from turnover.data.corruption import corrupt
-from turnover.data.fetch import ensure
+from turnover.data.fetch import data_root, ensure
 from turnover.data.label_files import relabelled
 from turnover.errors import RefusedInput
 
@@ -89,9 +90,7 @@ def load(
     RefusedInput for a limit or a count that is too large, or what is wrong in a file of labels.
     """
     assert isinstance(config, DatasetConfig), "texts are loaded by turnover.data.text"
-    train, test, full_scale = _READERS[config.name]()
-    test = replace(test, ids=test.ids + len(train))
-    scale, shift = _normalisation(train.images, config.normalization, full_scale)
+    train, test, full_scale, scale, shift = _whole(config.name, config.normalization, data_root())
     if corruption.kind == "imbalance":
         assert config.limit is not None
         [ratio] = corruption.sizes
@@ -138,6 +137,14 @@ def balanced_subset(labels: Tensor | np.ndarray, size: int, seed: int, purpose: 
     rounds = np.empty(n, dtype=np.int64)
     rounds[by_class] = np.arange(n) - np.repeat(np.cumsum(counts) - counts, counts)
     return np.sort(order[np.lexsort((turn, rounds))[:size]])
+
+
+@lru_cache(maxsize=4)  # runs of a sweep that share a process read, check and average their files once
+def _whole(name: str, normalization: str, root: Path) -> tuple[Split, Split, int, Tensor, Tensor]:
+    """Return both splits as published, the largest pixel value, and the normalisation; nobody writes into them."""
+    train, test, full_scale = _READERS[name]()
+    test = replace(test, ids=test.ids + len(train))
+    return train, test, full_scale, *_normalisation(train.images, normalization, full_scale)
 
 
 def _normalisation(images: Tensor, kind: str, full_scale: int) -> tuple[Tensor, Tensor]:

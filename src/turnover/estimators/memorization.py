@@ -1,12 +1,9 @@
 """Scores from data and a network alone, by turn-over dropout or any other estimator; the one-line API."""
 
 import operator
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
@@ -16,28 +13,23 @@ from tqdm.auto import tqdm
 
 from turnover.checks.inputs import refuse_unsuited, user_examples
 from turnover.checks.user_network import new_network, refuse_shared, taken_by
-from turnover.checks.verify import attach
 from turnover.common.device import Precision, resolve, settle
-from turnover.common.text import in_order
+from turnover.common.ranks import in_turns, processes, rank
 from turnover.config.checks import training_disagreements
 from turnover.config.estimator_names import by_name
-from turnover.config.estimators import ESTIMATES, TurnoverEstimator
+from turnover.config.estimators import TurnoverEstimator
 from turnover.config.parse import parse
 from turnover.config.recipes import as_arguments, training_fields
 from turnover.config.run import Training
 from turnover.core.examples import Examples
 from turnover.core.losses import loss_of
 from turnover.errors import RefusedInput, RunFailed
-from turnover.estimators.curve import Curve
+from turnover.estimators.curve import mean_curve
 from turnover.estimators.estimator import Task
-from turnover.estimators.first_token import verdict_on
-from turnover.estimators.one_run import Predictions, Watch
-from turnover.estimators.registry import OF_SEVERAL_NETWORKS, of_several_networks, sizes, steps
-from turnover.estimators.score import average, score_examples
-from turnover.estimators.suited import column_of, refuse_loss, refuse_training, rows_at_once
-from turnover.training.fit import fit
-from turnover.training.loop import Observer
-from turnover.training.methods import build
+from turnover.estimators.one_seed import OfSeed, of_seed
+from turnover.estimators.registry import OF_SEVERAL_NETWORKS, sizes, steps
+from turnover.estimators.score import average
+from turnover.estimators.suited import column_of, refuse_loss, refuse_training
 
 _SEEDS = 10  # networks whose scores are averaged, unless they are asked for
 _LARGE = 10  # number to be predicted; networks begin with outputs of about 1
@@ -75,6 +67,7 @@ def memorization(
     Trains `make_model()`, by SGD at a constant rate unless `training` says otherwise, once for each seed, and averages
     the scores over the seeds. With turn-over dropout score(z) = loss(flipped(z), z) - loss(own(z), z). High scores, of
     whichever estimator: wrong labels and rare examples. Numbers are those of a run from a config of the same settings.
+    Processes of torch.distributed (torchrun) share the seeds, or the networks of an ensemble; each returns the table.
 
     Args:
         make_model: makes a new network; called with PyTorch's generator seeded.
@@ -152,70 +145,34 @@ def memorization(
     refuse_unsuited(task.model, examples, sizes(task, configs[0]), configs[0].batch_size)
     refuse_shared(probe, new_network(make_model, 0))
     masks = {"p": p, "layers": layers, "groups": groups, "dropout": dropout, "shared": shared}
-    seen = Predictions(examples) if predictions else None
-    curve = Curve(of_example)
-    observers: list[Observer] = [curve] if seen is None else [curve, seen]
-    tables, verdicts = [], []
-    total = len(configs) * steps(task, configs[0])
+    total = len(configs) * steps(task, configs[0]) // processes()
+    scored, summed = list[OfSeed](), None
     with (
-        tqdm(total=total, unit="step", desc=estimator, disable=not progress) as bar,
+        tqdm(total=total, unit="step", desc=estimator, disable=not progress or rank() > 0) as bar,
         _in_words_of_the_call(examples),
     ):
-        for config in configs:
-            task = replace(task, model=made(config.seed))
-            if isinstance(config.estimator, TurnoverEstimator):
-                attach(task.model, seed=config.seed, **masks)  # type: ignore[arg-type]
-            tables.append(_table(task, config, bar.update, observers))
-            if isinstance(config.estimator, TurnoverEstimator):
-                size = rows_at_once(config, examples)
-                verdicts.append(verdict_on(task.model, examples, tables[-1], batch_size=size))
-    table = average(tables)
-    if seen is not None:
-        table["prediction"], table["probability"] = (tensor.cpu().numpy() for tensor in seen.most_probable())
+        one_seed = partial(of_seed, task, masks, bar.update, predictions)
+        # processes share the networks of an ensemble, else the seeds
+        for one in map(one_seed, configs) if several else in_turns(configs, one_seed):
+            scored.append(one._replace(probabilities=None))
+            if one.probabilities is not None:
+                summed = one.probabilities if summed is None else summed.add_(one.probabilities)
+    table = average([one.table for one in scored])
+    if summed is not None:
+        probability, prediction = (summed / len(scored)).max(1)
+        table["prediction"], table["probability"] = prediction.numpy(), probability.numpy()
     table.attrs |= {"seeds": seed_list, "estimator": column_of(configs[0].estimator, of_example)}
     if not several:
-        table.attrs["curve"] = curve.mean()
+        table.attrs["curve"] = mean_curve([one.curve for one in scored])
     if precision == "auto":
         table.attrs["precision"] = in_precision
     if isinstance(configs[0].estimator, TurnoverEstimator):
         table.attrs["leakage"] = None
-        if judged := [verdict for verdict in verdicts if verdict is not None]:
+        if judged := [one.leakage for one in scored if one.leakage is not None]:
             worst = max(judged, key=lambda one: one.leak)  # one leaking network in ten must not vanish in a mean
             worst.warn()
             table.attrs["leakage"] = worst.as_dict()
     return table
-
-
-def _table(task: Task, config: Training, on_step: Callable[[int], object], observers: list[Observer]) -> pd.DataFrame:
-    """Score all examples with one seed, by the same functions as a run from a config."""
-    estimator = config.estimator
-
-    def train(observers: list[Observer]) -> None:
-        method = build(config, task.model, task.train, task.make_model)
-        for _ in fit(config, task.model, task.train, method=method, on_step=on_step, observers=observers):
-            pass
-
-    if isinstance(estimator, TurnoverEstimator):
-        train(observers)
-        size = rows_at_once(config, task.train)
-        return score_examples(task.model, task.train, batch_size=size)  # in float32 always, as in a run
-    several = of_several_networks(config)
-    with tempfile.TemporaryDirectory(prefix="turnover-") as name:  # what a run keeps in order to go on
-        if several is not None:
-            estimates = several.scores(task, config, Path(name), on_step)
-            columns, score = estimates.columns, estimates.score
-        else:
-            watch = Watch(task, config, Path(name))
-            train([*observers, watch])
-            columns, score = watch.columns(), column_of(estimator, task.train.loss)
-    values: dict[str, Tensor] = {"score": columns[score], **columns}
-    names = in_order(values, ("score", *ESTIMATES, "prediction", "probability"))
-    wide = {name: values[name].double() if values[name].is_floating_point() else values[name] for name in names}
-    table = pd.DataFrame({name: column.cpu().numpy() for name, column in wide.items()})
-    label = task.train.loss.label(task.train.labels)
-    if label.dim() == 1:
-        table["label"] = label.cpu().numpy()
-    return table.set_index(pd.Index(task.train.index, name="id"))
 
 
 @contextmanager

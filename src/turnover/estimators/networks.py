@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from turnover.common.files import keep, kept
+from turnover.common.ranks import at_most, in_turns
 from turnover.common.seeding import numpy_generator, stream
 from turnover.config.estimators import (
     BlocksEstimator,
@@ -71,10 +72,12 @@ def outcomes(
     folder: Path,
     on_step: Callable[[int], object],
 ) -> Outcomes:
-    """Train all networks, block after block, and return their outcomes; blocks kept in `folder` are not done again."""
-    together: dict[str, list[Tensor]] = {}
-    held_out: Tensor | None = None
-    for block in ensemble.blocks(at_once(task, config)):
+    """Train all networks, block after block, and return their outcomes; blocks kept in `folder` are not done again.
+
+    Several processes take one block after another, each its own.
+    """
+
+    def of_block(block: list[int]) -> dict[str, Tensor]:
         path = folder / f"{block[0]:05d}-{block[-1]:05d}.npz"
         predictions = kept(path)
         if predictions is None:
@@ -82,12 +85,18 @@ def outcomes(
             keep(path, **predictions)
         else:
             on_step(replace(ensemble, included=ensemble.included[block]).steps(config.epochs, config.batch_size))
+        return {name: value.cpu() for name, value in predictions.items()}
+
+    together: dict[str, list[Tensor]] = {}
+    held_out: Tensor | None = None
+    blocks = ensemble.blocks(at_most(len(ensemble.included), at_once(task, config)))
+    for block, predictions in zip(blocks, in_turns(blocks, of_block), strict=True):
         if "logits" in predictions and isinstance(config.estimator, BlocksEstimator):  # all would take much memory
-            for logits, inside in zip(predictions.pop("logits").cpu(), ensemble.included[block], strict=True):
+            for logits, inside in zip(predictions.pop("logits"), ensemble.included[block], strict=True):
                 probabilities = logits.double().softmax(1) * ~inside[:, None]
                 held_out = probabilities if held_out is None else held_out.add_(probabilities)
         for name, value in predictions.items():
-            together.setdefault(name, []).append(value.cpu())
+            together.setdefault(name, []).append(value)
     all_of_them = {name: torch.cat(values) for name, values in together.items()}
     if held_out is not None:
         held_out = held_out / (~ensemble.included).sum(0)[:, None]

@@ -91,6 +91,8 @@ class Watch(Observer):
         losses, margins, correct = (
             torch.stack([file[name] for file in files]) for name in ("losses", "margins", "correct")
         )  # [epochs, examples] each
+        if correct.is_floating_point():  # shares of several visits in an epoch: right is right each time
+            correct = correct == 1
         if self._loss.of_classes:
             logits, labels = self._last()
             seen = Seen(losses, margins, correct, final_loss(logits, labels), unconfidence(logits, labels))
@@ -124,7 +126,7 @@ class Watch(Observer):
 
 
 class Predictions(Observer):
-    """Observer of every update of one or more trainings, which sums the probabilities given to each example.
+    """Observer of every update of a training, which sums the probabilities given to each example.
 
     They are those of the pass that trains, from before the update. So a wrong label shows as long as it is not learnt
     by heart: the mean over epochs still names the other class when the last epoch no longer does.
@@ -143,8 +145,7 @@ class Predictions(Observer):
         self._sums[index] += logits.detach().float().softmax(1)  # no example comes twice in a batch
         self._counts[index] += 1
 
-    def most_probable(self) -> tuple[Tensor, Tensor]:
-        """Return the class of highest mean probability of each example, and that mean.  # int64 [n], float32 [n]"""
+    def mean(self) -> Tensor:
+        """Return the mean probability of each class for each example.  # float32 [n, classes]"""
         assert self._sums is not None, "asked before any update"
-        probability, prediction = (self._sums / self._counts[:, None]).max(1)
-        return prediction, probability
+        return self._sums / self._counts[:, None]

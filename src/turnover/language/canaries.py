@@ -56,6 +56,11 @@ def exposure(
         RefusedInput: codes are not of the alphabet, or too many for exact ranks.
     """
     device = taken_by(model)[0]
+    if isinstance(alphabet, str):
+        raise RefusedInput(
+            f"alphabet = {alphabet!r}: give the numbers of its tokens; all that codes are made of are "
+            "alphabet = codes.unique()"
+        )
     rows = sequences(before, pad, device, name="before", least=1)
     codes, letters = (tensor_of(name, array_of(name, value), device) for name, value in
                       (("codes", codes), ("alphabet", alphabet)))  # fmt: skip
@@ -79,7 +84,10 @@ def exposure(
 
 def _refuse_codes(rows: Sequences, codes: Tensor, letters: Tensor) -> None:
     if letters.dim() != 1 or len(letters.unique()) < max(2, len(letters)) or letters.is_floating_point():
-        raise RefusedInput("alphabet must hold two or more different tokens, [letters]: alphabet = alphabet.unique()")
+        raise RefusedInput(
+            "alphabet must hold two or more different tokens as numbers, [letters]; all that codes are made of are "
+            "alphabet = codes.unique()"
+        )
     if codes.dim() != 2 or len(codes) != len(rows) or not codes.shape[1]:
         raise RefusedInput(
             f"codes must be [canaries, digits], one for each of {len(rows)} rows of before, got {tuple(codes.shape)}"

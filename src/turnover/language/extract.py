@@ -41,9 +41,11 @@ def extraction(model: nn.Module, tokens: Any, pad: int | None = None, *, batch_s
 
 
 def extractable(table: pd.DataFrame, prefix: int, left: int = 1) -> pd.Series:
-    """Return whether texts of `extraction` are given back from `prefix` tokens, where `left` or more follow.
+    """Return whether texts of `extraction` are given back from `prefix` tokens; missing where fewer than `left` follow.
 
-    Of a text that hardly has more tokens than these, little is shown by giving back the rest: count what is left. With
-    `table.copies <= k` besides, it is k-eidetic memorization (Carlini et al., 2021).
+    Of a text that hardly has more tokens than these, little is shown by giving back the rest, or by not doing so: it is
+    neither, and a mean leaves it out. With `table.copies <= k` besides, it is k-eidetic memorization (Carlini et al.,
+    2021).
     """
-    return (table["prefix"] <= prefix) & (table["tokens"] - prefix >= left)
+    back = (table["prefix"] <= prefix).astype("boolean")
+    return back.mask(table["tokens"] - prefix < left)

@@ -100,6 +100,24 @@ def test_a_method_is_added_as_the_page_says(tmp_path: Path) -> None:
     assert pd.read_parquet(run / "scores.parquet")["score"].nunique() > 100
 
 
+def test_a_factor_is_added_as_the_page_says(tmp_path: Path) -> None:
+    here = copy(tmp_path)
+    run = follow("adding-a-factor.md", here)
+    assert "momentum: 0.0" in (run / "config.yaml").read_text(encoding="utf-8")
+    swept = """
+from turnover.experiments.figures.factors import factor_of
+from turnover.experiments.plots.figure import runs_of
+print(*[factor_of(config) for config in runs_of(["factors"], "laptop")])"""
+    done = subprocess.run(
+        [sys.executable, "-c", swept],
+        cwd=here,
+        env=os.environ | {"PYTHONPATH": str(here / "src")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split().count("no_momentum") == 6, done.stderr  # with and without wrong labels, three seeds
+
+
 def test_a_probe_is_added_as_the_page_says(tmp_path: Path) -> None:
     folder = follow("adding-a-probe.md", copy(tmp_path))
     assert folder.name.startswith("probe-participation-digits-mlp-")

@@ -118,6 +118,8 @@ def test_what_a_verdict_does_not_say_is_beside_it(laptop: Path) -> None:
     assert text[3].startswith("**10c**: and this; not tested at laptop scale: ")
     # skewness is reported only, 10c not tested, easy_to_easy a condition
     assert "at laptop scale of 2 deciding measures 2 are on the claimed side, 2 after" in tables.holm()
+    assert "These claims together: at laptop scale of 1 deciding measures 1 are" in tables.by_figure("fig6")
+    assert tables.index("there", paper_only=True).endswith(tables.holm(["2a", "6", "10c"]))
 
 
 def test_a_figure_has_its_pictures_claims_and_the_means_of_its_curves() -> None:

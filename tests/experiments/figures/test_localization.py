@@ -38,7 +38,8 @@ def made_up(shift: float) -> list[dict[str, Any]]:
 
 def test_measures_by_hand() -> None:
     numbers = pd.concat([pd.DataFrame(made_up(shift)).assign(seed=seed) for seed, shift in ((0, 0.0), (1, 0.1))])
-    found = measures(numbers.sample(frac=1, random_state=0))
+    both = pd.concat([numbers.assign(dataset="mnist"), numbers[numbers["seed"] == 1].assign(dataset="cifar10")])
+    found = measures(both.sample(frac=1, random_state=0))
     expected = {
         "late": [0.95, 0.85],
         "fitted": [1.0, 0.9],
@@ -54,7 +55,8 @@ def test_measures_by_hand() -> None:
     }
     assert set(found) == {name for claim in configured("localization").claims.values() for name in claim.measures}
     for name, values in expected.items():
-        assert found[name] == pytest.approx(values), name
+        assert found[f"{name}_mnist"] == pytest.approx(values), name
+        assert found[f"{name}_cifar10"] == pytest.approx(values[1:]), name
 
 
 def test_the_early_epoch_has_the_largest_lead_in_the_mean() -> None:

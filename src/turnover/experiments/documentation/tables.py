@@ -1,5 +1,6 @@
 """Tables of the documentation that are made from committed results: claims, estimators, figures."""
 
+from collections.abc import Collection
 from typing import Any
 
 import pandas as pd
@@ -43,14 +44,15 @@ def by_figure(name: str) -> str:
         for measure in claim["measures"]:
             laptop = effect(measure["effect"], measure["interval"])
             rows.append([words(id, measure["name"]), claimed(measure), laptop, effects.get(measure["name"], "")])
-    return f"{markdown_table(rows)}\n\n{holm()}"
+    return f"{markdown_table(rows)}\n\n{holm(claims)}"
 
 
-def holm() -> str:
-    """Return a line on how many measures decide the committed claims, and what Holm's correction leaves of them."""
-    scales = {scale: _claims(scale) for scale in ("laptop", "paper")}
-    parts = [f"at {scale} scale {corrected(claims.items())}" for scale, claims in scales.items() if claims]
-    return f"All claims together: {'; '.join(parts)}."
+def holm(ids: Collection[str] | None = None) -> str:
+    """Return a line on how many measures decide these committed claims, or all, and what Holm's correction leaves."""
+    scales = {scale: _claims(scale).items() for scale in ("laptop", "paper")}
+    asked = {scale: [(id, one) for id, one in claims if ids is None or id in ids] for scale, claims in scales.items()}
+    parts = [f"at {scale} scale {corrected(claims)}" for scale, claims in asked.items() if claims]
+    return f"{'All claims' if ids is None else 'These claims'} together: {'; '.join(parts)}." if parts else ""
 
 
 def _claims(scale: str) -> dict[str, Values]:
@@ -214,10 +216,12 @@ def _short(value: float) -> str:
 def index(pictures: str, *, paper_only: bool = False) -> str:
     """Return a row for each committed figure and study, or the paper's own; `pictures`: the folder of the links."""
     rows = [["figure", "command", "laptop scale, 2 cores", "claims at laptop scale", "claims at paper scale"]]
+    shown: set[str] = set()
     for name in in_order():
         if paper_only and not paper_number(name):
             continue
         result = committed("laptop")[name]
+        shown |= result["claims"].keys()
         links = [
             f"[{verdicts(paper) or 'picture'}]({pictures}/paper/{stem.replace('=', '%3D')}.png)"
             + (f" ({', '.join(paper['overrides'])})" if paper["overrides"] else "")
@@ -227,7 +231,7 @@ def index(pictures: str, *, paper_only: bool = False) -> str:
         title = f"{number}: {result['title']}" if number else result["title"]
         link = f"[{title}]({pictures}/laptop/{name}.png)"
         rows.append([link, f"`make {name}`", time(name), verdicts(result) or "none", " ".join(links)])
-    return f"{markdown_table(rows)}\n\n{holm()}"
+    return f"{markdown_table(rows)}\n\n{holm(shown if paper_only else None)}"
 
 
 def time(name: str) -> str:

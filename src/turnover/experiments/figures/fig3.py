@@ -83,7 +83,11 @@ def _lead(axes: Axes, lead: pd.DataFrame) -> None:
     panel(axes, "c", "wrong labels over other wrong classes")
     line(axes, lead, _WRONG, COLOURS["difficult"], "--")
     axes.axhline(0, color=COLOURS["muted"], linewidth=1, zorder=1)
-    axes.axvline(tenth(lead.index), color=COLOURS["muted"], linewidth=1, linestyle=":", zorder=1)
+    early = tenth(lead.index)
+    axes.axvline(early, color=COLOURS["muted"], linewidth=1, linestyle=":", zorder=1)
+    axes.annotate(
+        "a tenth of the epochs", (early, lead.to_numpy().max()), (4, -4), textcoords="offset points", fontsize=8
+    )
     axes.margins(x=0)
     axes.set(xlabel="epoch (full network, at its end; 0: before training)", ylabel="log p, mean difference (nats)")
 

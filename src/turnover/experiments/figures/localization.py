@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from turnover.config.datasets import DATASETS
 from turnover.config.probe_run import ProbeRun
 from turnover.config.run import RunConfig
 from turnover.experiments.plots.figure import Plotted
@@ -28,17 +29,17 @@ _PANELS = {
 
 
 def tabulate(sources: Sequence[Source]) -> Plotted:
-    """Return what was measured of each network: seed, state, layer (from 1), group, id, measure, value.
+    """Return what was measured of each network: dataset, seed, state, layer (from 1), group, id, measure, value.
 
     State: initial or early, what one layer is set back to; retrained; whole (nothing is changed); never (trained on
     clean examples alone); units. Networks are measured first, where they were not.
     """
-    tables = {source.config.seed: _measured(source.config) for source in sources}
+    tables = {(source.config.dataset.name, source.config.seed): _measured(source.config) for source in sources}
     parts = []
-    for seed, table in tables.items():
-        others = [each for other, each in tables.items() if other != seed]
-        parts.append(_states(table, early_epoch(others or [table])).assign(seed=seed))
-    columns = ["seed", "state", "layer", "group", "id", "measure", "value"]
+    for (name, seed), table in tables.items():
+        others = [each for (dataset, other), each in tables.items() if dataset == name and other != seed]
+        parts.append(_states(table, early_epoch(others or [table])).assign(dataset=name, seed=seed))
+    columns = ["dataset", "seed", "state", "layer", "group", "id", "measure", "value"]
     return Plotted(pd.concat(parts, ignore_index=True)[columns])
 
 
@@ -80,7 +81,15 @@ def _states(table: pd.DataFrame, early: int) -> pd.DataFrame:
 
 
 def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
-    """Return the measures of the claims, a value for each seed."""
+    """Return the measures of the claims, by data set, a value for each seed."""
+    return {
+        f"{measure}_{name}": values
+        for name, rows in numbers.groupby("dataset")
+        for measure, values in _of_one_data_set(rows).items()
+    }
+
+
+def _of_one_data_set(numbers: pd.DataFrame) -> dict[str, list[float]]:
     last = int(numbers["layer"].max())
     accuracy = numbers[numbers["measure"] == "accuracy"]
 
@@ -117,13 +126,21 @@ def _fewer(numbers: pd.DataFrame, measure: str, against: str) -> list[float]:
 
 def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
     """Draw what is right with one layer changed, by layer, and how many units are zeroed until predictions flip."""
-    picture, grid = plt.subplots(1, 4, figsize=(12, 3.2), layout="constrained")
-    for axes, letter, (state, title) in zip(grid, "abc", _PANELS.items(), strict=False):
-        panel(axes, letter, title)
-        _layers(axes, numbers, state)
-    grid[0].set_ylabel("share right")
-    panel(grid[3], "d", "units until it flips")
-    _units(grid[3], numbers[numbers["measure"] == "units"])
+    names = list(dict.fromkeys(numbers["dataset"]))
+    picture, grid = plt.subplots(len(names), 4, figsize=(12, 3.2 * len(names)), squeeze=False, layout="constrained")
+    letters = iter("abcdefgh")
+    for name, line in zip(names, grid, strict=True):
+        drawn = numbers[numbers["dataset"] == name]
+        for axes, (state, title) in zip(line, _PANELS.items(), strict=False):
+            panel(axes, next(letters), title)
+            _layers(axes, drawn, state)
+        line[0].set_ylabel(f"{DATASETS[name].title}: share right")
+        panel(line[3], next(letters), "units until it flips")
+        _units(line[3], drawn[drawn["measure"] == "units"])
+    # beneath the curves of MNIST, which rise; the other row has the same ones
+    for axes in grid[0, [0, 2]]:
+        axes.legend(fontsize=7, loc="lower right", bbox_to_anchor=(1, 0.03))
+    grid[0, 3].legend(fontsize=7, loc="lower right")
     return picture
 
 
@@ -132,7 +149,8 @@ def _layers(axes: Axes, numbers: pd.DataFrame, state: str) -> None:
     for group in ("noisy", "clean"):
         (words, colour), mine = _GROUPS[group], rows[rows["group"] == group]
         by_layer = mine[mine["state"] == state].groupby("layer")["value"]
-        axes.plot(by_layer.mean(), "o-", color=COLOURS[colour], markersize=4, label=words)
+        name = None if state == "retrained" else words  # as in the panels before it
+        axes.plot(by_layer.mean(), "o-", color=COLOURS[colour], markersize=4, label=name)
         axes.fill_between(by_layer.mean().index, by_layer.min(), by_layer.max(), color=COLOURS[colour], alpha=0.2)
         if state == "retrained":
             never = mine[mine["state"] == "never"]["value"].mean()
@@ -140,7 +158,6 @@ def _layers(axes: Axes, numbers: pd.DataFrame, state: str) -> None:
     axes.set_ylim(-0.02, 1.02)
     axes.set_xticks(sorted(rows["layer"].dropna().unique()))
     axes.set_xlabel("layer")
-    axes.legend(fontsize=7, loc="center right")
 
 
 def _units(axes: Axes, rows: pd.DataFrame) -> None:
@@ -156,4 +173,3 @@ def _units(axes: Axes, rows: pd.DataFrame) -> None:
     axes.set_xscale("log")
     axes.set_xlabel("units")
     axes.set_ylabel("share of examples")
-    axes.legend(fontsize=7, loc="lower right")

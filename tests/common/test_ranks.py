@@ -1,0 +1,56 @@
+"""Work that several processes share: all is made once, in order, by turns, and about as much by each."""
+
+from itertools import chain
+
+import pytest
+import torch.distributed as dist
+from hypothesis import given
+from hypothesis import strategies as st
+
+from turnover.common import ranks
+from turnover.common.ranks import at_most, in_turns
+
+
+def of(patch: pytest.MonkeyPatch, processes: int, rank: int) -> None:
+    patch.setattr(ranks, "processes", lambda: processes)
+    patch.setattr(ranks, "rank", lambda: rank)
+
+
+@given(st.integers(0, 9), st.integers(2, 4))
+def test_each_process_makes_its_share_and_has_all_in_order(count: int, processes: int) -> None:
+    items = list(range(count))
+    made: list[list[int]] = []
+    for rank in range(processes):
+        mine: list[int] = []
+
+        def make(item: int, mine: list[int] = mine) -> int:
+            mine.append(item)
+            return item**2
+
+        def gather(everyone: list[int | None], one: int | None, rank: int = rank, mine: list[int] = mine) -> None:
+            turn = items[(len(mine) - (one is not None)) * processes :][:processes]
+            assert one == (turn[rank] ** 2 if rank < len(turn) else None)
+            everyone[: len(turn)] = [item**2 for item in turn]
+
+        with pytest.MonkeyPatch.context() as patch:
+            of(patch, processes, rank)
+            patch.setattr(dist, "all_gather_object", gather)
+            assert list(in_turns(items, make)) == [item**2 for item in items]
+        made.append(mine)
+    assert sorted(chain(*made)) == items
+    assert max(map(len, made)) - min(map(len, made)) <= 1
+
+
+def test_one_process_makes_everything() -> None:
+    assert list(in_turns([1, 2], str)) == ["1", "2"]
+    assert at_most(44, 16) == 16
+
+
+@given(st.integers(1, 200), st.integers(1, 20), st.integers(2, 8))
+def test_no_process_waits_for_more_than_one_share(count: int, most: int, processes: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        of(patch, processes, 0)
+        share = at_most(count, most)
+    assert 1 <= share <= most
+    shares = -(-count // share)
+    assert -(-shares // processes) == -(-count // (most * processes))  # no more turns than with the largest shares
