@@ -125,7 +125,7 @@ def drawn(configs: Sequence[RunConfig]) -> list[RunConfig]:
 def note(summary: dict[str, Any], configs: Sequence[RunConfig]) -> str:
     """Return what the control is."""
     if len(drawn(configs)) == len(configs):
-        return "No ordinary networks were trained beside these."
+        return "No ordinary networks were trained beside these, as a control."
     return "Final losses are of ordinary networks, trained alike without masks, on their training examples."
 
 
@@ -150,6 +150,7 @@ def _histogram(axes: Axes, numbers: pd.DataFrame) -> None:
     axes.set_yscale("log")
     axes.set_ylim(bottom=0.5)
     axes.axvline(0, color=COLOURS["all"], linewidth=0.6, linestyle=":")
-    axes.set_xlabel("memorization score (nats)")
+    control = numbers["group"].eq(_CONTROL).any()
+    axes.set_xlabel("memorization score, or final loss (nats)" if control else "memorization score (nats)")
     axes.set_ylabel("examples per bin (log scale)")
     axes.legend(title="mean and range over seeds", title_fontsize=7, fontsize=8)
