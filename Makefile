@@ -8,7 +8,7 @@ PY       := .venv/bin/python
 
 .DEFAULT_GOAL := help
 FIGURES := $(basename $(notdir $(shell ls conf/figure/*.yaml | sort -V)))
-.PHONY: help data language test test-oldest test-slurm slurm-up slurm-down stress stress-slurm check-reference repro-check bench validate validate_labels report reproduce audit docs readme notebooks $(FIGURES)
+.PHONY: help data language survey test test-oldest test-slurm slurm-up slurm-down stress stress-slurm check-reference repro-check bench validate validate_labels report reproduce audit docs readme notebooks $(FIGURES)
 
 help:  ## this list
 	@echo "turnover: which training examples does my network memorize?"
@@ -40,6 +40,11 @@ FIGURE = $(PY) scripts/figure.py $(1) scale=$(SCALE) launcher=$(LAUNCHER) 'overr
 
 language: .venv/installed  ## which texts does a language model memorize? its five figures
 	$(call FIGURE,-m figure=$(subst $(space),$(comma),$(filter language_%,$(FIGURES))))
+
+SURVEY := benign exposure factors localization methods planted pruning similarity tied unlearning
+
+survey: .venv/installed  ## what the survey "Memorization in deep learning" names: its ten figures
+	$(call FIGURE,-m figure=$(subst $(space),$(comma),$(SURVEY)))
 
 reproduce: .venv/installed  ## everything: plan, figures, studies, validation, bench, report; kept in outputs/reference
 	$(PY) scripts/reproduce.py --scale $(SCALE) --launcher $(LAUNCHER)

@@ -6,11 +6,12 @@ forward and backward, done in products of matrices of 2048 x 2048 (8192 x 8192 o
 """
 
 import argparse
+import ctypes
 import os
 import resource
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
 
@@ -35,6 +36,7 @@ from contestants import (
     packed,
     sine_masks,
 )
+from contestants_gradients import agreeing, lengths
 from contestants_language import exposure, training
 from tqdm import tqdm
 
@@ -52,11 +54,15 @@ from turnover.training.stack import STACK
 COMMANDS = "commands, from their start to their end"
 
 
-def interleaved(name: str, contestants: dict[str, Callable[[], object]], rounds: int) -> list[dict[str, object]]:
+Contestants = Mapping[str, Callable[[], object] | None]  # None: one that cannot do it, which the table says
+
+
+def interleaved(name: str, contestants: Contestants, rounds: int) -> list[dict[str, object]]:
     """Return median milliseconds of each contestant, run in turns, and the median ratio to the first one."""
-    times: dict[str, list[float]] = {contestant: [] for contestant in contestants}
+    able = {contestant: function for contestant, function in contestants.items() if function is not None}
+    times: dict[str, list[float]] = {contestant: [] for contestant in able}
     for number in tqdm(range(rounds + 2), desc=name, leave=False):
-        for contestant, function in contestants.items():
+        for contestant, function in able.items():
             start = time.perf_counter()
             function()
             if torch.cuda.is_initialized():
@@ -64,16 +70,13 @@ def interleaved(name: str, contestants: dict[str, Callable[[], object]], rounds:
             if number >= 2:  # the first two rounds warm up
                 times[contestant].append(1000 * (time.perf_counter() - start))
     first = times[next(iter(times))]
-    return [
-        {
-            "comparison": name,
-            "contestant": contestant,
-            "ms": round(median(milliseconds), 3),
-            "ratio": round(median(a / b for a, b in zip(milliseconds, first, strict=True)), 3),
-            "rounds": rounds,
-        }
-        for contestant, milliseconds in times.items()
-    ]
+    rows: list[dict[str, object]] = []
+    for contestant in contestants:
+        rows.append({"comparison": name, "contestant": contestant})
+        if milliseconds := times.get(contestant):
+            ratio = median(a / b for a, b in zip(milliseconds, first, strict=True))
+            rows[-1] |= {"ms": round(median(milliseconds), 3), "ratio": round(ratio, 3), "rounds": rounds}
+    return rows
 
 
 def made_by(device: torch.device) -> dict[str, object]:
@@ -83,6 +86,7 @@ def made_by(device: torch.device) -> dict[str, object]:
 
 def extra_memory(function: Callable[[], object]) -> float:
     """Return the MB by which a call raises the peak memory of a process of its own."""
+    ctypes.CDLL(None).malloc_trim(0)  # memory that is free but held would hide what the call takes
     ours, theirs = os.pipe()
     if os.fork() == 0:
         torch.set_num_threads(1)  # threads do not survive a fork
@@ -94,7 +98,7 @@ def extra_memory(function: Callable[[], object]) -> float:
     return round(int(os.read(ours, 64)) / 1024, 1)
 
 
-def comparisons(device: torch.device, folder: Path) -> dict[str, dict[str, Callable[[], object]]]:
+def comparisons(device: torch.device, folder: Path) -> dict[str, Contestants]:
     """Return the contestants of every comparison but that of commands; they write to `folder`."""
     torch.manual_seed(0)
     ids = torch.randint(60_000, (BATCH,), device=device)
@@ -134,6 +138,7 @@ def comparisons(device: torch.device, folder: Path) -> dict[str, dict[str, Calla
         },
         "mean cosine of a batch of 256, MLP": cosines_of(plain, data.inputs[:BATCH].float() / 255, labels[:BATCH]),
         "mean cosine of a batch of 64, VGG-11": cosines_of(vgg, torch.randn(64, 3, 32, 32, device=device), labels[:64]),
+        **lengths(),
         "masks of a batch": {
             "hash on the fly": lambda: rule.multiplier(ids, UNITS, 0, flipped=False, dtype=torch.float32),
             "packed table of 60,000": packed(rule, ids),
@@ -162,11 +167,15 @@ def main() -> None:
         for name, contestants in comparisons(device, Path(scratch)).items():
             if given.only not in name:
                 continue
-            slow = name.startswith(("mean cosine", "scores of", "exposure"))
+            slow = name.startswith(("mean cosine", "lengths", "scores of", "exposure"))
+            if name.startswith("lengths"):
+                contestants = agreeing(contestants)
             long = any(word in name for word in ("training", "networks", "epoch"))
             rows += interleaved(name, contestants, max(1, rounds // 3) if slow else rounds if long else 20 * rounds)
             if slow and device.type == "cpu":
-                rows[-2]["peak_mb"], rows[-1]["peak_mb"] = (extra_memory(function) for function in contestants.values())
+                for row, function in zip(rows[-len(contestants) :], contestants.values(), strict=True):
+                    if function is not None:
+                        row["peak_mb"] = extra_memory(function)
         if given.only in COMMANDS:
             rows += interleaved(COMMANDS, commands(Path(scratch)), rounds)
     table = pd.DataFrame(rows)

@@ -128,13 +128,19 @@ def of_images(given: Callable[[int], object], count: int) -> float:
 def alone(job: Callable[[], float]) -> tuple[float, float]:
     """Return what a job returns in a process of its own, and the peak memory of that, in MB."""
     ours, theirs = os.pipe()
-    if os.fork() == 0:
-        torch.set_num_threads(1)
-        seconds = job()
-        peak = sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-        os.write(theirs, f"{seconds} {peak / 1024:.1f}".encode())
-        os._exit(0)
-    os.wait()
+    if (child := os.fork()) == 0:
+        code = 1
+        try:
+            torch.set_num_threads(1)
+            seconds = job()
+            peak = sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+            os.write(theirs, f"{seconds} {peak / 1024:.1f}".encode())
+            code = 0
+        finally:
+            os._exit(code)
+    os.close(theirs)
+    if status := os.waitpid(child, 0)[1]:
+        raise SystemExit(f"a process that was measured ended with {os.waitstatus_to_exitcode(status)}")
     found = [float(number) for number in os.read(ours, 64).split()]
     return found[0], found[1]
 

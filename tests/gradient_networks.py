@@ -53,6 +53,21 @@ class Words(nn.Module):
         return F.linear(x.mean(dim=1), self.table.weight)
 
 
+class Places(nn.Module):
+    """Positions as language models have them: the first rows of tables, one row of all, parts of parts, a slice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.looked_up, self.sliced = nn.Embedding(9, 6), nn.Embedding(8, 6), nn.Embedding(8, 6)
+        self.layer, self.scales = nn.Linear(6, 6), nn.Parameter(torch.randn(3, 6))
+
+    def forward(self, words: Tensor) -> Tensor:
+        n = torch.arange(words.shape[1])
+        x = self.table(words) + self.looked_up(n) + self.looked_up(n[None] // 2) + self.sliced.weight[: len(n)]
+        x = torch.tanh(self.layer(x * self.scales[1])) + self.sliced.weight[1:][0].unsqueeze(0)
+        return F.linear(x.mean(dim=1), self.table.weight)
+
+
 class Convolutions(nn.Module):
     """Groups, strides, dilations, both kinds of padding in words, batch normalisation and an activation in place."""
 
@@ -113,6 +128,7 @@ CASES = {
     ),
     "shared": Case(Shared, numbers(12), 4),
     "words": Case(Words, lambda batch: torch.randint(9, (batch, 6)), 9),
+    "places": Case(Places, lambda batch: torch.randint(9, (batch, 7)), 9),
     "convolutions": Case(Convolutions, numbers(4, 7, 6), 3),
     "attention": Case(Attention, numbers(6, 5), 3),
     "twice convolved": Case(TwiceConvolved, numbers(3, 9, 8), 4),

@@ -1,6 +1,7 @@
 """Work that several processes share: all is made once, in order, by turns, and about as much by each."""
 
 from itertools import chain
+from typing import Any
 
 import pytest
 import torch.distributed as dist
@@ -27,10 +28,12 @@ def test_each_process_makes_its_share_and_has_all_in_order(count: int, processes
             mine.append(item)
             return item**2
 
-        def gather(everyone: list[int | None], one: int | None, rank: int = rank, mine: list[int] = mine) -> None:
-            turn = items[(len(mine) - (one is not None)) * processes :][:processes]
-            assert one == (turn[rank] ** 2 if rank < len(turn) else None)
-            everyone[: len(turn)] = [item**2 for item in turn]
+        def gather(
+            everyone: list[Any], sent: tuple[int | None, None], rank: int = rank, mine: list[int] = mine
+        ) -> None:
+            turn = items[(len(mine) - (sent[0] is not None)) * processes :][:processes]
+            assert sent == (turn[rank] ** 2 if rank < len(turn) else None, None)
+            everyone[:] = [(item**2, None) for item in turn] + [(None, None)] * (processes - len(turn))
 
         with pytest.MonkeyPatch.context() as patch:
             of(patch, processes, rank)

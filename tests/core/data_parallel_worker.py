@@ -3,12 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 import turnover
+from turnover.common import ranks
+from turnover.errors import RefusedInput, RunFailed
 from turnover.models.mlp import mlp
 
 STEPS, BATCH, EXAMPLES = 20, 32, 128
@@ -44,11 +47,15 @@ def stacked() -> torch.nn.Module:
     return torch.nn.Sequential(torch.nn.Linear(12, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
 
 
-def score(folder: str, rank: int) -> None:
-    """Score by seeds, by networks that are stacked, and by others."""
+def data() -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
-    x, y = torch.randn(90, 12, generator=generator), torch.randint(3, (90,), generator=generator)
-    common: dict[str, Any] = {"epochs": 3, "lr": 0.1, "batch_size": 16, "progress": False}
+    return torch.randn(90, 12, generator=generator), torch.randint(3, (90,), generator=generator)
+
+
+def score(folder: str, rank: int, distributed: bool) -> None:
+    """Score by seeds, by networks that are stacked, and by others."""
+    x, y = data()
+    common: dict[str, Any] = {"epochs": 3, "lr": 0.1, "batch_size": 16, "progress": False, "distributed": distributed}
     tables = {
         "turnover": turnover.memorization(noisy, x, y, seeds=3, **common),
         "cumulative_loss": turnover.memorization(noisy, x, y, seeds=3, predictions=True, estimator="aum", **common),
@@ -59,12 +66,34 @@ def score(folder: str, rank: int) -> None:
         table.to_parquet(Path(folder) / f"{name}-{rank}.parquet")
 
 
+def refused(rank: int) -> None:
+    """Be refused with other data than the other process, fail with it, and score alone while it does something else."""
+    x, y = data()
+    common: dict[str, Any] = {"epochs": 1, "lr": 0.1, "seeds": 2, "batch_size": 16, "progress": False}
+    for change in ({"x": x + rank}, {"y": y.roll(rank)}, {"weight_decay": 0.1 * rank}):
+        with pytest.raises(RefusedInput, match="give all of them the same"):
+            turnover.memorization(noisy, **{"x": x, "y": y, **common, **change}, distributed=True)
+    everyone: list[Any] = [None, None]
+    with pytest.raises(RunFailed), ranks.shared(True):  # of the first one alone
+        list(ranks.in_turns([0, 1], lambda item: fail() if item == 0 else item))
+    if rank == 0:
+        assert len(turnover.memorization(noisy, x, y, **common)) == 90
+    dist.all_gather_object(everyone, rank)
+    assert everyone == [0, 1]
+
+
+def fail() -> None:
+    raise RunFailed("a loss is no longer finite")
+
+
 def join(rank: int, store: str, path: str, job: str = "train") -> None:
     """Be one of two processes, which find each other by a file."""
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
     if job == "train":
         train(path, rank, 2)
+    elif job == "score":
+        score(path, rank, distributed=True)
     else:
-        score(path, rank)
+        refused(rank)
     dist.barrier()  # a process that ends while the other still talks to it would make it fail
     dist.destroy_process_group()

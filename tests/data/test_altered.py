@@ -22,7 +22,6 @@ from turnover.estimators.one_run import Watch
 from turnover.runs.build import build
 from turnover.runs.execute import execute
 from turnover.runs.store.tables import read_metrics, read_scores
-from turnover.training.loop import Epoch
 
 SIZES = {"copies": [1.0, 2.0, 4.0], "canaries": [1.0, 8.0], "trigger": [2.0], "input_noise": [0.1, 0.8]}
 DIGITS = DatasetConfig(name="digits", limit=400, test_limit=None, include_test=False, normalization="standard", seed=0)
@@ -135,9 +134,7 @@ def test_an_epoch_trains_on_copies_as_the_table_says(tmp_path: Path, monkeypatch
     assert scores["corrupted"].equals(scores["size"] > 0)
 
 
-def test_what_an_epoch_trains_on_several_times_is_right_if_it_is_each_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_several_visits_in_an_epoch_the_last_one_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TURNOVER_OUTPUTS", str(tmp_path))
     made = run(
         "corruption=copies",
@@ -145,22 +142,27 @@ def test_what_an_epoch_trains_on_several_times_is_right_if_it_is_each_time(
         "estimator=one_run",
         "estimator.scores=[first_learning,forgetting]",
         "epochs=6",
+        "batch_size=32",
     )
-    shares: list[list[float]] = []
-    monkeypatch.setattr(Watch, "epoch_end", seeing(Watch.epoch_end, shares))
+    visits: list[tuple[torch.Tensor, torch.Tensor]] = []  # positions of a mini-batch, and whether they are right
+    monkeypatch.setattr(Watch, "update", noting(Watch.update, visits))
     scores = read_scores(execute(made)).sort_index()
-    assert any(0 < share < 1 for epoch in shares for share in epoch)
+    each = -(-(200 + 10 * (0 + 1 + 3 + 7)) // made.batch_size)
+    assert len(visits) == 6 * each
+    last = [dict[int, bool]() for _ in range(6)]
+    for number, (index, right) in enumerate(visits):
+        last[number // each] |= dict(zip(index.tolist(), right.tolist(), strict=True))
     for number, (_, row) in enumerate(scores.iterrows()):
-        right = [epoch[number] > 0.999 for epoch in shares]
-        assert row["first_learning"] == 1 + max((t + 1 for t in range(6) if not right[t]), default=0)
-        forgotten = sum(before and not after for before, after in pairwise(right))
-        assert row["forgetting"] == (forgotten if any(right) else len(right))
+        right_in = [epoch[number] for epoch in last]
+        assert row["first_learning"] == 1 + max((t + 1 for t in range(6) if not right_in[t]), default=0)
+        forgotten = sum(before and not after for before, after in pairwise(right_in))
+        assert row["forgetting"] == (forgotten if any(right_in) else 6)
 
 
-def seeing(epoch_end: Any, shares: list[list[float]]) -> Any:
-    def with_note(self: Watch, epoch: Epoch) -> None:
-        shares.append(epoch.correct.tolist())
-        epoch_end(self, epoch)
+def noting(update: Any, visits: list[tuple[torch.Tensor, torch.Tensor]]) -> Any:
+    def with_note(self: Watch, logits: torch.Tensor, labels: torch.Tensor, index: torch.Tensor) -> None:
+        visits.append((index.clone(), logits.argmax(1) == labels))
+        update(self, logits, labels, index)
 
     return with_note
 

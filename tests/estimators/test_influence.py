@@ -110,7 +110,7 @@ def test_how_much_is_computed_at_once_changes_nothing(name: str, size: int, monk
                 expected[t, i] = losses[0] - losses[1]
     model.train()
     monkeypatch.setattr(module, "_PAIRS", size)
-    monkeypatch.setattr(module, "_MASKS", size)
+    monkeypatch.setattr(module, "_NUMBERS", size)
     found = turnover.influence(model, x, y, ids)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
     assert model.training

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -346,6 +347,30 @@ def test_own_units_of_forgotten_examples_are_dropped() -> None:
         right("trained", network.model, "forgotten", forgotten)
     right("trained", network.model, "test", test)  # the full network
     assert not numbers(table, measure="tuned_accuracy", group="forgotten")
+
+
+@pytest.mark.parametrize("shared", [None, 0.5])
+def test_labels_given_and_true_by_all_units_own_ones_and_the_others(shared: float | None) -> None:
+    network = trained()
+    if shared is not None:
+        turnover.attach(network.model, seed=0, p=0.5, shared=shared)
+    table = measured("labels", [network], {})
+    inside: dict[str, Callable[[Tensor], Any]] = {"full": lambda ids: nullcontext()}
+    if shared is not None:
+        inside |= {name: partial(getattr(turnover, name), network.model) for name in ("own", "flipped")}
+    expected = {}
+    for group, examples in network.groups.items():
+        for kind, subnetworks in inside.items():
+            labels = {"given": examples.labels} | ({"true": network.truth[group]} if group == "noisy" else {})
+            for which, wanted in labels.items():
+                right = 0
+                for i in range(len(examples)):  # one after another
+                    with subnetworks(examples.ids[i : i + 1]):
+                        right += int(network.model(examples.inputs[i : i + 1]).argmax()) == int(wanted[i])
+                if (group, kind) != ("test", "own"):
+                    expected[group, f"{kind}_{which}"] = pytest.approx(right / len(examples), abs=1e-12)
+    assert table.set_index(["group", "measure"])["value"].to_dict() == expected
+    assert len(set(table["value"])) > 2
 
 
 @pytest.mark.parametrize("probe", ["rewind", "retrain", "neurons", "knn", "collapse", "similarity", "dimension"])

@@ -217,3 +217,17 @@ def _batch(given: Arguments, device: torch.device, dtype: torch.dtype, loss: Los
             f"give one {'class number' if loss is CLASSES else 'target'} for each row of x"
         )
     return inputs, labels
+
+
+def refuse_logits(logits: Tensor, y: Tensor) -> None:
+    """Refuse logits of another shape than [batch, classes], and class numbers beyond them."""
+    if logits.dim() != 2 or len(logits) != len(y):
+        raise RefusedInput(
+            f"the network must give logits [batch, classes], one row for each row of x; for {len(y)} rows it gives "
+            f"{tuple(logits.shape)}"
+        )
+    if y.device.type == "cpu" and (highest := int(y.max())) >= logits.shape[1]:  # a GPU would wait, and fails by itself
+        raise RefusedInput(
+            f"y holds class {highest}, but the network gives {logits.shape[1]} logits, of classes 0 to "
+            f"{logits.shape[1] - 1}: give the class numbers that it was trained on"
+        )

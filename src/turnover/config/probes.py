@@ -41,6 +41,7 @@ PROBES = {
         "Zhu et al., 2020",
         {"epochs": 3},
     ),
+    "labels": Probe("right and wrong labels, by all units and by an example's own", "Arpit et al., 2017", {}),
     "order": Probe("agreement about when examples are learnt", "Hacohen et al., 2020", {"column": "first_learning"}),
 }
 

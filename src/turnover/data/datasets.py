@@ -90,7 +90,9 @@ def load(
     RefusedInput for a limit or a count that is too large, or what is wrong in a file of labels.
     """
     assert isinstance(config, DatasetConfig), "texts are loaded by turnover.data.text"
-    train, test, full_scale, scale, shift = _whole(config.name, config.normalization, data_root())
+    # of a whole data set nothing is kept, as what is returned would be what is kept
+    read = _whole if config.limit is not None and config.test_limit is not None else _whole.__wrapped__
+    train, test, full_scale, scale, shift = read(config.name, config.normalization, data_root())
     if corruption.kind == "imbalance":
         assert config.limit is not None
         [ratio] = corruption.sizes
@@ -139,7 +141,7 @@ def balanced_subset(labels: Tensor | np.ndarray, size: int, seed: int, purpose: 
     return np.sort(order[np.lexsort((turn, rounds))[:size]])
 
 
-@lru_cache(maxsize=4)  # runs of a sweep that share a process read, check and average their files once
+@lru_cache(maxsize=2)  # runs of a sweep that share a process read, check and average their files once
 def _whole(name: str, normalization: str, root: Path) -> tuple[Split, Split, int, Tensor, Tensor]:
     """Return both splits as published, the largest pixel value, and the normalisation; nobody writes into them."""
     train, test, full_scale = _READERS[name]()

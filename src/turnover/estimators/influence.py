@@ -8,12 +8,14 @@ from typing import Any
 
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from turnover.checks.arrays import ids_of
 from turnover.checks.inputs import refuse_unsuited, user_examples
 from turnover.checks.tied import TiedRule
 from turnover.checks.user_network import taken_by
+from turnover.common.matmul import fast_products
 from turnover.core.attachment import untrained
 from turnover.core.dropout import attached
 from turnover.core.evaluation import evaluate, evaluation_mode, flipped_units, own_units
@@ -25,7 +27,7 @@ log = logging.getLogger("turnover")
 
 _PAIRS = 1 << 14  # of a training and another example, whose losses are computed at once
 _AGREE = 0.5  # correlation of two networks below which influences are called noise
-_MASKS = 1 << 24  # units of all masks that exist at once
+_NUMBERS = 1 << 22  # of masks, or of logits under them, that exist at once
 
 
 def influence(
@@ -127,10 +129,11 @@ def _by_product(model: nn.Module, targets: Examples, ids: Tensor) -> Tensor:
     total = terms.sum(dim=1)
     bias: Tensor | float = 0.0 if output.bias is None else output.bias
     influences = []
-    for some in ids.split(max(1, _MASKS // units)):
+    for some in ids.split(max(1, _NUMBERS // max(units, len(terms)))):
         repeated = labels.repeat(len(some), *[1] * (labels.dim() - 1))  # [ids * t, ...]
         masks = rule.own(some, units, 0).to(terms.dtype)  # [ids, units]
-        inside = masks @ terms.T  # [ids, t * classes]
+        with fast_products(ids.device):
+            inside = F.linear(masks, terms)  # [ids, t * classes]
         losses = []
         for logits in (inside / keep, (total - inside) / (1 - keep)):
             logits = logits.view(len(some), len(targets), -1) + bias  # [ids, t, classes]

@@ -9,12 +9,14 @@ from typing import Any, Literal
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 from tqdm.auto import tqdm
 
 from turnover.checks.inputs import refuse_unsuited, user_examples
 from turnover.checks.user_network import new_network, refuse_shared, taken_by
 from turnover.common.device import Precision, resolve, settle
-from turnover.common.ranks import in_turns, processes, rank
+from turnover.common.ranks import in_turns, processes, rank, refuse_different
+from turnover.common.ranks import shared as share_work
 from turnover.config.checks import training_disagreements
 from turnover.config.estimator_names import by_name
 from turnover.config.estimators import TurnoverEstimator
@@ -22,6 +24,7 @@ from turnover.config.parse import parse
 from turnover.config.recipes import as_arguments, training_fields
 from turnover.config.run import Training
 from turnover.core.examples import Examples
+from turnover.core.inputs import Stream
 from turnover.core.losses import loss_of
 from turnover.errors import RefusedInput, RunFailed
 from turnover.estimators.curve import mean_curve
@@ -61,13 +64,13 @@ def memorization(
     loss: str | Callable[[Tensor, Tensor], Tensor] = "class",
     training: Mapping[str, Any] | None = None,
     shared: float = 0.0,
+    distributed: bool = False,
 ) -> pd.DataFrame:
     """Score how much each example's label is memorized rather than inferred from the other examples.
 
     Trains `make_model()`, by SGD at a constant rate unless `training` says otherwise, once for each seed, and averages
     the scores over the seeds. With turn-over dropout score(z) = loss(flipped(z), z) - loss(own(z), z). High scores, of
     whichever estimator: wrong labels and rare examples. Numbers are those of a run from a config of the same settings.
-    Processes of torch.distributed (torchrun) share the seeds, or the networks of an ensemble; each returns the table.
 
     Args:
         make_model: makes a new network; called with PyTorch's generator seeded.
@@ -96,6 +99,8 @@ def memorization(
             {"name": "cosine", "by": "step", "warmup": 100}, "class_weights": "balanced"}; also "method" (gce, elr,
             co_teaching and others of conf/method/) and "augmentation" (crop, with zeros around; torchvision), of images
             [n, channels, height, width].
+        distributed: share the seeds, or the networks of an ensemble, among the processes of torch.distributed, as under
+            torchrun: all of them call this with the same arguments, and each returns the whole table.
 
     Returns:
         A row for every example, index "id": score, label, and what the score is made of. Of turn-over dropout: score,
@@ -145,12 +150,16 @@ def memorization(
     refuse_unsuited(task.model, examples, sizes(task, configs[0]), configs[0].batch_size)
     refuse_shared(probe, new_network(make_model, 0))
     masks = {"p": p, "layers": layers, "groups": groups, "dropout": dropout, "shared": shared}
-    total = len(configs) * steps(task, configs[0]) // processes()
     scored, summed = list[OfSeed](), None
     with (
-        tqdm(total=total, unit="step", desc=estimator, disable=not progress or rank() > 0) as bar,
+        share_work(distributed),
+        tqdm(unit="step", desc=estimator, disable=not progress or (distributed and rank() > 0)) as bar,
         _in_words_of_the_call(examples),
     ):
+        bar.total = len(configs) * steps(task, configs[0]) // processes()
+        given_to_all = repr(([config.model_dump_json() for config in configs], masks, predictions))
+        inputs = () if isinstance(examples.inputs, Stream) else tree_leaves(examples.inputs)
+        refuse_different(given_to_all, [*task.model.state_dict().values(), examples.labels, examples.ids, *inputs])
         one_seed = partial(of_seed, task, masks, bar.update, predictions)
         # processes share the networks of an ensemble, else the seeds
         for one in map(one_seed, configs) if several else in_turns(configs, one_seed):

@@ -4,7 +4,7 @@ Every PyTorch function call with a trainable parameter is recorded, whether by a
 rule give a factored gradient (`factors`); that of a parameter with any other use is computed one example at a time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from turnover.checks.watched_pass import mixes_examples
 from turnover.errors import TurnOverError
-from turnover.gradients.rules import EXPANSIONS, RULES, Build, Known
+from turnover.gradients.rules import EXPANSIONS, RULES, SELECTIONS, Build, Known, Widen, of_selected, widening
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,8 @@ class Capture(TorchFunctionMode):
         self.uses: list[Use] = []
         self.others: dict[str, str] = {}
         self.low = False
+        # what was selected from a parameter, by its id (it is kept, so that no other tensor gets it), and the way back
+        self._selected: dict[int, tuple[Tensor, Widen]] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -73,14 +75,31 @@ class Capture(TorchFunctionMode):
             if func in EXPANSIONS or (first is not None and len(first) == self.batch):
                 builds = RULES[func](output, *args, **kwargs)
             self.low |= output.dtype.itemsize < 4
+        if func in SELECTIONS and not builds and self._same_for_all(given, parameters[0]):
+            self._select(output, parameters[0], widening(parameters[0], func, args, kwargs))
+            return output
         inputs = tuple((tensor, tensor._version) for tensor in given if tensor is not output)
         for parameter, build in builds:
             if id(parameter) in self.names:
+                if id(parameter) in self._selected:
+                    build = of_selected(build, *self._selected[id(parameter)])
                 self.uses.append(Use(self.names[id(parameter)], get_gradient_edge(output), build, inputs))
         for parameter in parameters:
             if not any(parameter is built for built, _ in builds):
                 self.others[self.names[id(parameter)]] = getattr(func, "__name__", str(func))
         return output
+
+    def _same_for_all(self, given: Sequence[Tensor], parameter: Tensor) -> bool:
+        """Return True if no argument but the parameter has the dimension of the batch."""
+        return not any(tensor.shape[:1] == (self.batch,) for tensor in given if tensor is not parameter)
+
+    def _select(self, part: Tensor, parameter: Tensor, widen: Widen) -> None:
+        """Take a part of a parameter, or of such a part, for the parameter itself from now on."""
+        if id(parameter) in self._selected:
+            earlier, last = self._selected[id(parameter)][1], widen
+            widen = lambda rows: earlier(last(rows))  # noqa: E731
+        self.names[id(part)] = self.names[id(parameter)]
+        self._selected[id(part)] = part, widen
 
 
 def _tensors(values: Any) -> Iterator[Tensor]:

@@ -1,7 +1,7 @@
 """Factored gradients composed of others: convolutions, with groups or not, and parameters that are used repeatedly."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.grad import conv2d_weight
 
+from turnover.gradients import factors
 from turnover.gradients.factors import Factor, Lookup, Outer, Rows, gram_of_built, slices
 
 
@@ -38,7 +39,10 @@ class Convolution(Factor):
         return blocks[0] if self.groups == 1 else Blocks(blocks, self.shape)
 
     def squared_norms(self) -> Tensor:
-        return self.patches.squared_norms()
+        numbers = self.input[0].numel() * self.shape[2:].numel()  # about those of an example's patches
+        blocks = slices(len(self), numbers, factors.CACHED)
+        some = (replace(self, input=self.input[block], d=self.d[block]) for block in blocks)
+        return torch.cat([convolution.patches.squared_norms() for convolution in some])
 
     def gram(self) -> Tensor:
         return self.patches.gram()
@@ -68,6 +72,9 @@ class Sum(Factor):
         return len(self.terms[0])
 
     def squared_norms(self) -> Tensor:
+        match self.terms:
+            case Outer() as outer, Lookup() as lookup:  # ‖u + v‖² = ‖u‖² + ‖v‖² + 2 u · v
+                return outer.squared_norms() + lookup.squared_norms() + 2 * _products(outer, lookup)
         built = (self.build(block) for block in slices(len(self), self.shape.numel()))
         return torch.cat([rows.square().sum(dim=1) for rows in built])
 
@@ -116,12 +123,22 @@ def merge(factors: Sequence[Factor], shape: torch.Size) -> Factor:
     if len(factors) == 1:
         return factors[0]
     factors = [factor.patches if isinstance(factor, Convolution) else factor for factor in factors]
-    if all(isinstance(factor, Outer) for factor in factors):
-        outer = [factor for factor in factors if isinstance(factor, Outer)]
-        return Outer(torch.cat([p.a for p in outer], dim=1), torch.cat([p.d for p in outer], dim=1), shape)
-    if all(isinstance(factor, Rows) for factor in factors):
-        return Rows(torch.stack([factor.rows for factor in factors if isinstance(factor, Rows)]).sum(dim=0))
-    if all(isinstance(factor, Lookup) for factor in factors):
-        lookup = [factor for factor in factors if isinstance(factor, Lookup)]
-        return Lookup(torch.cat([p.index for p in lookup], dim=1), torch.cat([p.d for p in lookup], dim=1), shape)
-    return Sum(tuple(factors), shape)
+    kinds: list[Factor] = []
+    if outer := [factor for factor in factors if isinstance(factor, Outer)]:
+        kinds.append(Outer(torch.cat([p.a for p in outer], dim=1), torch.cat([p.d for p in outer], dim=1), shape))
+    if lookup := [factor for factor in factors if isinstance(factor, Lookup)]:
+        index, d = torch.cat([p.index for p in lookup], dim=1), torch.cat([p.d for p in lookup], dim=1)
+        kinds.append(Lookup(index, d, shape))
+    if rows := [factor for factor in factors if isinstance(factor, Rows)]:
+        kinds.append(Rows(torch.stack([p.rows for p in rows]).sum(dim=0)))
+    kinds += [factor for factor in factors if not isinstance(factor, Outer | Lookup | Rows)]
+    return kinds[0] if len(kinds) == 1 else Sum(tuple(kinds), shape)
+
+
+def _products(outer: Outer, lookup: Lookup) -> Tensor:
+    """Compute G_i · L_i of a linear layer and a table that are one parameter.  # [batch]
+
+    (Σ_s d_s a_sᵀ) · L = Σ_st d_s[index_t] (a_s · e_t), where L has e_t in its row index_t.
+    """
+    positions = lookup.index[:, None, :].expand(-1, outer.d.shape[1], -1)  # [batch, s, t]
+    return (outer.d.gather(2, positions) * (outer.a @ lookup.d.mT)).sum(dim=(1, 2))

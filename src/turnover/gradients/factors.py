@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 BUILT = 1 << 26  # numbers of per-example gradients that are built at once: 256 MB in float32
+CACHED = 1 << 18  # the same where nothing but their squares is asked for: 1 MB, which stays in a processor's caches
 
 
 class Factor(ABC):
@@ -124,7 +125,7 @@ class Outer(Factor):
 
     def _chunks(self, numbers: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Return blocks of inputs and output gradients that are built at once, at `numbers` an example."""
-        size = max(1, BUILT // numbers)
+        size = max(1, min(BUILT, CACHED) // numbers)
         return zip(self.a.split(size), self.d.split(size), strict=True)
 
 
@@ -174,9 +175,9 @@ def wide(x: Tensor) -> Tensor:
     return x.float() if x.is_floating_point() and x.dtype.itemsize < 4 else x
 
 
-def slices(batch: int, numbers: int) -> list[slice]:
-    """Return blocks of examples of which one fits into memory, built at `numbers` an example."""
-    size = max(1, BUILT // numbers)
+def slices(batch: int, numbers: int, most: int | None = None) -> list[slice]:
+    """Return blocks of examples, of at most so many numbers at `numbers` an example; None: `BUILT`."""
+    size = max(1, (most or BUILT) // numbers)
     return [slice(start, min(start + size, batch)) for start in range(0, batch, size)]
 
 

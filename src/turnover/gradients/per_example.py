@@ -13,17 +13,17 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from turnover.checks.inputs import user_batch
+from turnover.checks.inputs import refuse_logits, user_batch
 from turnover.checks.user_network import refuse_untrainable, taken_by
 from turnover.common.device import Precision, autocast
 from turnover.core.dropout import subnetworks
 from turnover.core.inputs import Batch, run, take
 from turnover.core.losses import CLASSES, Loss
 from turnover.core.masked import Subnetwork
-from turnover.errors import RefusedInput, TurnOverError
+from turnover.errors import TurnOverError
 from turnover.gradients.capture import Capture
 from turnover.gradients.compound import merge
-from turnover.gradients.factors import Factor, Rows, wide
+from turnover.gradients.factors import CACHED, Factor, Rows, slices, wide
 
 log = logging.getLogger("turnover")
 
@@ -119,7 +119,7 @@ def gradients(
     with Capture(model, len(y)) as seen, inside(model, subnetwork), autocast(y.device, precision):
         logits = run(model, x)  # [batch, classes]
     if loss is CLASSES:
-        _refuse_unsuited(logits, y)
+        refuse_logits(logits, y)
     if check and not model.training:
         with autocast(y.device, precision):
             _refuse_mixing(model, x, subnetwork, logits)
@@ -145,18 +145,16 @@ def finish(
 
     Arguments as in `gradients`. The graph stays, for another backward pass.
     """
-    # in float64: softmax - 1 of an example that is fitted to 1e-7 is rounding noise, and a unit vector of noise is as
-    # long as any other
-    losses = loss(logits.double(), y)  # [batch]
+    losses, below = _of_logits(logits, y, loss)
     trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     if any(parameter.is_complex() for parameter in trainable.values()):
         raise TurnOverError("gradients of single examples are known for real parameters only, and some are complex")
     loose = set() if loose is None else loose
-    by_name, unknown = _factored(seen, losses, trainable, loose)
-    by_name |= _one_by_one({name: trainable[name] for name in unknown}, losses)
+    by_name, unknown = _factored(seen, logits, below, trainable, loose)
+    by_name |= _one_by_one({name: trainable[name] for name in unknown}, logits, below)
     if check:
-        deviating = _deviating(Gradients(by_name, losses.detach()), trainable, losses, seen)
-        by_name |= _one_by_one({name: trainable[name] for name in deviating}, losses)
+        deviating = _deviating(Gradients(by_name, losses), trainable, logits, below, seen)
+        by_name |= _one_by_one({name: trainable[name] for name in deviating}, logits, below)
         unknown |= deviating
     if unknown - loose:
         met = (f"{name} ({seen.others.get(name, 'used in a way that cannot be seen')})" for name in unknown - loose)
@@ -165,17 +163,31 @@ def finish(
             ", ".join(sorted(met)),
         )
         loose |= unknown
-    return Gradients({name: by_name[name] for name in trainable if name in by_name}, losses.detach())
+    return Gradients({name: by_name[name] for name in trainable if name in by_name}, losses)
+
+
+def _of_logits(logits: Tensor, y: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
+    """Return the losses, in float64, and their gradients of the logits, in their own type.  # [batch], [batch, ...]
+
+    In float64: softmax - 1 of an example that is fitted to 1e-7 is rounding noise, and a unit vector of noise is as
+    long as any other. Some examples at a time: those of a language model's vocabulary would fall out of the caches.
+    """
+    values, below = [], torch.empty_like(logits, requires_grad=False)
+    for part in slices(len(logits), max(1, logits[0].numel()), CACHED):
+        outputs = logits.detach()[part].double().requires_grad_()
+        values.append(loss(outputs, y[part]))
+        below[part] = torch.autograd.grad(values[-1].sum(), outputs)[0]
+    return torch.cat(values).detach(), below
 
 
 def _factored(
-    seen: Capture, losses: Tensor, trainable: dict[str, nn.Parameter], loose: set[str]
+    seen: Capture, logits: Tensor, below: Tensor, trainable: dict[str, nn.Parameter], loose: set[str]
 ) -> tuple[dict[str, Factor], set[str]]:
     """Return factors by parameter, and the names of parameters that have a gradient but no factor."""
     uses = [use for use in seen.uses if use.name not in loose]
     unknown = set(seen.others) | loose | {use.name for use in uses if use.spoiled}  # one such use spoils all
     edges = list(dict.fromkeys(use.edge for use in uses))
-    outputs = torch.autograd.grad(losses.sum(), edges, retain_graph=True, allow_unused=True) if edges else ()
+    outputs = torch.autograd.grad(logits, edges, below, retain_graph=True, allow_unused=True) if edges else ()
     output_gradients = dict(zip(edges, outputs, strict=True))
     # no gradient arrives at an output that has no influence, but also at a view that was changed in place later; and a
     # scripted module, for example, shows no function calls at all
@@ -183,7 +195,7 @@ def _factored(
     doubtful |= set(trainable) - {use.name for use in uses}
     asked = {name: parameter for name, parameter in trainable.items() if name in doubtful - unknown}
     if asked:
-        reached = torch.autograd.grad(losses.sum(), list(asked.values()), retain_graph=True, allow_unused=True)
+        reached = torch.autograd.grad(logits, list(asked.values()), below, retain_graph=True, allow_unused=True)
         unknown |= {name for name, gradient in zip(asked, reached, strict=True) if gradient is not None}
     by_name: dict[str, list[Factor]] = {}
     for use in uses:
@@ -193,28 +205,31 @@ def _factored(
     return {name: merge(factors, trainable[name].shape) for name, factors in by_name.items()}, unknown & set(trainable)
 
 
-def _one_by_one(parameters: dict[str, nn.Parameter], losses: Tensor) -> dict[str, Factor]:
+def _one_by_one(parameters: dict[str, nn.Parameter], logits: Tensor, below: Tensor) -> dict[str, Factor]:
     if not parameters:
         return {}
     rows: dict[str, list[Tensor]] = {name: [] for name in parameters}
-    for loss in losses:
-        grads = torch.autograd.grad(loss, list(parameters.values()), retain_graph=True, allow_unused=True)
+    for position in range(len(logits)):
+        alone = torch.zeros_like(below)
+        alone[position] = below[position]
+        grads = torch.autograd.grad(logits, list(parameters.values()), alone, retain_graph=True, allow_unused=True)
         for (name, parameter), gradient in zip(parameters.items(), grads, strict=True):
             rows[name].append(torch.zeros_like(parameter) if gradient is None else gradient)
     return {name: Rows(wide(torch.stack(grads))) for name, grads in rows.items()}
 
 
-def _deviating(factored: Gradients, trainable: dict[str, nn.Parameter], losses: Tensor, seen: Capture) -> set[str]:
+def _deviating(
+    factored: Gradients, trainable: dict[str, nn.Parameter], logits: Tensor, below: Tensor, seen: Capture
+) -> set[str]:
     """Return parameters where Σ w_i v_i is not autograd's gradient of Σ w_i loss_i, w_i all different.
 
     This detects networks that exchange their examples, use a parameter in hidden ways, or have the batch in another
     dimension.
     """
-    positions = torch.arange(len(losses), device=losses.device, dtype=losses.dtype)
+    positions = torch.arange(len(logits), device=logits.device, dtype=torch.float64)
     weights = 0.5 + (positions * 0.6180339887).frac()
-    plain = torch.autograd.grad(
-        (losses * weights).sum(), list(trainable.values()), retain_graph=True, allow_unused=True
-    )
+    weighted = (below * weights.view(-1, *[1] * (below.dim() - 1))).to(below.dtype)
+    plain = torch.autograd.grad(logits, list(trainable.values()), weighted, retain_graph=True, allow_unused=True)
     ours = factored.total(weights)
     total = sum(gradient.double().square().sum() for gradient in plain if gradient is not None) ** 0.5
     deviating = set()
@@ -227,19 +242,6 @@ def _deviating(factored: Gradients, trainable: dict[str, nn.Parameter], losses: 
         if difference > relative * expected.double().norm() + absolute * total:
             deviating.add(name)
     return deviating
-
-
-def _refuse_unsuited(logits: Tensor, y: Tensor) -> None:
-    if logits.dim() != 2 or len(logits) != len(y):
-        raise RefusedInput(
-            f"the network must give logits [batch, classes], one row for each row of x; for {len(y)} rows it gives "
-            f"{tuple(logits.shape)}"
-        )
-    if y.device.type == "cpu" and (highest := int(y.max())) >= logits.shape[1]:  # a GPU would wait, and fails by itself
-        raise RefusedInput(
-            f"y holds class {highest}, but the network gives {logits.shape[1]} logits, of classes 0 to "
-            f"{logits.shape[1] - 1}: give the class numbers that it was trained on"
-        )
 
 
 @torch.no_grad()

@@ -6,12 +6,16 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.func import vjp, vmap
 
 from turnover.gradients.compound import Convolution
 from turnover.gradients.factors import Factor, Lookup, Outer, Rows, wide
 
 Build = Callable[[Tensor], Factor]  # gradient of the function's output -> factor of one of its parameters
 Known = list[tuple[Tensor, Build]]  # by parameter; one that is two arguments of a function occurs twice
+Widen = Callable[
+    [Tensor], Tensor
+]  # gradients of a part of a parameter -> of the parameter, 0 elsewhere  # [batch, ...]
 
 
 def _by_position(x: Tensor) -> Tensor:
@@ -182,3 +186,19 @@ _register((torch.add, _T.add, _T.add_, _T.__add__, _T.__radd__, _T.__iadd__), _a
 _register((torch.mul, _T.mul, _T.__mul__, _T.__rmul__), _multiplied)
 EXPANSIONS = (_T.expand, _T.expand_as)  # the only ones that need no other tensor with the examples of the batch
 _register(EXPANSIONS, _expanded)
+# a part of a parameter, the same for all examples: the first rows of a table of positions
+SELECTIONS = (_T.__getitem__, _T.unsqueeze, F.embedding)
+
+
+def widening(parameter: Tensor, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Widen:
+    """Return how gradients of func(*args, **kwargs), a part of a parameter, become gradients of the parameter."""
+
+    def part(parameter_: Tensor) -> Any:
+        return func(*(parameter_ if each is parameter else each for each in args), **kwargs)
+
+    return lambda rows: vmap(vjp(part, parameter.detach())[1])(rows)[0]
+
+
+def of_selected(build: Build, part: Tensor, widen: Widen) -> Build:
+    """Return the rule of a parameter from that of a part of it."""
+    return lambda d: Rows(widen(build(d).build(slice(None)).unflatten(1, part.shape)))

@@ -10,8 +10,9 @@ import torch
 import yaml
 
 from turnover.config.compose import sweep
-from turnover.experiments.figures.factors import exposure, factor_of, masses, measures, memorized, stopped, tail
+from turnover.experiments.figures.factors import exposure, factor_of, masses, measures, memorized, tail
 from turnover.experiments.figures.interface import claims
+from turnover.experiments.plots.early_stops import stopped
 from turnover.experiments.plots.figure import Plotted, configured
 from turnover.experiments.plots.notes import Source
 from turnover.runs.execute import execute
@@ -26,10 +27,14 @@ def test_a_factor_is_found_by_what_it_sets() -> None:
     for name in variants:
         [config] = sweep(["+experiment=factors", *given, f"variant={name}"])
         assert factor_of(config) == name
-    assert sorted(map(factor_of, sweep(["+experiment=factors", *given]))) == sorted(variants)
-    of_conv = [factor_of(config) for config in sweep(["+experiment=factors_cifar10", *given])]
-    assert len(set(of_conv)) == len(of_conv)
-    assert {"base", "narrow", "wide"} < set(of_conv) < set(variants)
+    of_mlp, of_conv = (
+        [factor_of(config) for config in sweep([f"+experiment={experiment}", *given])]
+        for experiment in ("factors", "factors_cifar10")
+    )
+    for found in (of_mlp, of_conv):
+        assert len(set(found)) == len(found)
+        assert {"base", "narrow", "wide"} < set(found) < set(variants)
+    assert {*of_mlp, *of_conv} == set(variants)
 
 
 def test_masses_of_a_run_one_example_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,6 +116,8 @@ def test_measures_by_hand() -> None:
         assert found[f"{decay} test_{name}"] == pytest.approx([0.05] * 3)
         assert found[f"{decay} fit_{name}"] == pytest.approx([0.95, 0.951, 0.952])
         assert found[f"{decay} matched_{name}"] == pytest.approx([0.05 - 0.2] * 3)  # after 2 epochs, as 4 fit more
+        # half way between the stops after 2 and 4 epochs
+        assert found[f"{decay} line_{name}"] == pytest.approx([0.05 - 0.35] * 3)
         assert found[f"{decay} test_matched_{name}"] == pytest.approx([0.9 - 0.86] * 3)
         assert found[f"{width} wrong_{name}"] == pytest.approx([0.75] * 3)
         assert found[f"{width} matched_{name}"] == pytest.approx([0.05 - 0.2] * 3)  # of the narrow ones

@@ -25,7 +25,7 @@ from turnover.errors import RefusedInput, RunFailed
 from turnover.experiments.figures import fig1, fig2
 from turnover.experiments.figures import make as making
 from turnover.experiments.figures.make import FigureJob, make, redraw
-from turnover.experiments.plots.figure import FigureConfig
+from turnover.experiments.plots.figure import FigureConfig, _Survey
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.results import results, sealed
 from turnover.models.conv import vgg11
@@ -92,7 +92,7 @@ def test_every_figure_runs_and_has_picture_numbers_and_claims(
     assert set(result["score_runs"]) == {Run(parent).name for run in sources for parent in run.parents}
     for each in result["score_runs"].values():
         assert each["seconds"] > 0
-        assert name in ("onion", "pruning", "unlearning") or each["leakage"]["verdict"]
+        assert name in ("methods", "onion", "pruning", "unlearning") or each["leakage"]["verdict"]
     assert set(result["claims"]) == set(config.claims)
     assert result["commit"]
     assert result["versions"]["torch"]
@@ -385,3 +385,8 @@ def test_fig4_draws_what_was_measured_of_gradients(name: str, smoke: Path) -> No
         for seed, lead in leads.items():  # in the epoch where that of the other seeds is lowest
             others = {epoch: sum(leads[other][epoch] for other in leads if other != seed) for epoch in lead if epoch}
             assert found[measure][seed] == pytest.approx(lead[min(others, key=others.__getitem__)])
+
+
+def test_make_survey_makes_its_figures() -> None:
+    [line] = [line for line in (checkout() / "Makefile").read_text().splitlines() if line.startswith("SURVEY := ")]
+    assert line.split()[2:] == sorted(get_args(_Survey))

@@ -24,8 +24,14 @@ RIGHT = {
     ("trigger", 0): (1.0, 0.8),
     ("trigger", 4): (1.0, 0.2),
     ("trigger", 256): (1.0, 0.96),
-    ("imbalance", 10): (0.98, 0.3),
-    ("imbalance", 1000): (1.0, 0.9),
+}
+CLASSES = {  # by kind, label and size
+    ("imbalance", 9, 10): (0.98, 0.3),
+    ("imbalance", 4, 100): (0.5, 0.5),
+    ("imbalance", 0, 1000): (1.0, 0.9),
+    ("balanced", 9, 300): (1.0, 0.8),
+    ("balanced", 4, 300): (1.0, 0.7),
+    ("balanced", 0, 300): (1.0, 0.75),
 }
 
 
@@ -34,12 +40,17 @@ def made_up() -> pd.DataFrame:
     for dataset in DATASETS:
         for seed in (2, 0, 1):
             about = {"dataset": dataset, "seed": seed}
-            rows += [about | {"kind": kind, "size": size, "learnt": at} for (kind, size), at in LEARNT.items()]
+            rows += [
+                about | {"kind": kind, "size": size, "label": -1, "learnt": at, "fitted": 1 - at / 200}
+                for (kind, size), at in LEARNT.items()
+            ]
+            shares = {(kind, -1, size): right for (kind, size), right in RIGHT.items()} | CLASSES
             rows += [
                 about
-                | {"kind": kind, "size": size, "right_with": inside, "right_without": outside - seed / 100}
+                | {"kind": kind, "size": size, "label": label}
+                | {"right_with": inside, "right_without": outside - seed / 100}
                 | {"memorization": inside - outside + seed / 100}
-                for (kind, size), (inside, outside) in RIGHT.items()
+                for (kind, label, size), (inside, outside) in shares.items()
             ]
     return pd.DataFrame(rows)
 
@@ -59,7 +70,10 @@ def test_measures_by_hand() -> None:
         "input_noise_fit_cifar10": [0.95] * 3,
         "trigger_mnist": [0.04 - 0.8] * 3,
         "trigger_followed_cifar10": [0.96, 0.95, 0.94],
-        "imbalance_mnist": [0.1 - 0.68] * 3,
+        "copies_fit_mnist": [0.95] * 3,
+        "canaries_fit_cifar10": [0.95] * 3,
+        "imbalance_mnist": [0.1 - 0.68 - 0.05] * 3,
+        "balanced_cifar10": [0.05] * 3,
         "imbalance_fit_mnist": [0.98] * 3,
     }
     for name, values in expected.items():
@@ -74,7 +88,6 @@ def test_measures_by_hand() -> None:
         ("canaries", 1, {"learnt": 12.0}, "planted_canaries"),
         ("input_noise", 0.8, {"memorization": 0.2}, "planted_noise"),
         ("trigger", 256, {"memorization": 0.7}, "planted_trigger"),
-        ("trigger", 256, {"right_without": 0.4}, "planted_trigger"),
         ("imbalance", 10, {"memorization": 0.1}, "planted_rare"),
     ],
 )
@@ -85,6 +98,8 @@ def test_each_bound_decides(kind: str, size: float, changed: dict[str, float], c
 
     numbers = made_up()
     assert not against(numbers)
+    low = numbers.assign(fitted=numbers["fitted"] / 2)
+    assert not against(low)  # the condition fails, which decides nothing
     where = numbers[["dataset", "kind", "size"]].eq(["mnist", kind, size]).all(axis=1)
     for column, value in changed.items():
         numbers.loc[where, column] = value + numbers["seed"] / 1000
@@ -103,12 +118,12 @@ def test_means_are_those_of_networks_with_and_without_each_example(
         ]
     )
     source = Source(config, execute(config))
-    numbers = tabulate([source]).numbers.set_index("size")
+    numbers = tabulate([source]).numbers.set_index("size" if config.corruption.kind == "trigger" else "label")
     members, scores = read_members(source.folder), read_scores(source.folder)
     by_size: dict[float, list[tuple[float, float]]] = {}
     for number, id in enumerate(members.ids.tolist()):
-        size = float(scores.loc[id, "size"])
-        size = 7.0 if size and config.corruption.kind == "trigger" else size
+        size = 7.0 if scores.loc[id, "size"] else 0.0
+        size = size if config.corruption.kind == "trigger" else float(scores.loc[id, "label"])
         right, inside = members.right[:, number].numpy(), members.included[:, number].numpy()
         by_size.setdefault(size, []).append((right[inside].mean(), right[~inside].mean()))
     assert set(numbers.index) == set(by_size)

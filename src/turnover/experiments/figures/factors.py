@@ -16,6 +16,7 @@ from turnover.common.text import flatten
 from turnover.config.datasets import DATASETS
 from turnover.config.run import RunConfig
 from turnover.estimators.subsampling import with_and_without
+from turnover.experiments.plots.early_stops import between, stopped
 from turnover.experiments.plots.figure import Plotted
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import COLOURS, panel
@@ -37,7 +38,12 @@ _CLAIMS = {
     "factor_clipping": ("clipping", "base"),
 }
 _MARKERS = "osD^v<>P"
-_LEGEND = "hollow, dashed: no wrong labels;\nbars: range over seeds"
+_WORDS = {
+    "wrong": "memorization of wrong labels",
+    "tail": "memorization of the clean tail",
+    "fit": "share of clean examples right",
+    "test": "test accuracy",
+}
 
 
 def tabulate(sources: Sequence[Source]) -> Plotted:
@@ -134,6 +140,7 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
         of_factor = {factor: each.set_index("seed").sort_index() for factor, each in rows.groupby("factor")}
         base, early = of_factor["base"], rows[_of_setting(rows)]
         controls = {factor: stopped(early, each["fit"]) for factor, each in of_factor.items()}
+        lines = {factor: between(early, each["fit"]) for factor, each in of_factor.items()}
         for claim, (one, other) in _CLAIMS.items():
             first, second = of_factor[one], of_factor[other]
             for measure in ("wrong", "tail", "test", "membership"):
@@ -141,6 +148,7 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
             less = other if one == "wide" else one  # which of them may be trained less
             beyond = of_factor[less][["wrong", "test"]] - controls[less]
             result[f"{claim}_{name} matched_{name}"] = beyond["wrong"].tolist()
+            result[f"{claim}_{name} line_{name}"] = (of_factor[less]["wrong"] - lines[less]).tolist()
             result[f"{claim}_{name} test_matched_{name}"] = beyond["test"].tolist()
             result[f"{claim}_{name} fit_{name}"] = np.minimum(first["fit"], second["fit"]).tolist()
         tails: dict[str, pd.Series] = {}
@@ -158,43 +166,33 @@ def _of_setting(rows: pd.DataFrame) -> pd.Series:
     return (rows["factor"] == "base") | rows["factor"].str.startswith(_EARLY)
 
 
-def stopped(early: pd.DataFrame, fit: pd.Series) -> pd.DataFrame:
-    """Return, by seed, what the setting does after the last of some numbers of epochs that fits no more clean examples.
-
-    A line between two stops would lie above what is between them, as wrong labels are learnt last.
-
-    Args:
-        early: rows of the setting after several numbers of epochs.
-        fit: by seed; where all stops fit more, it is the first one.
-    """
-    columns, result = ["wrong", "tail", "test"], {}
-    for seed, value in fit.items():
-        path = early[early["seed"] == seed].sort_values("epochs")
-        path = path[path["fit"] > path["fit"].cummax().shift(fill_value=-1.0)]  # where more is fitted than before
-        last = max(int(path["fit"].searchsorted(value, side="right")) - 1, 0)
-        result[seed] = path.iloc[last][columns].tolist()
-    return pd.DataFrame.from_dict(result, orient="index", columns=columns)
+def note(summary: dict[str, Any], configs: Sequence[RunConfig]) -> str:
+    """Return the line under the picture."""
+    share = max(config.corruption.count / config.train_size for config in configs)
+    return (
+        f"Filled: {share:.0%} of the labels wrong; hollow, dashed: none. (b, e): what claims hold factors against, the "
+        "setting stopped where it fits as many clean examples. Clean tail: what it memorizes most, of other seeds."
+    )
 
 
 def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
-    """Draw test accuracy against the mass of wrong labels, and of the clean tail: a point for each factor.
+    """Draw test accuracy against the mass of wrong labels, that against clean fit, and accuracy against the tail.
 
-    A line is the setting from epoch to epoch, which shows what is had by training less.
+    A point is a factor, a line the setting from epoch to epoch, which shows what is had by training less.
     """
     names = list(numbers["dataset"].unique())
-    picture, grid = plt.subplots(
-        len(names), 2, figsize=(10, 3.8 * len(names)), layout="constrained", squeeze=False, sharey="row"
-    )
-    looks, letters = _looks(numbers), iter("abcd")
+    picture, grid = plt.subplots(len(names), 3, figsize=(13, 3.8 * len(names)), layout="constrained", squeeze=False)
+    looks, letters = _looks(numbers), iter("abcdef")
     for row, name in zip(grid, names, strict=True):
         mine = numbers[numbers["dataset"] == name]
-        for axes, (mass, words) in zip(row, {"wrong": "wrong labels", "tail": "clean tail"}.items(), strict=True):
-            panel(axes, next(letters), f"{DATASETS[name].title}: {words}")
-            _path(axes, mine, mass)
-            _points(axes, mine, mass, looks)
-            axes.set_xlabel(f"mean memorization of the {words}")
-        row[0].set_ylabel("test accuracy")
-    grid[0, 1].legend(fontsize=7, bbox_to_anchor=(1.02, 1), loc="upper left", title=_LEGEND, title_fontsize=7)
+        for axes, (x, y) in zip(row, (("wrong", "test"), ("fit", "wrong"), ("tail", "test")), strict=True):
+            panel(axes, next(letters), f"{DATASETS[name].title}: {_WORDS[y]}")
+            _path(axes, mine, x, y)
+            _points(axes, mine, x, y, looks)
+            axes.set_xlabel(_WORDS[x])
+            axes.set_ylabel(_WORDS[y])
+    beside: dict[str, Any] = {"bbox_to_anchor": (1.02, 1), "loc": "upper left"}
+    grid[0, 2].legend(fontsize=7, title="bars: range over seeds", title_fontsize=7, **beside)
     return picture
 
 
@@ -206,26 +204,26 @@ def _looks(numbers: pd.DataFrame) -> dict[str, tuple[Any, str]]:
     return {name: (palette(number % 10), _MARKERS[number % len(_MARKERS)]) for number, name in enumerate(names)}
 
 
-def _path(axes: Axes, rows: pd.DataFrame, mass: str) -> None:
+def _path(axes: Axes, rows: pd.DataFrame, x: str, y: str) -> None:
     """Draw the setting after fewer epochs, means over seeds."""
     for labels, style in (("noisy", "-"), ("clean", "--")):
         mine = rows[(rows["labels"] == labels) & _of_setting(rows)]
-        means = mine.groupby("epochs")[[mass, "test"]].mean()
+        means = mine.groupby("epochs")[[x, y]].mean()
         words = "base, stopped early" if labels == "noisy" else None
-        axes.plot(means[mass], means["test"], style, marker=".", color=COLOURS["muted"], zorder=1, label=words)
+        axes.plot(means[x], means[y], style, marker=".", color=COLOURS["muted"], zorder=1, label=words)
 
 
-def _points(axes: Axes, rows: pd.DataFrame, mass: str, looks: dict[Any, tuple[Any, str]]) -> None:
+def _points(axes: Axes, rows: pd.DataFrame, x: str, y: str, looks: dict[Any, tuple[Any, str]]) -> None:
     """Draw means over seeds, with their range."""
     for (labels, factor), each in rows.groupby(["labels", "factor"], sort=False):
-        if factor not in looks or each[mass].isna().all():  # there are no wrong labels
+        if factor not in looks or each[[x, y]].isna().any(axis=None):  # there are no wrong labels
             continue
         colour, marker = looks[factor]
         axes.errorbar(
-            each[mass].mean(),
-            each["test"].mean(),
-            xerr=_range(each[mass]),
-            yerr=_range(each["test"]),
+            each[x].mean(),
+            each[y].mean(),
+            xerr=_range(each[x]),
+            yerr=_range(each[y]),
             fmt=marker,
             color=colour,
             markerfacecolor=colour if labels == "noisy" else "none",

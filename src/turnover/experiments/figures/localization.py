@@ -29,7 +29,8 @@ _PANELS = {
 
 
 def tabulate(sources: Sequence[Source]) -> Plotted:
-    """Return what was measured of each network: dataset, seed, state, layer (from 1), group, id, measure, value.
+    """Return what was measured of each network: dataset, seed, state, epoch (of the
+    weights), layer (from 1), group, id, measure, value.
 
     State: initial or early, what one layer is set back to; retrained; whole (nothing is changed); never (trained on
     clean examples alone); units. Networks are measured first, where they were not.
@@ -39,7 +40,7 @@ def tabulate(sources: Sequence[Source]) -> Plotted:
     for (name, seed), table in tables.items():
         others = [each for (dataset, other), each in tables.items() if dataset == name and other != seed]
         parts.append(_states(table, early_epoch(others or [table])).assign(dataset=name, seed=seed))
-    columns = ["dataset", "seed", "state", "layer", "group", "id", "measure", "value"]
+    columns = ["dataset", "seed", "state", "epoch", "layer", "group", "id", "measure", "value"]
     return Plotted(pd.concat(parts, ignore_index=True)[columns])
 
 

@@ -1,6 +1,7 @@
 """Study: repeated, made up, noisy and marked images, and rare classes: how early and how much they are memorized."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -27,32 +28,32 @@ _PANELS = {
 
 
 def tabulate(sources: Sequence[Source]) -> Plotted:
-    """Return means over the examples of each run with one size: dataset, kind, seed, size, examples, and
+    """Return means over the examples of each run with one size: dataset, kind, seed, size, label, examples, and
 
-    learnt, the epoch from which an example stays right (first_learning), of copies and canaries; of the other kinds
-    right_with and right_without, shares of the networks trained with and without an example that are right about it,
-    and memorization, their difference. The size of a trigger is how many images bear it, of a class its number of
-    images.
+    learnt, the epoch from which an example stays right (first_learning), of copies and canaries, and fitted, the share
+    right in the last epoch; of the other kinds right_with and right_without, shares of the networks trained with and
+    without an example that are right about it, and memorization, their difference. The size of a trigger is how many
+    images bear it. Classes with a long tail (imbalance), and the same without (balanced), have a row for each label.
     """
     parts = []
     for source in sources:
         config, scores = source.config, read_scores(source.folder)
         kind = config.corruption.kind
         if kind in _LEARNT:
-            table = pd.DataFrame({"learnt": scores["first_learning"]})
+            learnt = scores["first_learning"]
+            table = pd.DataFrame({"learnt": learnt, "fitted": (learnt <= config.epochs).astype(float)})
         else:
             table = memorized(source).rename(columns={"with": "right_with", "without": "right_without"})
             table = table.drop(columns="corrupted").assign(memorization=lambda t: t["right_with"] - t["right_without"])
-        size = scores["size"].loc[table.index]
-        groups = table.groupby(size.where(size == 0, config.corruption.count) if kind == "trigger" else size)
-        parts.append(
-            groups.mean()
-            .assign(examples=groups.size())
-            .reset_index(names="size")
-            .assign(dataset=config.dataset.name, kind=kind, seed=config.seed)
-        )
+        known = scores.loc[table.index]
+        size, label = known["size"], known["label"] if kind == "imbalance" else pd.Series(-1, known.index)
+        size = size.where(size == 0, config.corruption.count) if kind == "trigger" else size
+        groups = table.groupby([size.rename("size"), label.rename("label")])
+        about: dict[str, str | int] = {"dataset": config.dataset.name, "seed": config.seed}
+        about["kind"] = "balanced" if kind == "imbalance" and config.corruption.sizes == [1] else kind
+        parts.append(groups.mean().assign(examples=groups.size(), **about).reset_index())
     numbers = pd.concat(parts, ignore_index=True)
-    first = ["dataset", "kind", "seed", "size", "examples"]
+    first = ["dataset", "kind", "seed", "size", "label", "examples"]
     return Plotted(numbers[[*first, *numbers.columns.drop(first)]])
 
 
@@ -68,14 +69,27 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
         once, often = of("copies", "first", "learnt"), of("copies", "last", "learnt")
         times = of("copies", "last", "size") / of("copies", "first", "size")
         found = {"copies": often / once, "copies_visits": often * times / once}
+        found["copies_fit"] = of("copies", "first", "fitted")
         found["canaries"] = of("canaries", "first", "learnt") - once
-        # from the mildest to the strongest noise, the rarest to the most frequent trigger and class
-        for kind in ("input_noise", "trigger", "imbalance"):
+        found["canaries_fit"] = np.minimum(of("canaries", "first", "fitted"), found["copies_fit"])
+        # from the mildest to the strongest noise, the rarest to the most frequent trigger
+        for kind in ("input_noise", "trigger"):
             found[kind] = of(kind, "last", "memorization") - of(kind, "first", "memorization")
             found[f"{kind}_fit"] = np.minimum(of(kind, "last", "right_with"), of(kind, "first", "right_with"))
         found["trigger_followed"] = of("trigger", "last", "right_without")
+        of_class = {kind: _by_label(rows[rows["kind"] == kind]) for kind in ("imbalance", "balanced")}
+        differ = {
+            kind: (each["memorization", 0] - each["memorization", 9]).to_numpy() for kind, each in of_class.items()
+        }
+        found |= {"imbalance": differ["imbalance"] - differ["balanced"], "balanced": differ["balanced"]}
+        found["imbalance_fit"] = of_class["imbalance"][[("right_with", 0), ("right_with", 9)]].min(axis=1).to_numpy()
         result |= {f"{measure}_{name}": values.tolist() for measure, values in found.items()}
     return result
+
+
+def _by_label(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return numbers of classes.  # index: seed, columns: (number, label)"""
+    return rows.pivot(index="seed", columns="label", values=["right_with", "memorization"]).sort_index()
 
 
 def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
@@ -84,27 +98,40 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
     picture, grid = plt.subplots(len(names), 4, figsize=(12, 3.1 * len(names)), squeeze=False, layout="constrained")
     letters = iter("abcdefgh")
     for row, name in zip(grid, names, strict=True):
-        rows = numbers[(numbers["dataset"] == name) & (numbers["size"] > 0)]
+        rows = numbers[numbers["dataset"] == name]
+        never = 1 + max(config.epochs for config in configs if config.dataset.name == name)
         for axes, (kind, (title, x)) in zip(row, _PANELS.items(), strict=True):
             panel(axes, next(letters), title)
             axes.set_xlabel(x)
             axes.set_xscale("log")
-            mine = numbers[(numbers["dataset"] == name) & (numbers["kind"] == kind)]
             if kind == "learnt":
-                _epochs(axes, rows)
-            else:
-                _shares(axes, mine)
+                _epochs(axes, rows, never)
+                continue
+            _shares(axes, mine := rows[rows["kind"] == kind])
+            if kind == "imbalance":
+                sizes = mine.groupby("label")["size"].first()
+                same = rows[rows["kind"] == "balanced"].assign(
+                    size=lambda table, sizes=sizes: table["label"].map(sizes)
+                )
+                words = "memorization, equal classes"
+                band(axes, same.groupby("size")["memorization"], COLOURS["muted"], linestyle="--", label=words)
         row[0].set_ylabel(f"{DATASETS[name].title}: epoch")
         row[1].set_ylabel("share")
-    grid[0, 0].legend(fontsize=7, title="mean and range over seeds", title_fontsize=7)
+    beneath: dict[str, Any] = {"loc": "upper right", "bbox_to_anchor": (1, 0.93)}  # the line of what is not learnt
+    grid[0, 0].legend(fontsize=7, title="mean and range over seeds", title_fontsize=7, **beneath)
     grid[0, 1].legend(fontsize=7, loc="center left", bbox_to_anchor=(0, 0.45))
+    grid[0, 3].legend(*(each[-1:] for each in grid[0, 3].get_legend_handles_labels()), fontsize=7, loc="center right")
     return picture
 
 
-def _epochs(axes: Axes, rows: pd.DataFrame) -> None:
+def _epochs(axes: Axes, rows: pd.DataFrame, never: int) -> None:
     for kind, (words, colour) in _LEARNT.items():
-        mine = rows[rows["kind"] == kind].groupby("size")["learnt"]
-        band(axes, mine, COLOURS[colour], marker="o", markersize=4, label=words)
+        mine = rows[(rows["kind"] == kind) & (rows["size"] > 0)].groupby("size")["learnt"]
+        band(axes, mine, COLOURS[colour], marker="o", markersize=4, label=f"{words}, wrong label")
+    clean = rows[(rows["kind"] == "copies") & (rows["size"] == 0)]["learnt"].mean()
+    axes.axhline(clean, color=COLOURS["easy"], linestyle=":", linewidth=1, label="photographs, right label")
+    axes.axhline(never, color=COLOURS["muted"], linewidth=1, label="not learnt")
+    rows = rows[rows["size"] > 0]
     axes.set_xticks(sizes := sorted(rows[rows["kind"].isin(_LEARNT)]["size"].unique()), [f"{size:g}" for size in sizes])
     axes.minorticks_off()
     axes.set_ylim(0)

@@ -55,7 +55,9 @@ _Study = Literal["ablation", "detection_cost", "early_stopping", "influence", "l
 _Language = Literal[
     "language_extraction", "language_forgetting", "language_natural", "language_repetition", "language_truth"
 ]
-_Survey = Literal["factors", "localization", "planted", "pruning", "unlearning"]
+_Survey = Literal[
+    "benign", "exposure", "factors", "localization", "methods", "planted", "pruning", "similarity", "tied", "unlearning"
+]
 NAMES: tuple[str, ...] = tuple(name for names in (_Numbered, _Study, _Language, _Survey) for name in get_args(names))
 
 

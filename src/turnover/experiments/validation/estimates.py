@@ -9,6 +9,7 @@ import torch
 
 from turnover.config.datasets import DATASETS
 from turnover.config.estimators import BlocksEstimator, OneRunEstimator, SubsamplingEstimator, TurnoverEstimator
+from turnover.config.options import ExampleTiedConfig
 from turnover.config.run import RunConfig
 from turnover.errors import RunFailed
 from turnover.estimators.blocks import block_estimates
@@ -26,6 +27,8 @@ TITLES = {
     "turnover_tuned": "turn-over dropout, tuned on MNIST",
     "turnover_probability": "turn-over dropout: own - flipped probability",
     "turnover_flipped": "turn-over dropout: flipped loss alone",
+    "tied": "example-tied dropout: shared - own loss",
+    "tied_probability": "example-tied dropout: own - shared probability",
     "cumulative_loss": "cumulative loss",
     "aum": "AUM",
     "forgetting": "forgetting events",
@@ -49,7 +52,12 @@ TITLES = {
 }
 BUDGETS = (10, 20, 40, 80)  # networks of a small ensemble
 FEWEST_PAIRS = 3  # of blocks
-SIZES = ("memorization", "blocks_memorization", "turnover_probability")  # those that are differences of probabilities
+SIZES = (
+    "memorization",
+    "blocks_memorization",
+    "turnover_probability",
+    "tied_probability",
+)  # those that are differences of probabilities
 
 
 def title(name: str) -> str | None:
@@ -127,8 +135,11 @@ def estimates(config: RunConfig, larger: float) -> Iterator[Estimate]:
             if config.experiment == "validate_tuned":
                 yield estimate("turnover_tuned", table["score"])
                 return
+            tied = isinstance(config.turnover, ExampleTiedConfig)  # whose flipped sub-networks are the shared units
             for form, scores in turnover_forms(table).items():
-                yield estimate(form, scores)
+                name = form.replace("turnover", "tied") if tied else form
+                if name in TITLES:
+                    yield estimate(name, scores)
         case OneRunEstimator() as estimator:
             accuracies = _accuracies(run)
             for score in estimator.scores:

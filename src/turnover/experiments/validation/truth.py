@@ -137,7 +137,7 @@ def sub_network_runs(condition: Condition, among: Sequence[RunConfig]) -> list[R
         for config in among
         if Condition.of(config) == condition
         and isinstance(config.estimator, TurnoverEstimator)
-        and config.experiment != "validate_tuned"
+        and config.experiment not in ("validate_tuned", "validate_tied")
     ]
 
 
