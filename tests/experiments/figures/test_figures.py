@@ -131,7 +131,7 @@ def test_fig2_draws_the_scores_of_its_runs(smoke: Path) -> None:
     }
 
     def tables(corrupted: bool, estimator: str) -> dict[int, pd.DataFrame]:
-        chosen = [config for config in runs("fig2") if bool(config.corruption.count) == corrupted]
+        chosen = [config for config in runs("fig2_control") if bool(config.corruption.count) == corrupted]
         return {c.seed: read_scores(Run(c).folder) for c in chosen if c.estimator.name == estimator}
 
     noisy = tables(True, "turnover")
@@ -158,7 +158,7 @@ def test_fig2_draws_the_scores_of_its_runs(smoke: Path) -> None:
 
 
 def test_fig2_without_ordinary_networks_lacks_their_measures(smoke: Path) -> None:
-    sources = [Source(c, Run(c).folder) for c in runs("fig2") if c.estimator.name == "turnover"]
+    sources = [Source(c, Run(c).folder) for c in runs("fig2")]
     plotted = fig2.tabulate(sources)
     names = {"fitted_share", "final_fitted_share", "final_skewness", "final_top_decile_share", "auroc_final"}
     assert plotted.values.keys() == names
