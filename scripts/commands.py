@@ -13,7 +13,7 @@ REFUSED = 2  # the exit code of input that is not allowed
 
 def commands(folder: Path) -> dict[str, Callable[[], object]]:
     """Return help, a refused value, and a figure whose runs are finished: made first, at smoke scale, in `folder`."""
-    sweep = ("train.py", "-m", "+experiment=fig2", "scale=smoke", "hydra/launcher=basic", "logger=none")
+    sweep = ("train.py", "-m", "+experiment=fig2_control", "scale=smoke", "hydra/launcher=basic", "logger=none")
     picture = ("figure.py", "figure=fig2", "scale=smoke")
 
     def run(*command: str, code: int = 0) -> None:
@@ -32,5 +32,5 @@ def commands(folder: Path) -> dict[str, Callable[[], object]]:
     return {
         "train --help": lambda: run("train.py", "--help"),
         "a refused value": lambda: run("train.py", "epochs=-1", code=REFUSED),
-        "fig2, its 6 runs finished": lambda: run(*picture),  # as `make fig2` does then
+        "fig2, its 12 runs finished": lambda: run(*picture),  # as `make fig2` does then
     }

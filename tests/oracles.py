@@ -124,6 +124,16 @@ def top_share(values: np.ndarray, tenths: int) -> float:
     return math.fsum(ranked[:kept]) / math.fsum(ranked) if math.fsum(ranked) > 0 else 0.0
 
 
+def share_among(values: Sequence[float], among: Sequence[bool]) -> float:
+    """Positive values of some examples, over those of all, one at a time; 0 if none is positive."""
+    part = whole = 0.0
+    for value, inside in zip(values, among, strict=True):
+        if value > 0:
+            whole += value
+            part += value if inside else 0.0
+    return part / whole if whole else 0.0
+
+
 def cut_out_vgg(model: nn.Sequential, own: Sequence[Tensor], *, flipped: bool, p: float) -> nn.Sequential:
     """A chain of convolutions and one linear layer with the feature maps outside the sub-network really removed.
 

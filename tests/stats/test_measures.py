@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from turnover.stats.measures import Statistic, auroc, median, skewness, top_share
+from turnover.stats.measures import Statistic, auroc, median, share_among, skewness, top_share
 
 
 def generator() -> np.random.Generator:
@@ -35,6 +35,7 @@ KINDS: dict[str, Callable[[np.ndarray], Statistic]] = {
     "median": median,
     "skewness": skewness,
     "top_share": top_share,
+    "share_among": lambda values: share_among(values, np.arange(len(values)) % 2 == 0),
     "auroc": lambda values: auroc(values, np.arange(len(values)) % 2 == 0),
 }
 
@@ -69,6 +70,14 @@ def test_top_share_of_counts(drawn: tuple[np.ndarray, np.ndarray], tenths: int) 
     values, counts = drawn
     expected = oracles.top_share(np.repeat(values, counts), tenths)
     assert top_share(values, tenths / 10)(counts) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+@given(samples(any_value | tied_value), st.integers(0, 2**32 - 1))
+def test_share_among_of_counts(drawn: tuple[np.ndarray, np.ndarray], seed: int) -> None:
+    values, counts = drawn
+    among = np.random.default_rng(seed).random(len(values)) < 0.5
+    expected = oracles.share_among(np.repeat(values, counts).tolist(), np.repeat(among, counts).tolist())
+    assert share_among(values, among)(counts) == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
 @given(samples(any_value | tied_value), st.integers(0, 2**32 - 1))

@@ -58,6 +58,21 @@ def top_share(values: np.ndarray, top: float = 0.1) -> Statistic:
     return statistic
 
 
+def share_among(values: np.ndarray, among: np.ndarray) -> Statistic:
+    """Return the share of some values in the sum of all positive ones; 0 if none is positive.
+
+    Args:
+        among: which values these are.  # bool [n]
+    """
+    positive = np.maximum(values, 0.0).astype(np.float64)
+
+    def statistic(counts: np.ndarray) -> float:
+        mass = counts * positive
+        return float(mass[among].sum() / mass.sum()) if mass.sum() > 0 else 0.0
+
+    return statistic
+
+
 def auroc(values: np.ndarray, positive: np.ndarray) -> Statistic:
     """Return the AUROC: how often a positive example's value exceeds a negative one's, ties counted half."""
     _, rank = np.unique(values, return_inverse=True)

@@ -22,10 +22,11 @@ from turnover.config.options import NoLogger
 from turnover.config.parse import parse
 from turnover.config.run import RunConfig
 from turnover.errors import RefusedInput, RunFailed
-from turnover.experiments.figures import fig1
+from turnover.experiments.figures import fig1, fig2
 from turnover.experiments.figures import make as making
 from turnover.experiments.figures.make import FigureJob, make, redraw
 from turnover.experiments.plots.figure import FigureConfig, _Survey
+from turnover.experiments.plots.notes import Source
 from turnover.experiments.results import results, sealed
 from turnover.models.conv import vgg11
 from turnover.runs.execute import execute
@@ -124,11 +125,16 @@ def test_fig2_draws_the_scores_of_its_runs(smoke: Path) -> None:
     draw("fig2")
     numbers = pd.read_csv(smoke / "fig2.csv")
     assert numbers.groupby(["panel", "group", "seed"])["examples"].sum().unstack("seed").to_dict("list") == {
-        0: [1500, 500, 1000],
-        1: [1500, 500, 1000],
-        2: [1500, 500, 1000],
+        0: [1500, 1500, 500, 1000],
+        1: [1500, 1500, 500, 1000],
+        2: [1500, 1500, 500, 1000],
     }
-    noisy = {config.seed: read_scores(Run(config).folder) for config in runs("fig2") if config.corruption.count}
+
+    def tables(corrupted: bool, estimator: str) -> dict[int, pd.DataFrame]:
+        chosen = [config for config in runs("fig2_control") if bool(config.corruption.count) == corrupted]
+        return {c.seed: read_scores(Run(c).folder) for c in chosen if c.estimator.name == estimator}
+
+    noisy = tables(True, "turnover")
     claims = json.loads((smoke / "fig2.json").read_text())["claims"]
     for seed, table in noisy.items():
         scores, corrupted = table["score"].to_numpy(), table["corrupted"].to_numpy()
@@ -136,8 +142,32 @@ def test_fig2_draws_the_scores_of_its_runs(smoke: Path) -> None:
         by_name = {each["name"]: each["by_seed"][seed] for each in claims["2b"]["measures"]}
         assert by_name["auroc"] == pytest.approx(oracles.auroc(scores, corrupted), abs=1e-12)
         assert by_name["auroc_wrong"] == pytest.approx(oracles.auroc(scores, wrong), abs=1e-12)
+        assert by_name["auroc_flipped"] == pytest.approx(oracles.auroc(table["flipped_loss"].to_numpy(), corrupted))
+        losses = tables(True, "one_run")[seed]["final_loss"][table.index].to_numpy()
+        assert by_name["auroc_final"] == pytest.approx(oracles.auroc(losses, corrupted), abs=1e-12)
     labels = [table["label"].tolist() for table in noisy.values()]
     assert labels[0] == labels[1] == labels[2], "seeds share the corrupted labels"
+    for seed, table in tables(False, "turnover").items():
+        by_name = {each["name"]: each["by_seed"][seed] for each in claims["2a"]["measures"]}
+        losses = tables(False, "one_run")[seed]["final_loss"][table.index].to_numpy()
+        for name, values in (("fitted_share", table["score"].to_numpy()), ("final_fitted_share", losses)):
+            assert by_name[name] == pytest.approx(
+                oracles.share_among(values.tolist(), (losses < 0.1).tolist()), rel=1e-9
+            )
+        assert by_name["final_top_decile_share"] == pytest.approx(oracles.top_share(losses, 1), rel=1e-6)
+
+
+def test_fig2_without_ordinary_networks_lacks_their_measures(smoke: Path) -> None:
+    sources = [Source(c, Run(c).folder) for c in runs("fig2")]
+    plotted = fig2.tabulate(sources)
+    names = {"fitted_share", "final_fitted_share", "final_skewness", "final_top_decile_share", "auroc_final"}
+    assert plotted.values.keys() == names
+    assert np.isnan(list(plotted.values.values())).all()
+    assert set(plotted.statistics) == {"median_distance", "skewness", "top_decile_share"} | {
+        "auroc",
+        "auroc_flipped",
+        "auroc_wrong",
+    }
 
 
 @pytest.mark.parametrize(("setting", "dataset"), [("mnist_mlp", "mnist"), ("fashion_cvt", "fashion_mnist")])

@@ -35,8 +35,8 @@ def result(name: str, scale: str, claims: dict[str, Any], **values: Any) -> Resu
 
 
 def claim(id: str, verdict: str, effect: float) -> dict[str, Any]:
-    """Return a claim with one measure that decides it and, of 2a and onion, one that is reported only."""
-    names = {"2a": ["skewness", "top_decile_share"], "10a": ["later"], "onion": ["found_gain", "gain"]}[id]
+    """Return a claim with one measure that decides it and, of 2b and onion, one that is reported only."""
+    names = {"2b": ["auroc", "auroc_wrong"], "10a": ["later"], "onion": ["found_gain", "gain"]}[id]
     common = {"interval": [effect - 0.1, effect + 0.1], "side": "above", "condition": False, "by_seed": [effect] * 3}
     deciding = common | {"effect": effect, "threshold": 0.5, "verdict": verdict}
     reported = common | {"effect": effect, "threshold": None, "verdict": None}
@@ -46,19 +46,19 @@ def claim(id: str, verdict: str, effect: float) -> dict[str, Any]:
 
 def test_every_claim_stands_once_with_its_verdicts_and_numbers() -> None:
     whole, part = (
-        {id: claim(id, *of) for id in ("onion", "10a", "2a")} for of in (("reproduced", 0.75), ("inconclusive", 0.5))
+        {id: claim(id, *of) for id in ("onion", "10a", "2b")} for of in (("reproduced", 0.75), ("inconclusive", 0.5))
     )
     laptop = [
-        result(name, "laptop", {id: whole[id]}) for name, id in (("onion", "onion"), ("fig10", "10a"), ("fig2", "2a"))
+        result(name, "laptop", {id: whole[id]}) for name, id in (("onion", "onion"), ("fig10", "10a"), ("fig2", "2b"))
     ]
     paper = [
         result("fig10-seed=0", "paper", {"10a": part["10a"]}, overrides=["seed=0"]),
-        result("fig2-seed=0", "paper", {"2a": part["2a"]}, overrides=["seed=0"]),
-        result("fig2", "paper", {"2a": whole["2a"]}),
+        result("fig2-seed=0", "paper", {"2b": part["2b"]}, overrides=["seed=0"]),
+        result("fig2", "paper", {"2b": whole["2b"]}),
     ]
     rows = claims([laptop, paper])
     assert [(row.id, row.figure, row.paper_figure) for row in rows] == [
-        ("2a", "fig2", "2"),
+        ("2b", "fig2", "2"),
         ("10a", "fig10", "10"),
         ("onion", "onion", ""),
     ]
