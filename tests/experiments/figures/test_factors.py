@@ -25,8 +25,9 @@ def test_a_factor_is_found_by_what_it_sets() -> None:
     variants = yaml.safe_load((CONF / "experiment" / "factors.yaml").read_text())["variants"]
     given = ["scale=laptop", "seed=0", "corruption=tenth"]
     for experiment in ("factors_random", "factors_random_cifar10"):
-        of_random = [factor_of(config) for config in sweep([f"+experiment={experiment}", "scale=laptop", "seed=0"])]
-        assert of_random == ["base", "light_decay", "dropout_half", "shifts"]
+        for scale in ("smoke", "laptop"):
+            made = sweep([f"+experiment={experiment}", f"scale={scale}", "seed=0"])
+            assert [factor_of(config) for config in made] == ["base", "light_decay", "dropout_half", "shifts"]
     for name in variants:
         [config] = sweep(["+experiment=factors", *given, f"variant={name}"])
         assert factor_of(config) == name
