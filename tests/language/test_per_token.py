@@ -10,7 +10,7 @@ from tiny_gpt import TinyGPT, gpt, texts
 from torch import Tensor, nn
 
 import turnover
-from turnover.errors import RunFailed
+from turnover.errors import RefusedInput, RunFailed
 
 N = 24
 
@@ -136,3 +136,9 @@ def test_copies_are_counted(model: nn.Module) -> None:
     tokens = texts(N)
     table = turnover.language.extraction(model, torch.cat([tokens, tokens[:2], tokens[:1]]), -1)
     assert table["copies"].tolist() == [3, 2] + [1] * (N - 2) + [3, 2, 3]
+
+
+@pytest.mark.parametrize("given", [{"prefix": 0}, {"prefix": 5, "left": 0}])
+def test_tokens_that_do_not_count_are_refused(model: nn.Module, given: dict[str, int]) -> None:
+    with pytest.raises(RefusedInput, match="give 1 or more"):
+        turnover.language.extractable(turnover.language.extraction(model, texts(N), -1), **given)

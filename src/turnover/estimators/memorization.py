@@ -119,6 +119,8 @@ def memorization(
         TurnOverError: turn-over dropout cannot be attached to such a network.
         RunFailed: a loss became NaN or infinite.
     """
+    if not isinstance(distributed, bool):
+        raise RefusedInput(f"distributed = {distributed!r}: give True, under torchrun, or False")
     given = {"epochs": _whole(epochs), "lr": lr, "batch_size": _whole(batch_size), "momentum": momentum}
     fields = training_fields(estimator, given | {"weight_decay": weight_decay}, training or {})
     scoring = by_name(estimator, fields["epochs"], dict(options or {}))

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from turnover.checks.user_network import taken_by
+from turnover.errors import RefusedInput
 from turnover.language.per_token import measured
 from turnover.language.sequences import sequences
 
@@ -47,5 +48,7 @@ def extractable(table: pd.DataFrame, prefix: int, left: int = 1) -> pd.Series:
     neither, and a mean leaves it out. With `table.copies <= k` besides, it is k-eidetic memorization (Carlini et al.,
     2021).
     """
+    if prefix < 1 or left < 1:
+        raise RefusedInput(f"prefix = {prefix!r}, left = {left!r}: both count tokens, give 1 or more")
     back = (table["prefix"] <= prefix).astype("boolean")
     return back.mask(table["tokens"] - prefix < left)

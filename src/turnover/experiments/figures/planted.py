@@ -129,7 +129,9 @@ def _epochs(axes: Axes, rows: pd.DataFrame, never: int) -> None:
         mine = rows[(rows["kind"] == kind) & (rows["size"] > 0)].groupby("size")["learnt"]
         band(axes, mine, COLOURS[colour], marker="o", markersize=4, label=f"{words}, wrong label")
     clean = rows[(rows["kind"] == "copies") & (rows["size"] == 0)]["learnt"].mean()
-    axes.axhline(clean, color=COLOURS["easy"], linestyle=":", linewidth=1, label="photographs, right label")
+    axes.axhline(
+        clean, color=COLOURS["easy"], linestyle=":", linewidth=1, label="photographs, right label (without noise)"
+    )
     axes.axhline(never, color=COLOURS["muted"], linewidth=1, label="not learnt")
     rows = rows[rows["size"] > 0]
     axes.set_xticks(sizes := sorted(rows[rows["kind"].isin(_LEARNT)]["size"].unique()), [f"{size:g}" for size in sizes])
