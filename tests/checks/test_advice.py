@@ -470,7 +470,7 @@ def test_a_scripted_network_hides_its_activations(name: str, monkeypatch: pytest
             TurnOverError, match=f"{name or 'the network'} is scripted .*: attach turn-over dropout to the"
         ):
             turnover.attach(make(), layers=layers)
-    monkeypatch.setattr("turnover.estimators.memorization.fit", lambda *arguments, **options: pytest.fail("trained"))
+    monkeypatch.setattr("turnover.estimators.one_seed.fit", lambda *arguments, **options: pytest.fail("trained"))
     with pytest.raises(TurnOverError, match=r"as it was before torch\.jit"):
         turnover.memorization(make, X, Y, epochs=1, lr=0.1, seeds=1, progress=False)
 

@@ -41,12 +41,13 @@ class MemorizationScorer(BaseEstimator):
         loss: str | Callable[[Tensor, Tensor], Tensor] = "class",
         training: Mapping[str, Any] | None = None,
         shared: float = 0.0,
+        distributed: bool = False,
     ) -> None:
         self.make_model, self.epochs, self.lr, self.batch_size = make_model, epochs, lr, batch_size
         self.seeds, self.device, self.p, self.layers, self.groups = seeds, device, p, layers, groups
         self.momentum, self.weight_decay, self.precision, self.progress = momentum, weight_decay, precision, progress
         self.estimator, self.options, self.predictions, self.loss = estimator, options, predictions, loss
-        self.dropout, self.shared, self.training = dropout, shared, training
+        self.dropout, self.shared, self.training, self.distributed = dropout, shared, training, distributed
 
     def fit(self, X: Any, y: Any = None, ids: Any = None) -> "MemorizationScorer":  # noqa: N803
         """Score all examples and return self; arguments as in `turnover.memorization`."""
