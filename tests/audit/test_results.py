@@ -71,8 +71,8 @@ def test_results_with_notes_are_not_replaced(tmp_path: Path, root: Path) -> None
         f"{label}/{number}.png" for label in ("cat", "dog") for number in range(5)
     )
     options = yaml.safe_load((output / "options.yaml").read_text(encoding="utf-8"))
-    assert (options["data"], options["output"]) == (str(data), str(output))
-    assert AuditConfig.model_validate({name: options[name] for name in AuditConfig.model_fields}).k == 3
+    assert options["data"] == str(data)
+    assert AuditConfig.model_validate(options | {"output": None}).k == 3
     text = (output / "gallery.html").read_text(encoding="utf-8")
     assert text.index("Left out: 1 (") < text.index("The first is the most suspicious")
     assert text.count("<img ") == 3

@@ -63,7 +63,7 @@ def audit(config: AuditConfig) -> Path:
         settings=_settings(collection, config, score),
     )
     write_text(folder / "gallery.html", text)
-    options = {"commit": commit(), "made": now(), **config.model_dump(mode="json")}
+    options = config.model_dump(mode="json", exclude={"output"})  # when and by which commit, the page says
     write_text(folder / "options.yaml", yaml.safe_dump(options, sort_keys=False))
     log.info("%s", known.sentence())
     if warning:
