@@ -51,12 +51,12 @@ def rank() -> int:
     return dist.get_rank() if _begun() else 0
 
 
-def refuse_different(options: str, tensors: Iterable[Tensor]) -> None:
-    """Refuse processes that were given other options or tensors than this one."""
+def refuse_different(options: str, tensors: Iterable[Any]) -> None:
+    """Refuse processes that were given other options or tensors than this one; what is no tensor is not compared."""
     if processes() == 1:
         return
     found = hashlib.sha256(options.encode())
-    for tensor in tensors:
+    for tensor in (each for each in tensors if isinstance(each, Tensor)):  # a network's extra state is anything
         found.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
     digests: list[Any] = [None] * processes()
     dist.all_gather_object(digests, found.hexdigest())

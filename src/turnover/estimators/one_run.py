@@ -91,9 +91,9 @@ class Watch(Observer):
         losses, margins, correct = (
             torch.stack([file[name] for file in files]) for name in ("losses", "margins", "correct")
         )  # [epochs, examples] each
-        if correct.is_floating_point():  # shares of several visits in an epoch, of which one counts, as of all examples
-            correct = margins > 0  # of the last visit
         if self._loss.of_classes:
+            if self.task.train.repeats is not None:  # of several visits in an epoch one counts, as of all examples
+                correct = margins > 0  # of the last visit
             logits, labels = self._last()
             seen = Seen(losses, margins, correct, final_loss(logits, labels), unconfidence(logits, labels))
         else:
