@@ -4,12 +4,14 @@ from itertools import chain
 from typing import Any
 
 import pytest
+import torch
 import torch.distributed as dist
 from hypothesis import given
 from hypothesis import strategies as st
 
 from turnover.common import ranks
-from turnover.common.ranks import at_most, in_turns
+from turnover.common.ranks import at_most, in_turns, refuse_different
+from turnover.errors import RefusedInput
 
 
 def of(patch: pytest.MonkeyPatch, processes: int, rank: int) -> None:
@@ -42,6 +44,26 @@ def test_each_process_makes_its_share_and_has_all_in_order(count: int, processes
         made.append(mine)
     assert sorted(chain(*made)) == items
     assert max(map(len, made)) - min(map(len, made)) <= 1
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [torch.arange(8)[::2], torch.ones(3, 2, dtype=torch.bfloat16)[:, :1], torch.tensor(2.0), torch.empty(0, 3)],
+)
+def test_other_numbers_are_refused_in_whatever_layout(tensor: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    of(monkeypatch, 2, 0)
+    sent: list[str] = []
+
+    def gather(everyone: list[str], mine: str) -> None:
+        sent.append(mine)
+        everyone[:] = [mine, sent[0]]
+
+    monkeypatch.setattr(dist, "all_gather_object", gather)
+    refuse_different("options", [tensor, "no tensor"])
+    refuse_different("options", [tensor.clone(memory_format=torch.contiguous_format)])
+    for options, tensors in (("others", [tensor]), ("options", [tensor, torch.ones(1)])):
+        with pytest.raises(RefusedInput, match="give all of them the same"):
+            refuse_different(options, tensors)
 
 
 def test_one_process_makes_everything() -> None:

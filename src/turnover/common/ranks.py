@@ -57,7 +57,7 @@ def refuse_different(options: str, tensors: Iterable[Any]) -> None:
         return
     found = hashlib.sha256(options.encode())
     for tensor in (each for each in tensors if isinstance(each, Tensor)):  # a network's extra state is anything
-        found.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
+        found.update(tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().data)
     digests: list[Any] = [None] * processes()
     dist.all_gather_object(digests, found.hexdigest())
     if len(set(digests)) > 1:
