@@ -53,6 +53,7 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
         "crossed_later": [later(curves, crossed) for curves in by_count],
         "drop": [float(value) for value in np.mean(some, axis=0)],
         "drop_clean": falls(test[0]),
+        "drop_random": falls(test[size]),
         "fitted": by_seed(final, train[size]),
         "fitted_cosine": by_seed(final, cosine),
     }
