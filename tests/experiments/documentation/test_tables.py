@@ -91,7 +91,7 @@ def test_figures_are_listed_in_order_with_verdicts_and_times() -> None:
             "[2: Scores](there/laptop/fig2.png)",
             "`make fig2`",
             "3 min + 2 min of score runs",
-            "2a reproduced",
+            "2a reproduced by construction",
             "[2a inconclusive](there/paper/fig2.png)",
         ],
         ["[10: Last](there/laptop/fig10.png)", "`make fig10`", "seconds", "none", ""],
@@ -118,7 +118,9 @@ def test_what_a_verdict_does_not_say_is_beside_it(laptop: Path) -> None:
     assert text[0].startswith("**6**: it holds; by construction: ")
     assert text[3].startswith("**10c**: and this; not tested at laptop scale: ")
     # skewness is reported only, 10c not tested, easy_to_easy a condition
-    assert "at laptop scale of 2 deciding measures 2 are on the claimed side, 2 after" in tables.holm()
+    assert (
+        "at laptop scale of 2 deciding measures 2 are on the claimed side (2 by construction), 2 after" in tables.holm()
+    )
     assert "These claims together: at laptop scale of 1 deciding measures 1 are" in tables.by_figure("fig6")
     assert tables.index("there", paper_only=True).endswith(tables.holm(["2a", "6", "10c"]))
 
