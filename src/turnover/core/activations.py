@@ -180,7 +180,8 @@ class TurnOverDropout:
         mine = function in RELU and self.inside > 0 and not self.within and len(self.subnetworks) == 1 and len(args) > 0
         if not mine or self.subnetworks[0].ids is None or kwargs.get("inplace", args[1:] == (True,)):
             return False
-        return args[0].dim() > 1 and args[0].requires_grad and torch.is_grad_enabled() and has_values(args[0])
+        suits = torch.compiler.is_compiling() or has_values(args[0])
+        return suits and args[0].dim() > 1 and args[0].requires_grad and torch.is_grad_enabled()
 
     def after(self, function: Any, args: Any, kwargs: Any, output: Any, fused: bool = False) -> Any:
         """Return the output of a function call, masked if it is a hidden activation.
