@@ -89,9 +89,12 @@ def test_masks_are_the_same_bits(p: float, groups: int | None, balance: Balance,
 
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="needs a compiler of C++")
-def test_a_mask_and_what_it_multiplies_are_one_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("p", [0.5, 0.75])
+def test_a_mask_and_what_it_multiplies_are_one_kernel(
+    p: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    rule, x, ids = MaskRule(0.5, 3), torch.randn(4, 100), torch.tensor([0, 1, 2**24 + 1, 2**40])
+    rule, x, ids = MaskRule(p, 3), torch.randn(4, 100), torch.tensor([0, 1, 2**24 + 1, 2**40])
 
     def hidden(x: Tensor, ids: Tensor) -> Tensor:
         return F.relu(x) * rule.multiplier(ids, 100, 0, flipped=False, dtype=torch.float32)

@@ -149,9 +149,9 @@ class MaskRule:
         """Compute masks packed into words: bit i of word j is unit 64 j + i.  # int64 [batch, count]"""
         positions = torch.arange(count, device=rows.device)
         words = torch.zeros((), dtype=torch.int64, device=rows.device)
-        # u < p, decided from the last binary digit of p to the first
+        # u < p, decided from the last binary digit of p to the first; a sum would be multiplied out by compilers
         for plane in range(PLANES - 1 - self._zeros, -1, -1):
-            bits = _mix(rows[:, None] + (positions + (plane << 32)) * _signed(_GAMMA))
+            bits = _mix(rows[:, None] + (positions | plane << 32) * _signed(_GAMMA))
             digit = self._threshold >> (PLANES - 1 - plane) & 1
             words = bits | words if digit else bits & words
         return words
