@@ -72,15 +72,16 @@ def at_best(multiply_adds: float, device: torch.device, dtype: torch.dtype) -> d
 def image_networks(
     make: Callable[[], torch.nn.Module], side: int, channels: int, steps: int, device: torch.device
 ) -> dict[str, Callable[[], object]]:
-    """Return training by the loop: float32 as by default in PyTorch, and bfloat16, channels last; masked and plain."""
+    """Return training by the loop, masked or not: in float32, bfloat16, channels last, or compiled."""
     count = steps * BATCH
     pixels = torch.randint(256, (count, channels, side, side), dtype=torch.uint8, device=device)
     labels, ids = torch.randint(10, (count,), device=device), torch.arange(count, device=device)
 
-    def contestant(masked: bool, precision: Precision, layout: torch.memory_format) -> Callable[[], object]:
+    def contestant(masked: bool, precision: Precision, layout: torch.memory_format, how: Any = None) -> Any:
         model = make().to(device).to(memory_format=layout)
         if masked:
             turnover.attach(model)
+        model = how(model) if how else model
         optimizer = torch.optim.SGD(model.parameters(), 0.001)
         examples = Examples(pixels, labels, ids, lambda x: x.float().mul_(1 / 255).contiguous(memory_format=layout))
         options = {"epochs": 1, "batch_size": BATCH, "seed": 0, "precision": precision}
@@ -94,6 +95,8 @@ def image_networks(
         "turn-over dropout, float32, channels last": contestant(True, "float32", torch.channels_last),
         "plain, bfloat16, channels last": contestant(False, "bfloat16", torch.channels_last),
         "turn-over dropout, bfloat16, channels last": contestant(True, "bfloat16", torch.channels_last),
+        "plain, float32, compiled": contestant(False, "float32", torch.contiguous_format, compiled),
+        "turn-over dropout, float32, compiled": contestant(True, "float32", torch.contiguous_format, compiled),
         **at_best(work, device, torch.float32),
         **at_best(work, device, torch.bfloat16),
     }
@@ -112,6 +115,12 @@ def by_pytorch(function: Callable[[], object]) -> Callable[[], object]:
 def network(masked: bool, device: torch.device) -> torch.nn.Module:
     model = mlp(784, [UNITS], 10).to(device)
     return turnover.attach(model) if masked else model
+
+
+def compiled(model: torch.nn.Module) -> Any:
+    """Return the network compiled as a whole; on a GPU by CUDA graphs, whose kernels do not wait for Python."""
+    on_gpu = next(model.parameters()).is_cuda
+    return torch.compile(model, fullgraph=True, mode="reduce-overhead" if on_gpu else "default")
 
 
 def epochs(masked: bool, examples: Examples, model: torch.nn.Module | None = None) -> Callable[[], object]:

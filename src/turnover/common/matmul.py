@@ -23,13 +23,13 @@ SMALL = 1 << 23  # multiply-adds below which the way to oneDNN takes longer than
 def suits(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
     """Return True if `linear` takes these: float32 on a CPU, large enough, at full precision.  # x: [..., inputs]"""
     return (
-        mkl_lags()
+        not torch.compiler.is_compiling()  # before what a compiler cannot look into
+        and mkl_lags()
         and all(tensor.dtype == torch.float32 and tensor.device.type == "cpu" for tensor in (x, weight))
         and x.dim() > 1
         and weight.dim() == 2
         and x.numel() * len(weight) >= SMALL
         and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
     )
 
 

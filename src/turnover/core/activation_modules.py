@@ -145,7 +145,7 @@ def _einsum_units(equation: Any, *operands: Any) -> int:
         return 0
     given, output = equation.replace(" ", "").split("->")
     pairs = list(zip(given.split(","), operands, strict=False))
-    input_letters = set[str]().union(*(letters for letters, operand in pairs if not isinstance(operand, nn.Parameter)))
+    input_letters = "".join(letters for letters, operand in pairs if not isinstance(operand, nn.Parameter))
     units = [position for position, letter in enumerate(output) if letter not in input_letters]
     return units[0] - len(output) if len(units) == 1 and units[0] < len(output) - 1 else 0
 

@@ -42,7 +42,8 @@ class TurnOverDropout:
     def __init__(self, rule: MaskRule, dropout: float, network: str, look: Look) -> None:
         self.rule, self.dropout, self.network, self.look = rule, dropout, network, look
         self.handles: list[RemovableHandle] = []
-        self.whole: dict[str, bool] = {}  # by name of a module: whether it is one activation as a whole
+        self.whole: set[str] = set()  # names of the modules that are one activation as a whole
+        self.tried: set[str] = set()  # names of those of which this is known
         self.layers: list[str] | None = None  # names of the modules whose activations are masked; None: all
         self.verifying = False  # whether `verify` runs
         self.on_masked: Callable[[Masked], object] | None = None  # called with every masked activation
@@ -160,10 +161,11 @@ class TurnOverDropout:
 
     def enter_module(self, name: str, named: bool, module: nn.Module, args: Any, kwargs: Any) -> None:
         """Hook before a module that may be an activation as a whole; `named`: in `layers`."""
-        if self.running and not self.within and name not in self.whole and has_values(*args):
+        if self.running and not self.within and has_values(*args) and name not in self.tried:
             with self.at(self.snapshot() | {"running": False}):
-                self.whole[name] = is_one_activation(module, args, kwargs, named=named)
-        if self.running and (self.within or self.whole.get(name)):
+                self.whole |= {name} if is_one_activation(module, args, kwargs, named=named) else set()
+            self.tried.add(name)  # what compilers must not look at, or they compile again when it changes
+        if self.running and (self.within or name in self.whole):
             self.within += 1
 
     def leave_module(self, module: nn.Module, inputs: Any, output: Any) -> Any:
@@ -178,7 +180,8 @@ class TurnOverDropout:
         mine = function in RELU and self.inside > 0 and not self.within and len(self.subnetworks) == 1 and len(args) > 0
         if not mine or self.subnetworks[0].ids is None or kwargs.get("inplace", args[1:] == (True,)):
             return False
-        return args[0].dim() > 1 and args[0].requires_grad and torch.is_grad_enabled() and has_values(args[0])
+        suits = torch.compiler.is_compiling() or has_values(args[0])
+        return suits and args[0].dim() > 1 and args[0].requires_grad and torch.is_grad_enabled()
 
     def after(self, function: Any, args: Any, kwargs: Any, output: Any, fused: bool = False) -> Any:
         """Return the output of a function call, masked if it is a hidden activation.

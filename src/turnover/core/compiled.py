@@ -25,11 +25,11 @@ def refuse_hidden_activations(state: TurnOverDropout) -> None:
     example), and a hidden activation would stay unmasked without an error.
     """
     assert state.compiled is not None
-    (network, args, kwargs), seen, whole = state.compiled, state.layer, dict(state.whole)
+    (network, args, kwargs), seen, whole = state.compiled, state.layer, set(state.whole)
     state.compiled = None  # holds tensors of the graph, which cannot be copied
     with Interception(state):
         state.look(state, network, args, kwargs)
-    if any(is_one and not whole.get(name) for name, is_one in state.whole.items()):
+    if state.whole - whole:
         raise TurnOverError(
             f"{state.network} has modules that are activations of their own, and compiling began before they were "
             "looked at: run one forward pass of the network that is not compiled under turnover.own, or this step again"

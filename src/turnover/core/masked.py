@@ -80,6 +80,9 @@ def masked(
             return values
         return F.dropout(values, dropped, inplace=out is not None)
 
+    if before is not None and torch.compiler.is_compiling():
+        # the gradient is found from this output, which the next layer keeps; that of relu(x) would be kept besides
+        return torch.ops.aten.relu(before * factor(subnetworks[0]).reshape(shape))
     if before is not None:
         only = subnetworks[0]
         scale = torch.tensor(rule.scale(units, flipped=only.flipped), dtype=x.dtype)

@@ -121,13 +121,16 @@ class MaskRule:
         known = _is_plain(ids) and _get_current_dispatch_mode() is None  # which may make it of fake tensors
         table = (_known_table if known else _table)(*values, ids.device)
         rows = _mix(self._mask_ids(ids).long() * _signed(_GAMMA) + _key(self.seed, layer))  # [batch]
-        if self.balance == "bernoulli":
-            words = self._words(rows, -(-units // 64))
-            if out is not None and units % 64 == 0:
-                return _unpack(words, table, out)
-            result = _unpack(words, table)[:, :units]
-        else:
+        if self.balance == "exact":
             result = torch.where(self._lowest(rows, units), table[-1, 0], table[0, 0])
+        elif torch.compiler.is_compiling():  # which fuses single bits with what they multiply, but not a table
+            words = self._words(rows, -(-units // 64))[:, :, None]
+            bits = (~words if values[1] else words) >> torch.arange(64, device=ids.device) & 1
+            result = bits.flatten(1)[:, :units].to(values[2]) * values[0]
+        elif out is not None and units % 64 == 0:
+            return _unpack(self._words(rows, units // 64), table, out)
+        else:
+            result = _unpack(self._words(rows, -(-units // 64)), table)[:, :units]
         return result if out is None else out.copy_(result)
 
     def _mask_ids(self, ids: Tensor) -> Tensor:
@@ -146,9 +149,9 @@ class MaskRule:
         """Compute masks packed into words: bit i of word j is unit 64 j + i.  # int64 [batch, count]"""
         positions = torch.arange(count, device=rows.device)
         words = torch.zeros((), dtype=torch.int64, device=rows.device)
-        # u < p, decided from the last binary digit of p to the first
+        # u < p, decided from the last binary digit of p to the first; a sum would be multiplied out by compilers
         for plane in range(PLANES - 1 - self._zeros, -1, -1):
-            bits = _mix(rows[:, None] + (positions + (plane << 32)) * _signed(_GAMMA))
+            bits = _mix(rows[:, None] + (positions | plane << 32) * _signed(_GAMMA))
             digit = self._threshold >> (PLANES - 1 - plane) & 1
             words = bits | words if digit else bits & words
         return words
@@ -181,10 +184,7 @@ def check_ids(ids: Tensor | None) -> Tensor:
         raise TurnOverError(f"ids must have one dimension, [batch], got shape {tuple(ids.shape)}: give ids.ravel()")
     if unsigned := ids.dtype in _UNSIGNED:  # for which PyTorch has next to no arithmetic
         ids = ids.long()  # 2^63 and more become negative
-    message = (
-        "ids must not be negative, nor 2^63 or more: an id is the permanent index of an example in its dataset, as "
-        "torch.arange(n) gives for n examples"
-    )
+    message = "ids must not be negative, or 2^63 and more: each is an example's permanent index, as in torch.arange(n)"
     if ids.device.type == "cpu":
         if len(ids) and int(ids.min()) < 0:
             raise TurnOverError(f"{message}; got {int(ids.min()) + (unsigned << 64)}")
