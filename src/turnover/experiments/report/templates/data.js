@@ -60,6 +60,11 @@ class ExampleSet {
     return this.places.get(id);
   }
 
+  // How many examples a row stands for: itself, or its share of those that are left out.
+  weight(row) {
+    return row < this.extreme ? 1 : (this.whole - this.extreme) / (this.rows - this.extreme);
+  }
+
   called(column, row) {
     const value = this.columns[column]?.[row];
     return value === undefined ? "" : value === NONE ? "none" : this.classes[value];

@@ -66,10 +66,17 @@ function order() {
   view.page = 0;
   at("f-sort").value = view.sort;
   at("direction").textContent = view.falling ? "highest first" : "lowest first";
-  at("count").textContent = `${view.rows.length.toLocaleString("en")} of ${view.set.rows.toLocaleString("en")} examples`;
+  at("count").textContent = counted();
   draw();
   choose(view.rows.includes(view.chosen) ? view.chosen : view.rows[0] ?? -1);
   view.listeners.forEach((listener) => listener());
+}
+
+// How many examples pass the filters; of a set of which the page holds a part, of the whole set too.
+function counted() {
+  const { set, rows } = view, words = (number) => Math.round(number).toLocaleString("en"), here = `${words(rows.length)} of ${words(set.rows)} examples`;
+  if (set.rows === set.whole) return here;
+  return `${here} on this page, which stand for about ${words(rows.reduce((sum, row) => sum + set.weight(row), 0))} of ${words(set.whole)}`;
 }
 
 function columns() {
