@@ -128,7 +128,7 @@ def of_images(given: Callable[[int], object], count: int) -> float:
 
 
 def alone(job: Callable[[], float]) -> tuple[float, float, float]:
-    """Return what a job returns in a process of its own, its peak memory, and how much of that is the job's, in MB."""
+    """Return what a job returns in a process of its own, the peak memory, and without imports and others, in MB."""
     ours, theirs = os.pipe()
     if (child := os.fork()) == 0:
         code = 1
@@ -136,8 +136,10 @@ def alone(job: Callable[[], float]) -> tuple[float, float, float]:
             torch.set_num_threads(1)
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             seconds = job()
-            peak = sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-            os.write(theirs, f"{seconds} {peak / 1024:.1f} {(peak - before) / 1024:.1f}".encode())
+            own, others = (
+                resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+            )
+            os.write(theirs, f"{seconds} {(own + others) / 1024:.1f} {(own - before) / 1024:.1f}".encode())
             code = 0
         finally:
             os._exit(code)

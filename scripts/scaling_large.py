@@ -34,46 +34,49 @@ from turnover.experiments.report.sets import ExampleSet
 from turnover.runs.store.tables import read_scores, write_scores
 
 
-def scored_table(count: int, seed: int) -> pd.DataFrame:
-    random = np.random.default_rng(seed)
+def scored_table(count: int) -> pd.DataFrame:
+    random = np.random.default_rng(0)
     classes = {name: random.integers(10, size=count) for name in ("own_prediction", "flipped_prediction")}
-    losses = {name: random.exponential(size=count).astype(np.float32) for name in ("own_loss", "flipped_loss")}
+    losses = {name: random.standard_exponential(count, dtype=np.float32) for name in ("own_loss", "flipped_loss")}
     label = np.arange(count) % 10
     same = {"id": np.arange(count), "split": "train", "label": label, "true_label": label, "corrupted": False}
     score = losses["flipped_loss"] - losses["own_loss"]
-    return pd.DataFrame({"epoch": 1, **same, "score": score, **losses, **classes})
+    return pd.DataFrame({"epoch": 1, **same, "score": score, **losses, **classes}, copy=False)
+
+
+def to_tabulate(count: int, folder: Path) -> float:
+    write_scores(folder / "scores.parquet", scored_table(count))
+    return 0.0
 
 
 def tabled(count: int, folder: Path) -> float:
-    """Write and read the score tables of three seeds, average and rank them, draw the highest images: the seconds."""
+    """Read a score table, choose the gallery of figures 7 and 8, and draw the scores; return the seconds."""
     images = np.memmap(folder / "images", np.uint8, "w+", shape=(count, 3, 32, 32))
     start = time.perf_counter()
-    tables = []
-    for seed in range(3):
-        write_scores(folder / str(seed) / "scores.parquet", scored_table(count, seed))
-        tables.append(read_scores(folder / str(seed)))
-    mean = average(tables)
-    extremes(mean)
-    turnover.plot(mean, images).savefig(folder / "plot.png")
+    table = average([read_scores(folder)])
+    extremes(table)
+    turnover.plot(table, images).savefig(folder / "plot.png")
     return time.perf_counter() - start
 
 
 def reported(count: int, folder: Path) -> float:
     """Write the report of the committed figures and one set of examples; return the seconds."""
-    images, table = Images(count).pixels, scored_table(count, 0).set_index("id")
-    numbers = {name: name for name in ("score", "own_loss", "flipped_loss")}
-    given = ExampleSet("large", f"{count:,} examples", "Made numbers.", "cifar10", table, numbers, "scores.parquet")
+    images, numbers = Images(count).pixels, {name: name for name in ("score", "own_loss", "flipped_loss")}
 
     def pixels(ids: np.ndarray) -> np.ndarray:
         again, which = np.divmod(ids, len(images))
         return (images[which] ^ (again % 256).astype(np.uint8)[:, None, None, None]).transpose(0, 2, 3, 1)
+
+    def of_store(*_: object) -> tuple[list[ExampleSet], list[str]]:
+        table = scored_table(count).set_index("id")
+        return [ExampleSet("large", f"{count:,} examples", "made", "cifar10", table, numbers, "scores.parquet")], []
 
     os.environ["TURNOVER_OUTPUTS"] = str(folder)
     start = time.perf_counter()
     with (
         patch.object(explorer, "at_hand", lambda dataset: True),
         patch.object(explorer, "pixels", lambda dataset: pixels),
-        patch.object(sets, "from_store", lambda *of: ([given], [])),
+        patch.object(sets, "from_store", of_store),
         patch.object(sets, "from_validation", lambda of: []),
     ):
         make(ReportJob(scale="laptop", examples=[]))
@@ -88,7 +91,7 @@ def audited(count: int, folder: Path) -> float:
     return time.perf_counter() - start
 
 
-def to_audit(count: int, folder: Path) -> None:
+def to_audit(count: int, folder: Path) -> float:
     """Write different images of 32 x 32 pixels of ten classes, one label in twenty wrong, and features of them."""
     random = np.random.default_rng(0)
     true = np.arange(count) % 10
@@ -101,26 +104,27 @@ def to_audit(count: int, folder: Path) -> None:
         pixels.resize((32, 32), Image.Resampling.BICUBIC).save(folder / "data" / name, compress_level=1)
     features = (random.normal(size=(count, 128)) + 2 * np.eye(10, 128)[true]).astype(np.float32)
     np.savez(folder / "features.npz", ids=np.array(names), features=features)
+    return 0.0
 
 
 Job = Callable[[int, Path], float]
-LARGE: dict[str, tuple[Job, tuple[int, ...], str]] = {  # with the page that it writes
-    "score tables of 3 seeds, gallery": (tabled, (10_000, 100_000, 1_000_000), ""),
-    "report": (reported, (10_000, 100_000, 1_000_000), "report/index.html"),
-    "audit, features given": (audited, (5_000, 20_000, 100_000), "out/gallery.html"),
+LARGE: dict[str, tuple[Job | None, Job, tuple[int, ...], str]] = {  # what comes before, and the page that is written
+    "score table, gallery, plot": (to_tabulate, tabled, (10_000, 100_000, 1_000_000), ""),
+    "report": (None, reported, (10_000, 100_000, 1_000_000), "report/index.html"),
+    "audit, features given": (to_audit, audited, (5_000, 20_000, 100_000), "out/gallery.html"),
 }
 
 
 def large() -> pd.DataFrame:
     """Return seconds, the memory that imports do not take, and what pages are like, by the number of examples."""
     rows: list[dict[str, Any]] = []
-    for what, (job, sizes, page) in LARGE.items():
+    for what, (before, job, sizes, page) in LARGE.items():
         times: list[float] = []
         for size in tqdm(sizes, desc=what, leave=False):
             with tempfile.TemporaryDirectory() as name:
                 folder = Path(name)
-                if job is audited:
-                    to_audit(size, folder)
+                if before:
+                    alone(partial(before, size, folder))
                 seconds, _, own = alone(partial(job, size, folder))
                 times.append(seconds)
                 rows.append({"what": what, "examples": size, "seconds": round(seconds, 1), "peak_mb": round(own)})

@@ -92,7 +92,7 @@ def _groups(pictures: Tensor, rows: Tensor, random: np.random.Generator) -> Iter
     if len(rows) > _LEAF:
         width = pictures.shape[1]
         direction = torch.from_numpy(random.normal(size=width) / width**0.5).to(pictures.dtype)
-        along = pictures[rows] @ direction
+        along = torch.cat([pictures[part] @ direction for part in rows.split(_BLOCK)])
         middle, margin = along.median(), 2 * (2 * (1 - _ALIKE) / width) ** 0.5
         halves = [rows[along <= middle + margin], rows[along >= middle - margin]]
         if max(map(len, halves)) <= _SHRINKS * len(rows):

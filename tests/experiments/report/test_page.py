@@ -82,6 +82,7 @@ class Looked:
         self.page.on("request", lambda request: self.asked.append(request.url))
         self.page.goto(path.as_uri())
         self.page.wait_for_selector("#rows tbody tr")
+        self.until("!view.pending")
 
     def until(self, condition: str) -> None:
         """Wait for a condition; the page's own policy forbids what Playwright would do for that."""
@@ -96,6 +97,11 @@ class Looked:
 
     def text(self, selector: str) -> str:
         return str(self.page.inner_text(selector))
+
+    def agreement(self) -> str:
+        """What stands over the scatter, which waits for the images."""
+        self.until("!view.pending")
+        return self.text("#agreement")
 
     def column(self, place: int) -> list[str]:
         cells = self.page.locator(f"#rows tbody tr > :nth-child({place})").all_inner_texts()
@@ -226,7 +232,7 @@ def test_an_example_shows_its_image_and_its_curve(looked: Looked) -> None:
 def test_hovering_over_the_scatter_shows_an_example(looked: Looked) -> None:
     page = looked.page
     page.locator("#points").scroll_into_view_if_needed()
-    assert "1,500 examples: Spearman correlation" in looked.text("#agreement")
+    assert "1,500 examples: Spearman correlation" in looked.agreement()
     box = page.locator("#points").bounding_box()
     x, y = page.evaluate("[plot.places[2 * 40], plot.places[2 * 40 + 1]]")
     page.mouse.move(box["x"] + x, box["y"] + y)
@@ -236,9 +242,9 @@ def test_hovering_over_the_scatter_shows_an_example(looked: Looked) -> None:
     np.testing.assert_allclose(looked.image("#tip canvas"), load_digits().images[id].ravel() * 255 / 16, atol=9)
     page.mouse.move(box["x"] + 2, box["y"] - 5)
     assert page.locator("#tip").is_hidden()
-    before = looked.text("#agreement")
+    before = looked.agreement()
     page.select_option("#f-kind", "wrong")
-    assert looked.text("#agreement") != before, "filters hold for the scatter"
+    assert looked.agreement() != before, "filters hold for the scatter"
 
 
 def test_the_correlation_is_that_of_the_tables(looked: Looked) -> None:
@@ -251,7 +257,7 @@ def test_the_correlation_is_that_of_the_tables(looked: Looked) -> None:
         "estimator == 'turnover' and dataset == 'mnist' and wrong == 300 and noise == 'symmetric'"
     )
     [known] = mine[(mine["seeds"] > 1) & (mine["augmentation"] == "none")]["spearman"]
-    assert float(looked.text("#agreement").split()[-1]) == pytest.approx(known, abs=0.002)
+    assert float(looked.agreement().split()[-1]) == pytest.approx(known, abs=0.002)
 
 
 def test_the_keyboard_reaches_everything(looked: Looked) -> None:
@@ -316,7 +322,7 @@ def test_of_a_million_rows_the_page_shows_a_part_that_stands_for_all(looked: Loo
     assert looked.text("#page") == "page 2,800 of 2,800"
     assert [int(id) for id in looked.column(2)][::-1] == table["a"].nsmallest(25).index.tolist()
     rho = table.corr("spearman").loc["a", "b"]
-    assert float(looked.text("#agreement").split()[-1]) == pytest.approx(rho, abs=0.005)
+    assert float(looked.agreement().split()[-1]) == pytest.approx(rho, abs=0.005)
     spent = page.evaluate(
         "(() => { const start = performance.now(); sortBy('b', true); return performance.now() - start; })()"
     )

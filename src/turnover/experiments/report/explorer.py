@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+import pandas as pd
+from PIL import Image, ImageChops, ImageStat
 from tqdm.auto import trange
 
 from turnover.config.datasets import DATASETS
@@ -46,9 +47,10 @@ def explorer(sets: Sequence[ExampleSet], missing: Sequence[str], scale: str) -> 
         entry, text = _packed(examples, rows, extreme)
         index["sets"].append(entry)
         blobs.append([(f"set-{examples.name}", text)])
-        shown.setdefault(examples.dataset, []).append(examples.table.index.to_numpy()[rows])
+        first = examples.table.iloc[rows].sort_values(next(iter(examples.numbers)), ascending=False)
+        shown.setdefault(examples.dataset, []).append(first.index.to_numpy())
     for dataset in filter(at_hand, shown):
-        ids = np.unique(np.concatenate(shown[dataset]))
+        ids = pd.unique(np.concatenate(shown[dataset]))  # so that the examples of a page of the list share a sheet
         packer = Packer(len(ids))
         packer.ids("id", ids)
         _, height, width = DATASETS[dataset].shape
@@ -205,8 +207,8 @@ def figure(path: Path) -> str:
     with Image.open(path) as opened:
         picture = opened.convert("RGB")
     few = picture.quantize(256, dither=Image.Dither.NONE).convert("RGB")
-    difference = np.asarray(picture, dtype=np.float32) - np.asarray(few, dtype=np.float32)
-    return encode(_webp(few if np.abs(difference).mean() < _UNSEEN else picture, lossless=True))
+    unlike = ImageStat.Stat(ImageChops.difference(picture, few)).mean  # of each colour
+    return encode(_webp(few if sum(unlike) < 3 * _UNSEEN else picture, lossless=True))
 
 
 def small(path: Path) -> str:

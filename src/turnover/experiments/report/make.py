@@ -76,6 +76,8 @@ def make(job: ReportJob) -> Path:
     validation = results.validation(job.scale)
     examples, missing = sets.from_store(job.examples, job.scale)
     examples += sets.from_validation(validation) if validation else []
+    count, packed = len(examples), explorer(examples, missing, job.scale)
+    del examples  # tables may be large
     rows = claims(by_scale)
     of_paper = [row for row in rows if row.paper_figure]
     leakage = next((result for result in every if result.base == "leakage"), None)
@@ -91,7 +93,7 @@ def make(job: ReportJob) -> Path:
         ],
         thumbnails=thumbnails(every, validation),
         figures={name: [*map(sections.shown, group)] for name, group in sections.grouped(every).items()},
-        explorer=explorer(examples, missing, job.scale),
+        explorer=packed,
         leakage=leakage and sections.shown(leakage),
         variants=leakage and sections.variants(leakage),
         leaking=sections.leaking(every),
@@ -106,7 +108,7 @@ def make(job: ReportJob) -> Path:
         here=provenance(),
         smoke=job.scale == "smoke",
     )
-    log.info("%d figures, %d sets of examples, %s", len(every), len(examples), size(path.stat().st_size))
+    log.info("%d figures, %d sets of examples, %s", len(every), count, size(path.stat().st_size))
     return path
 
 

@@ -3,7 +3,11 @@
 const report = JSON.parse(document.getElementById("index").textContent);
 const NONE = 255; // of a class, and of a step of a curve
 
-const bytesOf = (id) => Uint8Array.from(atob(document.getElementById(id).textContent), (letter) => letter.charCodeAt(0));
+function bytesOf(id) {
+  const text = atob(document.getElementById(id).textContent), bytes = new Uint8Array(text.length);
+  for (let place = 0; place < text.length; place++) bytes[place] = text.charCodeAt(place);
+  return bytes;
+}
 
 async function unpack(id, fields, rows) {
   const stream = new Blob([bytesOf(id)]).stream().pipeThrough(new DecompressionStream("deflate"));

@@ -70,7 +70,7 @@ function ticks([low, high]) {
 
 function paint() {
   const canvas = at("points"), ratio = devicePixelRatio || 1, wide = canvas.clientWidth, tall = canvas.clientHeight;
-  if (!wide || !plot.x) return;
+  if (!wide || !plot.x || view.pending) return;
   canvas.width = wide * ratio;
   canvas.height = tall * ratio;
   const pen = canvas.getContext("2d"), style = getComputedStyle(document.documentElement), colour = (name) => style.getPropertyValue(`--${name}`);
@@ -171,6 +171,7 @@ function walk(axis, step, end) {
 if (at("points")) {
   const canvas = at("points"), keys = { ArrowRight: ["x", 1], ArrowLeft: ["x", -1], ArrowUp: ["y", 1], ArrowDown: ["y", -1], Home: ["x", 0, 0], End: ["x", 0, 1] };
   const hover = (event) => {
+    if (view.pending) return;
     const box = canvas.getBoundingClientRect();
     point(nearest(event.clientX - box.left, event.clientY - box.top));
   };
@@ -179,7 +180,7 @@ if (at("points")) {
   canvas.addEventListener("pointerleave", () => point(-1));
   canvas.addEventListener("blur", () => point(-1));
   const open = () => {
-    if (plot.here < 0) return;
+    if (plot.here < 0 || view.pending) return;
     choose(plot.here);
     at("detail").scrollIntoView({ block: "nearest" });
   };
@@ -187,7 +188,7 @@ if (at("points")) {
   canvas.addEventListener("keydown", (event) => {
     if (event.key === "Enter") open();
     if (event.key === "Escape") point(-1);
-    if (!keys[event.key]) return;
+    if (!keys[event.key] || view.pending) return;
     event.preventDefault();
     walk(...keys[event.key]);
   });
