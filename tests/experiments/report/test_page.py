@@ -317,10 +317,12 @@ def test_of_a_million_rows_the_page_shows_a_part_that_stands_for_all(looked: Loo
         looked.text("#count") == "70,000 of 70,000 examples on this page, which stand for about 1,000,000 of 1,000,000"
     )
     assert "scores.parquet" in looked.text("#set-about")
-    assert [int(id) for id in looked.column(2)] == table["a"].nlargest(25).index.tolist()
+    of_shown = table.loc[[int(id) for id in looked.column(2)], "a"]
+    np.testing.assert_allclose(of_shown, table["a"].nlargest(25), rtol=1e-3)  # what is packed has three digits
     page.click("#last")
     assert looked.text("#page") == "page 2,800 of 2,800"
-    assert [int(id) for id in looked.column(2)][::-1] == table["a"].nsmallest(25).index.tolist()
+    of_shown = table.loc[[int(id) for id in looked.column(2)], "a"]
+    np.testing.assert_allclose(of_shown, table["a"].nsmallest(25)[::-1], rtol=1e-3)
     rho = table.corr("spearman").loc["a", "b"]
     assert float(looked.agreement().split()[-1]) == pytest.approx(rho, abs=0.005)
     spent = page.evaluate(
