@@ -146,8 +146,8 @@ def alone(job: Callable[[], float]) -> tuple[float, float, float]:
     os.close(theirs)
     if status := os.waitpid(child, 0)[1]:
         raise SystemExit(f"a process that was measured ended with {os.waitstatus_to_exitcode(status)}")
-    seconds, whole, own = map(float, os.read(ours, 64).split())
-    return seconds, whole, own
+    found = [float(number) for number in os.read(ours, 64).split()]
+    return found[0], found[1], found[2]
 
 
 def write(name: str, table: pd.DataFrame) -> None:
