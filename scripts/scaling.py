@@ -5,6 +5,8 @@ MLP 784-units-10, batch 256, CPU.
 
 With --streamed instead: streamed.csv, one epoch and scores of images of 3 x 32 x 32 by `turnover.memorization`, held in
 memory, read batch by batch, or read by another process; up to a million of them (about 15 minutes).
+
+With --large instead: large.csv, what people look at (scaling_large.py), of up to a million examples (about 10 minutes).
 """
 
 import argparse
@@ -108,7 +110,7 @@ def streamed(rounds: int) -> pd.DataFrame:
         peaks: dict[str, float] = {}
         for _ in tqdm(range(rounds if len(ways) > 1 else 1), desc=f"{count:,} images", leave=False):
             for what, given in ways.items():
-                seconds, peaks[what] = alone(partial(of_images, given, count))
+                seconds, peaks[what], _ = alone(partial(of_images, given, count))
                 times[what].append(seconds)
         for what in ways:
             per_thousand = round(median(times[what]) / count * 1000, 3)
@@ -118,6 +120,7 @@ def streamed(rounds: int) -> pd.DataFrame:
 
 def of_images(given: Callable[[int], object], count: int) -> float:
     """Return the seconds that scores take, without those of making images that are held."""
+    keep_freed()  # as runs do
     data = given(count)
     x, y = data if isinstance(data, tuple) else (data, None)
     start = time.perf_counter()
@@ -126,17 +129,19 @@ def of_images(given: Callable[[int], object], count: int) -> float:
     return time.perf_counter() - start
 
 
-def alone(job: Callable[[], float]) -> tuple[float, float]:
-    """Return what a job returns in a process of its own, and the peak memory of that, in MB."""
+def alone(job: Callable[[], float]) -> tuple[float, float, float]:
+    """Return what a job returns in a process of its own, the peak memory, and without imports and others, in MB."""
     ours, theirs = os.pipe()
     if (child := os.fork()) == 0:
         code = 1
         try:
             torch.set_num_threads(1)
-            keep_freed()  # as runs do
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             seconds = job()
-            peak = sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-            os.write(theirs, f"{seconds} {peak / 1024:.1f}".encode())
+            own, others = (
+                resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+            )
+            os.write(theirs, f"{seconds} {(own + others) / 1024:.1f} {(own - before) / 1024:.1f}".encode())
             code = 0
         finally:
             os._exit(code)
@@ -144,7 +149,7 @@ def alone(job: Callable[[], float]) -> tuple[float, float]:
     if status := os.waitpid(child, 0)[1]:
         raise SystemExit(f"a process that was measured ended with {os.waitstatus_to_exitcode(status)}")
     found = [float(number) for number in os.read(ours, 64).split()]
-    return found[0], found[1]
+    return found[0], found[1], found[2]
 
 
 def write(name: str, table: pd.DataFrame) -> None:
@@ -159,9 +164,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7, help="rounds of each curve (medians; default 7)")
     parser.add_argument("--streamed", action="store_true", help="time data sets that are read batch by batch")
+    parser.add_argument("--large", action="store_true", help="time tables, pages and audits of many examples")
     given = parser.parse_args()
     if given.streamed:
         write("streamed", streamed(min(given.rounds, 3)))
+        return
+    if given.large:
+        from scaling_large import large  # imports this module, and a browser's
+
+        write("large", large())
         return
     rounds, rows = given.rounds, []
     for what, (against, sizes, make) in CURVES.items():

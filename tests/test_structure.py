@@ -155,6 +155,7 @@ def test_scripts_hold_no_science() -> None:
             "contestants_labels",
             "faults",
             "scaling",
+            "scaling_large",
             "stress",
         ), name(path)
         assert ast.get_docstring(parsed(path)), name(path)

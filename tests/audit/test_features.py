@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 
 from turnover.audit import features
 from turnover.audit.collection import collect
+from turnover.audit.duplicates import contradictions
 from turnover.audit.frozen import Frozen, Made, frozen
 from turnover.audit.work import audit
 from turnover.errors import RefusedInput
@@ -238,8 +239,6 @@ def test_files_that_cannot_be_read_have_no_features(tmp_path: Path, colours: Fro
 def test_equal_pixels_with_different_labels_are_named_with_features_too(tmp_path: Path, colours: Frozen) -> None:
     coloured(tmp_path)
     (tmp_path / "dog" / "twin.png").write_bytes((tmp_path / "cat" / "0.png").read_bytes())
-    from turnover.audit.duplicates import contradictions
-
     examples = collect(tmp_path, None, network=colours)
     same = dict(zip(examples.names, contradictions(examples), strict=True))
     assert {name: other for name, other in same.items() if other} == {
@@ -266,6 +265,37 @@ def test_features_of_ones_own(tmp_path: Path) -> None:
         audit(config_of(folder, f'features="npz:{file}"'))
     with pytest.raises(RefusedInput, match="cannot be read"):
         audit(config_of(folder, f'features="npz:{tmp_path}/none.npz"'))
+
+
+def test_with_features_of_ones_own_images_are_of_any_size_and_only_small_pictures_are_kept(tmp_path: Path) -> None:
+    random, folder = np.random.default_rng(0), tmp_path / "data"
+    for number in range(12):
+        image = Image.fromarray(random.integers(256, size=(6, 6, 3), dtype=np.uint8))
+        image = image.resize((60 + number, 90 - number), Image.Resampling.BICUBIC)
+        save(folder / "ab"[number % 2] / f"{number}.png", np.asarray(image))
+        save(folder / "ab"[number % 2] / f"grey {number}.png", np.full((8, 8), number, np.uint8))
+    copy = Image.open(folder / "a" / "4.png")
+    copy.resize((64, 64)).save(folder / "b" / "copy.jpg")
+    copy.resize((20, 20)).save(folder / "b" / "tiny.png")
+    (folder / "b" / "twin.png").write_bytes((folder / "a" / "grey 6.png").read_bytes())
+    examples = collect(folder, None, small=True)
+    assert examples.values.shape == (27, 3, 16, 16)
+    same = dict(zip(examples.names, contradictions(examples), strict=True))
+    assert {name: other for name, other in same.items() if other} == {
+        "a/4.png": "b/copy.jpg",
+        "b/copy.jpg": "a/4.png",
+        "a/grey 6.png": "b/twin.png",
+        "b/twin.png": "a/grey 6.png",
+    }
+    (folder / "a" / "0.png").write_bytes((folder / "a" / "0.png").read_bytes()[:200])
+    without = collect(folder, None, small=True)
+    assert [entry.path for entry in without.left_out] == ["a/0.png"]
+    assert examples.digests is not None
+    np.testing.assert_array_equal(without.digests, examples.digests[1:])
+    np.testing.assert_array_equal(without.values, examples.values[1:])
+    np.savez(tmp_path / "own.npz", ids=without.names, features=random.normal(size=(26, 4)))
+    text = (audit(config_of(folder, f'features="npz:{tmp_path / "own.npz"}"')) / "gallery.html").read_text()
+    assert text.count("<img") == 26, "of the files themselves"
 
 
 def test_weights_of_a_file(tmp_path: Path) -> None:

@@ -128,6 +128,13 @@ def test_predictions_that_know_nothing_leave_a_wide_interval() -> None:
     assert found.high > 0.5
 
 
+def test_the_share_does_not_hang_on_how_many_are_computed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    probabilities, labels = noisy(500, 3, 0.1, 3.0, 0)
+    at_once = wrong_share(probabilities, labels)
+    monkeypatch.setattr("turnover.audit.wrong_share._BLOCK", 1000)
+    assert wrong_share(probabilities, labels) == at_once
+
+
 def test_the_share_is_that_of_the_largest_likelihood() -> None:
     probabilities, labels = noisy(2000, 4, 0.1, 3.0, 0)
     p, y = torch.from_numpy(probabilities), torch.from_numpy(labels)

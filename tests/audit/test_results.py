@@ -10,11 +10,13 @@ import numpy as np
 import pandas as pd
 import processes
 import pytest
+import torch
 import yaml
 from audits import config_of
 from pictures import two_classes
 from PIL import Image
 
+from turnover.audit import duplicates
 from turnover.audit.collection import collect
 from turnover.audit.duplicates import contradictions, remark
 from turnover.audit.labelled import Collection
@@ -128,6 +130,46 @@ def test_a_copy_that_was_made_smaller_or_compressed_is_named_and_comes_first(tmp
     shown = re.findall(r'<span class="name">(.*?)</span>', text)
     assert set(shown[:3]) == {"a/4.png", "a/copy.jpg", "b/copy.jpg"}
     assert len(shown) == 4
+
+
+def picture_oracle(values: np.ndarray, labels: np.ndarray) -> dict[int, int]:
+    """Of each example the most similar one with another label, if it is nearly the same, by all pairs."""
+    blocks = values.astype(np.float64).reshape(len(values), 3, 16, 2, 16, 2).mean((3, 5))
+    small = (blocks - blocks.mean((2, 3), keepdims=True)).reshape(len(values), -1)
+    correlations = np.corrcoef(small)
+    correlations[labels[:, None] == labels] = 0
+    best, most = correlations.argmax(1), correlations.max(1)
+    return {row: int(best[row]) for row in np.flatnonzero(most >= 0.995).tolist()}
+
+
+@pytest.mark.parametrize("cells", [2, 6, 32], ids=["few patterns", "photographs", "noise"])
+def test_nearly_equal_images_among_many_are_those_of_all_pairs(cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    random, labels = np.random.default_rng(cells), np.arange(1200) % 3
+    values = np.stack(
+        [
+            np.asarray(Image.fromarray(random.integers(256, size=(cells, cells, 3), dtype=np.uint8)).resize((32, 32)))
+            for _ in labels
+        ]
+    )
+    for row in range(0, 400, 2):  # copies, from exact ones to hardly alike, with the same label or another
+        noise = random.normal(size=(32, 32, 3)) * row / 8
+        values[row + 600 + row % 3] = (values[row] + noise).clip(0, 255)
+    images = values.transpose(0, 3, 1, 2)
+    expected = picture_oracle(images, labels)
+    assert 20 < len(expected) < 1200
+    monkeypatch.setattr(duplicates, "_LEAF", 50)
+    found = duplicates._nearest(Collection(images, labels, tuple("abc"), tuple(map(str, range(1200)))))
+    assert found == expected
+
+
+def test_each_image_is_compared_with_some_others_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duplicates, "_LEAF", 64)
+    random = np.random.default_rng(0)
+    for count in (2000, 8000):
+        pictures = duplicates._pictures(random.integers(256, size=(count, 3, 32, 32), dtype=np.uint8))
+        groups = list(duplicates._groups(pictures, torch.arange(count), np.random.default_rng(0)))
+        assert sum(len(rows) ** 2 for rows in groups) < 4 * 64 * count
+        assert torch.cat(groups).unique().tolist() == list(range(count))
 
 
 # --- names and paths ---

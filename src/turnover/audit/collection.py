@@ -20,7 +20,13 @@ UNUSABLE = 0.5  # share of image files that may be left out
 
 
 def collect(
-    path: Path, size: int | None, unusable: float = UNUSABLE, network: Frozen | None = None, *, square: bool = False
+    path: Path,
+    size: int | None,
+    unusable: float = UNUSABLE,
+    network: Frozen | None = None,
+    *,
+    square: bool = False,
+    small: bool = False,
 ) -> Collection:
     """Read all examples of a folder or file.
 
@@ -29,6 +35,7 @@ def collect(
         unusable: the largest share of image files that may be left out; 0: every one must be usable.
         network: gives features of the images besides.
         square: whether pixels must be of square images, if they are those of files.
+        small: whether pixels of files are not needed, as features of them are known.
 
     Raises:
         RefusedInput: names what is wrong and where, and what to do.
@@ -36,7 +43,7 @@ def collect(
     kind = path.suffix.lower() if path.is_file() else ""
     if path.is_dir() or kind in (".csv", ".parquet"):
         listing = list_folder(path) if path.is_dir() else list_table(path)
-        collection = load(path, listing, size, unusable, network, square=square)
+        collection = load(path, listing, size, unusable, network, square=square, small=small)
     elif kind == ".npz":
         if size is not None and network is None:
             raise RefusedInput(f"size = {size}: is for images; resize the arrays of an npz file beforehand")

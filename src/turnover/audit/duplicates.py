@@ -1,21 +1,24 @@
 """Examples that are the same or nearly the same but for their labels, of which one at least is wrong."""
 
 from collections import defaultdict
+from collections.abc import Iterator
 from hashlib import blake2b
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from turnover.audit.labelled import Collection
 
 _NAMED = 3  # pairs that the remark names
-_SMALL = 16  # pixels of the side of the pictures that are compared
-_LEAST_SIDE = 32  # of images; of smaller ones different ones are alike
+SMALL = 16  # pixels of the side of the pictures that are compared
+LEAST_SIDE = 32  # of images; of smaller ones different ones are alike
 _ALIKE = 0.995  # correlation of two such pictures, as of an image and its copy that was resized or compressed
 _FLAT = 4.0  # standard deviation of the pixels, of 255, below which there is nothing to compare
-_MOST = 60_000  # examples, of which every pair is compared
-_BLOCK = 500  # examples that are compared with all others at once
+_BLOCK = 500  # examples whose small pictures are made at once
+_LEAF = 1000  # examples of which every pair is compared
+_SHRINKS = 0.65  # largest share of a group in one of its halves; if more are alike, every pair is compared
 
 
 def contradictions(collection: Collection) -> np.ndarray:
@@ -42,29 +45,61 @@ def contradictions(collection: Collection) -> np.ndarray:
 def _nearest(collection: Collection) -> dict[int, int]:
     """Return of each example that has one the most similar one with another label."""
     large = collection.digests is not None or (
-        collection.images and min(collection.values.shape[2:]) >= _LEAST_SIDE and collection.values.dtype == np.uint8
+        collection.images and min(collection.values.shape[2:]) >= LEAST_SIDE and collection.values.dtype == np.uint8
     )
-    if not large or len(collection) > _MOST:
+    if not large:
         return {}
-    labels = torch.from_numpy(collection.labels)
-    small = torch.cat(
-        [
-            adaptive_avg_pool2d(torch.from_numpy(collection.values[start : start + _BLOCK]).float(), _SMALL)
-            for start in range(0, len(collection), _BLOCK)
-        ]
-    )
-    small = (small - small.mean((2, 3), keepdim=True)).flatten(1)  # so that a flat colour is like nothing
-    structured = small.std(1) >= _FLAT
-    small /= small.norm(dim=1, keepdim=True).clamp(min=1e-9)
-    small[~structured] = 0
-    found = {}
-    for start in range(0, len(small), _BLOCK):
-        similar = small[start : start + _BLOCK] @ small.T  # [block, n]
-        similar[labels[start : start + _BLOCK, None] == labels] = 0
-        most, other = similar.max(1)
-        for row in (most >= _ALIKE).nonzero()[:, 0].tolist():
-            found[start + row] = int(other[row])
-    return found
+    labels, pictures = torch.from_numpy(collection.labels), _pictures(collection.values)
+    most, other = torch.zeros(len(labels)), torch.full((len(labels),), -1)
+    for rows in _groups(pictures, pictures.any(1).nonzero()[:, 0], np.random.default_rng(0)):
+        found = pictures[rows]
+        for start in range(0, len(rows), _LEAF):
+            some = rows[start : start + _LEAF]
+            similar = found[start : start + _LEAF] @ found.T  # [some, rows]
+            similar[labels[some, None] == labels[rows]] = 0
+            correlation, place = similar.max(1)
+            better = correlation > most[some]
+            most[some[better]], other[some[better]] = correlation[better], rows[place[better]]
+    alike = (most >= _ALIKE).nonzero()[:, 0]
+    return dict(zip(alike.tolist(), other[alike].tolist(), strict=True))
+
+
+def _pictures(values: np.ndarray) -> Tensor:
+    """Return small pictures of mean 0 and length 1, whose products are correlations; 0 where it is flat.
+
+    Args:
+        values: uint8 [n, channels, height, width]
+
+    Returns:
+        float32 [n, channels * 16 * 16]
+    """
+    pictures = torch.empty(len(values), values.shape[1] * SMALL**2)
+    for start in range(0, len(values), _BLOCK):
+        small = adaptive_avg_pool2d(torch.from_numpy(values[start : start + _BLOCK]).float(), SMALL)
+        small = (small - small.mean((2, 3), keepdim=True)).flatten(1)  # so that a flat colour is like nothing
+        small *= (small.std(1) >= _FLAT)[:, None]
+        pictures[start : start + _BLOCK] = small / small.norm(dim=1, keepdim=True).clamp(min=1e-9)
+    return pictures
+
+
+def _groups(pictures: Tensor, rows: Tensor, random: np.random.Generator) -> Iterator[Tensor]:
+    """Yield groups of rows, so that pictures that are alike are together in one; a picture may be in several.
+
+    Rows are halved by where they lie along a random direction, again and again. The halves overlap by four standard
+    deviations of how far apart two pictures that are just alike lie along it, so a halving parts at most one such pair
+    in 15,000. Each picture is compared with some thousand others, not with all (spill trees: Liu et al., NIPS 2004).
+    """
+    if len(rows) > _LEAF:
+        width = pictures.shape[1]
+        direction = torch.from_numpy(random.normal(size=width) / width**0.5).to(pictures.dtype)
+        along = torch.cat([pictures[part] @ direction for part in rows.split(_BLOCK)])
+        middle, margin = along.median(), 2 * (2 * (1 - _ALIKE) / width) ** 0.5
+        halves = [rows[along <= middle + margin], rows[along >= middle - margin]]
+        if max(map(len, halves)) <= _SHRINKS * len(rows):
+            for half in halves:
+                yield from _groups(pictures, half, random)
+            return
+    yield rows
 
 
 def remark(same_as: dict[str, str]) -> list[str]:

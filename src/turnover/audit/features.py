@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
+from turnover.audit.duplicates import LEAST_SIDE, SMALL
 from turnover.audit.folders import File
 from turnover.audit.frozen import Frozen
 from turnover.audit.images import Unusable, read_image
@@ -17,7 +18,6 @@ from turnover.common.files import keep, kept, outputs_root
 from turnover.errors import RefusedInput
 
 _CHUNK = 256  # images whose features are kept together, and whose pixels are in memory at a time
-_SMALL = 16  # pixels of the side of the pictures that stay in memory, in which near duplicates are looked for
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]  # small pictures, digests of pixels, features
 
@@ -55,6 +55,36 @@ def features_of_files(files: list[File], network: Frozen, bits: int, bad: list[L
             parts.append(arrays)
     small, digests, features = (np.concatenate(of) for of in zip(*parts, strict=True))
     return read, (small, digests, features)
+
+
+def pictures_of_files(
+    files: list[File], size: int | None, bits: int, bad: list[LeftOut]
+) -> tuple[list[File], np.ndarray, np.ndarray]:
+    """Return the files that can be read, with small pictures and digests of their pixels, one image after another.
+
+    Args:
+        size: as `read_image` takes it.
+
+    Returns:
+        uint8 [n, 3, 16, 16], 0 for images of less than 32 pixels, of which different ones are alike; uint8 [n, 16]
+    """
+    small, digests = np.zeros((len(files), 3, SMALL, SMALL), dtype=np.uint8), np.zeros((len(files), 16), dtype=np.uint8)
+    place = {file: row for row, file in enumerate(files)}
+
+    def fill(file: File) -> None:
+        pixels = read_image(file.path, size, bits)
+        pixels = pixels.repeat(3 // len(pixels), axis=0)  # of a grey one, three times the same
+        row = place[file]
+        digests[row] = np.frombuffer(_digest(pixels), dtype=np.uint8)
+        if min(pixels.shape[1:]) >= LEAST_SIDE:
+            small[row] = _small(pixels[None])[0]
+
+    with progress(files, "images") as bar:
+        read = [file for file, _ in each(fill, files, bar, bad)]
+    if len(read) < len(files):
+        rows = [place[file] for file in read]
+        small, digests = small[rows], digests[rows]
+    return read, small, digests
 
 
 def features_of_images(values: np.ndarray, network: Frozen) -> np.ndarray:
@@ -114,13 +144,17 @@ def features_of_npz(path: Path, names: tuple[str, ...]) -> np.ndarray:
 
 
 def _arrays(pixels: np.ndarray, network: Frozen, on_images: Callable[[int], object]) -> Arrays:
-    digests = [blake2b(of.tobytes(), digest_size=16).digest() for of in pixels]
-    small = adaptive_avg_pool2d(torch.from_numpy(pixels).float(), _SMALL).round().to(torch.uint8).numpy()
-    return (
-        small,
-        np.frombuffer(bytearray(b"".join(digests)), dtype=np.uint8).reshape(-1, 16),
-        network(pixels, on_images),
-    )
+    digests = np.frombuffer(bytearray(b"".join(map(_digest, pixels))), dtype=np.uint8).reshape(-1, 16)
+    return _small(pixels), digests, network(pixels, on_images)
+
+
+def _small(pixels: np.ndarray) -> np.ndarray:
+    """Return small pictures.  # uint8 [n, 3, height, width] -> uint8 [n, 3, 16, 16]"""
+    return adaptive_avg_pool2d(torch.from_numpy(pixels).float(), SMALL).round().to(torch.uint8).numpy()
+
+
+def _digest(pixels: np.ndarray) -> bytes:
+    return blake2b(pixels.tobytes(), digest_size=16).digest()
 
 
 def _content(path: Path) -> bytes:

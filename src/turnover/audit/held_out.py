@@ -73,31 +73,35 @@ def by_regression(features: np.ndarray, labels: np.ndarray, fold: np.ndarray) ->
     classes = np.arange(labels.max() + 1)
     result = np.zeros((len(labels), len(classes)))
 
-    def predicted(number: int, strength: float) -> np.ndarray:
-        train, test = fold != number, fold == number
-        scaler = StandardScaler().fit(features[train])
-        found = np.zeros((int(test.sum()), len(classes)))
-        if len(present := np.unique(labels[train])) == 1:
+    def scaled(number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the features of the other folds and of this one, in the scale of the others."""
+        train, test = features[fold != number], features[fold == number]
+        scaler = StandardScaler(copy=False).fit(train)  # these are copies already
+        return scaler.transform(train), scaler.transform(test)
+
+    def predicted(number: int, strength: float, train: np.ndarray, test: np.ndarray) -> np.ndarray:
+        given, found = labels[fold != number], np.zeros((len(test), len(classes)))
+        if len(present := np.unique(given)) == 1:
             found[:, present] = 1
             return found
         with warnings.catch_warnings(action="ignore"):  # of convergence
-            model = LogisticRegression(C=strength, max_iter=_STEPS)
-            model.fit(scaler.transform(features[train]), labels[train])
-        found[:, model.classes_] = model.predict_proba(scaler.transform(features[test]))
+            model = LogisticRegression(C=strength, max_iter=_STEPS).fit(train, given)
+        found[:, model.classes_] = model.predict_proba(test)
         return found
 
     numbers = np.unique(fold)
     with tqdm(total=len(_STRENGTHS) + len(numbers) - 1, desc="held out", unit="fit", delay=2) as bar:
-        tried = []
+        tried, parts = [], scaled(numbers[0])
         for strength in _STRENGTHS:
-            found = predicted(numbers[0], strength)
+            found = predicted(numbers[0], strength, *parts)
             given = np.take_along_axis(found, labels[fold == numbers[0], None], axis=1)
             tried.append((-np.log(given.clip(_LEAST)).mean(), strength, found))
             bar.update()
         _, strength, found = min(tried, key=lambda entry: entry[0])
         result[fold == numbers[0]] = found
+        del parts  # as large as all features
         for number in numbers[1:]:
-            result[fold == number] = predicted(number, strength)
+            result[fold == number] = predicted(number, strength, *scaled(number))
             bar.update()
     return result
 

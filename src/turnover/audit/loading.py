@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from turnover.audit.features import features_of_files
+from turnover.audit.duplicates import SMALL
+from turnover.audit.features import features_of_files, pictures_of_files
 from turnover.audit.folders import File, Listing
 from turnover.audit.frozen import PRETRAINED, Frozen
 from turnover.audit.images import Header, Unusable, header, read_image
@@ -30,6 +31,7 @@ def load(
     network: Frozen | None = None,
     *,
     square: bool = False,
+    small: bool = False,
 ) -> Collection:
     """Read the listed images; those that cannot be used are left out.
 
@@ -38,6 +40,7 @@ def load(
         unusable: the largest share of files that may be left out.
         network: whose features of the images are examples, at the size that it takes; None: the pixels are.
         square: whether pixels must be of square images.
+        small: whether digests and small pictures, in which equal ones are found, are enough in the place of pixels.
 
     Raises:
         RefusedInput: too many cannot be used, they are of different sizes, or need more memory than is free.
@@ -52,6 +55,9 @@ def load(
     if network is not None:
         refuse_much(data, (len(files), network.width), 4)
         read, (values, digests, features) = features_of_files(files, network, bits, bad)
+    elif small:
+        refuse_much(data, (len(files), 3, SMALL, SMALL))
+        read, values, digests = pictures_of_files(files, size, bits, bad)
     else:
         width, height = (size, size) if size is not None else _one_size(data, headers, square=square)
         channels = max(image.channels for _, image in headers)

@@ -76,11 +76,11 @@ def audit(config: AuditConfig) -> Path:
 def _collected(path: Path, config: AuditConfig) -> Collection:
     """Return the examples, with features if they are asked for; refuse what a network cannot take."""
     source, _, name = config.features.partition(":")
-    if source in (PIXELS, "npz"):
-        square = source == PIXELS and config.model.name in SQUARE
-        collection = collect(path, config.size, config.unusable, square=square)
-        if source == "npz":
-            return replace(collection, features=features_of_npz(Path(name).expanduser(), collection.names))
+    if source == "npz":
+        collection = collect(path, config.size, config.unusable, small=True)
+        return replace(collection, features=features_of_npz(Path(name).expanduser(), collection.names))
+    if source == PIXELS:
+        collection = collect(path, config.size, config.unusable, square=config.model.name in SQUARE)
         network(collection, config)  # refused before anything is timed
         return collection
     return collect(

@@ -12,6 +12,7 @@ from turnover.audit.images import Unusable
 from turnover.audit.labelled import LeftOut
 
 _READERS = min(4, os.cpu_count() or 1)  # images that are decoded at a time
+_AHEAD = 4096  # images that are asked for before the first of them is there
 
 Result = TypeVar("Result")
 
@@ -35,13 +36,15 @@ def each(
     done = []
     with ThreadPoolExecutor(_READERS) as pool:
         try:
-            for file, result in zip(files, pool.map(attempt, files), strict=True):
-                if bar is not None:
-                    bar.update()
-                if isinstance(result, Unusable):
-                    bad.append(LeftOut(file.name, str(result)))
-                else:
-                    done.append((file, result))
+            for start in range(0, len(files), _AHEAD):
+                some = files[start : start + _AHEAD]
+                for file, result in zip(some, pool.map(attempt, some), strict=True):
+                    if bar is not None:
+                        bar.update()
+                    if isinstance(result, Unusable):
+                        bad.append(LeftOut(file.name, str(result)))
+                    else:
+                        done.append((file, result))
         except BaseException:
             pool.shutdown(cancel_futures=True)  # Ctrl-C would else wait for all of them
             raise

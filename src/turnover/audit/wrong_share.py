@@ -16,7 +16,7 @@ _SHARES = np.concatenate([[0.0], np.geomspace(0.001, 0.6, 160)])
 # taken to be, which they are not quite; so, true shares were inside on MNIST and digits
 _BELOW = 3.84
 _LEAST = 1e-20  # probability; a network that is too sure gives far smaller ones than it should
-_BLOCK = 2_000_000  # probabilities that are raised to a power at once
+_BLOCK = 2_000_000  # numbers that are computed at once
 
 
 class WrongShare(NamedTuple):
@@ -51,7 +51,7 @@ def wrong_share(probabilities: np.ndarray, labels: np.ndarray) -> WrongShare:
     """
     others = probabilities.shape[1] - 1
     total = np.zeros((len(_EXPONENTS), len(_SHARES)))
-    rows = max(1, _BLOCK // probabilities.shape[1])
+    rows = max(1, _BLOCK // max(probabilities.shape[1], len(_SHARES)))
     for start in range(0, len(labels), rows):
         block = np.log(np.clip(probabilities[start : start + rows].astype(np.float64), _LEAST, 1))
         given = labels[start : start + rows, None]

@@ -125,9 +125,6 @@ def average(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 def _most_frequent(values: np.ndarray) -> np.ndarray:
     """Return the most frequent value of each row, the smallest of equally frequent ones.  # [rows, seeds] -> [rows]"""
-    classes, index = np.unique(values, return_inverse=True)
-    times = np.zeros((len(values), len(classes)), dtype=np.int64)
-    rows = np.arange(len(values))
-    for column in index.reshape(values.shape).T:
-        times[rows, column] += 1
-    return classes[times.argmax(axis=1)]
+    rising = np.sort(values, axis=1)
+    times = np.stack([(values == column[:, None]).sum(1) for column in rising.T], axis=1)
+    return rising[np.arange(len(values)), times.argmax(axis=1)]

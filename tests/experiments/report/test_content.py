@@ -21,7 +21,7 @@ from turnover.experiments import results
 from turnover.experiments.plots.figure import remarks
 from turnover.experiments.report import sections, sets
 from turnover.experiments.report.claims import claims, tally
-from turnover.experiments.report.explorer import COLUMNS, figure, sheets
+from turnover.experiments.report.explorer import COLUMNS, figure, pixels, sheets
 from turnover.experiments.report.make import ReportJob, make
 from turnover.experiments.results import Result, Validation
 from turnover.runs.execute import execute
@@ -183,7 +183,7 @@ def test_a_set_is_what_its_runs_say(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_images_are_on_their_sheets() -> None:
     ids = np.array([*range(0, 1500, 3), 1500, 1796])
     everything = load_digits().images.astype(int)
-    [text] = sheets("digits", ids)
+    [text] = sheets(pixels("digits"), ids, "digits")
     sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(text))).convert("L")).astype(int)
     for place, id in enumerate(ids):
         top, left = place // COLUMNS * 8, place % COLUMNS * 8

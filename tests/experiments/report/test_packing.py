@@ -5,11 +5,14 @@ import zlib
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnover.experiments.report.explorer import FLOOR, STEPS, Packer
+from turnover.experiments.report import explorer as packing
+from turnover.experiments.report.explorer import FLOOR, STEPS, Packer, chosen, explorer
+from turnover.experiments.report.sets import ExampleSet
 
 
 def read(packer: Packer) -> dict[str, np.ndarray]:
@@ -81,3 +84,57 @@ def test_curves_keep_what_a_chart_shows() -> None:
 def test_what_cannot_be_packed_is_refused(column: Any, told: str) -> None:
     with pytest.raises(ValueError, match=told):
         column(Packer(3))
+
+
+# --- of many examples the page holds a part ---
+
+
+def many(count: int) -> ExampleSet:
+    random = np.random.default_rng(1)
+    table = pd.DataFrame({"label": random.integers(10, size=count)}, pd.RangeIndex(7, count + 7, name="id"))
+    table["score"], table["loss"] = random.normal(size=(2, count))
+    table.loc[table.index[::3], "loss"] = np.nan
+    return ExampleSet("many", "many", "", "cifar10", table, {"score": "score", "loss": "loss"}, "scores.parquet")
+
+
+def test_a_part_has_the_ends_of_every_number_and_the_others_at_random(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "MOST", 1000)
+    few, whole = many(1000), many(20_000)
+    rows, extreme = chosen(few)
+    assert rows.tolist() == list(range(1000))
+    assert extreme == 1000
+    rows, extreme = chosen(whole)
+    assert len(rows) == len(set(rows.tolist())) == 1000
+    first = set(rows[:extreme].tolist())
+    for name in whole.numbers:
+        rising = whole.table[name].reset_index(drop=True).dropna().sort_values().index
+        assert set(rising[:125]) | set(rising[-125:]) <= first
+    assert len(first) <= 500
+    scores = whole.table["score"].to_numpy()
+    others = np.delete(scores, rows[:extreme])
+    assert scores[rows[extreme:]].mean() == pytest.approx(others.mean(), abs=4 * others.std() / 500**0.5)
+    assert (np.diff(rows[extreme:]) > 0).all()
+
+
+def test_the_page_does_not_grow_with_the_examples(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[np.ndarray] = []
+
+    def pixels(ids: np.ndarray) -> np.ndarray:
+        asked.append(ids)
+        return np.zeros((len(ids), 32, 32, 3), dtype=np.uint8)
+
+    monkeypatch.setattr(packing, "MOST", 2000)
+    monkeypatch.setattr(packing, "at_hand", lambda dataset: True)
+    monkeypatch.setattr(packing, "pixels", lambda dataset: pixels)
+    sizes = []
+    for count in (50_000, 200_000):
+        asked.clear()
+        made = explorer([many(count)], [], "smoke")
+        assert not asked, "no image is read before the page is written"
+        sizes.append(sum(len(text) for _, text in made.blobs))
+        assert [len(ids) for ids in asked] == [1024, 976], "a sheet at a time"
+        [about] = made.index["sets"]
+        assert (about["rows"], about["whole"]) == (2000, count)
+        assert "2,000" in about["about"]
+        assert "scores.parquet" in about["about"]
+    assert sizes[1] < 1.1 * sizes[0]

@@ -93,13 +93,13 @@ def extremes(table: pd.DataFrame, rows: int = ROWS) -> pd.DataFrame:
         A row for each image: panel, row, column (both from 0; a class has the same column in both panels), id, label,
         score (nats), own_prediction, flipped_prediction.
     """
+    names = ["panel", "row", "column", "id", "label", "score", "own_prediction", "flipped_prediction"]
     columns = []
-    for column, (_, of_class) in enumerate(table.groupby("label")):
+    for column, (_, of_class) in enumerate(table[[*names[4:], "flipped_loss"]].groupby("label")):
         rising = ranked(of_class).reset_index()
         for letter, side in (("a", rising), ("b", rising[::-1])):
-            first = side.head(rows)
+            first = side.head(rows).copy()  # a view would keep all of them
             columns.append(first.assign(panel=letter, row=range(len(first)), column=column))
-    names = ["panel", "row", "column", "id", "label", "score", "own_prediction", "flipped_prediction"]
     return pd.concat(columns).sort_values(names[:3]).reset_index(drop=True)[names]
 
 

@@ -43,11 +43,11 @@ def plot(table: pd.DataFrame, images: Any = None, *, highest: int = 30, classes:
         raise RefusedInput(f"table has no column 'score', only {', '.join(map(str, table.columns))}")
     if highest < 1:
         raise RefusedInput(f"highest = {highest}: show 1 image at least, or leave images out")
-    pixels = None if images is None else _pixels(images, len(table))
     scores = pd.Series(table["score"].to_numpy(dtype=float)).replace([np.inf, -np.inf], np.nan).dropna()
     if scores.empty:
         raise RefusedInput(f"none of {len(table)} examples has a score that is a number: there is nothing to draw")
     first = scores.nlargest(highest).index  # positions
+    pixels = None if images is None else _pixels(images, len(table), first.to_numpy())
     curve = table.attrs.get("curve")
     rows = 0 if pixels is None else -(-len(first) // _ROW)
     with plt.rc_context(RC):
@@ -67,7 +67,7 @@ def plot(table: pd.DataFrame, images: Any = None, *, highest: int = 30, classes:
         for number, position in enumerate(first if pixels is not None else ()):
             assert pixels is not None
             image = figure.add_subplot(grid[1 + number // _ROW, number % _ROW])
-            image.imshow(pixels[position], cmap="gray_r" if pixels.ndim == 3 else None)
+            image.imshow(pixels[number], cmap="gray_r" if pixels.ndim == 3 else None)
             image.set_axis_off()
             image.set_title(_words(table.iloc[position], classes), fontsize=7, loc="center")
     return figure
@@ -95,8 +95,8 @@ def _curve(axes: Axes, curve: dict[str, list[float]]) -> None:
     axes.legend()
 
 
-def _pixels(images: Any, count: int) -> np.ndarray:
-    """Return images as matplotlib takes them.  # [n, height, width], any range, or [n, height, width, 3], 0 to 1"""
+def _pixels(images: Any, count: int, rows: np.ndarray) -> np.ndarray:
+    """Return these images as matplotlib takes them.  # [rows, height, width], any range, or [rows, height, width, 3]"""
     try:
         pixels = images.detach().cpu().numpy() if isinstance(images, torch.Tensor) else np.asarray(images)
     except ValueError as error:  # of several sizes
@@ -116,9 +116,9 @@ def _pixels(images: Any, count: int) -> np.ndarray:
             f"images have shape {pixels.shape}: allowed: [n, height, width], with 1 or 3 channels perhaps"
         )
     if pixels.ndim == 3 or pixels.dtype == np.uint8:
-        return pixels
+        return pixels[rows]
     low, high = float(np.nanmin(pixels)), float(np.nanmax(pixels))  # normalised ones too
-    return np.nan_to_num((pixels - low) / (high - low)) if high > low else np.zeros_like(pixels)
+    return np.nan_to_num((pixels[rows] - low) / (high - low)) if high > low else np.zeros_like(pixels[rows])
 
 
 def _words(row: pd.Series, classes: Sequence[str] | None) -> str:

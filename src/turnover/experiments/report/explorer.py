@@ -4,13 +4,15 @@ import base64
 import io
 import math
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+import pandas as pd
+from PIL import Image, ImageChops, ImageStat
 from tqdm.auto import trange
 
 from turnover.config.datasets import DATASETS
@@ -21,41 +23,74 @@ from turnover.experiments.plots.figure import NAMES, configured
 from turnover.experiments.report.sets import LABELS, ExampleSet
 from turnover.runs.store.tables import SCORE_COLUMNS
 
+Pixels = Callable[[np.ndarray], np.ndarray]  # images of so many ids, uint8 [n, height, width, channels]
+
+MOST = 70_000  # examples of a set on the page: all of MNIST, with its test examples
+
 
 @dataclass(frozen=True)
 class Explorer:
     """Data of single examples on the page."""
 
     index: dict[str, Any]  # for data.js: the list of sets and of images, and how to read them
-    blobs: dict[str, str]  # by element id, in base64
+    blobs: Iterator[tuple[str, str]]  # element ids with their content in base64, made one at a time as they are taken
     missing: tuple[str, ...]  # commands that would make more
 
 
 def explorer(sets: Sequence[ExampleSet], missing: Sequence[str], scale: str) -> Explorer:
     """Return all sets, packed, with the images of their examples."""
-    blobs: dict[str, str] = {}
     index: dict[str, Any] = {"sets": [], "images": {}, "floor": FLOOR, "steps": STEPS}
+    blobs: list[Iterable[tuple[str, str]]] = []
+    shown: dict[str, list[np.ndarray]] = {}  # ids, by data set
     for examples in sets:
-        entry, text = _packed(examples)
+        rows, extreme = chosen(examples)
+        entry, text = _packed(examples, rows, extreme)
         index["sets"].append(entry)
-        blobs[f"set-{examples.name}"] = text
-    for dataset in dict.fromkeys(examples.dataset for examples in sets):
-        if not at_hand(dataset):
-            continue
-        tables = [examples.table for examples in sets if examples.dataset == dataset]
-        ids = np.unique(np.concatenate([table.index.to_numpy() for table in tables]))
+        blobs.append([(f"set-{examples.name}", text)])
+        first = examples.table.iloc[rows].sort_values(next(iter(examples.numbers)), ascending=False)
+        shown.setdefault(examples.dataset, []).append(first.index.to_numpy())
+    for dataset in filter(at_hand, shown):
+        ids = pd.unique(np.concatenate(shown[dataset]))  # so that the examples of a page of the list share a sheet
         packer = Packer(len(ids))
         packer.ids("id", ids)
         _, height, width = DATASETS[dataset].shape
-        blobs[f"ids-{dataset}"] = packer.text()
-        blobs |= {f"sheet-{dataset}-{number}": text for number, text in enumerate(sheets(dataset, ids))}
+        blobs += [[(f"ids-{dataset}", packer.text())], _named_sheets(dataset, ids)]
         about = {"rows": len(ids), "fields": packer.fields, "width": width, "height": height, "columns": COLUMNS}
         index["images"][dataset] = about
-    return Explorer(index, blobs, _commands(sets, missing, scale))
+    return Explorer(index, chain.from_iterable(blobs), _commands(sets, missing, scale))
 
 
-def _packed(examples: ExampleSet) -> tuple[dict[str, Any], str]:
-    facts, table, curves = DATASETS[examples.dataset], examples.table, examples.curves
+def chosen(examples: ExampleSet) -> tuple[np.ndarray, int]:
+    """Return positions of the examples that the page holds, and how many of them, the first, stand for themselves.
+
+    They are all, if these are not more than `MOST`. Else as many of the highest as of the lowest of each number, half
+    of `MOST` together or fewer, and others drawn at random, of which each stands for as many that are left out.
+    """
+    count = len(examples.table)
+    extreme = np.full(count, count <= MOST)
+    if count > MOST:
+        each = MOST // (4 * len(examples.numbers))
+        for name in examples.numbers:
+            values = examples.table[name].to_numpy(dtype=np.float64)
+            for side in (values, -values):  # NaN is last in both
+                extreme[np.argpartition(side, each)[:each]] = True
+    order = np.random.default_rng(0).permutation(count)  # the same of all sets of as many examples
+    others = order[~extreme[order]][: MOST - int(extreme.sum())]
+    return np.concatenate([np.flatnonzero(extreme), np.sort(others)]), int(extreme.sum())
+
+
+def _named_sheets(dataset: str, ids: np.ndarray) -> Iterator[tuple[str, str]]:
+    for number, text in enumerate(sheets(pixels(dataset), ids, DATASETS[dataset].title)):
+        yield f"sheet-{dataset}-{number}", text
+
+
+def _packed(examples: ExampleSet, rows: np.ndarray, extreme: int) -> tuple[dict[str, Any], str]:
+    facts, table, curves, whole = (
+        DATASETS[examples.dataset],
+        examples.table.iloc[rows],
+        examples.curves,
+        len(examples.table),
+    )
     packer = Packer(len(table))
     packer.ids("id", table.index.to_numpy())
     for name in LABELS:
@@ -64,19 +99,26 @@ def _packed(examples: ExampleSet) -> tuple[dict[str, Any], str]:
     for name, title in examples.numbers.items():
         about = SCORE_COLUMNS[name][1] if name in SCORE_COLUMNS else ""
         packer.numbers(name, table[name].to_numpy(), title, about)
+    part = (
+        f" This page holds {len(table):,} of them: {extreme:,} with the highest or the lowest of a number, and "
+        f"{len(table) - extreme:,} drawn at random, which stand for all others in counts and correlations."
+    )
     entry: dict[str, Any] = {
         "name": examples.name,
         "title": examples.title,
-        "about": examples.about,
+        "about": f"{examples.about}{part * (len(table) < whole)} The whole table: {examples.source}.",
         "dataset": examples.dataset,
         "tests": facts.train,  # ids from here on are test examples
         "classes": facts.class_names,
         "rows": len(table),
+        "whole": whole,
+        "extreme": extreme,  # so many rows, the first, stand for themselves
     }
     if curves:
-        highest = float(max(curves.own.max(), curves.flipped.max(), 10 * FLOOR))
-        packer.curves("own", curves.own, highest)
-        packer.curves("flipped", curves.flipped, highest)
+        own, flipped = curves.own[:, rows], curves.flipped[:, rows]
+        highest = float(max(own.max(), flipped.max(), 10 * FLOOR))
+        packer.curves("own", own, highest)
+        packer.curves("flipped", flipped, highest)
         entry["curves"] = {"epochs": curves.epochs, "highest": highest}
     entry["fields"] = packer.fields
     return entry, packer.text()
@@ -165,8 +207,8 @@ def figure(path: Path) -> str:
     with Image.open(path) as opened:
         picture = opened.convert("RGB")
     few = picture.quantize(256, dither=Image.Dither.NONE).convert("RGB")
-    difference = np.asarray(picture, dtype=np.float32) - np.asarray(few, dtype=np.float32)
-    return encode(_webp(few if np.abs(difference).mean() < _UNSEEN else picture, lossless=True))
+    unlike = ImageStat.Stat(ImageChops.difference(picture, few)).mean  # of each colour
+    return encode(_webp(few if sum(unlike) < 3 * _UNSEEN else picture, lossless=True))
 
 
 def small(path: Path) -> str:
@@ -177,12 +219,11 @@ def small(path: Path) -> str:
     return encode(_webp(picture, lossless=False, quality=70))
 
 
-def sheets(dataset: str, ids: np.ndarray) -> Iterator[str]:
+def sheets(pixels: Pixels, ids: np.ndarray, title: str) -> Iterator[str]:
     """Yield the images with these ids, row by row on sheets of 32 x 32 or fewer, each a WebP in base64."""
-    images = _images(dataset, ids)
-    _, height, width, channels = images.shape
-    for start in trange(0, len(images), _SHEET, desc=f"images of {DATASETS[dataset].title}", leave=False):
-        some = images[start : start + _SHEET]
+    for start in trange(0, len(ids), _SHEET, desc=f"images of {title}", leave=False):
+        some = pixels(ids[start : start + _SHEET])
+        _, height, width, channels = some.shape
         rows = -(-len(some) // COLUMNS)
         cells = np.zeros((rows * COLUMNS, height, width, channels), dtype=np.uint8)
         cells[: len(some)] = some
@@ -191,17 +232,21 @@ def sheets(dataset: str, ids: np.ndarray) -> Iterator[str]:
         yield encode(_webp(Image.fromarray(sheet.squeeze()), lossless=channels == 1))
 
 
-def _images(dataset: str, ids: np.ndarray) -> np.ndarray:
-    """Return images, of a few levels if they are grey, brightest 255.  # uint8 [n, height, width, channels]"""
+def pixels(dataset: str) -> Pixels:
+    """Return a function from ids to the images of a data set, of a few levels if they are grey, brightest 255."""
     everything = {"limit": None, "test_limit": None, "include_test": True, "normalization": "unit", "seed": 0}
     whole = DatasetConfig.model_validate({"name": dataset, **everything})
-    split = load(whole, CorruptionConfig(count=0, seed=0, kind="random", path=None, sizes=[])).train
-    images = split.images.permute(0, 2, 3, 1).numpy()[ids]  # ids are positions: nothing is left out
-    if DATASETS[dataset].shape[0] > 1:
-        return images
-    highest = _FEWER.get(dataset, _LEVELS) - 1
-    steps = np.rint(images.astype(np.float32) * (highest / max(int(images.max()), 1)))
-    return np.rint(steps * (255 / highest)).astype(np.uint8)
+    images = load(whole, CorruptionConfig(count=0, seed=0, kind="random", path=None, sizes=[])).train.images
+    highest, brightest = _FEWER.get(dataset, _LEVELS) - 1, max(int(images.max()), 1)
+
+    def of(ids: np.ndarray) -> np.ndarray:
+        some = images[ids].permute(0, 2, 3, 1).numpy()  # ids are positions: nothing is left out
+        if some.shape[3] > 1:
+            return some
+        steps = np.rint(some.astype(np.float32) * (highest / brightest))
+        return np.rint(steps * (255 / highest)).astype(np.uint8)
+
+    return of
 
 
 def _webp(picture: Image.Image, *, lossless: bool, quality: int = _QUALITY) -> bytes:

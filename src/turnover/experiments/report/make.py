@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from turnover.common.files import outputs_root, write_text
+from turnover.common.files import outputs_root, replacing
 from turnover.common.text import size
 from turnover.config.options import Group
 from turnover.experiments import results
@@ -22,8 +22,8 @@ from turnover.runs.store.provenance import now, provenance
 SCRIPTS = ("search.js", "data.js", "explorer.js", "detail.js", "scatter.js")
 
 
-def render(**content: Any) -> str:
-    """Return the whole page."""
+def write(path: Path, **content: Any) -> None:
+    """Write the whole page, part by part, all or nothing."""
     environment = Environment(
         loader=PackageLoader("turnover.experiments.report"),
         autoescape=True,
@@ -35,7 +35,9 @@ def render(**content: Any) -> str:
     folder = files("turnover.experiments.report").joinpath("templates")
     style = folder.joinpath("style.css").read_text(encoding="utf-8")
     script = "\n".join(folder.joinpath(name).read_text(encoding="utf-8") for name in SCRIPTS)
-    return environment.get_template("page.html").render(style=style, script=script, **content)
+    parts = environment.get_template("page.html").generate(style=style, script=script, **content)
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.writelines(parts)
 
 
 def embed(value: Any) -> str:
@@ -74,11 +76,15 @@ def make(job: ReportJob) -> Path:
     validation = results.validation(job.scale)
     examples, missing = sets.from_store(job.examples, job.scale)
     examples += sets.from_validation(validation) if validation else []
+    count, packed = len(examples), explorer(examples, missing, job.scale)
+    del examples  # tables may be large
     rows = claims(by_scale)
     of_paper = [row for row in rows if row.paper_figure]
     leakage = next((result for result in every if result.base == "leakage"), None)
     bench = results.benchmark(job.scale)
-    content = render(
+    path = outputs_root() / "report" / "index.html"
+    write(
+        path,
         scales=scales,
         claims=rows,
         tallies=[tally(of_paper, scale) for scale in range(len(scales))],
@@ -87,7 +93,7 @@ def make(job: ReportJob) -> Path:
         ],
         thumbnails=thumbnails(every, validation),
         figures={name: [*map(sections.shown, group)] for name, group in sections.grouped(every).items()},
-        explorer=explorer(examples, missing, job.scale),
+        explorer=packed,
         leakage=leakage and sections.shown(leakage),
         variants=leakage and sections.variants(leakage),
         leaking=sections.leaking(every),
@@ -102,9 +108,7 @@ def make(job: ReportJob) -> Path:
         here=provenance(),
         smoke=job.scale == "smoke",
     )
-    path = outputs_root() / "report" / "index.html"
-    write_text(path, content)
-    log.info("%d figures, %d sets of examples, %s", len(every), len(examples), size(path.stat().st_size))
+    log.info("%d figures, %d sets of examples, %s", len(every), count, size(path.stat().st_size))
     return path
 
 

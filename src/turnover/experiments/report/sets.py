@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from turnover.common.files import checkout, outputs_root
 from turnover.config.compose import sweep, varied
 from turnover.config.datasets import DATASETS
 from turnover.config.estimators import ESTIMATES, NoEstimator, TurnoverEstimator, score_of
@@ -45,6 +46,7 @@ class ExampleSet:
     dataset: str  # a key of DATASETS
     table: pd.DataFrame  # index "id"; some of LABELS, and numbers
     numbers: dict[str, str]  # columns of numbers that can be sorted by and their titles; the first one sorts first
+    source: str  # files of the whole table
     curves: Curves | None = None
 
 
@@ -62,7 +64,7 @@ def from_validation(validation: Validation) -> list[ExampleSet]:
             columns = {column: _LOSSES.get(column, title(column)) for column in dict.fromkeys([*first, *numbers])}
             heading = f"{facts.title}, {len(table):,} examples, {mislabelled:,} labels wrong: all estimators"
             about = f"{lines.get(facts.title, '')} Estimates are means over seeds."
-            sets.append(ExampleSet(f"validate-{name}", heading, about.strip(), name, table, columns))
+            sets.append(ExampleSet(f"validate-{name}", heading, about.strip(), name, table, columns, _place(path)))
     return sets
 
 
@@ -122,7 +124,9 @@ def _of_runs(configs: Sequence[RunConfig]) -> ExampleSet:
     seeds = ", ".join(map(str, sorted({config.seed for config in configs})))
     about = f"{pair(config)}, {config.epochs} epochs, {config.scale} scale; means over seeds {seeds}."
     name = f"{config.experiment}-{Run(config).name[-10:]}"
-    return ExampleSet(name, heading, about, config.dataset.name, table, columns, curves)
+    others = f", and those of {len(configs) - 1} more runs" if len(configs) > 1 else ""
+    source = f"{_place(_folder(config) / 'scores.parquet')}{others}"
+    return ExampleSet(name, heading, about, config.dataset.name, table, columns, source, curves)
 
 
 def _scores(
@@ -166,6 +170,12 @@ def _curves(runs: Sequence[RunConfig], index: pd.Index) -> Curves | None:
         for name in _LOSSES
     )
     return Curves([int(epoch) for epoch in epochs], own, flipped)
+
+
+def _place(path: Path) -> str:
+    """Return a path below the outputs, or below the committed ones, without what is private to this machine."""
+    root = outputs_root() if path.is_relative_to(outputs_root()) else checkout() / "outputs"
+    return f"outputs/{path.relative_to(root).as_posix()}"
 
 
 def _folder(config: RunConfig) -> Path:

@@ -190,8 +190,11 @@ def read_subsets(run: Path) -> pd.DataFrame:
 
 def read_scores(run: Path, epoch: int | None = None) -> pd.DataFrame:
     """Read scores of a finished run, index "id"; of the last epoch or of another scored one."""
-    table = pd.read_parquet(run / "scores.parquet")
-    table = table[table["epoch"] == (table["epoch"].max() if epoch is None else epoch)]
+    path = run / "scores.parquet"
+    if epoch is None:
+        epoch = int(pd.read_parquet(path, columns=["epoch"])["epoch"].max())
+    table = pd.read_parquet(path, filters=[("epoch", "==", epoch)])
+    pa.default_memory_pool().release_unused()  # of a million rows twice the table, which it would keep for itself
     return table.drop(columns="epoch").set_index("id")
 
 

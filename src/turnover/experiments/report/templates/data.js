@@ -3,7 +3,11 @@
 const report = JSON.parse(document.getElementById("index").textContent);
 const NONE = 255; // of a class, and of a step of a curve
 
-const bytesOf = (id) => Uint8Array.from(atob(document.getElementById(id).textContent), (letter) => letter.charCodeAt(0));
+function bytesOf(id) {
+  const text = atob(document.getElementById(id).textContent), bytes = new Uint8Array(text.length);
+  for (let place = 0; place < text.length; place++) bytes[place] = text.charCodeAt(place);
+  return bytes;
+}
 
 async function unpack(id, fields, rows) {
   const stream = new Blob([bytesOf(id)]).stream().pipeThrough(new DecompressionStream("deflate"));
@@ -58,6 +62,11 @@ class ExampleSet {
   row(id) {
     if (!this.places.size) this.ids.forEach((each, row) => this.places.set(each, row));
     return this.places.get(id);
+  }
+
+  // How many examples a row stands for: itself, or its share of those that are left out.
+  weight(row) {
+    return row < this.extreme ? 1 : (this.whole - this.extreme) / (this.rows - this.extreme);
   }
 
   called(column, row) {

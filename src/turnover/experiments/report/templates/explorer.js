@@ -1,6 +1,6 @@
 // The explorer: filter, sort and page through the examples of one set. `view` is what the scatter shares.
 const PAGE = 25;
-const view = { set: null, rows: new Uint32Array(0), kept: new Uint8Array(0), sort: "", falling: true, page: 0, chosen: -1, listeners: [] };
+const view = { set: null, rows: new Uint32Array(0), kept: new Uint8Array(0), sort: "", falling: true, page: 0, chosen: -1, images: [], pending: null, listeners: [] };
 const at = (id) => document.getElementById(id);
 
 const KINDS = {
@@ -66,10 +66,21 @@ function order() {
   view.page = 0;
   at("f-sort").value = view.sort;
   at("direction").textContent = view.falling ? "highest first" : "lowest first";
-  at("count").textContent = `${view.rows.length.toLocaleString("en")} of ${view.set.rows.toLocaleString("en")} examples`;
+  at("count").textContent = counted();
   draw();
   choose(view.rows.includes(view.chosen) ? view.chosen : view.rows[0] ?? -1);
-  view.listeners.forEach((listener) => listener());
+  const mine = view.pending = Promise.allSettled(view.images).then(() => { // what takes longer waits for the images
+    if (view.pending !== mine) return;
+    view.pending = null;
+    view.listeners.forEach((listener) => listener());
+  });
+}
+
+// How many examples pass the filters; of a set of which the page holds a part, of the whole set too.
+function counted() {
+  const { set, rows } = view, words = (number) => Math.round(number).toLocaleString("en"), here = `${words(rows.length)} of ${words(set.rows)} examples`;
+  if (set.rows === set.whole) return here;
+  return `${here} on this page, which stand for about ${words(rows.reduce((sum, row) => sum + set.weight(row), 0))} of ${words(set.whole)}`;
 }
 
 function columns() {
@@ -97,6 +108,7 @@ function draw() {
   at("rows").tHead.replaceChildren(row);
 
   const pages = Math.max(1, Math.ceil(view.rows.length / PAGE));
+  view.images = [];
   const part = view.rows.subarray(view.page * PAGE, (view.page + 1) * PAGE);
   at("rows").tBodies[0].replaceChildren(...Array.from(part, (each) => line(each, classes, numbers)));
   at("page").textContent = `page ${(view.page + 1).toLocaleString("en")} of ${pages.toLocaleString("en")}`;
@@ -106,7 +118,7 @@ function draw() {
 
 function line(row, classes, numbers) {
   const { set } = view, picture = element("canvas");
-  drawImage(picture, set, row);
+  view.images.push(drawImage(picture, set, row));
   const button = element("button", { type: "button", textContent: set.ids[row] });
   const made = element("tr", { className: row === view.chosen ? "chosen" : "" }, element("td", {}, picture), element("th", { scope: "row", className: "id" }, button));
   made.dataset.row = row;

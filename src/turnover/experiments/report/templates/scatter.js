@@ -2,33 +2,30 @@
 const plot = { x: null, y: null, places: null, cells: null, here: -1, orders: {} };
 const MARGIN = { left: 62, right: 14, top: 12, bottom: 44 }, CELL = 12;
 
-// Ranks from 0 to 1, equal values sharing the mean of theirs; NaN stays NaN.
-function ranks(values) {
+// Ranks from 0 to 1 among all that the rows stand for, equal values sharing the mean of theirs; NaN stays NaN.
+function ranks(values, weights) {
   const order = Uint32Array.from(values.keys()).filter((row) => !Number.isNaN(values[row])).sort((a, b) => values[a] - values[b]);
-  const found = new Float32Array(values.length).fill(NaN);
-  for (let start = 0, end; start < order.length; start = end) {
-    for (end = start + 1; end < order.length && values[order[end]] === values[order[start]];) end++;
-    for (let place = start; place < end; place++) found[order[place]] = (start + end - 1) / 2 / Math.max(order.length - 1, 1);
+  const found = new Float32Array(values.length).fill(NaN), all = order.reduce((sum, row) => sum + weights[row], 0);
+  for (let start = 0, end, before = 0, size; start < order.length; start = end, before += size) {
+    size = weights[order[start]];
+    for (end = start + 1; end < order.length && values[order[end]] === values[order[start]]; end++) size += weights[order[end]];
+    for (let place = start; place < end; place++) found[order[place]] = (before + (size - 1) / 2) / Math.max(all - 1, 1);
   }
   return found;
 }
 
-function correlation(a, b, rows) {
-  let n = 0, ma = 0, mb = 0;
-  for (const row of rows) if (!Number.isNaN(a[row] + b[row])) { n++; ma += a[row]; mb += b[row]; }
-  ma /= n; mb /= n;
-  let ab = 0, aa = 0, bb = 0;
-  for (const row of rows) {
-    if (Number.isNaN(a[row] + b[row])) continue;
-    ab += (a[row] - ma) * (b[row] - mb); aa += (a[row] - ma) ** 2; bb += (b[row] - mb) ** 2;
-  }
-  return ab / Math.sqrt(aa * bb);
+function correlation(a, b, weights) {
+  const rows = Array.from(a.keys()).filter((row) => !Number.isNaN(a[row] + b[row]));
+  const mean = (part) => rows.reduce((sum, row) => sum + weights[row] * part(row), 0) / rows.reduce((sum, row) => sum + weights[row], 0);
+  const ma = mean((row) => a[row]), mb = mean((row) => b[row]);
+  const about = (x, mx, y, my) => mean((row) => (x[row] - mx) * (y[row] - my));
+  return about(a, ma, b, mb) / Math.sqrt(about(a, ma, a, ma) * about(b, mb, b, mb));
 }
 
-const spearman = (a, b, rows) => {
-  const part = (values) => ranks(Float32Array.from(rows, (row) => values[row]));
-  return correlation(part(a), part(b), Array.from(rows.keys()));
-};
+function spearman(set, a, b, rows) {
+  const weights = Float64Array.from(rows, (row) => set.weight(row)), part = (values) => ranks(Float32Array.from(rows, (row) => values[row]), weights);
+  return correlation(part(a), part(b), weights);
+}
 
 function chooseAxes() {
   const { set } = view, numbers = set.numbers.map((field) => [field.key, field.title]);
@@ -46,13 +43,15 @@ function refresh() {
     chooseAxes();
   }
   const a = set.columns[at("x").value], b = set.columns[at("y").value], byRank = at("form").value === "rank";
-  plot.x = byRank ? ranks(a) : a;
-  plot.y = byRank ? ranks(b) : b;
+  const weights = Float64Array.from(a, (_, row) => set.weight(row));
+  plot.x = byRank ? ranks(a, weights) : a;
+  plot.y = byRank ? ranks(b, weights) : b;
   plot.orders = {};
   plot.here = -1;
-  const rho = spearman(a, b, view.rows);
+  const rho = spearman(set, a, b, view.rows);
   const words = Number.isNaN(rho) ? "too few examples for a correlation" : `Spearman correlation ${rho.toFixed(3)}`;
-  at("agreement").textContent = `${view.rows.length.toLocaleString("en")} examples: ${words}`;
+  const part = set.rows < set.whole ? ", weighted by how many each stands for" : "";
+  at("agreement").textContent = `${view.rows.length.toLocaleString("en")} examples${part}: ${words}`;
   paint();
 }
 
@@ -71,7 +70,7 @@ function ticks([low, high]) {
 
 function paint() {
   const canvas = at("points"), ratio = devicePixelRatio || 1, wide = canvas.clientWidth, tall = canvas.clientHeight;
-  if (!wide || !plot.x) return;
+  if (!wide || !plot.x || view.pending) return;
   canvas.width = wide * ratio;
   canvas.height = tall * ratio;
   const pen = canvas.getContext("2d"), style = getComputedStyle(document.documentElement), colour = (name) => style.getPropertyValue(`--${name}`);
@@ -172,6 +171,7 @@ function walk(axis, step, end) {
 if (at("points")) {
   const canvas = at("points"), keys = { ArrowRight: ["x", 1], ArrowLeft: ["x", -1], ArrowUp: ["y", 1], ArrowDown: ["y", -1], Home: ["x", 0, 0], End: ["x", 0, 1] };
   const hover = (event) => {
+    if (view.pending) return;
     const box = canvas.getBoundingClientRect();
     point(nearest(event.clientX - box.left, event.clientY - box.top));
   };
@@ -180,7 +180,7 @@ if (at("points")) {
   canvas.addEventListener("pointerleave", () => point(-1));
   canvas.addEventListener("blur", () => point(-1));
   const open = () => {
-    if (plot.here < 0) return;
+    if (plot.here < 0 || view.pending) return;
     choose(plot.here);
     at("detail").scrollIntoView({ block: "nearest" });
   };
@@ -188,7 +188,7 @@ if (at("points")) {
   canvas.addEventListener("keydown", (event) => {
     if (event.key === "Enter") open();
     if (event.key === "Escape") point(-1);
-    if (!keys[event.key]) return;
+    if (!keys[event.key] || view.pending) return;
     event.preventDefault();
     walk(...keys[event.key]);
   });
