@@ -8,7 +8,7 @@ from pathlib import Path
 
 _GROUPS = Path("/sys/fs/cgroup")
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of malloc.h
-_LARGEST = 2**31 - 1  # bytes, what mallopt takes
+_LARGEST = (2**31 - 1, 2**25)  # bytes, what mallopt takes, and of older glibc
 
 
 def available() -> int:
@@ -33,9 +33,10 @@ def keep_freed() -> None:
     Else activations go back to the system after every step, and each page of the next ones costs a fault: a tenth to a
     fifth of a step of a convolutional network in float32. Peak memory stays as it is.
     """
-    with suppress(AttributeError):  # another C library has no mallopt
-        for option in (_MMAP_THRESHOLD, _TRIM_THRESHOLD):
-            ctypes.CDLL(None).mallopt(option, _LARGEST)
+    with suppress(AttributeError, TypeError):  # another C library has no mallopt
+        mallopt = ctypes.CDLL(None).mallopt
+        if any(mallopt(_MMAP_THRESHOLD, size) for size in _LARGEST):  # else the other would fix this one at 128 kB
+            mallopt(_TRIM_THRESHOLD, _LARGEST[0])
 
 
 def _groups() -> list[Path]:
