@@ -20,7 +20,7 @@ from turnover.errors import RunFailed
 from turnover.experiments import results
 from turnover.experiments.plots.figure import remarks
 from turnover.experiments.report import sections, sets
-from turnover.experiments.report.claims import claims, tally
+from turnover.experiments.report.claims import by_construction, claims, tally
 from turnover.experiments.report.explorer import COLUMNS, figure, pixels, sheets
 from turnover.experiments.report.make import ReportJob, make
 from turnover.experiments.results import Result, Validation
@@ -70,6 +70,7 @@ def test_every_claim_stands_once_with_its_verdicts_and_numbers() -> None:
     ]
     notes = [(), (*remarks("10a"), "at paper scale with seed=0"), ()]
     assert [row.notes for row in rows] == notes, "the whole figure comes first"
+    assert [by_construction(rows, scale) for scale in (0, 1)] == [1, 0], "10a, which is inconclusive at paper scale"
     assert tally(rows, 1) == {"reproduced": 1, "inconclusive": 1, "not reproduced": 0, "not tested": 0}
     [of_fitting] = rows[1].rows
     assert [cell and cell.text for cell in of_fitting.cells] == ["0.75 [0.65, 0.85]", "0.50 [0.40, 0.60]"]

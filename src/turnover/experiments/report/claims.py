@@ -86,6 +86,11 @@ def tally(rows: Sequence[ClaimRow], scale: int) -> dict[str, int]:
     return {verdict: verdicts.count(verdict) for verdict in VERDICTS}
 
 
+def by_construction(rows: Sequence[ClaimRow], scale: int) -> int:
+    """Return how many claims are reproduced at one of the scales, by its position, and hold whatever networks learn."""
+    return sum(row.verdicts[scale] == "reproduced" and bool(claim_of(row.id).by_construction) for row in rows)
+
+
 def _claim(id: str, at_scales: Sequence[Result | None]) -> ClaimRow:
     results = [result for result in at_scales if result]
     none: Values = {"verdict": "", "measures": []}

@@ -14,7 +14,7 @@ from turnover.common.text import size
 from turnover.config.options import Group
 from turnover.experiments import results
 from turnover.experiments.report import sections, sets
-from turnover.experiments.report.claims import claims, corrected, tally
+from turnover.experiments.report.claims import by_construction, claims, corrected, tally
 from turnover.experiments.report.explorer import explorer, figure, small
 from turnover.experiments.results import Result, Validation
 from turnover.runs.store.provenance import now, provenance
@@ -88,6 +88,7 @@ def make(job: ReportJob) -> Path:
         scales=scales,
         claims=rows,
         tallies=[tally(of_paper, scale) for scale in range(len(scales))],
+        trivial=[by_construction(of_paper, scale) for scale in range(len(scales))],
         corrected=[
             corrected(pair for result in of_scale for pair in result.values["claims"].items()) for of_scale in by_scale
         ],
