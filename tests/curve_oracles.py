@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from math import copysign, inf
 from statistics import mean, stdev
 
 Curve = dict[int, float]
@@ -79,9 +80,7 @@ def crossed(curve: Curve, level: float) -> float:
     return max(curve) + 1.0
 
 
-def lower_end(values: Sequence[float]) -> float:
-    """The mean less the half-width of Student's 95 % interval, of two to four values; of one, itself."""
-    if len(values) == 1:
-        return values[0]
-    quantile = {2: 12.706204736, 3: 4.302652730, 4: 3.182446305}[len(values)]
-    return mean(values) - quantile * stdev(values) / len(values) ** 0.5
+def certainty(values: Sequence[float]) -> float:
+    """Mean over standard deviation, which is t up to a factor; of one value, itself; of equal ones, infinite."""
+    spread = stdev(values) if len(values) > 1 else 1.0
+    return mean(values) / spread if spread else mean(values) and copysign(inf, mean(values))

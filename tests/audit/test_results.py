@@ -172,6 +172,24 @@ def test_each_image_is_compared_with_some_others_however_many_there_are(monkeypa
         assert torch.cat(groups).unique().tolist() == list(range(count))
 
 
+def test_images_that_are_alike_are_halved_too_and_too_many_that_are_the_same_are_named(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(duplicates, "_LEAF", 64)
+    monkeypatch.setattr(duplicates, "_MOST", 500)
+    random, count, labels = np.random.default_rng(0), 2000, np.arange(2000) % 2
+    common = random.integers(256, size=(3, 32, 32))
+    similar = (0.5 * common + 0.5 * random.integers(256, size=(count, 3, 32, 32))).astype(np.uint8)
+    groups = list(duplicates._groups(duplicates._pictures(similar), torch.arange(count), np.random.default_rng(0)))
+    assert max(map(len, groups)) < count / 2
+    same = similar.copy()
+    same[:800] = common + random.integers(-1, 2, size=(800, 3, 32, 32)).clip(-common, 255 - common)
+    same[-1], same[-2] = similar[1000], similar[1001]
+    found = duplicates._nearest(Collection(same, labels, ("a", "b"), tuple(map(str, range(count)))))
+    assert "images are so alike" in caplog.text
+    assert found.keys() <= {1000, 1001, 1998, 1999}
+
+
 # --- names and paths ---
 
 

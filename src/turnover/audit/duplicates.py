@@ -1,5 +1,6 @@
 """Examples that are the same or nearly the same but for their labels, of which one at least is wrong."""
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterator
 from hashlib import blake2b
@@ -11,6 +12,8 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from turnover.audit.labelled import Collection
 
+log = logging.getLogger("turnover")
+
 _NAMED = 3  # pairs that the remark names
 SMALL = 16  # pixels of the side of the pictures that are compared
 LEAST_SIDE = 32  # of images; of smaller ones different ones are alike
@@ -18,7 +21,9 @@ _ALIKE = 0.995  # correlation of two such pictures, as of an image and its copy 
 _FLAT = 4.0  # standard deviation of the pixels, of 255, below which there is nothing to compare
 _BLOCK = 500  # examples whose small pictures are made at once
 _LEAF = 1000  # examples of which every pair is compared
-_SHRINKS = 0.65  # largest share of a group in one of its halves; if more are alike, every pair is compared
+_SHRINKS = 0.65  # largest share of a group in one of its halves
+_TRIES = 8  # directions that are tried; where none halves a group, as too many are alike, every pair is compared
+_MOST = 60_000  # examples of such a group
 
 
 def contradictions(collection: Collection) -> np.ndarray:
@@ -52,6 +57,9 @@ def _nearest(collection: Collection) -> dict[int, int]:
     labels, pictures = torch.from_numpy(collection.labels), _pictures(collection.values)
     most, other = torch.zeros(len(labels)), torch.full((len(labels),), -1)
     for rows in _groups(pictures, pictures.any(1).nonzero()[:, 0], np.random.default_rng(0)):
+        if len(rows) > _MOST:
+            log.warning("%d images are so alike that contradictions among them are looked for no further", len(rows))
+            continue
         found = pictures[rows]
         for start in range(0, len(rows), _LEAF):
             some = rows[start : start + _LEAF]
@@ -86,10 +94,11 @@ def _groups(pictures: Tensor, rows: Tensor, random: np.random.Generator) -> Iter
     """Yield groups of rows, so that pictures that are alike are together in one; a picture may be in several.
 
     Rows are halved by where they lie along a random direction, again and again. The halves overlap by four standard
-    deviations of how far apart two pictures that are just alike lie along it, so a halving parts at most one such pair
-    in 15,000. Each picture is compared with some thousand others, not with all (spill trees: Liu et al., NIPS 2004).
+    deviations of how far apart two pictures that are just alike lie along it, so each halving, of about ten for a
+    million, parts at most one such pair in 15,000. So a picture is compared with some thousand others, unless many are
+    nearly alike (spill trees: Liu et al., NIPS 2004).
     """
-    if len(rows) > _LEAF:
+    for _ in range(_TRIES if len(rows) > _LEAF else 0):
         width = pictures.shape[1]
         direction = torch.from_numpy(random.normal(size=width) / width**0.5).to(pictures.dtype)
         along = torch.cat([pictures[part] @ direction for part in rows.split(_BLOCK)])

@@ -154,7 +154,7 @@ def _small(pixels: np.ndarray) -> np.ndarray:
 
 
 def _digest(pixels: np.ndarray) -> bytes:
-    return blake2b(pixels.tobytes(), digest_size=16).digest()
+    return blake2b(str(pixels.shape).encode() + pixels.tobytes(), digest_size=16).digest()
 
 
 def _content(path: Path) -> bytes:

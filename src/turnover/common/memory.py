@@ -30,8 +30,8 @@ def available() -> int:
 def keep_freed() -> None:
     """Let this process keep memory that it frees, for what it allocates next, if its C library is glibc.
 
-    Else activations go back to the system after every step, and each page of the next ones costs a fault: a tenth to a
-    fifth of a step of a convolutional network in float32. Peak memory stays as it is.
+    Else activations of some megabytes go back to the system after every step, and each page of the next ones costs a
+    fault. Peak memory stays as it is.
     """
     with suppress(AttributeError, TypeError):  # another C library has no mallopt
         mallopt = ctypes.CDLL(None).mallopt

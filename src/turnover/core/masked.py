@@ -82,7 +82,8 @@ def masked(
 
     if before is not None and torch.compiler.is_compiling():
         # the gradient is found from this output, which the next layer keeps; that of relu(x) would be kept besides
-        return torch.ops.aten.relu(before * factor(subnetworks[0]).reshape(shape))
+        kept = factor(subnetworks[0]).reshape(shape)
+        return torch.ops.aten.relu((before * kept).masked_fill(kept == 0, 0))  # 0 times infinity is none
     if before is not None:
         only = subnetworks[0]
         scale = torch.tensor(rule.scale(units, flipped=only.flipped), dtype=x.dtype)

@@ -98,10 +98,10 @@ def test_the_layer_is_not_chosen_by_what_it_gains() -> None:
         ("initial", 2, 0.6, "benign_aug", "not reproduced"),
         ("plain", 2, 0.6, "benign_plain", "not reproduced"),
         ("initial", 3, 0.35, "benign_last", "not reproduced"),  # it was as far behind without any training
-        ("shifted", None, 0.8, "benign_aug", "inconclusive"),
-        ("shifted", None, 0.8, "benign_plain", "inconclusive"),
-        ("shifted", None, 0.8, "benign_last", "inconclusive"),
-        ("plain", None, 0.8, "benign_plain", "inconclusive"),
+        ("shifted", None, 0.8, "benign_aug", "not tested"),
+        ("shifted", None, 0.8, "benign_plain", "not tested"),
+        ("shifted", None, 0.8, "benign_last", "not tested"),
+        ("plain", None, 0.8, "benign_plain", "not tested"),
     ],
 )
 def test_each_bound_decides(state: str, layer: int | None, value: float, claim: str, verdict: str) -> None:

@@ -135,13 +135,14 @@ def test_noise_alone_does_not_fall() -> None:
 
 
 @given(curve_sets(least=1, most=4))
-def test_a_lead_is_lowest_where_its_interval_is(found: list[Curve]) -> None:
+def test_a_lead_is_taken_where_it_is_least_certain(found: list[Curve]) -> None:
     leads = {seed: {epoch: value for epoch, value in curve.items() if epoch} for seed, curve in enumerate(found)}
     table = pd.DataFrame({seed: series(curve) for seed, curve in leads.items()})
     before = pd.DataFrame(-9.0, index=[0], columns=table.columns)  # training has not begun
     got = lowest(pd.concat([before, table]), 0 * pd.concat([before, table]))
-    end = {epoch: oracles.lower_end(list(table.loc[epoch])) for epoch in table.index}
-    assert got in [list(table.loc[epoch]) for epoch in end if end[epoch] <= min(end.values()) + 1e-9]
+    certain = {epoch: oracles.certainty(list(table.loc[epoch])) for epoch in table.index}
+    least = min(certain.values())
+    assert got in [list(table.loc[epoch]) for epoch in certain if certain[epoch] <= least + 1e-9 * max(1, abs(least))]
 
 
 def test_one_epoch_without_a_lead_is_seen_among_others_that_have_one() -> None:

@@ -114,7 +114,7 @@ def table(highest: float, lowest: float, fit: float) -> pd.DataFrame:
         (0.5, 0.01, 0.99, "reproduced"),
         (0.1, 0.05, 0.99, "not reproduced"),
         (0.1, 0.5, 0.99, "not reproduced"),
-        (0.5, 0.01, 0.5, "inconclusive"),
+        (0.5, 0.01, 0.5, "not tested"),
     ],
 )
 def test_claims_and_measures(highest: float, lowest: float, fit: float, verdict: str) -> None:

@@ -12,7 +12,7 @@ import oracles
 import pandas as pd
 import pytest
 import yaml
-from curve_oracles import lower_end
+from curve_oracles import certainty
 from looking import finish_and_look
 from PIL import Image
 
@@ -33,6 +33,7 @@ from turnover.models.conv import vgg11
 from turnover.runs.execute import execute
 from turnover.runs.store.run import Run
 from turnover.runs.store.tables import read_metrics, read_scores
+from turnover.stats.claims import Verdict
 
 CONF = checkout() / "conf"
 VALIDATION = yaml.safe_load((CONF / "validate.yaml").read_text())
@@ -98,7 +99,7 @@ def test_every_figure_runs_and_has_picture_numbers_and_claims(
     assert result["commit"]
     assert result["versions"]["torch"]
     for id, claim in result["claims"].items():
-        assert claim["verdict"] in ("reproduced", "not reproduced", "inconclusive")
+        assert claim["verdict"] in get_args(Verdict)
         assert [each["name"] for each in claim["measures"]] == list(config.claims[id].measures)
         for each in claim["measures"]:
             assert len(each["by_seed"]) >= 3
@@ -383,7 +384,7 @@ def test_fig4_draws_what_was_measured_of_gradients(name: str, smoke: Path) -> No
         ("others_all_over_easy", "others_contribution", "all", "easy"),
     ):
         leads = {seed: (table[metric, more] - table[metric, less]).to_dict() for seed, table in tables.items()}
-        ends = {epoch: lower_end([lead[epoch] for lead in leads.values()]) for epoch in leads[0] if epoch}
+        ends = {epoch: certainty([lead[epoch] for lead in leads.values()]) for epoch in leads[0] if epoch}
         for seed, lead in leads.items():
             assert found[measure][seed] == pytest.approx(lead[min(ends, key=ends.__getitem__)])
 

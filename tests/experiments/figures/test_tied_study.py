@@ -71,7 +71,7 @@ def test_measures_by_hand() -> None:
     [
         ("tied", "flipped", "wrong", 0.4, "tied_drop", "not reproduced"),
         ("tied", "flipped", "clean", 0.8, "tied_drop", "not reproduced"),
-        ("tied", "own", "wrong", 0.5, "tied_drop", "inconclusive"),
+        ("tied", "own", "wrong", 0.5, "tied_drop", "not tested"),
         ("tied", "flipped", "test", 0.8, "tied_test", "not reproduced"),
         ("plain", "full", "test", 0.93, "tied_test", "not reproduced"),
         ("dropout", "full", "test", 0.99, None, ""),  # a control, which decides nothing

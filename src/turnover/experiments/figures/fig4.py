@@ -20,7 +20,6 @@ from turnover.experiments.plots.figure import Plotted
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import COLOURS, panel
 from turnover.runs.store.tables import read_metrics
-from turnover.stats.claims import measure_seeds
 
 NAMES = ("easy (real labels)", "difficult (random labels)", "all")
 
@@ -73,14 +72,17 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
 
 
 def lowest(first: pd.DataFrame, second: pd.DataFrame) -> list[float]:
-    """Return, for each seed, the difference of two curves in the epoch where its interval over seeds reaches lowest.
+    """Return, for each seed, the difference of two curves in the epoch where it is least certain to be above 0.
 
-    Of all watched epochs but that before training. If that interval is above 0, so are those of the others, and no
-    correction for their number is due (an intersection-union test; Berger, 1982). A single seed has no interval.
+    Of all watched epochs but that before training, by t over seeds (of one seed, by the difference). If the interval
+    is above 0, so are all others, and no correction for their number is due (an intersection-union test;
+    Berger, 1982).
     """
     difference = (first - second)[first.index > 0]
-    ends = [(measure_seeds("", list(lead)).interval or lead)[0] for lead in difference.to_numpy()]
-    return [float(value) for value in difference.iloc[int(np.argmin(ends))]]
+    mean, error = difference.mean(axis=1).to_numpy(), difference.std(axis=1).fillna(1).to_numpy()
+    with np.errstate(divide="ignore"):
+        t = np.where((mean == 0) & (error == 0), 0, mean / error)
+    return [float(value) for value in difference.iloc[int(t.argmin())]]
 
 
 def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
