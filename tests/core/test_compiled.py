@@ -102,10 +102,12 @@ def test_a_mask_is_made_in_the_kernel_that_multiplies_by_it(monkeypatch: pytest.
 
 
 def test_a_unit_that_is_off_is_0_whatever_comes_in() -> None:
-    model = turnover.attach(nn.Sequential(nn.Linear(3, 64), nn.ReLU(), nn.Linear(64, 2)))
+    first = nn.Linear(3, 64)
+    model = turnover.attach(nn.Sequential(first, nn.ReLU(), nn.Linear(64, 2)))
     with torch.no_grad():
-        model[0].bias[:32] = -torch.inf
-    compiled, x, ids = torch.compile(model, backend="aot_eager", fullgraph=True), torch.randn(4, 3), torch.arange(4)
+        first.bias[:32] = -torch.inf
+    compiled = cast(nn.Module, torch.compile(model, backend="aot_eager", fullgraph=True))
+    x, ids = torch.randn(4, 3), torch.arange(4)
     with turnover.own(compiled, ids):
         found = compiled(x)
     with turnover.own(model, ids):
