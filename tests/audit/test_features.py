@@ -2,6 +2,7 @@
 
 import logging
 import re
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -296,6 +297,19 @@ def test_with_features_of_ones_own_images_are_of_any_size_and_only_small_picture
     np.savez(tmp_path / "own.npz", ids=without.names, features=random.normal(size=(26, 4)))
     text = (audit(config_of(folder, f'features="npz:{tmp_path / "own.npz"}"')) / "gallery.html").read_text()
     assert text.count("<img") == 26, "of the files themselves"
+
+
+def test_images_of_one_colour_in_two_shapes_are_not_the_same(tmp_path: Path) -> None:
+    for kind, shape in (("a", (40, 60)), ("b", (60, 40))):
+        for number in range(3):
+            save(tmp_path / kind / f"{number}.png", np.full(shape, 80 * number, np.uint8))
+    assert not any(contradictions(collect(tmp_path, None, small=True)))
+
+
+def test_digests_are_those_of_features_that_were_kept_before(colours: Frozen) -> None:
+    pixels = np.random.default_rng(0).integers(256, size=(2, 3, 8, 8), dtype=np.uint8)
+    _, digests, _ = features._arrays(pixels, colours, lambda count: None)
+    assert [row.tobytes() for row in digests] == [blake2b(of.tobytes(), digest_size=16).digest() for of in pixels]
 
 
 def test_weights_of_a_file(tmp_path: Path) -> None:

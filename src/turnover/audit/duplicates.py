@@ -34,7 +34,7 @@ def contradictions(collection: Collection) -> np.ndarray:
     alike = defaultdict[bytes, list[int]](list)
     known = collection.digests
     for row, values in enumerate(collection.values):
-        alike[blake2b(values.tobytes(), digest_size=16).digest() if known is None else known[row].tobytes()].append(row)
+        alike[digest(values.tobytes()) if known is None else known[row].tobytes()].append(row)
     same_as = np.full(len(collection), "", dtype=object)
     for rows in alike.values():
         first = rows[0]
@@ -45,6 +45,11 @@ def contradictions(collection: Collection) -> np.ndarray:
     for row, other in _nearest(collection).items():
         same_as[row] = same_as[row] or collection.names[other]
     return same_as
+
+
+def digest(content: bytes) -> bytes:
+    """Return 16 bytes that are those of equal content alone."""
+    return blake2b(content, digest_size=16).digest()
 
 
 def _nearest(collection: Collection) -> dict[int, int]:

@@ -1,14 +1,13 @@
 """Features of images by a frozen network, a few hundred at a time, kept by the content of files and the network."""
 
 from collections.abc import Callable
-from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
-from turnover.audit.duplicates import LEAST_SIDE, SMALL
+from turnover.audit.duplicates import LEAST_SIDE, SMALL, digest
 from turnover.audit.folders import File
 from turnover.audit.frozen import Frozen
 from turnover.audit.images import Unusable, read_image
@@ -75,7 +74,8 @@ def pictures_of_files(
         pixels = read_image(file.path, size, bits)
         pixels = pixels.repeat(3 // len(pixels), axis=0)  # of a grey one, three times the same
         row = place[file]
-        digests[row] = np.frombuffer(_digest(pixels), dtype=np.uint8)
+        # of the shape too: images of one colour in two shapes have the same bytes
+        digests[row] = np.frombuffer(digest(str(pixels.shape).encode() + pixels.tobytes()), dtype=np.uint8)
         if min(pixels.shape[1:]) >= LEAST_SIDE:
             small[row] = _small(pixels[None])[0]
 
@@ -144,8 +144,8 @@ def features_of_npz(path: Path, names: tuple[str, ...]) -> np.ndarray:
 
 
 def _arrays(pixels: np.ndarray, network: Frozen, on_images: Callable[[int], object]) -> Arrays:
-    digests = np.frombuffer(bytearray(b"".join(map(_digest, pixels))), dtype=np.uint8).reshape(-1, 16)
-    return _small(pixels), digests, network(pixels, on_images)
+    digests = bytearray(b"".join(digest(of.tobytes()) for of in pixels))  # as in files that are kept already
+    return _small(pixels), np.frombuffer(digests, dtype=np.uint8).reshape(-1, 16), network(pixels, on_images)
 
 
 def _small(pixels: np.ndarray) -> np.ndarray:
@@ -153,21 +153,17 @@ def _small(pixels: np.ndarray) -> np.ndarray:
     return adaptive_avg_pool2d(torch.from_numpy(pixels).float(), SMALL).round().to(torch.uint8).numpy()
 
 
-def _digest(pixels: np.ndarray) -> bytes:
-    return blake2b(str(pixels.shape).encode() + pixels.tobytes(), digest_size=16).digest()
-
-
 def _content(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            return blake2b(file.read(), digest_size=16).digest()
+            return digest(file.read())
     except OSError as error:
         raise Unusable(f"not readable: {error.strerror}") from None
 
 
 def _path(network: Frozen, content: bytes, options: str) -> Path:
     """Return the file in which the features of these images are kept."""
-    name = blake2b(content + options.encode(), digest_size=16).hexdigest()
+    name = digest(content + options.encode()).hex()
     return outputs_root() / "audit" / "features" / network.key[:16] / f"{name}.npz"
 
 

@@ -16,7 +16,7 @@ from turnover.config.compose import sweep
 from turnover.config.run import RunConfig
 from turnover.errors import RefusedInput
 from turnover.experiments.figures import interface as figures
-from turnover.experiments.figures.fig4 import lowest
+from turnover.experiments.figures.fig4 import least_certain
 from turnover.experiments.plots import learning_curves as dynamics
 from turnover.experiments.plots.curves import curves
 from turnover.experiments.plots.figure import ClaimConfig, FigureConfig, MeasureConfig, Plotted, configured
@@ -139,7 +139,7 @@ def test_a_lead_is_taken_where_it_is_least_certain(found: list[Curve]) -> None:
     leads = {seed: {epoch: value for epoch, value in curve.items() if epoch} for seed, curve in enumerate(found)}
     table = pd.DataFrame({seed: series(curve) for seed, curve in leads.items()})
     before = pd.DataFrame(-9.0, index=[0], columns=table.columns)  # training has not begun
-    got = lowest(pd.concat([before, table]), 0 * pd.concat([before, table]))
+    got = least_certain(pd.concat([before, table]), 0 * pd.concat([before, table]))
     certain = {epoch: oracles.certainty(list(table.loc[epoch])) for epoch in table.index}
     least = min(certain.values())
     assert got in [list(table.loc[epoch]) for epoch in certain if certain[epoch] <= least + 1e-9 * max(1, abs(least))]
@@ -148,7 +148,7 @@ def test_a_lead_is_taken_where_it_is_least_certain(found: list[Curve]) -> None:
 def test_one_epoch_without_a_lead_is_seen_among_others_that_have_one() -> None:
     generator = np.random.default_rng(0)
     leads = generator.normal(0, 1, (400, 11, 3)) + np.array([[0.0], *[[3.0]] * 10])  # the first epoch has none
-    found = [lowest(pd.DataFrame(lead, index=range(1, 12)), 0.0) for lead in leads]  # type: ignore[arg-type]
+    found = [least_certain(pd.DataFrame(lead, index=range(1, 12)), 0.0) for lead in leads]  # type: ignore[arg-type]
     reproduced = np.mean([measure_seeds("", one, above=0).verdict == "reproduced" for one in found])
     assert reproduced < 0.04, "one in forty by luck"
 

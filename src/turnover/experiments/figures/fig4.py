@@ -62,16 +62,16 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
         {subset: drawn[letter][name] for subset, name in zip(SUBSETS, NAMES, strict=True)} for letter in _PANELS
     )
     values = {
-        "cosine_lead": lowest(pairs["easy"], pairs["difficult"]),
-        "set_cosine_lead": lowest(sets["easy"], sets["difficult"]),
+        "cosine_lead": least_certain(pairs["easy"], pairs["difficult"]),
+        "set_cosine_lead": least_certain(sets["easy"], sets["difficult"]),
     }
     for prefix, tables in (("", contribution), ("others_", without_self)):
         for first, second in (("difficult", "all"), ("difficult", "easy"), ("all", "easy")):
-            values[f"{prefix}{first}_over_{second}"] = lowest(tables[first], tables[second])
+            values[f"{prefix}{first}_over_{second}"] = least_certain(tables[first], tables[second])
     return values | {f"others_{subset}": list(without_self[subset].mean()) for subset in ("difficult", "easy")}
 
 
-def lowest(first: pd.DataFrame, second: pd.DataFrame) -> list[float]:
+def least_certain(first: pd.DataFrame, second: pd.DataFrame) -> list[float]:
     """Return, for each seed, the difference of two curves in the epoch where it is least certain to be above 0.
 
     Of all watched epochs but that before training, by t over seeds (of one seed, by the difference). If the interval

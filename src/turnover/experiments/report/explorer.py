@@ -85,12 +85,8 @@ def _named_sheets(dataset: str, ids: np.ndarray) -> Iterator[tuple[str, str]]:
 
 
 def _packed(examples: ExampleSet, rows: np.ndarray, extreme: int) -> tuple[dict[str, Any], str]:
-    facts, table, curves, whole = (
-        DATASETS[examples.dataset],
-        examples.table.iloc[rows],
-        examples.curves,
-        len(examples.table),
-    )
+    facts, curves = DATASETS[examples.dataset], examples.curves
+    table, whole = examples.table.iloc[rows], len(examples.table)
     packer = Packer(len(table))
     packer.ids("id", table.index.to_numpy())
     for name in LABELS:
