@@ -9,6 +9,7 @@ import subprocess
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from turnover.audit.collection import collect
 from turnover.audit.expected import expectations, nearest, recommended, unlike, validated
 from turnover.audit.knowledge import Knowledge
 from turnover.audit.labelled import Collection
+from turnover.audit.options import AuditConfig
 from turnover.audit.page import page
 from turnover.audit.suspects import COLUMNS, network, scored, seconds, suspects
 from turnover.audit.work import _expected, audit
@@ -178,9 +180,21 @@ def test_expectations_are_rows_of_the_committed_table(root: Path) -> None:
     assert "scores of one training" in expectations(validated(root / "outputs" / "reference"), "aum", 1)[0].sentence()
 
 
-def test_the_time_is_foretold(digits: tuple[Path, set[int]]) -> None:
-    config = config_of(digits[0] / "digits.npz")
-    assert 0.1 < seconds(collect(Path(config.data), None), config, 1) < 300
+@pytest.mark.parametrize("estimator", ["cumulative_loss", "turnover"])
+def test_the_time_is_foretold(digits: tuple[Path, set[int]], estimator: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = config_of(digits[0] / "digits.npz", f"estimator={estimator}", "epochs=7", "batch_size=100")
+    collection, clock, trainings = collect(Path(config.data), None), [0.0], []
+
+    def training(few: Collection, config: AuditConfig, *, epochs: int, **other: Any) -> pd.DataFrame:
+        table = scored(few, config, epochs=epochs, **other)
+        trainings.append(len(few))
+        clock[0] += (60 if len(trainings) == 1 else 5) + 2 * epochs  # the first takes longer
+        return table
+
+    monkeypatch.setattr("turnover.audit.suspects.scored", training)
+    monkeypatch.setattr("turnover.audit.suspects.time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    once = 5 + 2  # what comes once holds an epoch of the few examples
+    assert seconds(collection, config, 3) == pytest.approx(3 * (once + 7 * 2 * len(collection) / trainings[0]))
 
 
 def test_nothing_is_promised_where_nothing_like_it_was_measured(tmp_path: Path) -> None:
