@@ -87,12 +87,12 @@ def test_only_what_suits_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("units", [4, 64])
 @pytest.mark.parametrize("beta", [1.0, 0.9])
 def test_batched_products_are_those_in_float64(units: int, beta: float) -> None:
-    x, weight, bias, error = operands((3, 100, 300), (3, 300, units), (3, 1, units), (3, 100, units))
-    assert suits(x[0], weight[0].t()) == (units == 64)
+    x, weight, bias, error = operands((3, 100, 300), (3, units, 300), (3, 1, units), (3, 100, units))
+    assert suits(x[0], weight[0]) == (units == 64)
     x64, weight64, bias64, error64 = (each.double() for each in (x, weight, bias, error))
-    close(batched(x, weight, bias, torch.empty(3, 100, units)), x64 @ weight64 + bias64)
-    add_batched(weight, x.mT, error, beta=beta, alpha=-0.01)
-    close(weight, beta * weight64 - 0.01 * x64.mT @ error64)
+    close(batched(x, weight, bias, torch.empty(3, 100, units)), x64 @ weight64.mT + bias64)
+    add_batched(weight, error.mT, x, beta=beta, alpha=-0.01)
+    close(weight, beta * weight64 - 0.01 * error64.mT @ x64)
 
 
 def test_a_network_is_computed_as_before() -> None:

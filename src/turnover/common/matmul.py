@@ -53,19 +53,21 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def batched(x: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> Tensor:
-    """Compute x @ weight + bias for each of some networks, into `out`.
+    """Compute F.linear for each of some networks, into `out`.
 
-    # [networks, batch, inputs], [networks, inputs, outputs], [networks, 1, outputs] -> [networks, batch, outputs]
+    # [networks, batch, inputs], [networks, outputs, inputs], [networks, 1, outputs] -> [networks, batch, outputs]
     """
-    if not suits(x[0], weight[0].t()):
-        return torch.baddbmm(bias, x, weight, out=out)
+    if not suits(x[0], weight[0]):
+        return torch.baddbmm(bias, x, weight.mT, out=out)
     for result, rows, matrix, offset in zip(out, x, weight, bias, strict=True):
-        result.copy_(linear(rows, matrix.t(), offset[0]))
+        result.copy_(linear(rows, matrix, offset[0]))
     return out
 
 
 def add_batched(target: Tensor, a: Tensor, b: Tensor, *, beta: float, alpha: float) -> None:
     """Set target = beta target + alpha a @ b, for each of some networks.
+
+    oneDNN takes b as it lies in memory but copies an a that is transposed: a is to be the smaller one.
 
     # [networks, n, m], [networks, n, k], [networks, k, m]
     """

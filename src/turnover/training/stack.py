@@ -58,9 +58,7 @@ def train_stack(
     """
     # normalised once: every example is used in every epoch of every network
     inputs = examples.prepare(examples.inputs).flatten(1)  # [n, features]
-    parameters = [
-        [p.detach().t() if p.dim() == 2 else p.detach()[None] for p in model.parameters()] for model in models
-    ]
+    parameters = [[p.detach() if p.dim() == 2 else p.detach()[None] for p in model.parameters()] for model in models]
     stacked = [torch.stack(of_networks) for of_networks in zip(*parameters, strict=True)]
     weights = torch.cat([tensor.flatten() for tensor in stacked])
     layers = _views(weights, stacked)
@@ -119,7 +117,7 @@ class _Buffers:
 
     @classmethod
     def of(cls, layers: Sequence[Tensor], batch: int) -> "_Buffers":
-        networks, features, units = layers[0].shape
+        networks, units, features = layers[0].shape
         new = layers[0].new_empty
         hidden, below = new(networks, batch, units), new(networks, batch, units)
         logits, ones = new(networks, layers[3].shape[2], batch), new(networks, 1, batch).fill_(1)
@@ -132,18 +130,18 @@ def _add_gradients(
     """Set sums = keep sums + scale gradient of the mean loss, from the inputs in `buffer.x`; backward by hand.
 
     Args:
-        layers: weights and biases of both layers, of all networks.  # [networks, inputs or 1, outputs] each
+        layers: weight and bias of the first and the last layer.  # [networks, outputs, inputs], [networks, 1, outputs]
         y: int64 [networks, batch]
         sums: of their shapes; may be these tensors themselves.
     """
     (first, first_bias, last, last_bias), x, hidden, below = layers, buffer.x, buffer.hidden, buffer.below
     batched(x, first, first_bias, hidden).relu_()
     # classes before batch: on a CPU a softmax over the middle dimension is much faster than one over ten columns
-    torch.baddbmm(last_bias.mT, last.mT, hidden.mT, out=buffer.logits)
-    error = buffer.logits.softmax(1).scatter_add_(1, y[:, None], -buffer.ones).mT  # [networks, batch, classes]
-    torch.bmm(error, last.mT, out=below)
+    torch.baddbmm(last_bias.mT, last, hidden.mT, out=buffer.logits)
+    error = buffer.logits.softmax(1).scatter_add_(1, y[:, None], -buffer.ones)  # [networks, classes, batch]
+    torch.bmm(error.mT, last, out=below)
     torch.ops.aten.threshold_backward.grad_input(below, hidden, 0, grad_input=below)  # 0 where the unit was off
-    mean = scale / x.shape[1]
-    inputs = (x.mT, buffer.ones, hidden.mT, buffer.ones)  # [networks, inputs or 1, batch]
-    for total, of_layer, errors in zip(sums, inputs, (below, below, error, error), strict=True):
-        add_batched(total, of_layer, errors, beta=keep, alpha=mean)
+    mean, ones = scale / x.shape[1], buffer.ones
+    factors = ((below.mT, x), (ones, below), (error, hidden), (ones, error.mT))  # sums over the batch
+    for total, (a, b) in zip(sums, factors, strict=True):
+        add_batched(total, a, b, beta=keep, alpha=mean)
