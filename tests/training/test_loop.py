@@ -1,6 +1,7 @@
 """The loop against plain SGD written out; order, resumption and bad losses."""
 
 import copy
+import gc
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -132,6 +133,17 @@ def test_a_step_is_reported_for_the_progress_bar() -> None:
     steps: list[int] = []
     run(network(), data(), on_step=lambda: steps.append(1))
     assert len(steps) == 12
+
+
+def test_no_step_leaves_a_tensor_behind() -> None:
+    alive: list[int] = []  # small ones would lie between the large ones of later steps, which then take other memory
+
+    def count() -> None:
+        alive.append(sum(type(thing) is torch.Tensor for thing in gc.get_objects()))
+
+    run(network(), data(320), epochs=1, on_step=count)
+    assert len(alive) == 20
+    assert alive[-1] == alive[1]
 
 
 def test_bfloat16_trains_in_lower_precision() -> None:

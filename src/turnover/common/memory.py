@@ -31,7 +31,7 @@ def keep_freed() -> None:
     """Let this process keep memory that it frees, for what it allocates next, if its C library is glibc.
 
     Else activations of some megabytes go back to the system after every step, and each page of the next ones costs a
-    fault. Peak memory stays as it is.
+    fault. Small tensors that stay, between large ones that go, would break such memory up: make room for them first.
     """
     with suppress(AttributeError, TypeError):  # another C library has no mallopt
         mallopt = ctypes.CDLL(None).mallopt

@@ -132,11 +132,12 @@ def train(
         turn_over = attached and epoch > plain_epochs
         model.train()
         order = _order(examples, seed, epoch)
-        losses, correct = ([], []) if partial is None else ([partial.losses], [partial.correct])
+        values: list[Tensor] = []  # losses, and whether right: no small tensors of each step between large ones
+        done = 0
         with seeded(seed, "noise", epoch):  # random numbers of the network itself, for example of ordinary dropout
             if partial is not None:
                 _set_random(partial.random)
-            done = sum(map(len, losses))
+                done = _put(values, (partial.losses, partial.correct), 0, len(order))
             first, splits = (epoch - 1) * steps + done // batch_size, order[done:].split(batch_size)
             for step, (index, (x, y, ids)) in enumerate(zip(splits, examples.batches(splits), strict=True), first):
                 for group in optimizer.param_groups:
@@ -156,15 +157,14 @@ def train(
                     observer.update(logits, y, index)
                 method.backward(Step(model, x, y, index, epoch, learning_rate(step), wide, loss, inside))
                 optimizer.step()
-                losses.append(loss.detach())
-                correct.append(examples.loss.right(logits.detach(), y))
+                done = _put(values, (loss.detach(), examples.loss.right(logits.detach(), y)), done, len(order))
                 on_step()
-                if stop() and sum(map(len, losses)) < len(order):
-                    raise StoppedInEpoch(Partial(epoch, torch.cat(losses), torch.cat(correct), _random()))
+                if stop() and done < len(order):
+                    losses, correct = (tensor[:done].clone() for tensor in values)
+                    raise StoppedInEpoch(Partial(epoch, losses, correct, _random()))
         partial = None
-        of_epoch = torch.cat(losses)
-        _refuse_non_finite(epoch, of_epoch, batch_size, learning_rate)
-        by_example = (_by_example(values, order, examples.repeats) for values in (of_epoch, torch.cat(correct)))
+        _refuse_non_finite(epoch, values[0], batch_size, learning_rate)
+        by_example = (_by_example(tensor, order, examples.repeats) for tensor in values)
         result = Epoch(epoch, learning_rate((epoch - 1) * steps), *by_example)
         for observer in observers:
             observer.epoch_end(result)
@@ -174,6 +174,15 @@ def train(
 def visits(examples: Examples) -> int:
     """Return how many examples an epoch trains on, repeats counted."""
     return len(examples) if examples.repeats is None else int(examples.repeats.sum())
+
+
+def _put(values: list[Tensor], of_batch: Sequence[Tensor], start: int, total: int) -> int:
+    """Copy what was measured of a batch to its place in `values`, which the first makes; return where it ends."""
+    values += [tensor.new_empty(total) for tensor in of_batch[len(values) :]]
+    end = start + len(of_batch[0])
+    for value, tensor in zip(values, of_batch, strict=True):
+        value[start:end] = tensor
+    return end
 
 
 def _order(examples: Examples, seed: int, epoch: int) -> Tensor:
