@@ -67,7 +67,8 @@ def batched(x: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> Tensor:
 def add_batched(target: Tensor, a: Tensor, b: Tensor, *, beta: float, alpha: float) -> None:
     """Set target = beta target + alpha a @ b, for each of some networks.
 
-    oneDNN takes b as it lies in memory but copies an a that is transposed: a is to be the smaller one.
+    oneDNN takes b as it lies in memory but copies an a that is transposed: a is to be the smaller one, as errors are
+    that come from fewer units than there are inputs.
 
     # [networks, n, m], [networks, n, k], [networks, k, m]
     """
