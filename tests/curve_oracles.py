@@ -49,6 +49,13 @@ def halfway(curve: Curve) -> float:
     raise AssertionError
 
 
+def together(first: Curve, second: Curve) -> float:
+    """Gain of the second curve over that of the first one, when the first is half way; 0 if it never rises."""
+    when, start = halfway(first), min(first)
+    gained = [at(curve, when) - curve[start] for curve in (first, second)]
+    return gained[1] / gained[0] if max(first.values()) > first[start] else 0.0
+
+
 def falls(curves: Sequence[Curve]) -> list[float]:
     """For each curve its value at the epoch where the sum of the others is highest (the first such) minus its last."""
     found = []

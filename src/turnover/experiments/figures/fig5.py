@@ -37,7 +37,7 @@ def tabulate(sources: Sequence[Source]) -> Plotted:
     """Return the curves of runs of each data set with the same seeds."""
     runs = of_datasets(sources, ("mnist", "cifar10"))
     tables = [
-        rows(curves(runs[name], split, subset, METRIC), letter, subset)
+        rows(curves(runs[name], split, subset, METRIC, within=True), letter, subset)
         for letter, (name, split, _) in _PANELS.items()
         if name in runs
         for subset in SUBSETS

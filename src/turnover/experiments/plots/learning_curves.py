@@ -1,7 +1,7 @@
 """The numbers of a learning curve that claims are made of.
 
-A curve is a Series, mostly of accuracies, index: whole epochs trained, rising from 0 (before training) to the last; not
-every epoch need be tracked. A table is what `curves.curves` returns, one curve a seed.
+A curve is a Series, mostly of accuracies, index: epochs trained, rising from 0 (before training) to the last; not every
+epoch need be tracked, and where steps are, they lie between. A table is what `curves.curves` returns, one curve a seed.
 """
 
 from collections.abc import Callable
@@ -73,9 +73,13 @@ def faster(first: pd.Series, second: pd.Series) -> float:
 
 
 def together(first: pd.Series, second: pd.Series) -> float:
-    """Return the gain of the second curve when the first one has made half of its own rise, interpolated."""
-    epochs = second.index.to_numpy(dtype=np.float64)
-    return float(np.interp(halfway(first), epochs, second.to_numpy(dtype=np.float64)) - second.iloc[0])
+    """Return the gain of the second curve when the first one has made half of its own rise, in parts of that half.
+
+    Interpolated. 0 if the first one never rises.
+    """
+    half, epochs = (first.max() - first.iloc[0]) / 2, second.index.to_numpy(dtype=np.float64)
+    gain = np.interp(halfway(first), epochs, second.to_numpy(dtype=np.float64)) - second.iloc[0]
+    return float(gain / half) if half > 0 else 0.0
 
 
 def gain_over(curve: pd.Series, control: pd.Series) -> float:
@@ -84,9 +88,9 @@ def gain_over(curve: pd.Series, control: pd.Series) -> float:
 
 
 def lead(first: pd.Series, second: pd.Series) -> float:
-    """Return the mean of the first accuracy minus the second, over all tracked epochs but that before training."""
+    """Return the mean of the first accuracy minus the second, over all tracked whole epochs from the first one on."""
     difference = first - second
-    return float(difference[difference.index > 0].mean())
+    return float(difference[(difference.index > 0) & (difference.index % 1 == 0)].mean())
 
 
 def final(curve: pd.Series) -> float:
