@@ -238,12 +238,18 @@ def test_the_first_epochs_are_watched_by_steps(outputs: Path) -> None:
     rows = read_metrics(folder, within=True)
     rows = rows[rows["step"] > 0]
     assert set(zip(rows["epoch"], rows["step"], strict=True)) == {(0, 2), (1, 3)}, "the fifth step ends an epoch"
-    weights = []
+    weights: list[dict[str, torch.Tensor]] = []
     task = build(config, torch.device("cpu"))
+
+    def step_taken() -> None:
+        weights.append({name: value.clone() for name, value in task.model.state_dict().items()})
+
     steps = train(
         *(task.model, task.train, task.optimizer, lambda step: config.optimizer.lr),
-        **{"epochs": 3, "batch_size": 25, "seed": config.seed},
-        on_step=lambda: weights.append({name: value.clone() for name, value in task.model.state_dict().items()}),
+        epochs=3,
+        batch_size=25,
+        seed=config.seed,
+        on_step=step_taken,
     )
     assert len(list(steps)) == 3
     test = task.groups["test", "all"]
