@@ -72,14 +72,17 @@ def faster(first: pd.Series, second: pd.Series) -> float:
     return halfway(second) - halfway(first)
 
 
-def together(first: pd.Series, second: pd.Series) -> float:
-    """Return the gain of the second curve when the first one has made half of its own rise, in parts of that half.
+def together(first: pd.Series, second: pd.Series, chance: float) -> float:
+    """Return what the second accuracy is above chance over what the first one is, when that has made half of its rise.
 
-    Interpolated. 0 if the first one never rises.
+    Interpolated. 0 if the first one is not above chance then.
     """
-    half, epochs = (first.max() - first.iloc[0]) / 2, second.index.to_numpy(dtype=np.float64)
-    gain = np.interp(halfway(first), epochs, second.to_numpy(dtype=np.float64)) - second.iloc[0]
-    return float(gain / half) if half > 0 else 0.0
+    when = halfway(first)
+    gains = [
+        np.interp(when, curve.index.to_numpy(dtype=np.float64), curve.to_numpy(dtype=np.float64)) - chance
+        for curve in (first, second)
+    ]
+    return float(gains[1] / gains[0]) if gains[0] > 0 else 0.0
 
 
 def gain_over(curve: pd.Series, control: pd.Series) -> float:
