@@ -1,12 +1,16 @@
-"""Numbers of learning curves, found by walking along them; a curve is {epoch: accuracy}, epochs rising from 0."""
+"""Numbers of learning curves, found by walking along them; a curve is {epoch: accuracy}, epochs rising from 0.
+
+An epoch is a whole number, but where a curve was read by steps.
+"""
 
 from collections.abc import Sequence
 from itertools import pairwise
+from statistics import mean, stdev
 
-Curve = dict[int, float]
+Curve = dict[float, float]
 
 
-def reached(curve: Curve, level: float) -> int:
+def reached(curve: Curve, level: float) -> float:
     """First epoch at or above the level; one after the last if there is none."""
     for epoch, value in curve.items():
         if value >= level:
@@ -23,8 +27,8 @@ def early_gain(curve: Curve) -> float:
 
 
 def lead(first: Curve, second: Curve) -> float:
-    """Mean difference over all epochs but 0."""
-    differences = [first[epoch] - second[epoch] for epoch in first if epoch]
+    """Mean difference over all whole epochs but 0."""
+    differences = [first[epoch] - second[epoch] for epoch in first if epoch and epoch == int(epoch)]
     return sum(differences) / len(differences)
 
 
@@ -49,11 +53,11 @@ def halfway(curve: Curve) -> float:
     raise AssertionError
 
 
-def together(first: Curve, second: Curve) -> float:
-    """Gain of the second curve over that of the first one, when the first is half way; 0 if it never rises."""
-    when, start = halfway(first), min(first)
-    gained = [at(curve, when) - curve[start] for curve in (first, second)]
-    return gained[1] / gained[0] if max(first.values()) > first[start] else 0.0
+def together(first: Curve, second: Curve, chance: float) -> float:
+    """How far the second curve is above chance over how far the first one is, when that is half way; 0 if it is not."""
+    when = halfway(first)
+    above = at(first, when) - chance
+    return (at(second, when) - chance) / above if above > 0 else 0.0
 
 
 def falls(curves: Sequence[Curve]) -> list[float]:
@@ -85,11 +89,9 @@ def crossed(curve: Curve, level: float) -> float:
     return max(curve) + 1.0
 
 
-def lowest_of_others(leads: dict[int, dict[int, float]], seed: int) -> int:
-    """Find the epoch in which the sum of the other seeds' leads is lowest, by trying each."""
-    best, lowest = -1, float("inf")
-    for epoch in leads[seed]:
-        total = sum(of_seed[epoch] for other, of_seed in leads.items() if other != seed)
-        if total < lowest:
-            best, lowest = epoch, total
-    return best
+def lower_end(values: Sequence[float]) -> float:
+    """The mean less the half-width of Student's 95 % interval, of two to four values; of one, itself."""
+    if len(values) == 1:
+        return values[0]
+    quantile = {2: 12.706204736, 3: 4.302652730, 4: 3.182446305}[len(values)]
+    return mean(values) - quantile * stdev(values) / len(values) ** 0.5

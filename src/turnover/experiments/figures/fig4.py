@@ -8,6 +8,7 @@ panel e has the cosines of the part of the gradients that belongs to each.
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -19,6 +20,7 @@ from turnover.experiments.plots.figure import Plotted
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import COLOURS, panel
 from turnover.runs.store.tables import read_metrics
+from turnover.stats.claims import measure_seeds
 
 NAMES = ("easy (real labels)", "difficult (random labels)", "all")
 
@@ -71,17 +73,14 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
 
 
 def lowest(first: pd.DataFrame, second: pd.DataFrame) -> list[float]:
-    """Return, for each seed, the difference of two curves in the epoch where that of the other seeds is lowest.
+    """Return, for each seed, the difference of two curves in the epoch where its interval over seeds reaches lowest.
 
-    Of all watched epochs but that before training. The lowest of a seed's own noisy differences is below 0 even where
-    every one of them is above it in the mean; a single seed has only its own.
+    Of all watched epochs but that before training. If that interval is above 0, so are those of all the other epochs, and
+    no correction for their number is due (an intersection-union test; Berger, 1982). A single seed has no interval.
     """
     difference = (first - second)[first.index > 0]
-    values = []
-    for seed in difference.columns:
-        rest = difference.drop(columns=seed) if difference.shape[1] > 1 else difference
-        values.append(float(difference[seed].iloc[int(rest.mean(axis=1).to_numpy().argmin())]))
-    return values
+    ends = [(measure_seeds("", list(lead)).interval or lead)[0] for lead in difference.to_numpy()]
+    return [float(value) for value in difference.iloc[int(np.argmin(ends))]]
 
 
 def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
