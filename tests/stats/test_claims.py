@@ -247,12 +247,12 @@ def test_a_claim_is_plain_data_for_json() -> None:
 
 @pytest.mark.parametrize("verdicts", [[YES], [NO], [YES, NO], [None]])
 @pytest.mark.parametrize("condition", [YES, NO, OPEN])
-def test_a_claim_whose_condition_does_not_hold_is_inconclusive(
+def test_a_claim_whose_condition_does_not_hold_is_not_tested(
     verdicts: list[Verdict | None], condition: Verdict
 ) -> None:
     without = [measured(verdict) for verdict in verdicts]
     with_condition = [*without, replace(measured(condition), condition=True)]
-    expected = decide("9z", "a text", without).verdict if condition == YES else OPEN
+    expected = {YES: decide("9z", "a text", without).verdict, NO: "not tested", OPEN: OPEN}[condition]
     assert decide("9z", "a text", with_condition).verdict == expected
 
 

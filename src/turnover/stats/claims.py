@@ -150,12 +150,12 @@ def clopper_pearson(count: float, items: int) -> tuple[float, float]:
 def decide(id: str, text: str, measures: Sequence[Measured], *, tested: bool = True) -> Claim:
     """Decide a claim: reproduced if all its measures are, not reproduced if one of them is not, else inconclusive.
 
-    It is inconclusive too if a condition does not hold: then its measures do not test the claim. It is not tested,
-    whatever they are, where runs of this size cannot decide it, nor if nothing is measured.
+    Where a condition does not hold its measures do not test the claim: it is not tested, and inconclusive if a condition
+    is. It is not tested either, whatever they are, where runs of this size cannot decide it, nor if nothing is measured.
     """
-    if not tested or not measures:
-        return Claim(id, text, "not tested", tuple(measures))
     conditions = [measured.verdict for measured in measures if measured.condition]
+    if not tested or not measures or "not reproduced" in conditions:
+        return Claim(id, text, "not tested", tuple(measures))
     verdicts = [measured.verdict for measured in measures if measured.verdict is not None and not measured.condition]
     verdict: Verdict = "inconclusive"
     if any(verdict != "reproduced" for verdict in conditions):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from turnover.common.text import effect
-from turnover.experiments.plots.figure import remarks, words
+from turnover.experiments.plots.figure import claim_of, remarks, words
 from turnover.experiments.results import Result, Values, sort_key
 from turnover.stats.claims import Measured, left_by_holm
 
@@ -74,10 +74,10 @@ def corrected(claims: Iterable[tuple[str, Values]]) -> str:
     left = left_by_holm([one for _, one in deciding])
     lost = [id for id, one in deciding if one.verdict == "reproduced" and one not in left]
     of = f" (no longer all of {', '.join(dict.fromkeys(lost))})" if lost else ""
-    held = len(left) + len(lost)
-    return (
-        f"of {len(deciding)} deciding measures {held} are on the claimed side, {len(left)} after Holm's correction{of}"
-    )
+    reproduced = [id for id, one in deciding if one.verdict == "reproduced"]
+    trivial = sum(bool(claim_of(id).by_construction) for id in reproduced)
+    held = f"{len(reproduced)} are on the claimed side{f' ({trivial} by construction)' * bool(trivial)}"
+    return f"of {len(deciding)} deciding measures {held}, {len(left)} after Holm's correction{of}"
 
 
 def tally(rows: Sequence[ClaimRow], scale: int) -> dict[str, int]:
