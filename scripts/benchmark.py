@@ -38,7 +38,7 @@ from contestants import (
     sine_masks,
 )
 from contestants_gradients import agreeing, lengths
-from contestants_labels import Search, wrong_labels
+from contestants_labels import Search, of_digits
 from contestants_language import exposure, training
 from tqdm import tqdm
 
@@ -149,7 +149,7 @@ def comparisons(device: torch.device, folder: Path) -> dict[str, Contestants]:
         "mean cosine of a batch of 256, MLP": cosines_of(plain, data.inputs[:BATCH].float() / 255, labels[:BATCH]),
         "mean cosine of a batch of 64, VGG-11": cosines_of(vgg, torch.randn(64, 3, 32, 32, device=device), labels[:64]),
         "influence of 60,000 examples on 100": influences(whole, 100),
-        **(lengths() | {"wrong labels of 5,000 digits": wrong_labels()} if device.type == "cpu" else {}),
+        **(lengths() | of_digits() if device.type == "cpu" else {}),
         "masks of a batch": {
             "hash on the fly": lambda: rule.multiplier(ids, UNITS, 0, flipped=False, dtype=torch.float32),
             "packed table of 60,000": packed(rule, ids),

@@ -29,8 +29,14 @@ def commands(folder: Path) -> dict[str, Callable[[], object]]:
 
     run(*sweep)
     run(*picture)
+
+    def python(program: str) -> None:
+        subprocess.run([sys.executable, "-c", program], check=True)
+
     return {
         "train --help": lambda: run("train.py", "--help"),
         "a refused value": lambda: run("train.py", "epochs=-1", code=REFUSED),
         "fig2, its 12 runs finished": lambda: run(*picture),  # as `make fig2` does then
+        "import torch": lambda: python("import torch"),
+        "import turnover": lambda: python("import turnover; turnover.memorization"),
     }

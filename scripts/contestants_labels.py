@@ -1,10 +1,11 @@
-"""Contestants of the benchmark: wrong labels among 5,000 digits, found by blocks and by cleanlab."""
+"""Contestants of the benchmark on 5,000 digits: wrong labels by blocks and cleanlab; scores by hand and by one call."""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 import turnover
@@ -23,6 +24,14 @@ DIGITS, WRONG, SEEDS, FOLDS = 5000, 250, 3, 5  # seeds of labels, which take tur
 WIDE, NARROW = 512, 64
 
 
+def digits(seed: int) -> tuple[Tensor, Tensor, np.ndarray]:
+    """Return inputs, labels of which some are wrong, and which are.  # [n, ...], [n], bool [n]"""
+    chosen = {"name": "mnist", "limit": DIGITS, "test_limit": 1, "include_test": False}
+    data = DatasetConfig(**chosen, normalization="standard", seed=seed)  # type: ignore[arg-type]
+    loaded = load(data, CorruptionConfig(count=WRONG, seed=seed, kind="symmetric", path=None, sizes=[]))
+    return loaded.inputs(loaded.train.images), loaded.train.labels, loaded.train.corrupted.numpy()
+
+
 class Search:
     """Finds wrong labels by a score, and remembers how well."""
 
@@ -34,12 +43,8 @@ class Search:
         from sklearn.metrics import roc_auc_score
 
         seed = len(self.found) % SEEDS
-        digits = {"name": "mnist", "limit": DIGITS, "test_limit": 1, "include_test": False}
-        data = DatasetConfig(**digits, normalization="standard", seed=seed)  # type: ignore[arg-type]
-        wrong = CorruptionConfig(count=WRONG, seed=seed, kind="symmetric", path=None, sizes=[])
-        loaded = load(data, wrong)
-        train = loaded.train
-        score, truth = self.score(loaded.inputs(train.images), train.labels), train.corrupted.numpy()
+        x, y, truth = digits(seed)
+        score = self.score(x, y)
         highest = np.argsort(-score, kind="stable")[:WRONG]
         self.found.append((float(roc_auc_score(truth, score)), float(truth[highest].mean())))
 
@@ -76,6 +81,37 @@ def by_blocks(blocks: int, x: Tensor, y: Tensor) -> np.ndarray:
     return turnover.memorization(lambda: mlp(784, [NARROW], 10), x, y, estimator="blocks", **given)["score"].to_numpy()
 
 
+def scores() -> dict[str, Callable[[], object]]:
+    """Return turn-over scores of digits as one writes them by hand, and by the function that checks all it is given."""
+    x, y, _ = digits(0)
+    ids, epochs, size, lr = torch.arange(len(y)), 5, 256, 0.05
+
+    def by_hand() -> np.ndarray:
+        model = turnover.attach(mlp(784, [WIDE], 10))
+        optimizer = torch.optim.SGD(model.parameters(), lr)
+        for _ in range(epochs):
+            for batch in torch.randperm(len(y)).split(size):
+                optimizer.zero_grad()
+                with turnover.own(model, batch):
+                    loss = F.cross_entropy(model(x[batch]), y[batch])
+                loss.backward()
+                optimizer.step()
+        losses = []
+        with torch.no_grad():
+            for subnetwork in (turnover.flipped, turnover.own):
+                with subnetwork(model, ids):
+                    losses.append(F.cross_entropy(model(x), y, reduction="none"))
+        return (losses[0] - losses[1]).numpy()
+
+    given: dict[str, Any] = {"epochs": epochs, "lr": lr, "batch_size": size, "seeds": 1, "device": "cpu"}
+    return {
+        "a loop by hand": by_hand,
+        "turnover.memorization": lambda: turnover.memorization(
+            lambda: mlp(784, [WIDE], 10), x, y, progress=False, **given
+        ),
+    }
+
+
 def wrong_labels() -> dict[str, Search]:
     """Return searches, all by the recipe of blocks: epochs, batches and a rate that falls."""
     return {
@@ -85,3 +121,8 @@ def wrong_labels() -> dict[str, Search]:
         f"cleanlab, {FOLDS} folds, 784-{units}-10": Search(lambda x, y, n=units: by_cleanlab(n, x, y))  # type: ignore[misc]
         for units in (WIDE, NARROW)
     }
+
+
+def of_digits() -> dict[str, dict[str, Callable[[], object]]]:
+    """Return the contestants of both comparisons."""
+    return {"wrong labels of 5,000 digits": {**wrong_labels()}, "training and scores of 5,000 digits": scores()}
