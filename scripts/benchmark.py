@@ -44,6 +44,7 @@ from tqdm import tqdm
 
 from turnover.common.device import describe
 from turnover.common.files import outputs_root, replacing, write_json
+from turnover.common.memory import keep_freed
 from turnover.core.evaluation import evaluate, flipped_units, own_units
 from turnover.core.examples import Examples
 from turnover.core.masks import MaskRule
@@ -173,6 +174,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="comparisons with this in their name, into bench/part")
     given = parser.parse_args()
     rounds, device = given.rounds, given.device
+    keep_freed()  # as runs do
     warnings.filterwarnings("ignore", message="Full backward hook")  # of networks whose inputs have no gradient
     rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as scratch:

@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 import turnover
 from turnover.common.files import outputs_root, replacing, write_json
+from turnover.common.memory import keep_freed
 from turnover.core.evaluation import evaluate, flipped_units, own_units
 from turnover.core.examples import Examples
 from turnover.models.conv import conv
@@ -132,6 +133,7 @@ def alone(job: Callable[[], float]) -> tuple[float, float]:
         code = 1
         try:
             torch.set_num_threads(1)
+            keep_freed()  # as runs do
             seconds = job()
             peak = sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
             os.write(theirs, f"{seconds} {peak / 1024:.1f}".encode())

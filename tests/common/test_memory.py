@@ -1,6 +1,8 @@
 """Free memory, on a machine and inside of a container."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,3 +24,25 @@ def test_a_container_has_what_its_limit_leaves(
     monkeypatch.setattr(memory, "_groups", lambda: [tmp_path / "none", tmp_path])
     free = memory.available()
     assert free == expected if expected is not None else free > 1_000_000
+
+
+FAULTS = """
+import resource, torch
+from turnover.common.memory import keep_freed
+{}
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        torch.ones(12_000_000) + torch.ones(12_000_000)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults()
+print(faults())
+"""
+
+
+def test_memory_that_is_kept_costs_no_faults() -> None:
+    given, kept = (
+        int(subprocess.run([sys.executable, "-c", FAULTS.format(call)], capture_output=True, check=True).stdout)
+        for call in ("", "keep_freed()")
+    )
+    assert kept < given / 10

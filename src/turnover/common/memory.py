@@ -1,9 +1,14 @@
-"""Memory that is free for this process."""
+"""Memory that is free for this process, and memory that it keeps."""
 
+import ctypes
+import functools
 import os
+from contextlib import suppress
 from pathlib import Path
 
 _GROUPS = Path("/sys/fs/cgroup")
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of malloc.h
+_LARGEST = 2**31 - 1  # bytes, what mallopt takes
 
 
 def available() -> int:
@@ -19,6 +24,18 @@ def available() -> int:
             used = int(_lines(group / "memory.current")[0])
             free = min(free, max(0, int(limit[0]) - used + cache))
     return free
+
+
+@functools.cache
+def keep_freed() -> None:
+    """Let this process keep memory that it frees, for what it allocates next, if its C library is glibc.
+
+    Else activations go back to the system after every step, and each page of the next ones costs a fault: a tenth to a
+    fifth of a step of a convolutional network in float32. Peak memory stays as it is.
+    """
+    with suppress(AttributeError):  # another C library has no mallopt
+        for option in (_MMAP_THRESHOLD, _TRIM_THRESHOLD):
+            ctypes.CDLL(None).mallopt(option, _LARGEST)
 
 
 def _groups() -> list[Path]:

@@ -47,9 +47,11 @@ def execute(config: RunConfig) -> Path:
             execute(parent)
     # Imported here, so that a cached run or a refused config does not wait for PyTorch
     from turnover.common.device import resolve
+    from turnover.common.memory import keep_freed
     from turnover.runs.pipeline import settled, work
 
     device = resolve(config.device)
+    keep_freed()
     with run.lock():
         if not run.finished:
             with removed_if_refused(run), stoppable(), log_file(run.folder / "log.txt"):

@@ -71,10 +71,9 @@ def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, rec
 
     def step_taken(count: int) -> None:
         bar.update(count)
-        if (
-            bar.n in config.tracking.steps and (place := whole_epochs(int(bar.n), steps))[1]
-        ):  # ends of epochs come anyway
-            track(task, config, tracker, *place)
+        reached = whole_epochs(int(bar.n), steps)
+        if bar.n in config.tracking.steps and reached[1]:  # ends of epochs come anyway
+            track(task, config, tracker, *reached)
 
     def save(epoch: int, partial: Partial | None = None) -> None:
         states = [observer.state_dict() for observer in observers] if partial else []

@@ -150,8 +150,8 @@ def clopper_pearson(count: float, items: int) -> tuple[float, float]:
 def decide(id: str, text: str, measures: Sequence[Measured], *, tested: bool = True) -> Claim:
     """Decide a claim: reproduced if all its measures are, not reproduced if one of them is not, else inconclusive.
 
-    Where a condition does not hold its measures do not test the claim: it is not tested, and inconclusive if a condition
-    is. It is not tested either, whatever they are, where runs of this size cannot decide it, nor if nothing is measured.
+    Where a condition does not hold its measures test nothing: not tested; inconclusive where a condition is. It is
+    not tested either where runs of this size cannot decide it, whatever they give, nor if nothing is measured.
     """
     conditions = [measured.verdict for measured in measures if measured.condition]
     if not tested or not measures or "not reproduced" in conditions:

@@ -75,8 +75,8 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
 def lowest(first: pd.DataFrame, second: pd.DataFrame) -> list[float]:
     """Return, for each seed, the difference of two curves in the epoch where its interval over seeds reaches lowest.
 
-    Of all watched epochs but that before training. If that interval is above 0, so are those of all the other epochs, and
-    no correction for their number is due (an intersection-union test; Berger, 1982). A single seed has no interval.
+    Of all watched epochs but that before training. If that interval is above 0, so are those of the others, and no
+    correction for their number is due (an intersection-union test; Berger, 1982). A single seed has no interval.
     """
     difference = (first - second)[first.index > 0]
     ends = [(measure_seeds("", list(lead)).interval or lead)[0] for lead in difference.to_numpy()]
