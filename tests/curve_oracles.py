@@ -1,14 +1,17 @@
-"""Numbers of learning curves, found by walking along them; a curve is {epoch: accuracy}, epochs rising from 0."""
+"""Numbers of learning curves, found by walking along them; a curve is {epoch: accuracy}, epochs rising from 0.
+
+An epoch is a whole number, but where a curve was read by steps.
+"""
 
 from collections.abc import Sequence
 from itertools import pairwise
 from math import copysign, inf
 from statistics import mean, stdev
 
-Curve = dict[int, float]
+Curve = dict[float, float]
 
 
-def reached(curve: Curve, level: float) -> int:
+def reached(curve: Curve, level: float) -> float:
     """First epoch at or above the level; one after the last if there is none."""
     for epoch, value in curve.items():
         if value >= level:
@@ -25,8 +28,8 @@ def early_gain(curve: Curve) -> float:
 
 
 def lead(first: Curve, second: Curve) -> float:
-    """Mean difference over all epochs but 0."""
-    differences = [first[epoch] - second[epoch] for epoch in first if epoch]
+    """Mean difference over all whole epochs but 0."""
+    differences = [first[epoch] - second[epoch] for epoch in first if epoch and epoch == int(epoch)]
     return sum(differences) / len(differences)
 
 
@@ -49,6 +52,13 @@ def halfway(curve: Curve) -> float:
         if curve[after] >= middle:
             return before + (after - before) * (middle - curve[before]) / (curve[after] - curve[before])
     raise AssertionError
+
+
+def together(first: Curve, second: Curve, chance: float) -> float:
+    """How far the second curve is above chance over how far the first one is, when that is half way; 0 if it is not."""
+    when = halfway(first)
+    above = at(first, when) - chance
+    return (at(second, when) - chance) / above if above > 0 else 0.0
 
 
 def falls(curves: Sequence[Curve]) -> list[float]:

@@ -471,7 +471,13 @@ def test_every_field_of_the_science_changes_the_identity() -> None:
         "estimator=vog", "turnover=off", "estimator.vog_of=probability", "estimator.vog_epochs=late"
     )
     warm = run_config(
-        "dataset=digits", "scale=smoke", "schedule=cosine", "schedule.by=step", "schedule.warmup=2", "tracking.keep=[1]"
+        "dataset=digits",
+        "scale=smoke",
+        "schedule=cosine",
+        "schedule.by=step",
+        "schedule.warmup=2",
+        "tracking.keep=[1]",
+        "tracking.steps=[1]",
     )
     bases = [("", run_config(*FULL)), ("subsets=scores", any_random), ("estimator=vog", probability)]
     text = ("dataset=sotu", "model=gpt", "scale=smoke", "turnover=off", "planting=both", "planting.until=2")

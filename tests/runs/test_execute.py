@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 
 import numpy as np
+import oracles
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
@@ -24,6 +25,7 @@ from turnover.runs.build import build
 from turnover.runs.execute import execute
 from turnover.runs.store.run import Run
 from turnover.runs.store.tables import METRICS, METRICS_COLUMNS, SCORE_COLUMNS, TEXT_COLUMNS, read_metrics, read_scores
+from turnover.training.loop import train
 
 
 @pytest.fixture
@@ -225,6 +227,41 @@ def test_tracking_of_gradients_adds_to_what_is_measured(outputs: Path) -> None:
     layers = train[train["metric"].str.startswith("set_cosine/")]
     assert layers["metric"].nunique() == len(list(build(digits(entry="train"), torch.device("cpu")).model.parameters()))
     assert not found[found["split"] == "test"]["metric"].str.contains("cosine|contribution").any()
+
+
+def test_the_first_epochs_are_watched_by_steps(outputs: Path) -> None:
+    common = ("turnover=off", "epochs=3", "dataset.limit=101", "batch_size=25", "model.hidden=[16]")  # 5 steps an epoch
+    config = digits(*common, "tracking.steps=[2,5,8]", entry="train")
+    folder, plain = execute(config), execute(digits(*common, entry="train"))
+    pd.testing.assert_frame_equal(read_metrics(folder), read_metrics(plain), check_exact=True)
+    assert "step" not in pd.read_parquet(plain / "metrics.parquet")
+    rows = read_metrics(folder, within=True)
+    rows = rows[rows["step"] > 0]
+    assert set(zip(rows["epoch"], rows["step"], strict=True)) == {(0, 2), (1, 3)}, "the fifth step ends an epoch"
+    weights: list[dict[str, torch.Tensor]] = []
+    task = build(config, torch.device("cpu"))
+
+    def step_taken() -> None:
+        weights.append({name: value.clone() for name, value in task.model.state_dict().items()})
+
+    steps = train(
+        *(task.model, task.train, task.optimizer, lambda step: config.optimizer.lr),
+        epochs=3,
+        batch_size=25,
+        seed=config.seed,
+        on_step=step_taken,
+    )
+    assert len(list(steps)) == 3
+    test = task.groups["test", "all"]
+    for epoch, step in ((0, 2), (1, 3)):
+        task.model.load_state_dict(weights[5 * epoch + step - 1])
+        model = task.model.double().eval()
+        logits = [model(test.prepare(test.inputs[i : i + 1]).double())[0] for i in range(len(test))]
+        found = rows[(rows["epoch"] == epoch) & (rows["split"] == "test")].set_index("metric")["value"]
+        right = [int(each.argmax()) == int(label) for each, label in zip(logits, test.labels, strict=True)]
+        losses = [oracles.cross_entropy(each, int(label)) for each, label in zip(logits, test.labels, strict=True)]
+        assert found["full_accuracy"] == pytest.approx(float(np.mean(right)), abs=1e-12)
+        assert found["full_loss"] == pytest.approx(float(np.mean(losses)), rel=1e-5)
 
 
 def test_backpack_tracks_the_same(outputs: Path) -> None:

@@ -33,6 +33,7 @@ RECIPE = (
     "augmentation.transforms=[{name: RandomCrop, size: 8, padding: 1}, {name: GaussianNoise}]",
 )
 KINDS = {
+    "steps": ("tracking.steps=[1,5,7,10,15]",),
     "turnover": ("estimator.epochs=[1,3]", "optimizer.momentum=0.9"),
     "own_dropout": ("turnover.dropout=0.5", "turnover.groups=16"),
     "gradients": ("tracking=gradients", "tracking.every=1"),
@@ -52,11 +53,11 @@ class Bar:
     """A progress bar that sends this process a signal at one of its steps."""
 
     def __init__(self, at: int, number: int) -> None:
-        self.steps, self.at, self.number = 0, at, number
+        self.n, self.at, self.number = 0, at, number
 
     def update(self, steps: int = 1) -> None:
-        self.steps += steps
-        if self.steps - steps < self.at <= self.steps:
+        self.n += steps
+        if self.n - steps < self.at <= self.n:
             signal.raise_signal(self.number)
 
 
@@ -65,7 +66,7 @@ def signalled(monkeypatch: pytest.MonkeyPatch, at: int, number: int) -> Iterator
     @contextmanager
     def progress(total: int, done: int, name: str) -> Iterator[Any]:
         bar = Bar(at, number)
-        bar.steps = done
+        bar.n = done
         yield bar
 
     with monkeypatch.context() as patch:

@@ -147,8 +147,11 @@ def _contradictions(config: RunConfig) -> list[str]:
         wrong.append(f"estimator.name = {estimator.name!r} trains several networks: set tracking=accuracy")
     if isinstance(config.tracking, GradientTracking) and not config.minimises_cross_entropy:
         wrong.append("tracking=gradients is of plain cross-entropy: set method=plain and class_weights=none")
-    if config.tracking.keep and several:
-        wrong.append(f"tracking.keep: estimator.name = {estimator.name!r} trains several networks: set it to []")
+    for option in ("keep", "steps"):
+        if getattr(config.tracking, option) and several:
+            wrong.append(
+                f"tracking.{option}: estimator.name = {estimator.name!r} trains several networks: set it to []"
+            )
     if late := [epoch for epoch in config.tracking.keep if epoch > config.epochs]:
         wrong.append(f"tracking.keep = {config.tracking.keep}: epoch {late[0]} is beyond epochs = {config.epochs}")
     wrong += training_disagreements(config, config.trained_size)

@@ -202,6 +202,7 @@ class AccuracyTracking(Group):
     every: Positive  # evaluate after every k-th epoch, and always before the first and after the last
     examples: Positive | None  # at most this many training examples are evaluated, class-balanced; null: all
     fresh_masks: Positive  # masks of never-trained ids over which fresh-mask accuracy is averaged
+    steps: list[Positive]  # evaluate after these steps too, counted over all epochs
     keep: list[Positive]  # weights after these epochs stay in the run's folder, for probes
 
 
@@ -210,6 +211,7 @@ class GradientTracking(Group):
     every: Positive  # epochs; the updates of every such epoch, of the first and of the last are watched
     examples: Positive | None  # at most this many training examples, class-balanced; null: all
     fresh_masks: Positive  # masks of never-trained ids over which fresh-mask accuracy is averaged
+    steps: list[Positive]  # evaluate after these steps too, counted over all epochs
     keep: list[Positive]  # weights after these epochs stay in the run's folder, for probes
     backend: Literal["exact", "backpack"]  # formulas; or BackPACK, a slow reference (Dangel et al., 2020)
     layers: bool  # mean cosines for every parameter too

@@ -34,7 +34,7 @@ from turnover.runs.store.run import SCRATCH, Run, cannot_go_on
 from turnover.runs.store.tables import SCORE_COLUMNS, Metric, write_influences, write_scores
 from turnover.training.accuracy import label_lead, measure
 from turnover.training.fit import fit
-from turnover.training.loop import Epoch, Partial, StoppedInEpoch, steps_per_epoch, visits
+from turnover.training.loop import Epoch, Partial, StoppedInEpoch, steps_per_epoch, visits, whole_epochs
 from turnover.training.methods import build
 from turnover.training.updates import Updates
 
@@ -46,11 +46,10 @@ def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, rec
     folder, estimator = run.folder, config.estimator
     restored = checkpoint.load(folder / "checkpoint.pt", task.model, task.optimizer)
     method = build(config, task.model, task.train, task.make_model)
-    if restored:
-        method.load_state_dict(restored.method)
     first = restored.epoch + 1 if restored else 1
     partial = restored.partial if restored else None
     if restored:
+        method.load_state_dict(restored.method)
         middle = f", in the middle of the next ({len(partial.losses)} examples)" if partial else ""
         log.info("%s goes on after epoch %d of %d%s", run.name, restored.epoch, config.epochs, middle)
     scored_epochs: list[int] = []
@@ -69,6 +68,12 @@ def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, rec
     observers = [observer for observer in (updates, watch) if observer is not None]
     tracker = Tracker(live, restored.metrics if restored else [])
     done = sum(steps[: first - 1]) + (steps_per_epoch(len(partial.losses), config.batch_size) if partial else 0)
+
+    def step_taken(count: int) -> None:
+        bar.update(count)
+        reached = whole_epochs(int(bar.n), steps)
+        if bar.n in config.tracking.steps and reached[1]:  # ends of epochs come anyway
+            track(task, config, tracker, *reached)
 
     def save(epoch: int, partial: Partial | None = None) -> None:
         states = [observer.state_dict() for observer in observers] if partial else []
@@ -94,7 +99,7 @@ def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, rec
                 method=method,
                 first_epoch=max(first, begin),
                 partial=partial if first >= begin else None,
-                on_step=bar.update,
+                on_step=step_taken,
                 observers=observers,
                 stop=signals.asked,
             )
@@ -144,8 +149,8 @@ def phases(task: RunTask, config: RunConfig) -> list[tuple[Examples, int, int]]:
     return [(task.train, 1, until), (task.train.select(others), until + 1, config.epochs)]
 
 
-def track(task: RunTask, config: RunConfig, tracker: Tracker, epoch: int) -> None:
-    """Evaluate the network on every tracked group of examples and log the metrics."""
+def track(task: RunTask, config: RunConfig, tracker: Tracker, epoch: int, step: int = 0) -> None:
+    """Evaluate the network on every tracked group of examples, after an epoch or steps later, and log the metrics."""
     measured = measure(
         task.model,
         task.groups,
@@ -159,7 +164,7 @@ def track(task: RunTask, config: RunConfig, tracker: Tracker, epoch: int) -> Non
         lead = label_lead(task.model, *task.mislabelled, batch_size=rows_at_once(config, task.train))
         measured["train", "difficult"]["label_lead"] = lead
     for (split, subset), values in measured.items():
-        tracker.log(epoch, split, values, subset)
+        tracker.log(epoch, split, values, subset, step)
         numbers = "  ".join(f"{name} {value:.4f}" for name, value in values.items())
         log.debug("epoch %d of %d, %s, %s: %s", epoch, config.epochs, split, subset, numbers)
 

@@ -1,8 +1,10 @@
 """The training loop."""
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -86,6 +88,13 @@ class Observer:
 def steps_per_epoch(examples: int, batch_size: int) -> int:
     """Return the number of steps of one epoch; the last batch may be smaller than the others."""
     return -(-examples // batch_size)
+
+
+def whole_epochs(done: int, steps: Sequence[int]) -> tuple[int, int]:
+    """Return the whole epochs in the first `done` steps, and the steps since.  # steps: of each epoch"""
+    ends = list(accumulate(steps, initial=0))
+    epoch = bisect_right(ends, done) - 1
+    return epoch, done - ends[epoch]
 
 
 def train(

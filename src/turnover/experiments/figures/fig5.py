@@ -1,6 +1,7 @@
 """Figure 5: easy, difficult and all examples over epochs, train (a, c) and test (b, d) of MNIST and of CIFAR-10."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -37,7 +38,7 @@ def tabulate(sources: Sequence[Source]) -> Plotted:
     """Return the curves of runs of each data set with the same seeds."""
     runs = of_datasets(sources, ("mnist", "cifar10"))
     tables = [
-        rows(curves(runs[name], split, subset, METRIC), letter, subset)
+        rows(curves(runs[name], split, subset, METRIC, within=True), letter, subset)
         for letter, (name, split, _) in _PANELS.items()
         if name in runs
         for subset in SUBSETS
@@ -51,7 +52,8 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
     for letter, drawn in panels(numbers).items():
         name, split, claim = _PANELS[letter]
         easy, difficult = drawn["easy"], drawn["difficult"]
-        for word, number in {"faster": faster, "together": together, "lead": lead}.items():
+        numbers_of = {"faster": faster, "together": partial(together, chance=1 / DATASETS[name].classes), "lead": lead}
+        for word, number in numbers_of.items():
             values[f"{claim} {word}_{name}"] = by_seed(number, easy, difficult)
         if split == "test":
             values[f"final_gap_{name}"] = by_seed(final_gap, easy, difficult)

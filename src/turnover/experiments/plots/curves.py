@@ -14,6 +14,7 @@ from turnover.errors import RefusedInput
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import COLOURS
 from turnover.runs.store.tables import read_metrics
+from turnover.training.loop import steps_per_epoch
 
 METRIC = "full_accuracy"  # of the full network, at the end of an epoch, in evaluation mode
 SUBSETS = ("easy", "difficult", "all")
@@ -33,14 +34,21 @@ BAND = "mean and range over seeds"  # title of a legend
 _DASHES = {"easy": "-", "difficult": "--", "all": ":"}  # distinct without colours too
 
 
-def curves(sources: Sequence[Source], split: str, subset: str, metric: str) -> pd.DataFrame:
-    """Return one metric of runs with different seeds.  # index: epoch; a column for each seed"""
+def curves(sources: Sequence[Source], split: str, subset: str, metric: str, *, within: bool = False) -> pd.DataFrame:
+    """Return one metric of runs with different seeds.  # index: epoch; a column for each seed
+
+    Args:
+        within: also from within epochs, where runs were watched by steps; the index is then no whole number there.
+    """
     columns = {}
     for source in sources:
         if source.config.seed in columns:
             raise RefusedInput(f"two runs of seed {source.config.seed} would make one curve: draw one value of a field")
-        rows = read_metrics(source.folder)
+        rows = read_metrics(source.folder, within=within)
         rows = rows[(rows["split"] == split) & (rows["subset"] == subset) & (rows["metric"] == metric)]
+        if within:
+            steps = steps_per_epoch(source.config.trained_size, source.config.batch_size)
+            rows = rows.assign(epoch=rows["epoch"] + rows["step"] / steps)
         columns[source.config.seed] = rows.set_index("epoch")["value"]
     return pd.DataFrame(columns).sort_index()
 

@@ -1,7 +1,7 @@
 """The numbers of a learning curve that claims are made of.
 
-A curve is a Series, mostly of accuracies, index: whole epochs trained, rising from 0 (before training) to the last; not
-every epoch need be tracked. A table is what `curves.curves` returns, one curve a seed.
+A curve is a Series, mostly of accuracies, index: epochs trained, rising from 0 (before training) to the last; not every
+epoch need be tracked, and where steps are, they lie between. A table is what `curves.curves` returns, one curve a seed.
 """
 
 from collections.abc import Callable
@@ -72,10 +72,17 @@ def faster(first: pd.Series, second: pd.Series) -> float:
     return halfway(second) - halfway(first)
 
 
-def together(first: pd.Series, second: pd.Series) -> float:
-    """Return the gain of the second curve when the first one has made half of its own rise, interpolated."""
-    epochs = second.index.to_numpy(dtype=np.float64)
-    return float(np.interp(halfway(first), epochs, second.to_numpy(dtype=np.float64)) - second.iloc[0])
+def together(first: pd.Series, second: pd.Series, chance: float) -> float:
+    """Return what the second accuracy is above chance over what the first one is, when that has made half of its rise.
+
+    Interpolated. 0 if the first one is not above chance then.
+    """
+    when = halfway(first)
+    gains = [
+        np.interp(when, curve.index.to_numpy(dtype=np.float64), curve.to_numpy(dtype=np.float64)) - chance
+        for curve in (first, second)
+    ]
+    return float(gains[1] / gains[0]) if gains[0] > 0 else 0.0
 
 
 def gain_over(curve: pd.Series, control: pd.Series) -> float:
@@ -84,9 +91,9 @@ def gain_over(curve: pd.Series, control: pd.Series) -> float:
 
 
 def lead(first: pd.Series, second: pd.Series) -> float:
-    """Return the mean of the first accuracy minus the second, over all tracked epochs but that before training."""
+    """Return the mean of the first accuracy minus the second, over all tracked whole epochs from the first one on."""
     difference = first - second
-    return float(difference[difference.index > 0].mean())
+    return float(difference[(difference.index > 0) & (difference.index % 1 == 0)].mean())
 
 
 def final(curve: pd.Series) -> float:

@@ -64,7 +64,8 @@ class Dashboard:
 
         def log_again(run: Any) -> None:
             if not run.resumed:
-                for epoch, metrics in groupby(rows, key=lambda row: row.epoch):
+                whole = (row for row in rows if not row.step)
+                for epoch, metrics in groupby(whole, key=lambda row: row.epoch):
                     run.log({"epoch": epoch} | {row.key: row.value for row in metrics})
 
         self.attempt(log_again)
@@ -242,8 +243,12 @@ class Tracker:
         self.dashboard = dashboard
         dashboard.go_on(rows)
 
-    def log(self, epoch: int, split: str, values: dict[str, float], subset: str = "all") -> None:
-        """Record metrics of one split, or of a subset of it, at the end of an epoch."""
-        rows = [Metric(epoch, split, subset, name, value) for name, value in values.items()]
+    def log(self, epoch: int, split: str, values: dict[str, float], subset: str = "all", step: int = 0) -> None:
+        """Record metrics of one split, or of a subset of it, at the end of an epoch or so many steps later.
+
+        Only those at the end of an epoch go to the dashboard.
+        """
+        rows = [Metric(epoch, split, subset, name, value, step) for name, value in values.items()]
         self.rows += rows
-        self.dashboard.log({"epoch": epoch} | {row.key: row.value for row in rows})
+        if not step:
+            self.dashboard.log({"epoch": epoch} | {row.key: row.value for row in rows})

@@ -29,6 +29,7 @@ METRICS_COLUMNS = {
     "metric": (pa.string(), "name of the metric"),
     "value": (pa.float64(), "its value; losses in nats, accuracies as shares of 1"),
 }
+STEP_COLUMN = {"step": (pa.int32(), "steps trained since those epochs; 0: none")}  # with tracking.steps
 
 METRICS = {
     "lr": "learning rate of the first step of the epoch",
@@ -126,6 +127,7 @@ class Metric:
     subset: str
     metric: str
     value: float
+    step: int = 0
 
     def __post_init__(self) -> None:
         if self.metric.split("/")[0] not in METRICS:
@@ -139,8 +141,8 @@ class Metric:
 
 def write_metrics(path: Path, rows: Sequence[Metric]) -> None:
     """Write metrics.parquet, all or nothing."""
-    columns = {name: [getattr(row, name) for row in rows] for name in METRICS_COLUMNS}
-    _write(path, pd.DataFrame(columns), METRICS_COLUMNS)
+    schema = METRICS_COLUMNS | (STEP_COLUMN if any(row.step for row in rows) else {})
+    _write(path, pd.DataFrame({name: [getattr(row, name) for row in rows] for name in schema}), schema)
 
 
 def write_scores(path: Path, table: pd.DataFrame) -> None:
@@ -173,9 +175,16 @@ def read_influences(run: Path) -> pd.DataFrame:
         return pd.DataFrame(file["influence"].T, index=index, columns=pd.Index(file["targets"], name="target"))
 
 
-def read_metrics(run: Path) -> pd.DataFrame:
-    """Read metrics of a finished run: epoch, split, subset, metric, value."""
-    return pd.read_parquet(run / "metrics.parquet")
+def read_metrics(run: Path, *, within: bool = False) -> pd.DataFrame:
+    """Read metrics of a finished run: epoch, split, subset, metric, value.
+
+    Args:
+        within: those from within epochs too, in a column `step` more.
+    """
+    table = pd.read_parquet(run / "metrics.parquet")
+    if "step" not in table:
+        table = table.assign(step=0)
+    return table if within else table[table["step"] == 0].drop(columns="step").reset_index(drop=True)
 
 
 def read_probes(run: Path) -> pd.DataFrame:
