@@ -24,6 +24,7 @@ from turnover.runs.store.tables import (
     METRICS_COLUMNS,
     PROBE_COLUMNS,
     SCORE_COLUMNS,
+    STEP_COLUMN,
     SUBSET_COLUMNS,
     Metric,
     write_metrics,
@@ -352,7 +353,13 @@ def test_no_private_path_and_no_registry_is_written_down() -> None:
 
 
 def test_every_metric_and_column_is_documented() -> None:
-    columns = [*METRICS_COLUMNS.values(), *SCORE_COLUMNS.values(), *SUBSET_COLUMNS.values(), *PROBE_COLUMNS.values()]
+    columns = [
+        *METRICS_COLUMNS.values(),
+        *STEP_COLUMN.values(),
+        *SCORE_COLUMNS.values(),
+        *SUBSET_COLUMNS.values(),
+        *PROBE_COLUMNS.values(),
+    ]
     for text in [*METRICS.values(), *(doc for _, doc in columns)]:
         assert len(text) > 8
         assert not text.endswith(".")

@@ -2,7 +2,9 @@
 
 import json
 import logging
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import oracles
@@ -262,6 +264,29 @@ def test_the_first_epochs_are_watched_by_steps(outputs: Path) -> None:
         losses = [oracles.cross_entropy(each, int(label)) for each, label in zip(logits, test.labels, strict=True)]
         assert found["full_accuracy"] == pytest.approx(float(np.mean(right)), abs=1e-12)
         assert found["full_loss"] == pytest.approx(float(np.mean(losses)), rel=1e-5)
+
+
+@pytest.mark.parametrize("bars", [True, False])
+def test_a_watched_step_may_end_an_epoch_that_is_not(
+    outputs: Path, monkeypatch: pytest.MonkeyPatch, bars: bool
+) -> None:
+    if not bars:  # as under TQDM_DISABLE=1, where they count nothing
+        off = SimpleNamespace(update=lambda steps: None, n=0)
+        monkeypatch.setattr("turnover.runs.one_network.progress", lambda *of: nullcontext(off))
+    common = ("turnover=off", "epochs=3", "dataset.limit=101", "batch_size=25", "model.hidden=[16]")  # 5 steps an epoch
+    folder = execute(digits(*common, "tracking.every=3", "tracking.steps=[5,7]", entry="train"))
+    rows = read_metrics(folder, within=True)
+    rows = rows[(rows["split"] == "test") & (rows["metric"] == "full_loss")]
+    assert list(zip(rows["epoch"], rows["step"], strict=True)) == [(0, 0), (1, 0), (1, 2), (3, 0)]
+
+
+def test_steps_beyond_the_last_are_refused(outputs: Path) -> None:
+    with pytest.raises(RefusedInput, match="step 16 is beyond the last, 15"):
+        execute(
+            digits(
+                "turnover=off", "epochs=3", "dataset.limit=101", "batch_size=25", "tracking.steps=[16]", entry="train"
+            )
+        )
 
 
 def test_backpack_tracks_the_same(outputs: Path) -> None:

@@ -12,6 +12,7 @@ def test_the_last_values_and_the_best_on_test_examples() -> None:
     accuracy, loss = (0.2, 0.9, 0.9, 0.5), (3.0, 2.0, 1.0, 4.0)
     rows = [Metric(epoch, "test", "easy", "full_accuracy", value) for epoch, value in enumerate(accuracy)]
     rows += [Metric(epoch, "test", "all", "full_loss", value) for epoch, value in enumerate(loss)]
+    rows += [Metric(1, "test", "easy", "full_accuracy", 0.99, step=3)]  # a dashboard has none from within epochs
     rows += [Metric(epoch, "train", "all", "accuracy", epoch / 10) for epoch in range(4)]
     assert of_metrics(rows, 3) == {
         "test/easy/full_accuracy": 0.5,

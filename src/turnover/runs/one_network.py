@@ -21,6 +21,7 @@ from turnover.config.run import RunConfig, title
 from turnover.core.examples import Examples
 from turnover.core.losses import TOKENS
 from turnover.data.datasets import balanced_subset
+from turnover.errors import RefusedInput
 from turnover.estimators.influence import influence
 from turnover.estimators.one_run import Watch
 from turnover.estimators.score import score_examples
@@ -67,20 +68,24 @@ def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, rec
     watch = Watch(task, config, folder / SCRATCH) if isinstance(estimator, OneRunEstimator) else None
     observers = [observer for observer in (updates, watch) if observer is not None]
     tracker = Tracker(live, restored.metrics if restored else [])
-    done = sum(steps[: first - 1]) + (steps_per_epoch(len(partial.losses), config.batch_size) if partial else 0)
+    taken = sum(steps[: first - 1]) + (steps_per_epoch(len(partial.losses), config.batch_size) if partial else 0)
+    if late := [step for step in config.tracking.steps if step > sum(steps)]:
+        raise RefusedInput(f"tracking.steps = {config.tracking.steps}: step {late[0]} is beyond the last, {sum(steps)}")
 
     def step_taken(count: int) -> None:
+        nonlocal taken  # not the bar's count, which is still where bars are off
+        taken += count
         bar.update(count)
-        reached = whole_epochs(int(bar.n), steps)
-        if bar.n in config.tracking.steps and reached[1]:  # ends of epochs come anyway
-            track(task, config, tracker, *reached)
+        epoch, step = whole_epochs(taken, steps)
+        if taken in config.tracking.steps and step:
+            track(task, config, tracker, epoch, step)
 
     def save(epoch: int, partial: Partial | None = None) -> None:
         states = [observer.state_dict() for observer in observers] if partial else []
         reached = checkpoint.Progress(epoch, tracker.rows, partial, states, tables, method.state_dict())
         checkpoint.save(folder / "checkpoint.pt", task.model, task.optimizer, reached)
 
-    with progress(sum(steps), done, title(config)) as bar, _saved_when_stopped(save):
+    with progress(sum(steps), taken, title(config)) as bar, _saved_when_stopped(save):
         if not restored:
             track(task, config, tracker, epoch=0)
         elif watch is not None:
@@ -110,7 +115,8 @@ def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, rec
             log_epoch(task, tracker, epoch)
             if updates is not None:
                 log_updates(updates, tracker, epoch.number)
-            if epoch.number % config.tracking.every == 0 or epoch.number == config.epochs:
+            watched = epoch.number % config.tracking.every == 0 or taken in config.tracking.steps
+            if watched or epoch.number == config.epochs:
                 track(task, config, tracker, epoch.number)
             if epoch.number in scored_epochs:
                 path = _scores_path(folder, epoch.number)

@@ -51,15 +51,16 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
     train, test, random = (_counted(drawn[letter]) for letter in _PANELS)
     [cosine] = [table for name, table in drawn["a"].items() if name.endswith(_COSINE)]
     size = max(train)  # all labels random
-    some = [falls(table) for count, table in test.items() if 0.2 <= count / size <= 0.8]
+    some = np.mean([falls(table) for count, table in test.items() if 0.2 <= count / size <= 0.8], axis=0)  # [seeds]
     by_count = [pd.DataFrame({count: table[seed] for count, table in random.items()}) for seed in cosine.columns]
     return {
         "later": [later(curves) for curves in by_count],
         "slower": [unfitted(curves[size]) - unfitted(curves[min(random)]) for curves in by_count],
         "crossed_later": [later(curves, crossed) for curves in by_count],
-        "drop": [float(value) for value in np.mean(some, axis=0)],
-        "drop_clean": falls(test[0]),
+        "drop": some.tolist(),
+        "drop_over_random": (some - falls(test[size])).tolist(),
         "drop_random": falls(test[size]),
+        "drop_clean": falls(test[0]),
         "fitted": by_seed(final, train[size]),
         "fitted_cosine": by_seed(final, cosine),
     }

@@ -29,7 +29,7 @@ KINDS = {
     "own, constant image": ("train", "constant_accuracy", COLOURS["constant"], ":"),
 }
 
-_EPOCHS = (0, 1, 2, 5, 10, 20, 50, 100, 200)  # that a logarithmic axis names
+_EPOCHS = (0, 0.1, 1, 2, 5, 10, 20, 50, 100, 200)  # that a logarithmic axis names
 BAND = "mean and range over seeds"  # title of a legend
 _DASHES = {"easy": "-", "difficult": "--", "all": ":"}  # distinct without colours too
 
@@ -116,7 +116,7 @@ def accuracy_axes(axes: Axes, classes: int, *, log: bool = False) -> None:
     """Set axes of accuracies of the full network over epochs, from 0 to 1, with the level of chance, once all is drawn.
 
     Args:
-        log: a logarithmic axis of epochs, on which 0 has a place beside 1.
+        log: a logarithmic axis of epochs, on which 0 has a place beside 1, or beside the first watched step.
     """
     axes.axhline(1 / classes, color=COLOURS["muted"], linewidth=1, zorder=1, label="chance")
     axes.set_ylim(0, 1.01)
@@ -125,11 +125,14 @@ def accuracy_axes(axes: Axes, classes: int, *, log: bool = False) -> None:
     axes.set_xlabel("epoch (full network, at its end; 0: before training)")
     if log:
         last = axes.get_xlim()[1]
-        axes.set_xscale("symlog", linthresh=1, linscale=0.5)
+        watched = np.concatenate([np.asarray(line.get_xdata(), dtype=float) for line in axes.lines])
+        start = min(1.0, watched[watched > 0].min())
+        axes.set_xscale("symlog", linthresh=start, linscale=0.5)
         axes.set_xlim(0, last)
-        axes.set_xticks(ticks := [tick for tick in _EPOCHS if tick <= last], [str(tick) for tick in ticks])
+        ticks = [tick for tick in _EPOCHS if tick == 0 or start <= tick <= last]
+        axes.set_xticks(ticks, [str(tick) for tick in ticks])
         axes.minorticks_off()
-        axes.set_xlabel("epoch (full network, at its end; log scale)")
+        axes.set_xlabel("epochs trained (full network; log scale)")
     axes.set_ylabel("accuracy")
 
 

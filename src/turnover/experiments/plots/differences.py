@@ -12,7 +12,8 @@ from turnover.runs.store.run import Run
 
 Recorded = Mapping[str, Mapping[str, Any]]  # what runs wrote into their manifests, by the names of the runs
 Difference = tuple[str, str, Any, Any]  # of which runs, if not of all; field, its value, and the paper's
-_NO_REDUCTION = ("subsets.runs", "estimator.epochs")  # shown with the score runs themselves; costs no accuracy
+# shown with the score runs themselves; costs no accuracy; watches more
+_NO_REDUCTION = ("subsets.runs", "estimator.epochs", "tracking.steps")
 _PAPER: dict[str, dict[str, Any]] = {  # appendix A and section 3.1, of what an experiment here may do in another way
     "mnist": {"epochs": 200, "schedule.name": "constant", "turnover.layers": None},
     "cifar10": {"epochs": 200, "schedule.name": "multistep", "turnover.layers": None},
@@ -29,6 +30,7 @@ _WORDS = {  # for the fields of a config, where they differ from the paper's
     "optimizer.lr": "learning rate",
     "optimizer.momentum": "momentum",
     "precision": "arithmetic",
+    "subsets.size": "size of a subset",
     "schedule.milestones": "lower rates after epochs",
     "schedule.name": "schedule",
     "tracking.every": "epochs from one accuracy to the next",
@@ -70,7 +72,8 @@ def reduced(
 
 
 def _pairs(ours: Sequence[RunConfig], theirs: Sequence[RunConfig]) -> list[tuple[RunConfig, RunConfig]]:
-    """Return each run with its run at the paper's scale; a smaller sweep leaves some of those out."""
+    """Return a run of each setting with one at the paper's scale, whatever their seeds; a sweep may leave some out."""
+    ours, theirs = _settings(ours), _settings(theirs)
     if len(ours) == len(theirs):
         return list(zip(ours, theirs, strict=True))
     pairs = []
@@ -82,6 +85,19 @@ def _pairs(ours: Sequence[RunConfig], theirs: Sequence[RunConfig]) -> list[tuple
         )
         pairs += [(here, there) for there in itertools.islice(same, 1)]
     return pairs
+
+
+def _settings(configs: Sequence[RunConfig]) -> list[RunConfig]:
+    """Return the first of those runs that differ in their seeds alone."""
+    settings: dict[str, RunConfig] = {}
+    for config in configs:
+        fields = {name: value for name, value in flatten(config.science()).items() if not _is_seed(name)}
+        settings.setdefault(repr(fields), config)
+    return list(settings.values())
+
+
+def _is_seed(name: str) -> bool:
+    return name.rpartition(".")[2] == "seed"
 
 
 def unlike_paper(configs: Sequence[RunConfig], several: bool) -> list[Difference]:
@@ -146,7 +162,7 @@ def _differences(ours: RunConfig, theirs: RunConfig, recorded: Recorded) -> list
     return [
         (name, value, there.get(name))
         for name, value in here.items()
-        if value != there.get(name) and name not in _NO_REDUCTION
+        if value != there.get(name) and name not in _NO_REDUCTION and not _is_seed(name)
     ]
 
 

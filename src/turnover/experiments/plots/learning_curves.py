@@ -12,15 +12,15 @@ from scipy.integrate import trapezoid
 from scipy.stats import spearmanr
 
 
-def reached(curve: pd.Series, level: float) -> int:
+def reached(curve: pd.Series, level: float) -> float:
     """Return the first tracked epoch in which the curve is at `level` or above; never: one after the last."""
     there = curve.index[curve >= level]
-    return int(there[0]) if len(there) else int(curve.index[-1]) + 1
+    return float(there[0]) if len(there) else float(curve.index[-1]) + 1
 
 
 def epochs_ahead(first: pd.Series, second: pd.Series, level: float = 0.9) -> float:
     """Return how many epochs earlier the first curve reaches `level` than the second one; negative: later."""
-    return float(reached(second, level) - reached(first, level))
+    return reached(second, level) - reached(first, level)
 
 
 def early_gain(curve: pd.Series) -> float:

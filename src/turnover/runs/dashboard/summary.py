@@ -82,7 +82,11 @@ def _checkpoint(run: Run) -> Iterator[Files]:
 
 
 def of_metrics(rows: Sequence[Metric], last: int) -> dict[str, float]:
-    """Return the values after the last epoch, and the best accuracy and loss on test examples with their epochs."""
+    """Return the values after the last epoch, and the best accuracy and loss on test examples with their epochs.
+
+    Those from within epochs, of which a dashboard has none, are left out.
+    """
+    rows = [row for row in rows if not row.step]
     summary = {row.key: row.value for row in rows if row.epoch == last}
     for key in dict.fromkeys(row.key for row in rows if row.split == "test"):
         better = max if key.endswith("accuracy") else min
