@@ -435,6 +435,8 @@ def test_fig10_of_known_curves(known: Known) -> None:
         assert known.measured("10a")["slower"][seed] == pytest.approx(unfitted[-1] - unfitted[0], abs=1e-6)
         some = [falls[level][seed] for level in (20, 40, 60, 80)]
         assert known.measured("10b")["drop"][seed] == pytest.approx(np.mean(some), abs=1e-12)
+        over = np.mean(some) - falls[100][seed]
+        assert known.measured("10b")["drop_over_random"][seed] == pytest.approx(over, abs=1e-12)
     assert known.measured("10b")["drop_clean"] == pytest.approx(falls[0])
     assert known.measured("10b")["drop_random"] == pytest.approx(falls[100])
     assert known.measured("10c")["fitted"] == tuple(known.expect(last("train", "all"), at(100)))

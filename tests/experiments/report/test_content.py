@@ -37,7 +37,7 @@ def result(name: str, scale: str, claims: dict[str, Any], **values: Any) -> Resu
 
 def claim(id: str, verdict: str, effect: float) -> dict[str, Any]:
     """Return a claim with one measure that decides it and, of 2b and onion, one that is reported only."""
-    names = {"2b": ["auroc", "auroc_wrong"], "10a": ["later"], "onion": ["found_gain", "gain"]}[id]
+    names = {"2b": ["auroc", "auroc_wrong"], "6": ["transfer"], "onion": ["found_gain", "gain"]}[id]
     common = {"interval": [effect - 0.1, effect + 0.1], "side": "above", "condition": False, "by_seed": [effect] * 3}
     deciding = common | {"effect": effect, "threshold": 0.5, "verdict": verdict}
     reported = common | {"effect": effect, "threshold": None, "verdict": None}
@@ -47,20 +47,20 @@ def claim(id: str, verdict: str, effect: float) -> dict[str, Any]:
 
 def test_every_claim_stands_once_with_its_verdicts_and_numbers() -> None:
     whole, part = (
-        {id: claim(id, *of) for id in ("onion", "10a", "2b")} for of in (("reproduced", 0.75), ("inconclusive", 0.5))
+        {id: claim(id, *of) for id in ("onion", "6", "2b")} for of in (("reproduced", 0.75), ("inconclusive", 0.5))
     )
     laptop = [
-        result(name, "laptop", {id: whole[id]}) for name, id in (("onion", "onion"), ("fig10", "10a"), ("fig2", "2b"))
+        result(name, "laptop", {id: whole[id]}) for name, id in (("onion", "onion"), ("fig6", "6"), ("fig2", "2b"))
     ]
     paper = [
-        result("fig10-seed=0", "paper", {"10a": part["10a"]}, overrides=["seed=0"]),
+        result("fig6-seed=0", "paper", {"6": part["6"]}, overrides=["seed=0"]),
         result("fig2-seed=0", "paper", {"2b": part["2b"]}, overrides=["seed=0"]),
         result("fig2", "paper", {"2b": whole["2b"]}),
     ]
     rows = claims([laptop, paper])
     assert [(row.id, row.figure, row.paper_figure) for row in rows] == [
         ("2b", "fig2", "2"),
-        ("10a", "fig10", "10"),
+        ("6", "fig6", "6"),
         ("onion", "onion", ""),
     ]
     assert [row.verdicts for row in rows] == [
@@ -68,9 +68,9 @@ def test_every_claim_stands_once_with_its_verdicts_and_numbers() -> None:
         ("reproduced", "inconclusive"),
         ("reproduced", ""),
     ]
-    notes = [(), (*remarks("10a"), "at paper scale with seed=0"), ()]
+    notes = [(), (*remarks("6"), "at paper scale with seed=0"), ()]
     assert [row.notes for row in rows] == notes, "the whole figure comes first"
-    assert [by_construction(rows, scale) for scale in (0, 1)] == [1, 0], "10a, which is inconclusive at paper scale"
+    assert [by_construction(rows, scale) for scale in (0, 1)] == [1, 0], "6, which is inconclusive at paper scale"
     assert tally(rows, 1) == {"reproduced": 1, "inconclusive": 1, "not reproduced": 0, "not tested": 0}
     [of_fitting] = rows[1].rows
     assert [cell and cell.text for cell in of_fitting.cells] == ["0.75 [0.65, 0.85]", "0.50 [0.40, 0.60]"]

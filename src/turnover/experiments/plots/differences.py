@@ -81,7 +81,11 @@ def _pairs(ours: Sequence[RunConfig], theirs: Sequence[RunConfig]) -> list[tuple
         same = (
             there
             for there in theirs
-            if all(flatten(there.science()).get(name) == value for name, value in special.items())
+            if all(
+                flatten(there.science()).get(name) == value
+                for name, value in special.items()
+                if name not in _NO_REDUCTION
+            )
         )
         pairs += [(here, there) for there in itertools.islice(same, 1)]
     return pairs
