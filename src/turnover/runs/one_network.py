@@ -21,7 +21,6 @@ from turnover.config.run import RunConfig, title
 from turnover.core.examples import Examples
 from turnover.core.losses import TOKENS
 from turnover.data.datasets import balanced_subset
-from turnover.errors import RefusedInput
 from turnover.estimators.influence import influence
 from turnover.estimators.one_run import Watch
 from turnover.estimators.score import score_examples
@@ -53,9 +52,8 @@ def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, rec
         method.load_state_dict(restored.method)
         middle = f", in the middle of the next ({len(partial.losses)} examples)" if partial else ""
         log.info("%s goes on after epoch %d of %d%s", run.name, restored.epoch, config.epochs, middle)
-    scored_epochs: list[int] = []
-    if isinstance(estimator, TurnoverEstimator | ExtractionEstimator):
-        scored_epochs = sorted({*estimator.epochs, config.epochs})
+    kinds = (TurnoverEstimator, ExtractionEstimator)
+    scored_epochs = sorted({*estimator.epochs, config.epochs}) if isinstance(estimator, kinds) else []
     tables = restored.tables if restored else {}
     _refuse_damaged(run, tables)
     parts = phases(task, config)
@@ -69,16 +67,13 @@ def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, rec
     observers = [observer for observer in (updates, watch) if observer is not None]
     tracker = Tracker(live, restored.metrics if restored else [])
     taken = sum(steps[: first - 1]) + (steps_per_epoch(len(partial.losses), config.batch_size) if partial else 0)
-    if late := [step for step in config.tracking.steps if step > sum(steps)]:
-        raise RefusedInput(f"tracking.steps = {config.tracking.steps}: step {late[0]} is beyond the last, {sum(steps)}")
 
     def step_taken(count: int) -> None:
         nonlocal taken  # not the bar's count, which is still where bars are off
         taken += count
         bar.update(count)
-        epoch, step = whole_epochs(taken, steps)
-        if taken in config.tracking.steps and step:
-            track(task, config, tracker, epoch, step)
+        if taken in config.tracking.steps and (reached := whole_epochs(taken, steps))[1]:  # no end of an epoch
+            track(task, config, tracker, *reached)
 
     def save(epoch: int, partial: Partial | None = None) -> None:
         states = [observer.state_dict() for observer in observers] if partial else []
@@ -115,8 +110,8 @@ def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, rec
             log_epoch(task, tracker, epoch)
             if updates is not None:
                 log_updates(updates, tracker, epoch.number)
-            watched = epoch.number % config.tracking.every == 0 or taken in config.tracking.steps
-            if watched or epoch.number == config.epochs:
+            number, watched = epoch.number, config.tracking
+            if number % watched.every == 0 or number == config.epochs or taken in watched.steps:
                 track(task, config, tracker, epoch.number)
             if epoch.number in scored_epochs:
                 path = _scores_path(folder, epoch.number)
@@ -140,8 +135,7 @@ def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, rec
     if watch is not None:
         with _still_there(run):
             columns = watch.columns()
-        table = from_columns(task, config, columns, score_of(estimator))
-        write_scores(folder / "scores.parquet", table)
+        write_scores(folder / "scores.parquet", from_columns(task, config, columns, score_of(estimator)))
     return tracker.rows
 
 
