@@ -103,7 +103,7 @@ def test_later_is_a_rank_correlation_of_epochs(found: list[Curve]) -> None:
 
 
 def test_one_reading_does_not_decide_what_is_fitted_later() -> None:
-    slow, slower = ({epoch: min(1.0, epoch / last) for epoch in range(21)} for last in (12, 14))
+    slow, slower = ({float(epoch): min(1.0, epoch / last) for epoch in range(21)} for last in (12, 14))
     slower[10] = 0.92  # by chance
     table = pd.DataFrame({0: series(slow), 1: series(slower)})
     assert dynamics.later(table, lambda curve: dynamics.reached(curve, 0.9)) == pytest.approx(-1)

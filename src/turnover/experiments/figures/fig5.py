@@ -1,6 +1,6 @@
 """Figure 5: easy, difficult and all examples over epochs, train (a, c) and test (b, d) of MNIST and of CIFAR-10."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import matplotlib.pyplot as plt
@@ -52,8 +52,8 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
     for letter, drawn in panels(numbers).items():
         name, split, claim = _PANELS[letter]
         easy, difficult = drawn["easy"], drawn["difficult"]
-        numbers_of = {"faster": faster, "together": partial(together, chance=1 / DATASETS[name].classes), "lead": lead}
-        for word, number in numbers_of.items():
+        from_chance: Callable[..., float] = partial(together, chance=1 / DATASETS[name].classes)
+        for word, number in {"faster": faster, "together": from_chance, "lead": lead}.items():
             values[f"{claim} {word}_{name}"] = by_seed(number, easy, difficult)
         if split == "test":
             values[f"final_gap_{name}"] = by_seed(final_gap, easy, difficult)
