@@ -271,7 +271,7 @@ def test_a_watched_step_may_end_an_epoch_that_is_not(
     outputs: Path, monkeypatch: pytest.MonkeyPatch, bars: bool
 ) -> None:
     if not bars:  # as under TQDM_DISABLE=1, where they count nothing
-        off = SimpleNamespace(update=lambda steps: None, n=0)
+        off = SimpleNamespace(update=lambda steps: None)
         monkeypatch.setattr("turnover.runs.one_network.progress", lambda *of: nullcontext(off))
     common = ("turnover=off", "epochs=3", "dataset.limit=101", "batch_size=25", "model.hidden=[16]")  # 5 steps an epoch
     folder = execute(digits(*common, "tracking.every=3", "tracking.steps=[5,7]", entry="train"))

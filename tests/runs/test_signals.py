@@ -53,11 +53,11 @@ class Bar:
     """A progress bar that sends this process a signal at one of its steps."""
 
     def __init__(self, at: int, number: int) -> None:
-        self.n, self.at, self.number = 0, at, number
+        self.steps, self.at, self.number = 0, at, number
 
     def update(self, steps: int = 1) -> None:
-        self.n += steps
-        if self.n - steps < self.at <= self.n:
+        self.steps += steps
+        if self.steps - steps < self.at <= self.steps:
             signal.raise_signal(self.number)
 
 
@@ -66,7 +66,7 @@ def signalled(monkeypatch: pytest.MonkeyPatch, at: int, number: int) -> Iterator
     @contextmanager
     def progress(total: int, done: int, name: str) -> Iterator[Any]:
         bar = Bar(at, number)
-        bar.n = done
+        bar.steps = done
         yield bar
 
     with monkeypatch.context() as patch:
