@@ -425,22 +425,25 @@ def test_fig10_of_known_curves(known: Known) -> None:
 
     train = {level: known.expect(curve("train", "all"), at(level)) for level in levels}
     test = {level: known.expect(curve("test", "all"), at(level)) for level in levels}
+    random = {level: known.expect(curve("train", "difficult"), at(level)) for level in levels[1:-1]} | {100: train[100]}
     falls = {level: oracles.falls(curves) for level, curves in test.items()}
     for seed in range(3):
-        curves = [train[level][seed] for level in levels]
-        for name, epochs in (
-            ("later", [oracles.unfitted(curve) for curve in curves]),
-            ("crossed_later", [oracles.crossed(curve, 0.9) for curve in curves]),
-        ):
-            assert known.measured("10a")[name][seed] == pytest.approx(spearman(levels, epochs), abs=1e-12)
+        curves = [random[level][seed] for level in levels[1:]]
+        unfitted = [oracles.unfitted(curve) for curve in curves]
+        for name, epochs in (("later", unfitted), ("crossed_later", [oracles.crossed(curve, 0.9) for curve in curves])):
+            assert known.measured("10a")[name][seed] == pytest.approx(spearman(levels[1:], epochs), abs=1e-12)
+        assert known.measured("10a")["slower"][seed] == pytest.approx(unfitted[-1] - unfitted[0], abs=1e-6)
         some = [falls[level][seed] for level in (20, 40, 60, 80)]
         assert known.measured("10b")["drop"][seed] == pytest.approx(np.mean(some), abs=1e-12)
+        over = np.mean(some) - falls[100][seed]
+        assert known.measured("10b")["drop_over_random"][seed] == pytest.approx(over, abs=1e-12)
     assert known.measured("10b")["drop_clean"] == pytest.approx(falls[0])
     assert known.measured("10b")["drop_random"] == pytest.approx(falls[100])
     assert known.measured("10c")["fitted"] == tuple(known.expect(last("train", "all"), at(100)))
     assert known.measured("10c")["fitted_cosine"] == tuple(known.expect(last("train", "all"), at(100, "cosine")))
     assert known.panel("a", "100 (100 %)") == train[100]
     assert known.panel("b", "40 (40 %)") == known.expect(curve("test", "all"), at(40))
+    assert [known.panel("c", f"{level} ({level} %)") for level in levels] == [[], *random.values()]
 
 
 @pytest.mark.parametrize("known", list(SPLITS), indirect=True)

@@ -1,4 +1,7 @@
-"""Figure 10: training (a) and test accuracy (b) over epochs, with none to all of the labels replaced by random ones."""
+"""Figure 10: training (a) and test accuracy (b) over epochs, with none to all of the labels replaced by random ones.
+
+And the training accuracy on random labels alone (c), on as many of them however many there are.
+"""
 
 from collections.abc import Sequence
 
@@ -11,11 +14,11 @@ from turnover.config.datasets import DATASETS
 from turnover.config.run import RunConfig
 from turnover.experiments.plots.curves import BAND, METRIC, accuracy_axes, curves, legend, line, panels, rows
 from turnover.experiments.plots.figure import Plotted
-from turnover.experiments.plots.learning_curves import by_seed, crossed, falls, final, later
+from turnover.experiments.plots.learning_curves import by_seed, crossed, falls, final, later, unfitted
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import panel, shades
 
-_PANELS = {"a": "train", "b": "test"}
+_PANELS = {"a": "train", "b": "test", "c": "train"}
 _COSINE = ", cosine schedule"
 
 
@@ -29,7 +32,9 @@ def tabulate(sources: Sequence[Source]) -> Plotted:
         for count in sorted({source.config.corruption.count for source in plain}):
             runs = [source for source in plain if source.config.corruption.count == count]
             name = f"{count:,} ({100 * count / size:.0f} %)"
-            tables.append(rows(curves(runs, split, "all", METRIC), letter, name))
+            subset = "difficult" if letter == "c" and count < size else "all"
+            if letter != "c" or count:
+                tables.append(rows(curves(runs, split, subset, METRIC), letter, name))
     tables.append(rows(curves(cosine, "train", "all", METRIC), "a", f"{size:,} (100 %){_COSINE}"))
     return Plotted(pd.concat(tables, ignore_index=True))
 
@@ -43,36 +48,39 @@ def _counted(drawn: dict[str, pd.DataFrame]) -> dict[int, pd.DataFrame]:
 def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
     """Return the measures of claims 10a to 10c."""
     drawn = panels(numbers)
-    train, test = _counted(drawn["a"]), _counted(drawn["b"])
+    train, test, random = (_counted(drawn[letter]) for letter in _PANELS)
     [cosine] = [table for name, table in drawn["a"].items() if name.endswith(_COSINE)]
     size = max(train)  # all labels random
-    some = [falls(table) for count, table in test.items() if 0.2 <= count / size <= 0.8]
-    by_count = [pd.DataFrame({count: table[seed] for count, table in train.items()}) for seed in cosine.columns]
+    some = np.mean([falls(table) for count, table in test.items() if 0.2 <= count / size <= 0.8], axis=0)  # [seeds]
+    by_count = [pd.DataFrame({count: table[seed] for count, table in random.items()}) for seed in cosine.columns]
     return {
         "later": [later(curves) for curves in by_count],
+        "slower": [unfitted(curves[size]) - unfitted(curves[min(random)]) for curves in by_count],
         "crossed_later": [later(curves, crossed) for curves in by_count],
-        "drop": [float(value) for value in np.mean(some, axis=0)],
-        "drop_clean": falls(test[0]),
+        "drop": some.tolist(),
+        "drop_over_random": (some - falls(test[size])).tolist(),
         "drop_random": falls(test[size]),
+        "drop_clean": falls(test[0]),
         "fitted": by_seed(final, train[size]),
         "fitted_cosine": by_seed(final, cosine),
     }
 
 
 def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
-    """Draw both panels."""
+    """Draw the panels."""
     size, classes = configs[0].train_size, DATASETS[configs[0].dataset.name].classes
-    picture, grid = plt.subplots(1, 2, figsize=(8.5, 4.5), layout="constrained")
+    picture, grid = plt.subplots(1, 3, figsize=(11, 4.5), layout="constrained")
     drawn = panels(numbers)
-    for axes, (letter, split) in zip(grid, _PANELS.items(), strict=True):
-        panel(axes, letter, {"train": f"accuracy on the {size:,} training images", "test": "test accuracy"}[split])
-        plain = {name: table for name, table in drawn[letter].items() if not name.endswith(_COSINE)}
-        colours = shades(len(plain))
-        for (name, table), colour in zip(plain.items(), colours, strict=True):
-            line(axes, table, name, colour)
-        accuracy_axes(axes, classes)
+    titles = {"a": f"accuracy on the {size:,} training images", "b": "test accuracy", "c": "accuracy on random labels"}
     [cosine] = [name for name in drawn["a"] if name.endswith(_COSINE)]
-    line(grid[0], drawn["a"][cosine], cosine, colours[-1], "--")
+    colours = dict(zip(drawn["b"], shades(len(drawn["b"])), strict=True))
+    for axes, (letter, title) in zip(grid, titles.items(), strict=True):
+        panel(axes, letter, title)
+        for name, table in drawn[letter].items():
+            if name != cosine:
+                line(axes, table, name, colours[name])
+        accuracy_axes(axes, classes)
+    line(grid[0], drawn["a"][cosine], cosine, list(colours.values())[-1], "--")
     grid[0].legend(handles=[grid[0].lines[-1]], fontsize=8)
     legend(grid[1], f"random labels; {BAND}", columns=2)
     return picture
