@@ -154,9 +154,6 @@ def _contradictions(config: RunConfig) -> list[str]:
             )
     if late := [epoch for epoch in config.tracking.keep if epoch > config.epochs]:
         wrong.append(f"tracking.keep = {config.tracking.keep}: epoch {late[0]} is beyond epochs = {config.epochs}")
-    last = config.epochs * -(-config.trained_size // config.batch_size)
-    if beyond := [step for step in config.tracking.steps if step > last]:
-        wrong.append(f"tracking.steps = {config.tracking.steps}: step {beyond[0]} is beyond the last, {last}")
     wrong += training_disagreements(config, config.trained_size)
     if config.corruption.path and config.corruption.count:
         wrong.append(f"corruption.count = {config.corruption.count}: of a file as many as differ; set it to 0")

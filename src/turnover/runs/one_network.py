@@ -21,6 +21,7 @@ from turnover.config.run import RunConfig, title
 from turnover.core.examples import Examples
 from turnover.core.losses import TOKENS
 from turnover.data.datasets import balanced_subset
+from turnover.errors import RefusedInput
 from turnover.estimators.influence import influence
 from turnover.estimators.one_run import Watch
 from turnover.estimators.score import score_examples
@@ -57,11 +58,10 @@ def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, rec
     tables = restored.tables if restored else {}
     _refuse_damaged(run, tables)
     parts = phases(task, config)
-    steps = [
-        steps_per_epoch(visits(examples), config.batch_size)
-        for examples, begin, last in parts
-        for _ in range(begin, last + 1)
-    ]
+    sizes = [visits(examples) for examples, begin, last in parts for _ in range(begin, last + 1)]  # of each epoch
+    steps = [steps_per_epoch(size, config.batch_size) for size in sizes]
+    if beyond := [step for step in config.tracking.steps if step > sum(steps)]:
+        raise RefusedInput(f"tracking.steps: {beyond} are beyond the last step of the run, {sum(steps)}: leave them out")
     updates = gradient_tracking.updates(task, config)
     watch = Watch(task, config, folder / SCRATCH) if isinstance(estimator, OneRunEstimator) else None
     observers = [observer for observer in (updates, watch) if observer is not None]
@@ -124,8 +124,7 @@ def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, rec
             if epoch.number < config.epochs:
                 signals.stop_if_asked()
     checkpoint.forget_earlier(folder / "checkpoint.pt")
-    trained = sum(visits(examples) * (last + 1 - begin) for examples, begin, last in parts)
-    record["examples_trained"] = trained * config.method.networks
+    record["examples_trained"] = sum(sizes) * config.method.networks
     _refuse_damaged(run, tables)
     if scored_epochs:
         every = [pd.read_parquet(_scores_path(folder, epoch)) for epoch in scored_epochs]

@@ -1,6 +1,7 @@
 """Numbers of learning curves against slow versions, and what figures 3, 5, 6 and 10 make of known curves."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 import curve_oracles as oracles
@@ -9,9 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from agreement_oracles import spearman
+from digits import digits
 from hypothesis import given
 from hypothesis import strategies as st
 
+from turnover.common.files import write_json
 from turnover.config.compose import sweep
 from turnover.config.run import RunConfig
 from turnover.errors import RefusedInput
@@ -22,6 +25,7 @@ from turnover.experiments.plots.curves import curves
 from turnover.experiments.plots.figure import ClaimConfig, FigureConfig, MeasureConfig, Plotted, configured
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import style
+from turnover.runs.execute import execute
 from turnover.runs.store.run import Run
 from turnover.runs.store.tables import Metric, write_metrics, write_subsets
 from turnover.stats.claims import Claim, measure_seeds
@@ -100,6 +104,18 @@ def test_later_is_a_rank_correlation_of_epochs(found: list[Curve]) -> None:
     epochs = spearman(numbers, [oracles.reached(curve, 0.9) for curve in found])
     by_reading = dynamics.later(table, lambda curve: dynamics.reached(curve, 0.9))
     assert by_reading == pytest.approx(epochs, abs=1e-12)
+
+
+@pytest.mark.parametrize("method", ["plain", "co_teaching"])
+def test_curves_within_epochs_know_how_long_these_are(outputs: Path, method: str) -> None:
+    repeated = ("corruption=copies", "corruption.count=20", "corruption.sizes=[6]")  # 201 a pass, 9 steps
+    config = digits(
+        *("turnover=off", "epochs=3", "dataset.limit=101", "batch_size=25", "model.hidden=[16]", *repeated),
+        *(f"method={method}", "tracking.steps=[3,16]"),
+        entry="train",
+    )
+    drawn = curves([Source(config, execute(config))], "test", "all", "full_loss", within=True)
+    assert drawn.index.tolist() == [0, 3 / 9, 1 + 7 / 9, 3]
 
 
 def test_one_reading_does_not_decide_what_is_fitted_later() -> None:
@@ -249,6 +265,7 @@ class Known:
                     for (epoch, step), value in zip(times, made[DIFFICULT].values(), strict=True)
                 ]
             write_metrics(folder / "metrics.parquet", rows)
+            write_json(folder / "manifest.json", {"examples_trained": config.trained_size * config.epochs})
             names = ["easy"] * 2 + ["difficult"] * 3 + ["random"]
             chosen = pd.DataFrame({"id": [3, 4, 7, 8, 9, 10], "subset": names})
             write_subsets(folder / "subsets.parquet", chosen.assign(split="train", label=0, score=0.0))
