@@ -284,11 +284,11 @@ def test_a_watched_step_may_end_an_epoch_that_is_not(
 
 def test_steps_beyond_the_last_are_refused(outputs: Path) -> None:
     common = ("turnover=off", "epochs=3", "dataset.limit=101", "batch_size=25", "model.hidden=[16]")  # 5 steps an epoch
-    with pytest.raises(RefusedInput, match=r"\[16\] are beyond the last step of the run, 15"):
+    with pytest.raises(RefusedInput, match=r"\[16\] are beyond the last step, 15"):
         execute(digits(*common, "tracking.steps=[2,15,16]", entry="train"))
     # 20 of the examples are there 6 times
     copies = ("corruption=copies", "corruption.count=20", "corruption.sizes=[6]", "tracking.steps=[16,27]")
-    with pytest.raises(RefusedInput, match=r"\[28\] are beyond the last step of the run, 27"):
+    with pytest.raises(RefusedInput, match=r"\[28\] are beyond the last step, 27"):
         execute(digits(*common, *copies[:-1], "tracking.steps=[16,27,28]", entry="train"))
     rows = read_metrics(execute(digits(*common, *copies, entry="train")), within=True)
     rows = rows[rows["split"] == "test"]

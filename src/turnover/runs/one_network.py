@@ -61,7 +61,7 @@ def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, rec
     sizes = [visits(examples) for examples, begin, last in parts for _ in range(begin, last + 1)]  # of each epoch
     steps = [steps_per_epoch(size, config.batch_size) for size in sizes]
     if beyond := [step for step in config.tracking.steps if step > sum(steps)]:
-        raise RefusedInput(f"tracking.steps: {beyond} are beyond the last step of the run, {sum(steps)}: leave them out")
+        raise RefusedInput(f"tracking.steps: {beyond} are beyond the last step, {sum(steps)}: leave them out")
     updates = gradient_tracking.updates(task, config)
     watch = Watch(task, config, folder / SCRATCH) if isinstance(estimator, OneRunEstimator) else None
     observers = [observer for observer in (updates, watch) if observer is not None]
