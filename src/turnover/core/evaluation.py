@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
@@ -74,7 +74,7 @@ def evaluate(
     for y, outputs in passes(model, examples, units, batch_size=batch_size, precision=precision):
         of_batch = [value for batch in outputs for value in vars(Outcome.of(batch, y, examples.loss)).values()]
         done = put(values, of_batch, done, len(examples))
-    return [Outcome(*values[i : i + 3]) for i in range(0, len(values), 3)]
+    return [Outcome(*of_units) for of_units in zip(*[iter(values)] * len(fields(Outcome)), strict=True)]
 
 
 def full_logits(model: nn.Module, examples: Examples, *, batch_size: int = BATCH) -> Tensor:

@@ -82,7 +82,7 @@ def put(values: list[Tensor], of_batch: Sequence[Tensor], start: int, total: int
 
     The first batch makes room for all: small tensors of each, between large ones that go, would break memory up.
     """
-    values += [tensor.new_empty(total) for tensor in of_batch[len(values) :]]
+    values += [tensor.new_empty(total, *tensor.shape[1:]) for tensor in of_batch[len(values) :]]
     end = start + len(of_batch[0])
     for value, tensor in zip(values, of_batch, strict=True):
         value[start:end] = tensor
