@@ -126,7 +126,7 @@ def comparisons(device: torch.device, folder: Path) -> dict[str, Contestants]:
     # a GPU is so much faster that a comparison of its own size would measure nothing but the start of its kernels
     steps = 2 if device.type == "cpu" else 20
     vgg = vgg11(3, 10).to(device)
-    every = sweep(["estimator=turnover"])[0].tracking.every
+    every = sweep([])[0].tracking.every
     return {
         "training, 50 steps": {
             "plain": epochs(False, data),

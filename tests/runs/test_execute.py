@@ -282,14 +282,18 @@ def test_a_watched_step_may_end_an_epoch_that_is_not(
     assert list(zip(rows["epoch"], rows["step"], strict=True)) == [(0, 0), (1, 0), (1, 2), (3, 0)]
 
 
-def test_steps_beyond_the_last_are_refused(outputs: Path) -> None:
+def test_steps_beyond_the_last_are_refused(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     common = ("turnover=off", "epochs=3", "dataset.limit=101", "batch_size=25", "model.hidden=[16]")  # 5 steps an epoch
     with pytest.raises(RefusedInput, match=r"\[16\] are beyond the last step, 15"):
-        execute(digits(*common, "tracking.steps=[2,15,16]", entry="train"))
+        digits(*common, "tracking.steps=[2,15,16]", entry="train")
     # 20 of the examples are there 6 times
     copies = ("corruption=copies", "corruption.count=20", "corruption.sizes=[6]", "tracking.steps=[16,27]")
-    with pytest.raises(RefusedInput, match=r"\[28\] are beyond the last step, 27"):
-        execute(digits(*common, *copies[:-1], "tracking.steps=[16,27,28]", entry="train"))
+    late = digits(*common, *copies[:-1], "tracking.steps=[16,27,28]", entry="train")
+    with monkeypatch.context() as patched:
+        patched.setattr(pipeline, "opened", lambda run: pytest.fail("a dashboard is opened"))
+        with pytest.raises(RefusedInput, match=r"\[28\] are beyond the last step, 27"):
+            execute(late)
+    assert not Run(late).folder.exists()
     rows = read_metrics(execute(digits(*common, *copies, entry="train")), within=True)
     rows = rows[rows["split"] == "test"]
     assert set(zip(rows["epoch"], rows["step"], strict=True)) == {(0, 0), (1, 7), (3, 0)}

@@ -40,6 +40,7 @@ def curves(sources: Sequence[Source], split: str, subset: str, metric: str, *, w
 
     Args:
         within: also from within epochs, where runs were watched by steps; the index is then no whole number there.
+            All epochs of a run are of one length, so of texts none is planted for some of them.
     """
     columns = {}
     for source in sources:
