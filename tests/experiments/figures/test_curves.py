@@ -18,6 +18,7 @@ from turnover.common.files import write_json
 from turnover.config.compose import sweep
 from turnover.config.run import RunConfig
 from turnover.errors import RefusedInput
+from turnover.experiments.figures import fig4
 from turnover.experiments.figures import interface as figures
 from turnover.experiments.figures.fig4 import least_certain
 from turnover.experiments.plots import learning_curves as dynamics
@@ -170,6 +171,35 @@ def test_one_epoch_without_a_lead_is_seen_among_others_that_have_one() -> None:
     found = [least_certain(pd.DataFrame(lead, index=range(1, 12)), 0.0) for lead in leads]  # type: ignore[arg-type]
     reproduced = np.mean([measure_seeds("", one, above=0).verdict == "reproduced" for one in found])
     assert reproduced < 0.04, "one in forty by luck"
+
+
+def test_leads_of_gradients_before_training_and_how_many_epochs_there_are_after_it() -> None:
+    value = {"easy (real labels)": 0.5, "difficult (random labels)": 0.2, "all": 0.3}
+    watched = {"a": (1, 5, 9), "b": (1, 5, 9), "c": (0, 4, 8, 9), "d": (1, 9)}
+    table = pd.DataFrame(
+        [
+            {"panel": panel, "curve": name, "seed": seed, "epoch": epoch, "value": middle * (1 + epoch + 0.1 * seed)}
+            for panel, epochs in watched.items()
+            for name, middle in value.items()
+            for seed in range(2)
+            for epoch in epochs
+        ]
+    )
+    found = fig4.measures(table)
+    assert found["set_cosine_lead_initial"] == pytest.approx([0.3, 0.33])
+    assert found["set_cosine_lead"] == pytest.approx([0.3 * 5, 0.3 * 5.1])
+    least = fig4.least_of(table)
+    assert least == {
+        name: 2 if name.startswith("others") else 3 for name in found if "over" in name or name.endswith("lead")
+    }
+    for name in ("fig4", "fig4_rate", "fig4_vgg"):
+        deciding = {
+            measure
+            for claim in configured(name).claims.values()
+            for measure, bound in claim.measures.items()
+            if (bound.above, bound.below) != (None, None)
+        }
+        assert deciding <= set(least)
 
 
 # --- claims ---
