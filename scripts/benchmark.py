@@ -24,7 +24,6 @@ from contestants import (
     EXAMPLES,
     MLP_WORK,
     UNITS,
-    an_epoch,
     at_best,
     blocks,
     by_pytorch,
@@ -37,6 +36,7 @@ from contestants import (
     network,
     packed,
     sine_masks,
+    some_epochs,
 )
 from contestants_gradients import agreeing, lengths
 from contestants_labels import Search, of_digits
@@ -46,6 +46,7 @@ from tqdm import tqdm
 from turnover.common.device import describe
 from turnover.common.files import outputs_root, replacing, write_json
 from turnover.common.memory import keep_freed
+from turnover.config.compose import sweep
 from turnover.core.evaluation import evaluate, flipped_units, own_units
 from turnover.core.examples import Examples
 from turnover.core.masks import MaskRule
@@ -125,6 +126,7 @@ def comparisons(device: torch.device, folder: Path) -> dict[str, Contestants]:
     # a GPU is so much faster that a comparison of its own size would measure nothing but the start of its kernels
     steps = 2 if device.type == "cpu" else 20
     vgg = vgg11(3, 10).to(device)
+    every = sweep([])[0].tracking.every
     return {
         "training, 50 steps": {
             "plain": epochs(False, data),
@@ -141,7 +143,7 @@ def comparisons(device: torch.device, folder: Path) -> dict[str, Contestants]:
         ),
         f"training the language model, {25 * steps} steps": training(25 * steps, device),
         "exposure of 100 canaries": exposure(100, device),
-        "an epoch of 12,800 examples": an_epoch(data, folder),
+        f"{every} epochs of 12,800 examples": some_epochs(every, data, folder),
         "scoring against training, 12,800 examples": {
             "training epoch": epochs(True, data),
             "own + flipped scores": lambda: evaluate(masked, data, (own_units, flipped_units)),

@@ -29,10 +29,12 @@ from turnover.runs.store.run import Run
 from turnover.runs.store.tables import METRICS, METRICS_COLUMNS, SCORE_COLUMNS, TEXT_COLUMNS, read_metrics, read_scores
 from turnover.training.loop import train
 
+SMALL = ("epochs=3", "corruption.count=200", "dataset.limit=800", "estimator.epochs=[1]", "tracking.every=1")
+
 
 @pytest.fixture
 def finished() -> Path:
-    return execute(digits("epochs=3", "corruption.count=200", "dataset.limit=800", "estimator.epochs=[1]"))
+    return execute(digits(*SMALL))
 
 
 def test_a_finished_run_has_all_its_files(finished: Path) -> None:
@@ -95,7 +97,7 @@ def test_metrics_of_every_epoch(finished: Path) -> None:
 
 
 def test_scores_are_those_of_the_stored_weights(finished: Path) -> None:
-    config = digits("epochs=3", "corruption.count=200", "dataset.limit=800", "estimator.epochs=[1]")
+    config = digits(*SMALL)
     data = load(config.dataset, config.corruption)
     model = turnover.attach(mlp(64, [64], 10), seed=config.seed)
     model.load_state_dict(torch.load(finished / "checkpoint.pt", weights_only=True)["model"])
@@ -118,7 +120,7 @@ def test_scores_are_those_of_the_stored_weights(finished: Path) -> None:
 def test_a_finished_run_is_never_trained_again(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
     monkeypatch.setattr(pipeline, "work", lambda *arguments: pytest.fail("trained again"))
-    again = digits("epochs=3", "corruption.count=200", "dataset.limit=800", "estimator.epochs=[1]")
+    again = digits(*SMALL)
     assert execute(changed(again, device="auto", experiment="other")) == finished
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()} == before
 
@@ -233,8 +235,8 @@ def test_tracking_of_gradients_adds_to_what_is_measured(outputs: Path) -> None:
 
 def test_the_first_epochs_are_watched_by_steps(outputs: Path) -> None:
     common = ("turnover=off", "epochs=3", "dataset.limit=101", "batch_size=25", "model.hidden=[16]")  # 5 steps an epoch
-    config = digits(*common, "tracking.steps=[2,5,8]", entry="train")
-    folder, plain = execute(config), execute(digits(*common, entry="train"))
+    config = digits(*common, "tracking.every=1", "tracking.steps=[2,5,8]", entry="train")
+    folder, plain = execute(config), execute(digits(*common, "tracking.every=1", entry="train"))
     pd.testing.assert_frame_equal(read_metrics(folder), read_metrics(plain), check_exact=True)
     assert "step" not in pd.read_parquet(plain / "metrics.parquet")
     rows = read_metrics(folder, within=True)
@@ -280,13 +282,21 @@ def test_a_watched_step_may_end_an_epoch_that_is_not(
     assert list(zip(rows["epoch"], rows["step"], strict=True)) == [(0, 0), (1, 0), (1, 2), (3, 0)]
 
 
-def test_steps_beyond_the_last_are_refused(outputs: Path) -> None:
-    with pytest.raises(RefusedInput, match="step 16 is beyond the last, 15"):
-        execute(
-            digits(
-                "turnover=off", "epochs=3", "dataset.limit=101", "batch_size=25", "tracking.steps=[16]", entry="train"
-            )
-        )
+def test_steps_beyond_the_last_are_refused(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    common = ("turnover=off", "epochs=3", "dataset.limit=101", "batch_size=25", "model.hidden=[16]")  # 5 steps an epoch
+    with pytest.raises(RefusedInput, match=r"\[16\] are beyond the last step, 15"):
+        digits(*common, "tracking.steps=[2,15,16]", entry="train")
+    # 20 of the examples are there 6 times
+    copies = ("corruption=copies", "corruption.count=20", "corruption.sizes=[6]", "tracking.steps=[16,27]")
+    late = digits(*common, *copies[:-1], "tracking.steps=[16,27,28]", entry="train")
+    with monkeypatch.context() as patched:
+        patched.setattr(pipeline, "opened", lambda run: pytest.fail("a dashboard is opened"))
+        with pytest.raises(RefusedInput, match=r"\[28\] are beyond the last step, 27"):
+            execute(late)
+    assert not Run(late).folder.exists()
+    rows = read_metrics(execute(digits(*common, *copies, entry="train")), within=True)
+    rows = rows[rows["split"] == "test"]
+    assert set(zip(rows["epoch"], rows["step"], strict=True)) == {(0, 0), (1, 7), (3, 0)}
 
 
 def test_backpack_tracks_the_same(outputs: Path) -> None:

@@ -4,13 +4,14 @@ import logging
 from pathlib import Path
 
 import pytest
+import torch
 from digits import digits
 
 from turnover.common.signals import Stopped
 from turnover.config.run import RunConfig
 from turnover.errors import RunFailed
 from turnover.runs import plan
-from turnover.runs.build import RunTask
+from turnover.runs.build import RunTask, build
 from turnover.runs.execute import execute
 from turnover.runs.plan import announce, make_here
 from turnover.runs.store.run import Run
@@ -112,6 +113,19 @@ def test_a_run_on_a_subset_is_timed_as_such_before_it_is_known(monkeypatch: pyte
     # 4 steps take a second, an epoch has 5 or 50 of them; the few evaluations add a little
     assert seconds(easy) == pytest.approx(1000 * 5 / 4, rel=0.05)
     assert seconds(every) == pytest.approx(1000 * 50 / 4, rel=0.05)
+
+
+@pytest.mark.parametrize(("every", "passes"), [(1, 8), (3, 4), (7, 2), (9, 2)])
+def test_accuracy_is_foretold_as_often_as_it_is_tracked(
+    monkeypatch: pytest.MonkeyPatch, every: int, passes: int
+) -> None:
+    clock = iter(range(1000))  # every look at the clock is a second later
+    monkeypatch.setattr("turnover.runs.timing.time.perf_counter", lambda: float(next(clock)))
+    config = digits(*SMALL, "turnover=off", "epochs=7", "batch_size=2", f"tracking.every={every}", entry="train")
+    groups = build(config, torch.device("cpu")).groups
+    few = 4 * 2  # examples of four steps, which take a second, as evaluating them twice does
+    evaluated = passes * sum(map(len, groups.values())) + 100
+    assert seconds(config) == pytest.approx(7 * 50 / 4 + evaluated / (2 * few))
 
 
 @pytest.mark.parametrize("estimator", ["subsampling", "second_split", "one_run"])

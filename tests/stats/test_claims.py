@@ -241,7 +241,8 @@ def test_a_claim_is_plain_data_for_json() -> None:
     read = json.loads(json.dumps(claim.as_dict()))
     assert (read["id"], read["text"], read["verdict"]) == ("2a", "scores have a long tail", "reproduced")
     [each] = read["measures"]
-    assert set(each) == {"name", "effect", "interval", "by_seed", "side", "threshold", "verdict", "condition", "items"}
+    counts = {"items", "least_of"}
+    assert set(each) - counts == {"name", "effect", "interval", "by_seed", "side", "threshold", "verdict", "condition"}
     assert each["interval"] == pytest.approx([0.7516, 1.2484], abs=1e-4)
 
 
@@ -306,6 +307,36 @@ def test_a_share_of_few_items_decides_nothing_that_a_share_of_many_does() -> Non
     assert measure_seeds("any", [0.0] * 3, below=0.05, items=100).verdict == YES
     assert measure_seeds("any", [0.0] * 3, above=0.05, items=100).verdict == NO
     assert measure_seeds("any", [1.0], above=0.8, items=100).interval is None
+
+
+# --- the least certain of several numbers ---
+
+
+@pytest.mark.parametrize(("side", "sign"), [("above", 1), ("below", -1)])
+def test_only_many_numbers_hide_one_on_the_other_side(side: str, sign: int) -> None:
+    values = [sign * value for value in (-1.0, -2.0, -3.0)]  # an interval of 95 % ends at -2 + 4.303 / sqrt(3) = .48
+    for bound, alone, of_seven in ((0.0, OPEN, OPEN), (0.6, NO, OPEN), (5.0, NO, NO)):
+        found = [measure_seeds("any", values, **{side: sign * bound}, least_of=count) for count in (1, 7)]  # type: ignore[arg-type]
+        assert [one.verdict for one in found] == [alone, of_seven]
+        assert ends(found[0]) == ends(found[1])
+    high = -2 + float(scipy.stats.t.ppf(1 - 0.025 / 7, 2)) / math.sqrt(3)
+    for bound, verdict in ((high - 1e-6, OPEN), (high + 1e-6, NO)):
+        assert measure_seeds("any", values, **{side: sign * bound}, least_of=7).verdict == verdict  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("count", [1, 7])
+def test_one_number_on_the_claimed_side_speaks_for_all(count: int) -> None:
+    assert measure_seeds("any", [1.0, 2.0, 3.0], above=-0.6, least_of=count).verdict == YES
+
+
+def test_a_lead_of_nothing_is_hardly_ever_refuted() -> None:
+    generator = np.random.default_rng(0)
+    leads = generator.normal(0, 1, (2000, 22, 5))  # of 22 epochs and 5 seeds
+    mean, spread = leads.mean(axis=2), leads.std(axis=2, ddof=1)
+    least = [lead[(mean[i] / spread[i]).argmin()].tolist() for i, lead in enumerate(leads)]
+    for count, share in ((1, (0.35, 0.5)), (22, (0.01, 0.04))):
+        refuted = np.mean([measure_seeds("any", one, above=0.0, least_of=count).verdict == NO for one in least])
+        assert share[0] < refuted < share[1]
 
 
 # --- many measures at once ---

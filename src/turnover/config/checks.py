@@ -18,8 +18,9 @@ from turnover.config.estimators import (
 )
 from turnover.config.options import GradientTracking, TurnoverConfig
 from turnover.config.run import PrunedSubsets, RunConfig, Training
-from turnover.config.subset_options import LabelSubsets, NoSubsets
+from turnover.config.subset_options import LabelSubsets, NoSubsets, TableSubsets
 from turnover.config.text_checks import disagreements_about_text
+from turnover.config.text_options import TextConfig
 
 
 def disagreements(config: RunConfig) -> list[str]:
@@ -154,9 +155,13 @@ def _contradictions(config: RunConfig) -> list[str]:
             )
     if late := [epoch for epoch in config.tracking.keep if epoch > config.epochs]:
         wrong.append(f"tracking.keep = {config.tracking.keep}: epoch {late[0]} is beyond epochs = {config.epochs}")
+    # how long an epoch is does not follow from these; a run knows it
+    unknown = (
+        isinstance(config.dataset, TextConfig) or config.corruption.sizes or isinstance(config.subsets, TableSubsets)
+    )
     last = config.epochs * -(-config.trained_size // config.batch_size)
-    if beyond := [step for step in config.tracking.steps if step > last]:
-        wrong.append(f"tracking.steps = {config.tracking.steps}: step {beyond[0]} is beyond the last, {last}")
+    if not unknown and (late := [step for step in config.tracking.steps if step > last]):
+        wrong.append(f"tracking.steps: {late} are beyond the last step, {last}: leave them out")
     wrong += training_disagreements(config, config.trained_size)
     if config.corruption.path and config.corruption.count:
         wrong.append(f"corruption.count = {config.corruption.count}: of a file as many as differ; set it to 0")

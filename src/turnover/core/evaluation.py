@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from turnover.common.device import Precision, autocast
 from turnover.common.matmul import fast_products
 from turnover.core.dropout import is_attached, subnetworks
-from turnover.core.examples import Examples
+from turnover.core.examples import Examples, put
 from turnover.core.inputs import Batch, first, run
 from turnover.core.losses import CLASSES, Loss
 from turnover.core.masked import Subnetwork
@@ -55,15 +55,6 @@ class Outcome:
         """Compute the outcome of outputs under labels.  # both [n, ...]"""
         return cls(loss(outputs, labels), loss.right(outputs, labels), loss.value(outputs, labels))
 
-    def like(self, n: int) -> "Outcome":
-        """Return room for the outcomes of n examples."""
-        return Outcome(*(tensor.new_empty(n, *tensor.shape[1:]) for tensor in (self.loss, self.right, self.prediction)))
-
-    def put(self, part: "Outcome", start: int) -> None:
-        """Copy the outcomes of a batch to its place."""
-        for name in ("loss", "right", "prediction"):
-            getattr(self, name)[start : start + len(part.loss)] = getattr(part, name)
-
 
 def evaluate(
     model: nn.Module,
@@ -78,15 +69,12 @@ def evaluate(
     Returns:
         An outcome for each of `units`, in the order of `examples`.
     """
-    outcomes: list[Outcome] = []
-    start = 0
+    values: list[Tensor] = []
+    done = 0
     for y, outputs in passes(model, examples, units, batch_size=batch_size, precision=precision):
-        parts = [Outcome.of(batch, y, examples.loss) for batch in outputs]
-        outcomes = outcomes or [part.like(len(examples)) for part in parts]  # no small tensors between large ones
-        for outcome, part in zip(outcomes, parts, strict=True):
-            outcome.put(part, start)
-        start += len(y)
-    return outcomes
+        of_batch = [value for batch in outputs for value in vars(Outcome.of(batch, y, examples.loss)).values()]
+        done = put(values, of_batch, done, len(examples))
+    return [Outcome(*of_units) for of_units in zip(*[iter(values)] * len(fields(Outcome)), strict=True)]
 
 
 def full_logits(model: nn.Module, examples: Examples, *, batch_size: int = BATCH) -> Tensor:

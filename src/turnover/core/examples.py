@@ -75,3 +75,15 @@ class Examples:
         repeats = None if self.repeats is None else self.repeats[index]
         parts = {"inputs": take(self.inputs, index), "labels": self.labels[index], "ids": self.ids[index]}
         return replace(self, **parts, names=names, repeats=repeats)
+
+
+def put(values: list[Tensor], of_batch: Sequence[Tensor], start: int, total: int) -> int:
+    """Copy what was measured of a batch to its place in `values`; return where it ends.
+
+    The first batch makes room for all: small tensors of each, between large ones that go, would break memory up.
+    """
+    values += [tensor.new_empty(total, *tensor.shape[1:]) for tensor in of_batch[len(values) :]]
+    end = start + len(of_batch[0])
+    for value, tensor in zip(values, of_batch, strict=True):
+        value[start:end] = tensor
+    return end

@@ -25,6 +25,7 @@ from turnover.estimators.estimator import Task
 from turnover.models import build as build_model
 from turnover.runs.subsets import choose
 from turnover.training.accuracy import Name
+from turnover.training.loop import steps_per_epoch, visits
 from turnover.training.optim import build_optimizer
 
 
@@ -102,6 +103,22 @@ def build(config: RunConfig, device: torch.device) -> RunTask:
         trained_subsets=trained,
         mislabelled=mislabelled,
     )
+
+
+def phases(task: RunTask, config: RunConfig) -> list[tuple[Examples, int, int]]:
+    """Return what is trained on, with the first and the last epoch of it: planted texts may end before the others."""
+    until = config.planting.until or config.epochs
+    if until >= config.epochs:
+        return [(task.train, 1, config.epochs)]
+    kinds = task.known.loc[task.train.ids.cpu().numpy(), "kind"].to_numpy()
+    others = torch.from_numpy(np.flatnonzero(kinds == "text")).to(task.train.device)
+    return [(task.train, 1, until), (task.train.select(others), until + 1, config.epochs)]
+
+
+def steps_of_epochs(parts: list[tuple[Examples, int, int]], batch_size: int) -> list[int]:
+    """Return the steps of each epoch of these phases."""
+    lengths = [(steps_per_epoch(visits(examples), batch_size), last + 1 - begin) for examples, begin, last in parts]
+    return [steps for steps, epochs in lengths for _ in range(epochs)]
 
 
 def _of_text(config: RunConfig, dataset: TextConfig, device: torch.device) -> RunTask:

@@ -18,7 +18,6 @@ from turnover.common import signals
 from turnover.common.text import in_order
 from turnover.config.estimators import ExtractionEstimator, OneRunEstimator, TurnoverEstimator, score_of
 from turnover.config.run import RunConfig, title
-from turnover.core.examples import Examples
 from turnover.core.losses import TOKENS
 from turnover.data.datasets import balanced_subset
 from turnover.estimators.influence import influence
@@ -26,7 +25,7 @@ from turnover.estimators.one_run import Watch
 from turnover.estimators.score import score_examples
 from turnover.estimators.suited import rows_at_once
 from turnover.runs import checkpoint, gradient_tracking
-from turnover.runs.build import RunTask
+from turnover.runs.build import RunTask, phases, steps_of_epochs
 from turnover.runs.dashboard.wandb import Dashboard, Tracker
 from turnover.runs.extraction import by_heart
 from turnover.runs.store import checksums
@@ -57,11 +56,7 @@ def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, rec
     tables = restored.tables if restored else {}
     _refuse_damaged(run, tables)
     parts = phases(task, config)
-    steps = [
-        steps_per_epoch(visits(examples), config.batch_size)
-        for examples, begin, last in parts
-        for _ in range(begin, last + 1)
-    ]
+    steps = steps_of_epochs(parts, config.batch_size)
     updates = gradient_tracking.updates(task, config)
     watch = Watch(task, config, folder / SCRATCH) if isinstance(estimator, OneRunEstimator) else None
     observers = [observer for observer in (updates, watch) if observer is not None]
@@ -137,16 +132,6 @@ def one_network(task: RunTask, config: RunConfig, run: Run, live: Dashboard, rec
             columns = watch.columns()
         write_scores(folder / "scores.parquet", from_columns(task, config, columns, score_of(estimator)))
     return tracker.rows
-
-
-def phases(task: RunTask, config: RunConfig) -> list[tuple[Examples, int, int]]:
-    """Return what is trained on, with the first and the last epoch of it: planted texts may end before the others."""
-    until = config.planting.until or config.epochs
-    if until >= config.epochs:
-        return [(task.train, 1, config.epochs)]
-    kinds = task.known.loc[task.train.ids.cpu().numpy(), "kind"].to_numpy()
-    others = torch.from_numpy(np.flatnonzero(kinds == "text")).to(task.train.device)
-    return [(task.train, 1, until), (task.train.select(others), until + 1, config.epochs)]
 
 
 def track(task: RunTask, config: RunConfig, tracker: Tracker, epoch: int, step: int = 0) -> None:

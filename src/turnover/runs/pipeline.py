@@ -14,11 +14,12 @@ from turnover.common.files import write_text
 from turnover.config.estimators import TurnoverEstimator
 from turnover.config.run import RunConfig, title
 from turnover.data.text import Corpus
+from turnover.errors import RefusedInput
 from turnover.estimators.estimator import Estimates
 from turnover.estimators.first_token import verdict_on
 from turnover.estimators.registry import OF_SEVERAL_NETWORKS, of_several_networks, sizes
 from turnover.estimators.suited import rows_at_once
-from turnover.runs.build import RunTask, build
+from turnover.runs.build import RunTask, build, phases, steps_of_epochs
 from turnover.runs.dashboard.summary import opened, show
 from turnover.runs.dashboard.wandb import Dashboard, Tracker
 from turnover.runs.one_network import from_columns, one_network, progress
@@ -65,6 +66,9 @@ def work(run: Run, config: RunConfig, device: torch.device, record: dict[str, An
     record |= {"device": describe(device), "threads": torch.get_num_threads()}
     task = build(config, device)
     refuse_unsuited(task.model, task.train, sizes(task, config), config.batch_size)
+    last = sum(steps_of_epochs(phases(task, config), config.batch_size))
+    if late := [step for step in config.tracking.steps if step > last]:
+        raise RefusedInput(f"tracking.steps: {late} are beyond the last step, {last}: leave them out")
     record["parents"] = [Run(parent).name for parent in config.parents]
     if isinstance(task.dataset, Corpus):
         write_text(folder / "tokenizer.json", task.dataset.tokenizer.to_str(pretty=True))

@@ -56,7 +56,7 @@ def seconds(config: RunConfig) -> float:
     measure(task.model, groups, fresh_masks=1, precision=config.settled, batch_size=rows_at_once(config, few))
     evaluated = (clock() - start) / (2 * len(few))  # of one example
     tracked = sum(len(examples) for examples in task.groups.values())
-    passes = 1 + config.epochs // config.tracking.every + len(config.tracking.steps)
+    passes = 1 + -(-config.epochs // config.tracking.every) + len(config.tracking.steps)
     scored = len(task.train)
     if isinstance(config.estimator, TurnoverEstimator):
         scored *= 1 + len(config.estimator.epochs)

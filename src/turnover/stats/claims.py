@@ -38,6 +38,7 @@ class Measured:
     verdict: Verdict | None
     condition: bool = False  # whether it only decides if the claim can be decided
     items: int | None = None  # that were counted, where each seed's number is a share; None: it is no such share
+    least_of: int = 1  # of so many numbers it is the least certain one
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ def measure_seeds(
     condition: bool = False,
     variance: float = 0.0,
     items: int | None = None,
+    least_of: int = 1,
 ) -> Measured:
     """Compare a number of each run, such as one of a curve, with a threshold as in `measure`.
 
@@ -102,13 +104,17 @@ def measure_seeds(
         variance: of the mean, besides that between seeds.
         items: the numbers are shares of so many counted items, those that seeds share counted once; None: they are no
             shares.
+        least_of: the numbers were chosen as the least certain of so many to be on the claimed side. If they are, all
+            are; that they are not says so only by an interval that is as much wider (Bonferroni).
     """
     from scipy.special import stdtrit  # an extra, which the rest of the library does without
 
     n, mean = len(by_seed), float(np.mean(by_seed))
-    interval = None
+    interval, wider = None, 0.0
     if n > 1:
-        half = float(stdtrit(n - 1, 0.975)) * math.sqrt(np.var(by_seed, ddof=1) / n + variance)
+        error = math.sqrt(np.var(by_seed, ddof=1) / n + variance)
+        half = float(stdtrit(n - 1, 1 - _LEVEL)) * error
+        wider = float(stdtrit(n - 1, 1 - _LEVEL / least_of)) * error - half
         interval = (mean - half, mean + half)
         if items is not None:
             exact = clopper_pearson(mean * items, items)
@@ -117,9 +123,9 @@ def measure_seeds(
     threshold = above if above is not None else below
     verdict: Verdict | None = None
     if threshold is not None:
-        claimed, contrary = low > threshold, high <= threshold
+        claimed, contrary = low > threshold, high + wider <= threshold
         if above is None:
-            claimed, contrary = high < threshold, low >= threshold
+            claimed, contrary = high < threshold, low - wider >= threshold
         verdict = "reproduced" if claimed else "not reproduced" if contrary else "inconclusive"
     return Measured(
         name,
@@ -131,6 +137,7 @@ def measure_seeds(
         verdict=verdict,
         condition=condition,
         items=items,
+        least_of=least_of,
     )
 
 

@@ -15,7 +15,7 @@ from turnover.common.matmul import fast_products
 from turnover.common.seeding import seeded, torch_generator
 from turnover.common.signals import Stopped
 from turnover.core.dropout import is_attached, own
-from turnover.core.examples import Examples
+from turnover.core.examples import Examples, put
 from turnover.core.inputs import run
 from turnover.errors import RunFailed
 from turnover.training.methods.method import Method, Step
@@ -141,12 +141,12 @@ def train(
         turn_over = attached and epoch > plain_epochs
         model.train()
         order = _order(examples, seed, epoch)
-        values: list[Tensor] = []  # losses, and whether right: no small tensors of each step between large ones
+        values: list[Tensor] = []  # losses, and whether right
         done = 0
         with seeded(seed, "noise", epoch):  # random numbers of the network itself, for example of ordinary dropout
             if partial is not None:
                 _set_random(partial.random)
-                done = _put(values, (partial.losses, partial.correct), 0, len(order))
+                done = put(values, (partial.losses, partial.correct), 0, len(order))
             first, splits = (epoch - 1) * steps + done // batch_size, order[done:].split(batch_size)
             for step, (index, (x, y, ids)) in enumerate(zip(splits, examples.batches(splits), strict=True), first):
                 for group in optimizer.param_groups:
@@ -166,7 +166,7 @@ def train(
                     observer.update(logits, y, index)
                 method.backward(Step(model, x, y, index, epoch, learning_rate(step), wide, loss, inside))
                 optimizer.step()
-                done = _put(values, (loss.detach(), examples.loss.right(logits.detach(), y)), done, len(order))
+                done = put(values, (loss.detach(), examples.loss.right(logits.detach(), y)), done, len(order))
                 on_step()
                 if stop() and done < len(order):
                     losses, correct = (tensor[:done].clone() for tensor in values)
@@ -183,15 +183,6 @@ def train(
 def visits(examples: Examples) -> int:
     """Return how many examples an epoch trains on, repeats counted."""
     return len(examples) if examples.repeats is None else int(examples.repeats.sum())
-
-
-def _put(values: list[Tensor], of_batch: Sequence[Tensor], start: int, total: int) -> int:
-    """Copy what was measured of a batch to its place in `values`, which the first makes; return where it ends."""
-    values += [tensor.new_empty(total) for tensor in of_batch[len(values) :]]
-    end = start + len(of_batch[0])
-    for value, tensor in zip(values, of_batch, strict=True):
-        value[start:end] = tensor
-    return end
 
 
 def _order(examples: Examples, seed: int, epoch: int) -> Tensor:

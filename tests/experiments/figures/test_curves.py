@@ -1,6 +1,7 @@
 """Numbers of learning curves against slow versions, and what figures 3, 5, 6 and 10 make of known curves."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 import curve_oracles as oracles
@@ -9,12 +10,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from agreement_oracles import spearman
+from digits import digits
 from hypothesis import given
 from hypothesis import strategies as st
 
+from turnover.common.files import write_json
 from turnover.config.compose import sweep
 from turnover.config.run import RunConfig
 from turnover.errors import RefusedInput
+from turnover.experiments.figures import fig4
 from turnover.experiments.figures import interface as figures
 from turnover.experiments.figures.fig4 import least_certain
 from turnover.experiments.plots import learning_curves as dynamics
@@ -22,6 +26,7 @@ from turnover.experiments.plots.curves import curves
 from turnover.experiments.plots.figure import ClaimConfig, FigureConfig, MeasureConfig, Plotted, configured
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import style
+from turnover.runs.execute import execute
 from turnover.runs.store.run import Run
 from turnover.runs.store.tables import Metric, write_metrics, write_subsets
 from turnover.stats.claims import Claim, measure_seeds
@@ -102,6 +107,18 @@ def test_later_is_a_rank_correlation_of_epochs(found: list[Curve]) -> None:
     assert by_reading == pytest.approx(epochs, abs=1e-12)
 
 
+@pytest.mark.parametrize("method", ["plain", "co_teaching"])
+def test_curves_within_epochs_know_how_long_these_are(outputs: Path, method: str) -> None:
+    repeated = ("corruption=copies", "corruption.count=20", "corruption.sizes=[6]")  # 201 a pass, 9 steps
+    config = digits(
+        *("turnover=off", "epochs=3", "dataset.limit=101", "batch_size=25", "model.hidden=[16]", *repeated),
+        *(f"method={method}", "tracking.steps=[3,16]"),
+        entry="train",
+    )
+    drawn = curves([Source(config, execute(config))], "test", "all", "full_loss", within=True)
+    assert drawn.index.tolist() == [0, 3 / 9, 1 + 7 / 9, 3]
+
+
 def test_one_reading_does_not_decide_what_is_fitted_later() -> None:
     slow, slower = ({float(epoch): min(1.0, epoch / last) for epoch in range(21)} for last in (12, 14))
     slower[10] = 0.92  # by chance
@@ -154,6 +171,35 @@ def test_one_epoch_without_a_lead_is_seen_among_others_that_have_one() -> None:
     found = [least_certain(pd.DataFrame(lead, index=range(1, 12)), 0.0) for lead in leads]  # type: ignore[arg-type]
     reproduced = np.mean([measure_seeds("", one, above=0).verdict == "reproduced" for one in found])
     assert reproduced < 0.04, "one in forty by luck"
+
+
+def test_leads_of_gradients_before_training_and_how_many_epochs_there_are_after_it() -> None:
+    value = {"easy (real labels)": 0.5, "difficult (random labels)": 0.2, "all": 0.3}
+    watched = {"a": (1, 5, 9), "b": (1, 5, 9), "c": (0, 4, 8, 9), "d": (1, 9)}
+    table = pd.DataFrame(
+        [
+            {"panel": panel, "curve": name, "seed": seed, "epoch": epoch, "value": middle * (1 + epoch + 0.1 * seed)}
+            for panel, epochs in watched.items()
+            for name, middle in value.items()
+            for seed in range(2)
+            for epoch in epochs
+        ]
+    )
+    found = fig4.measures(table)
+    assert found["set_cosine_lead_initial"] == pytest.approx([0.3, 0.33])
+    assert found["set_cosine_lead"] == pytest.approx([0.3 * 5, 0.3 * 5.1])
+    least = fig4.least_of(table)
+    assert least == {
+        name: 2 if name.startswith("others") else 3 for name in found if "over" in name or name.endswith("lead")
+    }
+    for name in ("fig4", "fig4_rate", "fig4_vgg"):
+        deciding = {
+            measure
+            for claim in configured(name).claims.values()
+            for measure, bound in claim.measures.items()
+            if (bound.above, bound.below) != (None, None)
+        }
+        assert deciding <= set(least)
 
 
 # --- claims ---
@@ -249,6 +295,7 @@ class Known:
                     for (epoch, step), value in zip(times, made[DIFFICULT].values(), strict=True)
                 ]
             write_metrics(folder / "metrics.parquet", rows)
+            write_json(folder / "manifest.json", {"examples_trained": config.trained_size * config.epochs})
             names = ["easy"] * 2 + ["difficult"] * 3 + ["random"]
             chosen = pd.DataFrame({"id": [3, 4, 7, 8, 9, 10], "subset": names})
             write_subsets(folder / "subsets.parquet", chosen.assign(split="train", label=0, score=0.0))

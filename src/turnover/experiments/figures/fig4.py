@@ -64,6 +64,7 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
     values = {
         "cosine_lead": least_certain(pairs["easy"], pairs["difficult"]),
         "set_cosine_lead": least_certain(sets["easy"], sets["difficult"]),
+        "set_cosine_lead_initial": (sets["easy"] - sets["difficult"]).iloc[0].tolist(),
     }
     for prefix, tables in (("", contribution), ("others_", without_self)):
         for first, second in (("difficult", "all"), ("difficult", "easy"), ("all", "easy")):
@@ -71,12 +72,20 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
     return values | {f"others_{subset}": list(without_self[subset].mean()) for subset in ("difficult", "easy")}
 
 
+def least_of(numbers: pd.DataFrame) -> dict[str, int]:
+    """Return of how many epochs a measure is that of the least certain one, by its name."""
+    drawn = panels(numbers)
+    measured = {"cosine_lead": "a", "set_cosine_lead": "c"}
+    measured |= {name: "d" if name.startswith("others_") else "b" for name in measures(numbers) if "_over_" in name}
+    return {name: int((drawn[letter]["all"].index > 0).sum()) for name, letter in measured.items()}
+
+
 def least_certain(first: pd.DataFrame, second: pd.DataFrame) -> list[float]:
     """Return, for each seed, the difference of two curves in the epoch where it is least certain to be above 0.
 
     Of all watched epochs but that before training, by t over seeds (of one seed, by the difference). If the interval
     is above 0, so are all others, and no correction for their number is due (an intersection-union test;
-    Berger, 1982).
+    Berger, 1982). That it is below 0 is no surprise among many: see `least_of`.
     """
     difference = (first - second)[first.index > 0]
     mean, error = difference.mean(axis=1).to_numpy(), difference.std(axis=1).fillna(1).to_numpy()

@@ -1,10 +1,10 @@
 """Measures and summary of a figure's plotted numbers, and the claims that these decide.
 
 A module has `tabulate(sources)` and `draw(numbers, configs)`; `measures(numbers)`, if measures of claims follow from
-its plotted numbers; `items(numbers)`, if some of them are shares of few counted items; `summary(numbers, rest)`, if
-findings do that are no claims. These are called when the figure is made, and again when the committed numbers are
-checked. It may have `note(summary, configs)`, a line under the picture,
-and `drawn(configs)`, if not all of the runs are drawn.
+its plotted numbers; `items(numbers)`, if some of them are shares of few counted items; `least_of(numbers)`, if some are
+the least certain of several numbers; `summary(numbers, rest)`, if findings follow that are no claims. These are called
+when the figure is made, and again when the committed numbers are checked. It may have `note(summary, configs)`, a line
+under the picture, and `drawn(configs)`, if not all of the runs are drawn.
 """
 
 from collections.abc import Collection, Mapping
@@ -33,10 +33,12 @@ def measures(figure: FigureConfig, numbers: pd.DataFrame) -> dict[str, list[floa
     return drawn_by.measures(numbers) if hasattr(drawn_by, "measures") else {}
 
 
-def items(figure: FigureConfig, numbers: pd.DataFrame) -> dict[str, int]:
-    """Return how many items were counted, of those measures that are shares of counted items, by their names."""
+def counts(figure: FigureConfig, numbers: pd.DataFrame) -> tuple[dict[str, int], dict[str, int]]:
+    """Return `items` and `least_of` of `measure_seeds`, by the names of those measures that have them."""
     drawn_by = module(figure)
-    return drawn_by.items(numbers) if hasattr(drawn_by, "items") else {}
+    there = (getattr(drawn_by, kind, None) for kind in ("items", "least_of"))
+    items, least_of = (counted(numbers) if counted else {} for counted in there)
+    return items, least_of
 
 
 def summary(figure: FigureConfig, numbers: pd.DataFrame, rest: dict[str, Any]) -> dict[str, Any]:
@@ -56,7 +58,8 @@ def of_claim(values: Mapping[str, list[float]], id: str, name: str) -> list[floa
 
 def claims(figure: FigureConfig, plotted: Plotted, datasets: Collection[str], scale: str) -> list[Claim]:
     """Return the claims of a figure of these data sets, from runs of a scale."""
-    values, counted = measures(figure, plotted.numbers) | plotted.values, items(figure, plotted.numbers)
+    values = measures(figure, plotted.numbers) | plotted.values
+    items, least_of = counts(figure, plotted.numbers)
     decided = []
     for id, whole in figure.claims.items():
         config = about(datasets, whole)
@@ -67,7 +70,8 @@ def claims(figure: FigureConfig, plotted: Plotted, datasets: Collection[str], sc
             else:
                 by_seed = of_claim(values, id, name)
                 assert by_seed is not None, f"{figure.name} does not measure {name} of claim {id}"
-                measured.append(measure_seeds(name, by_seed, **bound.sides, items=counted.get(name)))
+                among = least_of.get(name, 1)
+                measured.append(measure_seeds(name, by_seed, **bound.sides, items=items.get(name), least_of=among))
         decided.append(decide(id, config.text, measured, tested=scale not in config.untested))
     return decided
 

@@ -32,7 +32,7 @@ _LOOKS = {"plain": ("plain network", "all"), "tied": ("own and shared units", "o
 
 
 def tabulate(sources: Sequence[Source]) -> Plotted:
-    """Return a row for each number: dataset, network (plain or tied), seed, state, measure, value.
+    """Return a row for each number: dataset, network (plain or tied), seed, examples to forget, state, measure, value.
 
     State: trained, tuned, scrubbed or retrained, as `turnover.probes.unlearn` says. Networks are measured first, where
     they were not.
@@ -49,6 +49,7 @@ def tabulate(sources: Sequence[Source]) -> Plotted:
                     "dataset": config.dataset.name,
                     "network": "tied" if isinstance(config.turnover, TurnoverConfig) else "plain",
                     "seed": config.seed,
+                    "examples": config.subset_size,
                     "state": states[0],
                     "measure": table["group"] + " " + states[1],
                     "value": table["value"],
@@ -74,6 +75,12 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
             result[f"{after}_plain_{name}"] = (test - wide["plain"]["retrained"]["test accuracy"]).tolist()
             result[f"{network}_trained_{name}"] = states["trained"]["forgotten accuracy"].tolist()
     return result
+
+
+def items(numbers: pd.DataFrame) -> dict[str, int]:
+    """Return how many examples are to be forgotten, the same for all seeds, where a measure is a share of them."""
+    counts = numbers.groupby("dataset")["examples"].first()
+    return {f"{network}_trained_{name}": int(count) for name, count in counts.items() for network in _AFTER}
 
 
 def note(summary: dict[str, Any], configs: Sequence[RunConfig]) -> str:

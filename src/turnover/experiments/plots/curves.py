@@ -13,6 +13,7 @@ from pandas.api.typing import SeriesGroupBy
 from turnover.errors import RefusedInput
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import COLOURS
+from turnover.runs.store.run import read_manifest
 from turnover.runs.store.tables import read_metrics
 from turnover.training.loop import steps_per_epoch
 
@@ -39,6 +40,7 @@ def curves(sources: Sequence[Source], split: str, subset: str, metric: str, *, w
 
     Args:
         within: also from within epochs, where runs were watched by steps; the index is then no whole number there.
+            All epochs of a run are of one length, so of texts none is planted for some of them.
     """
     columns = {}
     for source in sources:
@@ -47,7 +49,9 @@ def curves(sources: Sequence[Source], split: str, subset: str, metric: str, *, w
         rows = read_metrics(source.folder, within=within)
         rows = rows[(rows["split"] == split) & (rows["subset"] == subset) & (rows["metric"] == metric)]
         if within:
-            steps = steps_per_epoch(source.config.trained_size, source.config.batch_size)
+            trained = read_manifest(source.folder)["examples_trained"]  # repeats counted, by all networks
+            visits = trained // (source.config.epochs * source.config.method.networks)
+            steps = steps_per_epoch(visits, source.config.batch_size)
             rows = rows.assign(epoch=rows["epoch"] + rows["step"] / steps)
         columns[source.config.seed] = rows.set_index("epoch")["value"]
     return pd.DataFrame(columns).sort_index()

@@ -109,8 +109,9 @@ def _claims(result: dict[str, Any], config: FigureConfig) -> Iterator[str]:
                 yield f"{id}, {name}: no measure of conf/"
                 continue
             variance = _variance(written) if config.name in _OF_EXAMPLES else 0.0
-            sides, items = claimed.measures[name].sides, written.get("items")
-            measured = measure_seeds(name, written["by_seed"], **sides, variance=variance, items=items)
+            counted = {"items": written.get("items"), "least_of": written.get("least_of", 1)}
+            sides = claimed.measures[name].sides
+            measured = measure_seeds(name, written["by_seed"], **sides, variance=variance, **counted)
             measures.append(measured)
             yield from (f"{id}, {name}: {text}" for text in _differing(written, measured))
         if claim["verdict"] in ("reproduced", "inconclusive"):
@@ -146,7 +147,7 @@ def _differing(written: dict[str, Any], measured: Measured) -> Iterator[str]:
 
 def _numbers(config: FigureConfig, table: pd.DataFrame, result: dict[str, Any]) -> Iterator[tuple[str, bool]]:
     """Yield what follows from the plotted numbers, and whether the json has it so."""
-    values, items = figures.measures(config, table), figures.items(config, table)
+    values, (items, least_of) = figures.measures(config, table), figures.counts(config, table)
     limits = fig2.bounds(table) if config.name == "fig2" else {}
     for id, claim in result["claims"].items():
         for measure in claim["measures"]:
@@ -156,6 +157,8 @@ def _numbers(config: FigureConfig, table: pd.DataFrame, result: dict[str, Any]) 
                 yield f"{id}, {name}: by seed {by_seed}, the table says {plotted}", near(by_seed, plotted)
                 counted, there = items.get(name), measure.get("items")
                 yield f"{id}, {name}: a share of {there} items, the table says {counted}", there == counted
+                counted, there = least_of.get(name, 1), measure.get("least_of", 1)
+                yield f"{id}, {name}: the least of {there} numbers, the table says {counted}", there == counted
             if name in limits:
                 inside = all(low <= value <= high for (low, high), value in zip(limits[name], by_seed, strict=True))
                 yield f"{id}, {name}: by seed {by_seed}, the table allows {limits[name]}", inside
