@@ -179,7 +179,7 @@ def test_fig9_of_one_setting_says_so_in_its_claim(setting: str, dataset: str, sm
         execute(config)
     result = json.loads(make(job("fig9").model_copy(update={"overrides": alone})).with_suffix(".json").read_text())
     claim = result["claims"]["9"]
-    assert claim["text"] == f"{configured('fig9').claims['9'].text} ({DATASETS[dataset].title} alone)"
+    assert claim["text"] == f"{job('fig9').figure.claims['9'].text} ({DATASETS[dataset].title} alone)"
     measures = ("own_settled", "flipped_settled", "early_rank", "early_kept")
     assert [each["name"] for each in claim["measures"]] == [f"{name}_{dataset}" for name in measures]
     letter = {"mnist": "a", "fashion_mnist": "b"}[dataset]  # as in the whole figure
