@@ -230,6 +230,11 @@ def test_what_runs_before_a_cached_or_refused_run_does_not_import_torch() -> Non
     assert in_a_new_process(f"import sys, {modules}; print('torch' in sys.modules)") == "False"
 
 
+def test_a_figure_of_finished_runs_does_not_import_torch() -> None:
+    modules = ", ".join(f"turnover.experiments.figures.{each}" for each in ("make", *(f"fig{n}" for n in range(2, 7))))
+    assert in_a_new_process(f"import sys, {modules}; print('torch' in sys.modules)") == "False"
+
+
 def test_the_python_api_needs_no_module_of_unix() -> None:
     code = """
 import sys

@@ -92,7 +92,7 @@ def check_last_epoch(folder: Path, config: RunConfig) -> None:
 
 
 def test_easy_are_real_and_difficult_random_labels() -> None:
-    config = by_labels()
+    config = by_labels("tracking.every=1")
     folder = execute(config)
     table, data = read_subsets(folder), load(config.dataset, config.corruption)
     train = data.train
@@ -530,7 +530,7 @@ def test_plain_epochs_equal_those_of_a_run_without_turn_over_dropout(monkeypatch
         save(path, model, *arguments)
 
     monkeypatch.setattr(checkpoint, "save", keep)
-    common = (*SMALL, "epochs=4", "optimizer.momentum=0.9")
+    common = (*SMALL, "epochs=4", "optimizer.momentum=0.9", "tracking.every=1")
     plain = execute(digits(*common, "turnover=off", entry="train"))
     mixed = execute(digits(*common, "turnover=all_layers", "turnover.plain_epochs=2", entry="train"))
     without, with_plain = kept[:4], kept[4:]

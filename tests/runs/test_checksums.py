@@ -20,7 +20,14 @@ from turnover.runs.plan import Sweep
 from turnover.runs.store import checksums, housekeeping
 from turnover.runs.store.run import Run, require
 
-SMALL = ("dataset.limit=101", "model.hidden=[16]", "batch_size=25", "epochs=4", "corruption.count=30")
+SMALL = (
+    "tracking.every=1",
+    "dataset.limit=101",
+    "model.hidden=[16]",
+    "batch_size=25",
+    "epochs=4",
+    "corruption.count=30",
+)
 
 
 def flip(path: Path, place: float = 0.5) -> None:

@@ -25,7 +25,8 @@ from turnover.runs.store.run import Run
 from turnover.runs.store.tables import PROBE_COLUMNS, read_metrics, read_probes
 
 LEARNT = ("epochs=12", "dataset.limit=300", "corruption=symmetric", "corruption.count=40", "optimizer.lr=0.1")
-WITH = (*LEARNT, "estimator=first_learning", "model.hidden=[24,16]", "tracking.keep=[2,3]", "tracking.examples=null")
+TRACKED = ("tracking.every=1", "tracking.keep=[2,3]", "tracking.examples=null")
+WITH = (*LEARNT, "estimator=first_learning", "model.hidden=[24,16]", *TRACKED)
 OPTIONS: dict[str, dict[str, Any]] = {"neurons": {"examples": 3, "batch": 20, "others": 20}}
 
 

@@ -23,8 +23,9 @@ from turnover.errors import RefusedInput
 from turnover.runs import checkpoint
 from turnover.runs.build import RunTask, build
 from turnover.runs.execute import execute
+from turnover.runs.store.members import read_members
 from turnover.runs.store.run import Run
-from turnover.runs.store.tables import read_members, read_metrics, read_scores
+from turnover.runs.store.tables import read_metrics, read_scores
 from turnover.training.fit import fit
 from turnover.training.loop import Observer, visits
 

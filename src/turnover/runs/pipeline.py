@@ -23,16 +23,9 @@ from turnover.runs.build import RunTask, build, phases, steps_of_epochs
 from turnover.runs.dashboard.summary import opened, show
 from turnover.runs.dashboard.wandb import Dashboard, Tracker
 from turnover.runs.one_network import from_columns, one_network, progress
+from turnover.runs.store.members import Members, write_members
 from turnover.runs.store.run import SCRATCH, Run, refuse_other_precision
-from turnover.runs.store.tables import (
-    Members,
-    Metric,
-    read_scores,
-    write_members,
-    write_metrics,
-    write_scores,
-    write_subsets,
-)
+from turnover.runs.store.tables import Metric, read_scores, write_metrics, write_scores, write_subsets
 
 log = logging.getLogger("turnover")
 

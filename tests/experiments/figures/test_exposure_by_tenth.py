@@ -13,7 +13,7 @@ from turnover.experiments.figures import exposure
 from turnover.experiments.figures.interface import claims
 from turnover.experiments.plots.figure import Plotted, configured
 from turnover.experiments.plots.notes import Source
-from turnover.runs.store.tables import Members, write_members
+from turnover.runs.store.members import Members, write_members
 
 NETWORKS, EXAMPLES, SEEDS = 20, 30, (0, 1, 2)
 

@@ -16,7 +16,8 @@ from turnover.experiments.plots.early_stops import stopped
 from turnover.experiments.plots.figure import Plotted, configured
 from turnover.experiments.plots.notes import Source
 from turnover.runs.execute import execute
-from turnover.runs.store.tables import Members, read_members, read_scores
+from turnover.runs.store.members import Members, read_members
+from turnover.runs.store.tables import read_scores
 
 CONF = Path(__file__).resolve().parents[3] / "conf"
 

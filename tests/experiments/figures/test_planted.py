@@ -13,7 +13,8 @@ from turnover.experiments.figures.planted import measures, tabulate
 from turnover.experiments.plots.figure import Plotted, configured
 from turnover.experiments.plots.notes import Source
 from turnover.runs.execute import execute
-from turnover.runs.store.tables import read_members, read_scores
+from turnover.runs.store.members import read_members
+from turnover.runs.store.tables import read_scores
 
 DATASETS = ("mnist", "cifar10")
 LEARNT = {("copies", 1): 10.0, ("copies", 2): 6.0, ("copies", 8): 3.0, ("canaries", 1): 4.0, ("canaries", 8): 2.0}

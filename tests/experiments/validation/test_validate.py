@@ -36,8 +36,9 @@ from turnover.experiments.validation.table import COLUMNS, rows
 from turnover.experiments.validation.truth import known as truth_of
 from turnover.experiments.validation.truth import read_examples, truth, write_examples
 from turnover.runs.execute import execute
+from turnover.runs.store.members import Members
 from turnover.runs.store.run import Run
-from turnover.runs.store.tables import Members, read_influences, read_metrics, read_scores
+from turnover.runs.store.tables import read_influences, read_metrics, read_scores
 
 PICTURES = ("agreement", "detection", "cost", "exposure", "early")
 

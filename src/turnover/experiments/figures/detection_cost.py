@@ -30,7 +30,8 @@ from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import COLOURS, panel
 from turnover.experiments.validation.estimates import FEWEST_PAIRS
 from turnover.experiments.validation.operations import of_scoring, of_training
-from turnover.runs.store.tables import read_members, read_scores, scores_by_epoch
+from turnover.runs.store.members import read_members
+from turnover.runs.store.tables import read_scores, scores_by_epoch
 from turnover.stats.measures import auroc
 
 AIM = 0.98  # of the AUROC

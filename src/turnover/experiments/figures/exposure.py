@@ -21,7 +21,7 @@ from turnover.experiments.plots.figure import Plotted
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import COLOURS, panel
 from turnover.experiments.validation.other_truths import tenths
-from turnover.runs.store.tables import Members, read_members
+from turnover.runs.store.members import Members, read_members
 
 _RATE = 0.01  # of false positives
 # by what examples are ranked: words, colour, marker

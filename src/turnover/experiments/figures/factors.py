@@ -20,7 +20,8 @@ from turnover.experiments.plots.early_stops import between, stopped
 from turnover.experiments.plots.figure import Plotted
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import COLOURS, panel
-from turnover.runs.store.tables import Members, read_members, read_metrics, read_scores
+from turnover.runs.store.members import Members, read_members
+from turnover.runs.store.tables import read_metrics, read_scores
 from turnover.stats.measures import auroc
 
 _TAIL = 0.1  # share of the clean examples
@@ -28,8 +29,7 @@ _EXPERIMENTS = ("factors", "factors_cifar10", "factors_random", "factors_random_
 _REGULARISERS = {"light_decay": "decay", "dropout_half": "dropout", "shifts": "shifts"}  # of random labels
 _EARLY = "after_"  # of the setting, stopped after so many epochs
 _HINDER = ("weight_decay", "dropout", "gce", "clipping")  # for the claim on the tail
-# of each claim: two factors that are compared
-_CLAIMS = {
+_CLAIMS = {  # two factors that are compared
     "factor_weight_decay": ("weight_decay", "base"),
     "factor_dropout": ("dropout", "base"),
     "factor_width": ("wide", "narrow"),
@@ -113,8 +113,8 @@ def _factors() -> dict[str, dict[str, Any]]:
 def factor_of(config: RunConfig) -> str:
     """Return the factor whose values a run has, of any network; base if there is none."""
     values = flatten(config.model_dump())
-    named = [name for name, fields in _factors().items() if fields and fields.items() <= values.items()]
-    return named[0].removesuffix("_conv") if named else "base"
+    named = (name for name, fields in _factors().items() if fields and fields.items() <= values.items())
+    return next(named, "base").removesuffix("_conv")
 
 
 def memorized(source: Source) -> pd.DataFrame:

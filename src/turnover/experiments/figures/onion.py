@@ -17,8 +17,9 @@ from turnover.experiments.plots.curves import band
 from turnover.experiments.plots.figure import Plotted
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import COLOURS, panel
+from turnover.runs.store.members import read_members
 from turnover.runs.store.run import Run
-from turnover.runs.store.tables import read_members, read_scores
+from turnover.runs.store.tables import read_scores
 
 _RATE = 0.01  # of false positives
 _SIDES = {

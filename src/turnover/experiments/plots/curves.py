@@ -15,7 +15,6 @@ from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import COLOURS
 from turnover.runs.store.run import read_manifest
 from turnover.runs.store.tables import read_metrics
-from turnover.training.loop import steps_per_epoch
 
 METRIC = "full_accuracy"  # of the full network, at the end of an epoch, in evaluation mode
 SUBSETS = ("easy", "difficult", "all")
@@ -51,7 +50,7 @@ def curves(sources: Sequence[Source], split: str, subset: str, metric: str, *, w
         if within:
             trained = read_manifest(source.folder)["examples_trained"]  # repeats counted, by all networks
             visits = trained // (source.config.epochs * source.config.method.networks)
-            steps = steps_per_epoch(visits, source.config.batch_size)
+            steps = -(-visits // source.config.batch_size)
             rows = rows.assign(epoch=rows["epoch"] + rows["step"] / steps)
         columns[source.config.seed] = rows.set_index("epoch")["value"]
     return pd.DataFrame(columns).sort_index()

@@ -17,8 +17,9 @@ from turnover.estimators.gradient_scores import window
 from turnover.estimators.subsampling import memorization
 from turnover.experiments.validation.operations import of_scoring, of_training
 from turnover.models import build as build_model
+from turnover.runs.store.members import read_members
 from turnover.runs.store.run import Run
-from turnover.runs.store.tables import read_members, read_metrics, read_scores
+from turnover.runs.store.tables import read_metrics, read_scores
 
 TITLES = {
     "blocks": "blocks: held-out log odds",

@@ -19,8 +19,9 @@ from turnover.estimators.subsampling import influence, memorization
 from turnover.experiments.validation.estimates import Condition, Estimate
 from turnover.experiments.validation.table import rows
 from turnover.experiments.validation.truth import Truth, known
+from turnover.runs.store.members import read_members
 from turnover.runs.store.run import Run
-from turnover.runs.store.tables import read_influences, read_members, read_scores
+from turnover.runs.store.tables import read_influences, read_scores
 from turnover.stats.agreement import ceiling, reliability, spearman
 
 RATES = (0.001, 0.01)  # of false positives

@@ -18,8 +18,9 @@ from turnover.estimators.score import average
 from turnover.estimators.subsampling import excess_loss, memorization
 from turnover.experiments.validation.estimates import TITLES, Condition, Estimate
 from turnover.experiments.validation.estimates import title as of_estimate
+from turnover.runs.store.members import read_members
 from turnover.runs.store.run import Run
-from turnover.runs.store.tables import SCORE_COLUMNS, read_members, read_scores
+from turnover.runs.store.tables import SCORE_COLUMNS, read_scores
 from turnover.stats.agreement import Correlation, ceiling, pearson, reliability, spearman, tie_bound
 
 CORRELATIONS: Mapping[str, Correlation] = {"spearman": spearman, "pearson": pearson}

@@ -1,4 +1,4 @@
-"""Tables of a run and members.npz of an ensemble, with the documentation of every column and metric."""
+"""Tables of a run, with the documentation of every column and metric."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,14 +8,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
-from torch import Tensor
 
 from turnover.common.files import replacing
 from turnover.common.text import in_order
 from turnover.config.estimators import ESTIMATES
-
-MEMBERS = "members.npz"
 
 METRICS_COLUMNS = {
     "epoch": (pa.int32(), "whole epochs trained so far; 0: before training"),
@@ -217,42 +213,3 @@ def _write(path: Path, table: pd.DataFrame, columns: dict[str, tuple[pa.DataType
     schema = pa.schema([pa.field(name, kind, metadata={"doc": doc}) for name, (kind, doc) in columns.items()])
     with replacing(path) as temporary:
         pq.write_table(pa.Table.from_pandas(table[list(columns)], schema=schema, preserve_index=False), temporary)
-
-
-@dataclass(frozen=True)
-class Members:
-    """Outcomes of the networks of an ensemble, on the CPU."""
-
-    ids: np.ndarray  # int64 [examples]
-    test_ids: np.ndarray  # int64 [test examples]
-    included: Tensor  # bool [networks, examples], whether a network was trained on an example
-    fraction: Tensor  # float64 [networks], share of the examples that a network was trained on
-    confidence: Tensor  # float32 [networks, examples], log odds of the label
-    right: Tensor  # bool [networks, examples]
-    test_confidence: Tensor  # float32 [networks, test examples]
-    test_right: Tensor  # bool [networks, test examples]
-
-
-def write_members(run: Path, members: Members) -> None:
-    """Write members.npz of a run."""
-    arrays = {
-        "ids": members.ids,
-        "test_ids": members.test_ids,
-        "included": members.included.numpy(),
-        "fraction": members.fraction.numpy(),
-        "confidence": torch.cat([members.confidence, members.test_confidence], 1).numpy(),
-        "right": torch.cat([members.right, members.test_right], 1).numpy(),
-    }
-    with replacing(run / MEMBERS) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-
-
-def read_members(run: Path) -> Members:
-    """Read members.npz of a finished run."""
-    with np.load(run / MEMBERS, allow_pickle=False) as file:
-        ids, test_ids = file["ids"], file["test_ids"]
-        included, fraction, confidence, right = (
-            torch.from_numpy(file[name]) for name in ("included", "fraction", "confidence", "right")
-        )
-    n = len(ids)
-    return Members(ids, test_ids, included, fraction, confidence[:, :n], right[:, :n], confidence[:, n:], right[:, n:])
