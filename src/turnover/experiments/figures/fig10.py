@@ -1,6 +1,7 @@
 """Figure 10: training (a) and test accuracy (b) over epochs, with none to all of the labels replaced by random ones.
 
 And the training accuracy on random labels alone (c): on as many of them wherever some are random, else on all.
+Where some are, those that are right by accident are left out; where all are, they are like the others.
 """
 
 from collections.abc import Sequence
@@ -12,11 +13,13 @@ from matplotlib.figure import Figure
 
 from turnover.config.datasets import DATASETS
 from turnover.config.run import RunConfig
+from turnover.data.datasets import load
 from turnover.experiments.plots.curves import BAND, METRIC, accuracy_axes, curves, legend, line, panels, rows
 from turnover.experiments.plots.figure import Plotted
 from turnover.experiments.plots.learning_curves import by_seed, crossed, falls, final, later, unfitted
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import panel, shades
+from turnover.runs.store.tables import read_subsets
 
 _PANELS = {"a": "train", "b": "test", "c": "train"}
 _COSINE = ", cosine schedule"
@@ -32,9 +35,11 @@ def tabulate(sources: Sequence[Source]) -> Plotted:
         for count in sorted({source.config.corruption.count for source in plain}):
             runs = [source for source in plain if source.config.corruption.count == count]
             name = f"{count:,} ({100 * count / size:.0f} %)"
-            subset = "difficult" if letter == "c" and count < size else "all"
-            if letter != "c" or count:
-                tables.append(rows(curves(runs, split, subset, METRIC), letter, name))
+            if letter != "c" or count == size:
+                tables.append(rows(curves(runs, split, "all", METRIC), letter, name))
+            elif count:
+                real, random = (curves(runs, split, subset, METRIC) for subset in ("easy", "difficult"))
+                tables.append(rows(wrong_alone(random, real, pd.Series(_right(runs))), letter, name))
     tables.append(rows(curves(cosine, "train", "all", METRIC), "a", f"{size:,} (100 %){_COSINE}"))
     return Plotted(pd.concat(tables, ignore_index=True))
 
@@ -52,27 +57,42 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
     [cosine] = [table for name, table in drawn["a"].items() if name.endswith(_COSINE)]
     size = max(train)  # all labels random
     some = np.mean([falls(table) for count, table in test.items() if 0.2 <= count / size <= 0.8], axis=0)  # [seeds]
-    wrong = {count: table if count == size else wrong_alone(table) for count, table in random.items()}
-    by_count = [pd.DataFrame({count: table[seed] for count, table in wrong.items()}) for seed in cosine.columns]
+    by_count = [pd.DataFrame({count: table[seed] for count, table in random.items()}) for seed in cosine.columns]
     return {
         "later": [later(curves) for curves in by_count],
-        "slower": [unfitted(curves[size]) - unfitted(curves[min(wrong)]) for curves in by_count],
+        "slower": [unfitted(curves[size]) - unfitted(curves[min(random)]) for curves in by_count],
         "crossed_later": [later(curves, crossed) for curves in by_count],
         "drop": some.tolist(),
-        "drop_over_random": (some - falls(test[size])).tolist(),
-        "drop_random": falls(test[size]),
+        "drop_over_clean": (some - falls(test[0])).tolist(),
         "drop_clean": falls(test[0]),
+        "drop_random": falls(test[size]),
         "fitted": by_seed(final, train[size]),
         "fitted_cosine": by_seed(final, cosine),
     }
 
 
-def wrong_alone(random: pd.DataFrame) -> pd.DataFrame:
-    """Return the lowest accuracy that wrong labels can have where random ones have this one.
+def wrong_alone(random: pd.DataFrame, real: pd.DataFrame, right: pd.Series) -> pd.DataFrame:
+    """Return the accuracy on those random labels that are wrong.  # index: epoch; a column for each seed
 
-    A tenth of these is right by accident, and may be fitted from the start where other labels are right.
+    Chance alone tells a random label that is right from a real one, so they are expected to be predicted as often.
+
+    Args:
+        random: accuracy on random labels.
+        real: on real ones.
+        right: share of the random labels that are right.  # index: seed
     """
-    return 1 - (1 - random) / (1 - 1 / DATASETS["cifar10"].classes)
+    return (random - right * real) / (1 - right)
+
+
+def _right(runs: Sequence[Source]) -> dict[int, float]:
+    """Return which share of the random labels that a run watches is right by accident, by its seed."""
+    shares = {}
+    for source in runs:
+        train = load(source.config.dataset, source.config.corruption).train
+        true = pd.Series(train.true_labels.numpy(), train.ids.numpy())
+        random = read_subsets(source.folder).query("subset == 'difficult' and split == 'train'")
+        shares[source.config.seed] = float((random["label"].to_numpy() == true[random["id"]].to_numpy()).mean())
+    return shares
 
 
 def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
@@ -80,7 +100,11 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
     size, classes = configs[0].train_size, DATASETS[configs[0].dataset.name].classes
     picture, grid = plt.subplots(1, 3, figsize=(11, 4.5), layout="constrained")
     drawn = panels(numbers)
-    titles = {"a": f"accuracy on the {size:,} training images", "b": "test accuracy", "c": "accuracy on random labels"}
+    titles = {
+        "a": f"accuracy on the {size:,} training images",
+        "b": "test accuracy",
+        "c": "accuracy on random labels that are wrong",
+    }
     [cosine] = [name for name in drawn["a"] if name.endswith(_COSINE)]
     colours = dict(zip(drawn["b"], shades(len(drawn["b"])), strict=True))
     for axes, (letter, title) in zip(grid, titles.items(), strict=True):
