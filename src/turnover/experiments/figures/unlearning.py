@@ -78,8 +78,8 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
 
 
 def items(numbers: pd.DataFrame) -> dict[str, int]:
-    """Return how many examples are to be forgotten, the same for all seeds, where a measure is a share of them."""
-    counts = numbers.groupby("dataset")["examples"].first()
+    """Return how many examples all seeds forget, each its own, where a measure is a share of them."""
+    counts = numbers.groupby(["dataset", "seed"])["examples"].first().groupby("dataset").sum()
     return {f"{network}_trained_{name}": int(count) for name, count in counts.items() for network in _AFTER}
 
 
