@@ -82,7 +82,7 @@ def test_an_onion_is_peeled_and_compared_on_what_remains_in_both() -> None:
         execute(config)
     table = read_scores(Run(configs[0].parents[0]).folder)
     sources = [Source(config, Run(config).folder) for config in configs]
-    numbers, more_exposed = onion._of_seed(0, sources, table["score"])
+    numbers, more_exposed = onion._of_seed(0, sources)
     members = {config.subsets.train_on: kept(Run(config).folder) for config in configs}
     removed = {side: set(table.index) - set(each["ids"].tolist()) for side, each in members.items()}
     assert removed["without_difficult"] == set(ranked(table).index[-20:])
@@ -107,6 +107,8 @@ def test_an_onion_is_peeled_and_compared_on_what_remains_in_both() -> None:
             assert row["exposure"] == pytest.approx(exposures[side][part].mean())
             positive = [ratios[n, i] for n in range(len(ratios)) for i in part if included[n, i]]
             assert row["found"] == pytest.approx(np.mean(np.array(positive) > limit))
+            negative = [ratios[n, i] for n in range(len(ratios)) for i in part if not included[n, i]]
+            assert row["false_positives"] == pytest.approx(np.mean(np.array(negative) > limit))
     assert more_exposed == pytest.approx(np.mean(exposures["without_difficult"] > exposures["without_random"]))
     assert set(numbers["tenth"]) == set(range(11))
     found = numbers.set_index(["side", "tenth"])["found"].to_dict()

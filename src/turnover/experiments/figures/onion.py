@@ -34,10 +34,8 @@ _SHOWN = {
 
 def tabulate(sources: Sequence[Source]) -> Plotted:
     """Return exposure by tenth of the examples that remain in both, ranked by their exposure when all were there."""
-    [parent] = sources[0].config.parents
-    before = read_scores(Run(parent).folder)["score"]
     seeds = sorted({source.config.seed for source in sources})
-    tables, shares = zip(*[_of_seed(seed, sources, before) for seed in seeds], strict=True)
+    tables, shares = zip(*[_of_seed(seed, sources) for seed in seeds], strict=True)
     return Plotted(pd.concat(tables, ignore_index=True), {"more_exposed": list(shares)})
 
 
@@ -56,15 +54,17 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
     return picture
 
 
-def _of_seed(seed: int, sources: Sequence[Source], before: pd.Series) -> tuple[pd.DataFrame, float]:
+def _of_seed(seed: int, sources: Sequence[Source]) -> tuple[pd.DataFrame, float]:
     """Return rows of one seed: side, tenth (0: all that remain), examples, exposure (mean, nats), found (share at 1 %).
 
-    And the share of the examples that are more exposed without the most exposed ones. There is one threshold for both
-    sides, set by the examples that remain in both alone: those that were not left out would set one for themselves.
+    And false_positives, the share that is taken for trained on where it was not; and the share of the examples that are
+    more exposed without the most exposed ones. There is one threshold for both sides, set by the examples that remain
+    in both alone: those that were not left out would set one for themselves.
     """
-    members = {
-        source.config.subsets.train_on: read_members(source.folder) for source in sources if source.config.seed == seed
-    }
+    mine = [source for source in sources if source.config.seed == seed]
+    members = {source.config.subsets.train_on: read_members(source.folder) for source in mine}
+    [parent] = mine[0].config.parents
+    before = read_scores(Run(parent).folder)["score"]
     first, second = (networks.ids for networks in members.values())
     ranked = before.reindex(np.intersect1d(first, second)).sort_values(kind="stable").index.to_numpy()
     everywhere = torch.arange(len(ranked))
@@ -81,7 +81,9 @@ def _of_seed(seed: int, sources: Sequence[Source], before: pd.Series) -> tuple[p
         for tenth, positions in enumerate([everywhere, *everywhere.tensor_split(10)]):
             row = {"seed": seed, "side": side, "tenth": tenth, "examples": len(positions)}
             row["exposure"] = float(exposure[positions].mean())
-            row["found"] = float(share_above(ratios[:, positions], included[:, positions], limit))
+            chosen, inside = ratios[:, positions], included[:, positions]
+            row["found"] = float(share_above(chosen, inside, limit))
+            row["false_positives"] = float(share_above(chosen, ~inside, limit))
             rows.append(row)
     more = by_side["without_difficult"] > by_side["without_random"]
     return pd.DataFrame(rows), float(more.double().mean())
@@ -89,7 +91,7 @@ def _of_seed(seed: int, sources: Sequence[Source], before: pd.Series) -> tuple[p
 
 def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
     """Return the differences of the two sides; the share of more exposed examples is in no table."""
-    wide = numbers.pivot(index=["seed", "tenth"], columns="side", values=["exposure", "found"])
+    wide = numbers.pivot(index=["seed", "tenth"], columns="side", values=["exposure", "found", "false_positives"])
 
     def gain(value: str, tenth: int) -> list[float]:
         sides = wide.xs(tenth, level="tenth")[value]
@@ -100,6 +102,7 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
         "found_gain": gain("found", 0),
         "found_tenths": (by_tenth > 0).mean(0).tolist(),
         "found_next_tenth": gain("found", 10),
+        "false_gain": gain("false_positives", 0),
         "gain": gain("exposure", 0),
         "next_tenth_gain": gain("exposure", 10),
     }
