@@ -103,7 +103,7 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
     titles = {
         "a": f"accuracy on the {size:,} training images",
         "b": "test accuracy",
-        "c": "accuracy on random labels that are wrong",
+        "c": "accuracy on wrong random labels",
     }
     [cosine] = [name for name in drawn["a"] if name.endswith(_COSINE)]
     colours = dict(zip(drawn["b"], shades(len(drawn["b"])), strict=True))
