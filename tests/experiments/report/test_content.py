@@ -68,7 +68,7 @@ def test_every_claim_stands_once_with_its_verdicts_and_numbers() -> None:
         ("reproduced", "inconclusive"),
         ("reproduced", ""),
     ]
-    notes = [(), (*remarks("6"), "at paper scale with seed=0"), ()]
+    notes = [(), (*remarks("6", ["reproduced"]), "at paper scale with seed=0"), ()]
     assert [row.notes for row in rows] == notes, "the whole figure comes first"
     assert [by_construction(rows, scale) for scale in (0, 1)] == [1, 0], "6, which is inconclusive at paper scale"
     assert tally(rows, 1) == {"reproduced": 1, "inconclusive": 1, "not reproduced": 0, "not tested": 0}

@@ -38,7 +38,8 @@ def by_figure(name: str) -> str:
             # the text may end with the data sets that it is about alone
             only = paper["text"].removeprefix(claim["text"]).strip()
             verdict = f"**{paper['verdict']}** {only}".strip()
-        text = "; ".join([f"**{id}**: {claim['text']}", *remarks(id)])
+        decided = {claim["verdict"], paper.get("verdict")}
+        text = "; ".join([f"**{id}**: {claim['text']}", *remarks(id, decided)])
         rows.append([text, "", f"**{claim['verdict']}**", verdict])
         effects = {measure["name"]: effect(measure["effect"], measure["interval"]) for measure in paper["measures"]}
         for measure in claim["measures"]:

@@ -1,6 +1,6 @@
 """What a figure is: its config, the claims that it decides, and what its module makes of its runs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal, Self, get_args
@@ -93,10 +93,11 @@ def words(claim: str, measure: str) -> str:
     return claim_of(claim).measures[measure].words
 
 
-def remarks(claim: str) -> list[str]:
+def remarks(claim: str, verdicts: Collection[str]) -> list[str]:
     """Return what a claim's verdicts do not say: that it holds by construction, or at which scale it is not tested."""
     config = claim_of(claim)
-    remarks = [f"by construction: {config.by_construction}"] if config.by_construction else []
+    trivial = config.by_construction and "reproduced" in verdicts
+    remarks = [f"by construction: {config.by_construction}"] if trivial else []
     return remarks + [f"not tested at {scale} scale: {why}" for scale, why in config.untested.items()]
 
 

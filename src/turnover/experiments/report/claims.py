@@ -102,9 +102,9 @@ def _claim(id: str, at_scales: Sequence[Result | None]) -> ClaimRow:
         cells = tuple(_cell(by_name[name]) if name in by_name else None for by_name in measures)
         rows.append(Row(words(id, name), bound, cells))
     changed = [(result.scale, result.values["overrides"]) for result in results if result.values["overrides"]]
-    notes = (*remarks(id), *(f"at {scale} scale with {' '.join(overrides)}" for scale, overrides in changed))
-    first, text = results[0], results[0].values["claims"][id]["text"]
     verdicts = tuple(claim["verdict"] for claim in claims)
+    notes = (*remarks(id, verdicts), *(f"at {scale} scale with {' '.join(overrides)}" for scale, overrides in changed))
+    first, text = results[0], results[0].values["claims"][id]["text"]
     return ClaimRow(id, text, first.base, first.paper_figure, verdicts, notes, tuple(rows))
 
 
