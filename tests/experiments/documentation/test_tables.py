@@ -102,7 +102,12 @@ def test_figures_are_listed_in_order_with_verdicts_and_times() -> None:
 
 def test_claims_have_their_verdicts_and_measures_at_both_scales() -> None:
     claim, share, skewness = rows(tables.by_figure("fig2"))
-    assert claim == ["; ".join(["**2a**: it holds", *remarks("2a", ["reproduced"])]), "", "**reproduced**", "**inconclusive**"]
+    assert claim == [
+        "; ".join(["**2a**: it holds", *remarks("2a", ["reproduced"])]),
+        "",
+        "**reproduced**",
+        "**inconclusive**",
+    ]
     assert share[1:] == ["> 0.5", "0.75 [0.65, 0.85]", "0.50 [0.40, 0.60]"]
     assert skewness[2] == "3.00 [2.90, 3.10]"
 

@@ -77,7 +77,7 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
         axes.xaxis.set_minor_locator(mpl.ticker.NullLocator())
         axes.xaxis.set_major_formatter(ScalarFormatter())
     left.set_ylim(min(0.0, 1.1 * numbers["spearman"].min()), 1.03)
-    left.set_ylabel("Spearman correlation of scores")
+    left.set_ylabel("Spearman correlation")
     left.plot([], [], "*", color=COLOURS["all"], markersize=9, label="mean of some seeds with mean of the rest")
     key.axis("off")
     title = "line and band: mean and range over seeds (a), over pairs of seeds (b)"
