@@ -56,6 +56,21 @@ def test_masks_of_some_of_the_runs_are_told() -> None:
     assert any(f": some with {masks}" in line for line in notes(configs, {}, "laptop").lines)
 
 
+@pytest.mark.parametrize(
+    ("experiment", "own", "labels"),
+    [
+        ("methods", ", each with its own examples and labels.", ", 1,200 of 3,000 labels wrong; "),
+        ("onion", ", each with its own examples.", ""),
+        ("fig10_some", ", each with its own labels.", ""),
+        ("fig2", "", ""),  # of clean labels and of random ones
+    ],
+)
+def test_what_seeds_do_not_share_is_told_and_hides_no_wrong_labels(experiment: str, own: str, labels: str) -> None:
+    setting = lines(experiment, "laptop")[0]
+    assert setting.endswith(own) if own else "own" not in setting
+    assert labels in setting
+
+
 def test_what_is_reduced_is_told_in_words_and_a_field_once() -> None:
     told = notes(runs_of(["fig10_some", "fig10"], "laptop"), {}, "laptop").lines[-1]
     assert told.startswith("Laptop scale, against this repository's paper scale: ")

@@ -95,12 +95,13 @@ def _settings(configs: Sequence[RunConfig]) -> list[RunConfig]:
     """Return the first of those runs that differ in their seeds alone."""
     settings: dict[str, RunConfig] = {}
     for config in configs:
-        fields = {name: value for name, value in flatten(config.science()).items() if not _is_seed(name)}
+        fields = {name: value for name, value in flatten(config.science()).items() if not is_seed(name)}
         settings.setdefault(repr(fields), config)
     return list(settings.values())
 
 
-def _is_seed(name: str) -> bool:
+def is_seed(name: str) -> bool:
+    """Return whether a dotted field is a seed, of whatever it is."""
     return name.rpartition(".")[2] == "seed"
 
 
@@ -166,7 +167,7 @@ def _differences(ours: RunConfig, theirs: RunConfig, recorded: Recorded) -> list
     return [
         (name, value, there.get(name))
         for name, value in here.items()
-        if value != there.get(name) and name not in _NO_REDUCTION and not _is_seed(name)
+        if value != there.get(name) and name not in _NO_REDUCTION and not is_seed(name)
     ]
 
 

@@ -20,7 +20,7 @@ from turnover.config.options import (
 from turnover.config.run import PrunedSubsets, RunConfig, ScoreSubsets
 from turnover.config.subset_options import LabelSubsets, NoSubsets, TableSubsets
 from turnover.config.training_options import AdamWConfig, SGDConfig
-from turnover.experiments.plots.differences import Recorded, by_fields, fields, in_words, reduced, unlike_paper
+from turnover.experiments.plots.differences import Recorded, by_fields, fields, in_words, is_seed, reduced, unlike_paper
 from turnover.runs.store.run import Run
 from turnover.runs.store.tables import read_subsets
 
@@ -124,19 +124,28 @@ def _setting(config: RunConfig, among: Sequence[RunConfig], recorded: Recorded) 
     lines = [
         f"{config.dataset.info.title}, {sizes} training examples{included}{_wrong_labels(runs)}; "
         f"{network(config)}; {epochs} epochs of {optimizer} in batches of {config.batch_size}, learning rate {rates} "
-        f"({schedules}), {momentum(config)}{method}; seed{'s' if ',' in seeds else ''} {seeds}."
+        f"({schedules}), {momentum(config)}{method}; seed{'s' if ',' in seeds else ''} {seeds}{_own(runs)}."
     ]
     masked = [run for run in runs if isinstance(run.turnover, TurnoverConfig)]
-    if config in masked and set(varied(masked)[0]) <= {"seed"}:
+    if config in masked and all(is_seed(name) or name == "subsets.runs" for name in varied(masked)[0]):
         some = "" if len(masked) == len(runs) else "some with "
         lines.append(f"{pair(config)}: {some}{masks(config)}{_judged(masked, recorded)}.")
     return lines
 
 
+def _own(runs: Sequence[RunConfig]) -> str:
+    """Return what seeds do not share besides initial weights, order and masks."""
+    examples = len({run.dataset.seed for run in runs}) > 1
+    labels = len({run.corruption.seed for run in runs if run.corruption.count}) > 1
+    own = [name for name, differs in (("examples", examples), ("labels", labels)) if differs]
+    return f", each with its own {' and '.join(own)}" if own else ""
+
+
 def _wrong_labels(runs: Sequence[RunConfig]) -> str:
     """Return how many labels of these runs are not the real ones; empty if runs differ in that or subsets name it."""
     first = runs[0]
-    same = all(run.corruption == first.corruption and run.train_size == first.train_size for run in runs)
+    kinds = [(run.corruption.model_copy(update={"seed": first.corruption.seed}), run.train_size) for run in runs]
+    same = all(kind == kinds[0] for kind in kinds)
     if same and first.corruption.path:
         return f", labels of {Path(first.corruption.path).name}"
     if not same or not first.corruption.count or isinstance(first.subsets, LabelSubsets):
