@@ -269,6 +269,7 @@ def test_every_experiment_composes_at_every_scale(experiment: str, scale: str) -
             drawn = [group for group in ("dataset", "corruption", "planting") if "seed" in (rest.get(group) or {})]
             of_this = (config.seed, *(rest[group]["seed"] for group in drawn))  # other examples, labels or texts
             rest |= {group: rest[group] | {"seed": None} for group in drawn}
+            rest["subsets"] |= {"runs": None} if rest["subsets"].get("runs") else {}  # of the same examples
             seeds.setdefault(repr(rest), set()).add(of_this)
         assert all(len(each) >= 3 for each in seeds.values())
 

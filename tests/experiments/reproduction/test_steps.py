@@ -35,11 +35,11 @@ def cells(message: str) -> list[str]:
 def test_the_plan_counts_a_run_that_figures_share_once(told: pytest.LogCaptureFixture) -> None:
     planned = announce([FIG2, FIG9, BENCH], "laptop", "basic")
     first, second, bench, last = told.messages[2:]
-    assert cells(first) == ["fig2", "6", "0", "0", "6", "6", "min"]
-    assert cells(second) == ["fig9", "6", "0", "3", "3", "3", "min"], "its runs of MNIST are those of figure 2"
+    assert cells(first) == ["fig2", "10", "0", "0", "10", "10", "min"]
+    assert cells(second) == ["fig9", "10", "0", "5", "5", "5", "min"], "its runs of MNIST are those of figure 2"
     assert cells(bench) == ["bench", "0", "0", "0", "0", "12", "min"]
-    assert last == "9 different runs: 0 cached, 9 to do; training takes about 9 min, one run after another"
-    assert (left_seconds(planned), left_seconds(planned[1:])) == (540, 180)
+    assert last == "15 different runs: 0 cached, 15 to do; training takes about 15 min, one run after another"
+    assert (left_seconds(planned), left_seconds(planned[1:])) == (900, 300)
 
 
 def test_a_plan_knows_what_is_finished(told: pytest.LogCaptureFixture) -> None:
@@ -60,8 +60,8 @@ def test_what_was_timed_is_not_timed_again(
     monkeypatch.setattr("turnover.runs.timing.seconds", lambda config: 120.0)
     told.clear()
     announce([FIG2, FIG9], "laptop", "basic")
-    assert cells(told.messages[2])[5:] == ["6", "min"]
-    assert cells(told.messages[3])[5:] == ["6", "min"], "only the three of another network were timed"
+    assert cells(told.messages[2])[5:] == ["10", "min"]
+    assert cells(told.messages[3])[5:] == ["10", "min"], "only the five of another network were timed"
     for damage in ("{", "[]", '{"x": 3}'):
         (outputs / "reproduction" / "expected.json").write_text(damage)
         told.clear()
@@ -81,7 +81,7 @@ def test_how_long_runs_take_elsewhere_is_not_told(
 
 def test_score_runs_that_come_before_others_are_counted_with_them(told: pytest.LogCaptureFixture) -> None:
     [planned] = announce([Step("onion", ("onion",), ("figure.py",))], "smoke", "basic")
-    assert cells(told.messages[2])[:5] == ["onion", "7", "0", "0", "7"]
+    assert cells(told.messages[2])[:5] == ["onion", "9", "0", "0", "9"]
     names = list(planned.every)
     for config in planned.runs["onion"]:
         assert all(names.index(Run(parent).name) < names.index(Run(config).name) for parent in config.parents)
