@@ -16,7 +16,7 @@ from turnover.common.files import write_json
 from turnover.config.compose import sweep
 from turnover.config.run import RunConfig
 from turnover.errors import RefusedInput
-from turnover.experiments.figures import early_stopping, leakage
+from turnover.experiments.figures import early_stopping, language_truth, leakage
 from turnover.experiments.figures.early_stopping import REST, SEEDS, TO_LAST, correlations, spearman
 from turnover.experiments.figures.fig9 import kept, rank, settled
 from turnover.experiments.figures.interface import claims
@@ -26,6 +26,7 @@ from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import style
 from turnover.runs.store.run import Run
 from turnover.runs.store.tables import METRICS, Metric, scores_by_epoch, write_metrics, write_scores
+from turnover.stats import agreement
 
 # --- figure 9: when sub-networks settle ---
 
@@ -330,3 +331,37 @@ def test_shares_of_sentences_have_intervals_of_as_many_sentences() -> None:
     assert most.by_seed == (9 / 9, 9 / 10, 9 / 11)
     assert once.interval == pytest.approx(binomtest(6, 150).proportion_ci(0.95, method="exact"))
     assert held_out.interval == pytest.approx(binomtest(0, 120).proportion_ci(0.95, method="exact"))
+
+
+def test_what_ranks_better_is_a_statistic_of_the_sentences_that_are_drawn() -> None:
+    generator = np.random.default_rng(0)
+    names = (
+        "turn-over",
+        "turn-over, dropout inside",
+        "length (short first)",
+        "copies alone",
+        "copies, then cumulative loss",
+    )
+    names += ("one pair of halves", "two pairs of halves", "12 narrow blocks", "cumulative loss")
+    truth, once = generator.normal(size=30), np.arange(30) % 3 > 0
+    scores = {name: truth + generator.normal(0, spread, 30) for spread, name in enumerate(names, 1)}
+    scores["copies alone"] = truth  # as good as can be, but none of one run
+    leads = language_truth._leads({name: agreement.spearman(each, truth) for name, each in scores.items()}, once)
+    drawn = generator.integers(0, 3, 30)
+
+    def r(name: str, of: np.ndarray | bool = True) -> float:
+        sample = np.repeat(np.arange(30), drawn * of)
+        return float(spearmanr(scores[name][sample], truth[sample])[0])
+
+    blocks, dropout = r("12 narrow blocks"), "turn-over, dropout inside"
+    one_run = ("turn-over", dropout, "length (short first)", "cumulative loss")
+    assert {name: lead(drawn) for name, lead in leads.items()} == pytest.approx(
+        {
+            "gain_of_dropout": r(dropout) - r("turn-over"),
+            "over_length": r(dropout, once) - r("length (short first)", once),
+            "over_pair": r(dropout, once) - r("one pair of halves", once),
+            "over_best": blocks - max(map(r, one_run)),
+            "over_halves": blocks - r("two pairs of halves"),
+            "over_copies": blocks - r("copies, then cumulative loss"),
+        }
+    )

@@ -18,6 +18,7 @@ from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import COLOURS, panel
 from turnover.runs.store.tables import read_scores
 from turnover.stats.agreement import spearman
+from turnover.stats.measures import Statistic
 
 _OWN, _DROPOUT, _SHARED = "turn-over", "turn-over, dropout inside", "turn-over, dropout, 16 shared masks"
 _PAIR, _PAIRS, _BLOCKS = "one pair of halves", "two pairs of halves", "12 narrow blocks"
@@ -42,10 +43,37 @@ def tabulate(sources: Sequence[Source]) -> Plotted:
         {"panel": "ceiling", "name": "truth", "of": group, "seed": 0, "value": _ceiling(truth[chosen])}
         for group, chosen in _chosen(known)
     ]
+    mean, once = truth.mean(axis=1), (known["copies"] == 1).to_numpy()
+    ranks: dict[int, dict[str, Statistic]] = {}
     for source in sources:
         if not _is_truth(source.config):
-            rows += _agreement(source, truth.mean(axis=1), known)
-    return Plotted(pd.DataFrame(rows))
+            rows += _agreement(source, mean, known)
+            scores = _scores(source.config, read_scores(source.folder).loc[mean.index], known)
+            mine = {name: spearman(each.to_numpy(), mean.to_numpy()) for name, each in scores.items()}
+            ranks.setdefault(source.config.seed, {}).update(mine)
+    leads = [_leads(ranks[seed], once) for seed in sorted(ranks)]
+    return Plotted(
+        pd.DataFrame(rows), statistics={name: [of[name] for of in leads] for name in leads[0]}, examples=len(truth)
+    )
+
+
+def _leads(ranks: dict[str, Statistic], once: np.ndarray) -> dict[str, Statistic]:
+    """Return by how much a score of one seed ranks better than another, as statistics of the sentences.
+
+    Args:
+        ranks: by score, its correlation with the truth.
+        once: bool, is the sentence trained on once?
+    """
+    of_one_run = [ranks[name] for name in ranks if name not in (_PAIR, _PAIRS, _BLOCKS, _COPIES, _SORTED)]
+    inside, blocks = ranks[_DROPOUT], ranks[_BLOCKS]
+    return {
+        "gain_of_dropout": lambda drawn: inside(drawn) - ranks[_OWN](drawn),
+        "over_length": lambda drawn: inside(drawn * once) - ranks[_LENGTH](drawn * once),
+        "over_pair": lambda drawn: inside(drawn * once) - ranks[_PAIR](drawn * once),
+        "over_best": lambda drawn: blocks(drawn) - max(rank(drawn) for rank in of_one_run),
+        "over_halves": lambda drawn: blocks(drawn) - ranks[_PAIRS](drawn),
+        "over_copies": lambda drawn: blocks(drawn) - ranks[_SORTED](drawn),
+    }
 
 
 def _is_truth(config: RunConfig) -> bool:
@@ -105,33 +133,20 @@ def _masks(turnover: TurnoverConfig) -> str:
 
 
 def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
-    """Return the measures of the claims, a value for each seed."""
+    """Return the measures that are no statistics of sentences, a value for each seed."""
     grown = numbers[(numbers["panel"] == "a") & (numbers["name"] == "duplicate")]
     memorized = (
         grown.assign(of=grown["of"].astype(int)).pivot(index="seed", columns="of", values="value").sort_index(axis=1)
     )
-    ranks = numbers[numbers["panel"] == "b"].set_index(["of", "name", "seed"])["value"]
     masks = numbers[numbers["panel"] == "c"].pivot(index="seed", columns=["of", "name"], values="value")
     leaks, gains = masks["first token"], masks["all tokens"]
     shares = leaks / gains
-    once, every = ranks["once"].unstack("name"), ranks["all"].unstack("name")
-    of_one_run = [name for name in every if name not in (_PAIR, _PAIRS, _BLOCKS, _COPIES, _SORTED)]
-
-    def lead(table: pd.DataFrame, name: str, other: str) -> list[float]:
-        return [float(value) for value in table[name] - table[other]]
-
     return {
         "lowest_step": memorized.diff(axis=1).min(axis=1).tolist(),
         "most_over_one": (memorized.iloc[:, -1] / memorized.iloc[:, 0]).tolist(),
         "first_token": leaks[_OWN].tolist(),
         "with_dropout": (shares[_DROPOUT] / shares[_OWN]).tolist(),
         "absolute": (leaks[_DROPOUT] / leaks[_OWN]).tolist(),
-        "gain_of_dropout": lead(every, _DROPOUT, _OWN),
-        "over_length": lead(once, _DROPOUT, _LENGTH),
-        "over_pair": lead(once, _DROPOUT, _PAIR),
-        "over_best": (every[_BLOCKS] - every[of_one_run].max(axis=1)).tolist(),
-        "over_halves": lead(every, _BLOCKS, _PAIRS),
-        "over_copies": lead(every, _BLOCKS, _SORTED),
     }
 
 
