@@ -478,9 +478,8 @@ def test_fig10_of_known_curves(known: Known) -> None:
     train = {level: known.expect(curve("train", "all"), at(level)) for level in levels}
     test = {level: known.expect(curve("test", "all"), at(level)) for level in levels}
 
-    def wrong(
-        made: dict[Key, Curve],
-    ) -> Curve:  # of three random labels one is right, and as often predicted as real ones
+    def wrong(made: dict[Key, Curve]) -> Curve:
+        # of three random labels one is right, and as often predicted as real ones
         return {epoch: (3 * value - made[EASY][epoch]) / 2 for epoch, value in made[DIFFICULT].items()}
 
     random = {level: known.expect(wrong, at(level)) for level in levels[1:-1]} | {100: train[100]}

@@ -63,6 +63,8 @@ def test_masks_of_some_of_the_runs_are_told() -> None:
         ("onion", ", each with its own examples.", ""),
         ("fig10_some", ", each with its own labels.", ""),
         ("fig2", "", ""),  # of clean labels and of random ones
+        ("planted", ", each with its own examples.", ""),  # of noisy images
+        ("similarity_mnist", "", ""),  # several sets of examples, the same ones for every seed
     ],
 )
 def test_what_seeds_do_not_share_is_told_and_hides_no_wrong_labels(experiment: str, own: str, labels: str) -> None:

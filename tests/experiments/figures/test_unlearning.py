@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from turnover.experiments.figures.interface import claims
-from turnover.experiments.figures.unlearning import measures
+from turnover.experiments.figures.unlearning import items, measures
 from turnover.experiments.plots.figure import Plotted, configured
 
 DATASETS = ("mnist", "cifar10")
@@ -86,7 +86,8 @@ def test_each_bound_decides(network: str, state: str, measure: str, value: float
 
 
 def test_that_few_examples_were_learnt_is_uncertain() -> None:
-    assert set(verdicts(made_up().assign(examples=20)).values()) == {"inconclusive"}
+    assert set(verdicts(made_up().assign(examples=7)).values()) == {"inconclusive"}
+    assert set(items(made_up().assign(examples=7)).values()) == {3 * 7}, "each of three seeds forgets its own"
 
 
 def test_of_one_data_set_alone_claims_on_the_other_are_not_tested() -> None:

@@ -134,10 +134,18 @@ def _setting(config: RunConfig, among: Sequence[RunConfig], recorded: Recorded) 
 
 
 def _own(runs: Sequence[RunConfig]) -> str:
-    """Return what seeds do not share besides initial weights, order and masks."""
-    examples = len({run.dataset.seed for run in runs}) > 1
-    labels = len({run.corruption.seed for run in runs if run.corruption.count}) > 1
-    own = [name for name, differs in (("examples", examples), ("labels", labels)) if differs]
+    """Return what no two seeds share besides initial weights, order and masks."""
+    relabelled = [run for run in runs if run.corruption.count and not run.corruption.sizes]
+    drawn = {
+        "examples": {(run.seed, run.dataset.seed) for run in runs},
+        "labels": {(run.seed, run.corruption.seed) for run in relabelled},
+    }
+    # runs may also draw several sets of examples, the same ones for every seed
+    own = [
+        name
+        for name, pairs in drawn.items()
+        if len({seed for seed, _ in pairs}) == len({of for _, of in pairs}) == len(pairs) > 1
+    ]
     return f", each with its own {' and '.join(own)}" if own else ""
 
 
