@@ -95,8 +95,10 @@ def test_an_onion_is_peeled_and_compared_on_what_remains_in_both() -> None:
         ratios = log_likelihood_ratios(each["confidence"][:, places].tolist(), included.tolist())
         attacked[side] = np.array(ratios), included
     outside = sorted((ratio for ratios, included in attacked.values() for ratio in ratios[~included]), reverse=True)
-    limit = outside[int(0.01 * len(outside))]
+    common = outside[int(0.01 * len(outside))]
     for side, (ratios, included) in attacked.items():
+        alone = sorted(ratios[~included], reverse=True)
+        limit = alone[int(0.01 * len(alone))]
         exposures[side] = np.array(
             [ratios[inside, i].mean() - ratios[~inside, i].mean() for i, inside in enumerate(included.T)]
         )
@@ -107,8 +109,9 @@ def test_an_onion_is_peeled_and_compared_on_what_remains_in_both() -> None:
             assert row["exposure"] == pytest.approx(exposures[side][part].mean())
             positive = [ratios[n, i] for n in range(len(ratios)) for i in part if included[n, i]]
             assert row["found"] == pytest.approx(np.mean(np.array(positive) > limit))
+            assert row["found_common"] == pytest.approx(np.mean(np.array(positive) > common))
             negative = [ratios[n, i] for n in range(len(ratios)) for i in part if not included[n, i]]
-            assert row["false_positives"] == pytest.approx(np.mean(np.array(negative) > limit))
+            assert row["false_positives"] == pytest.approx(np.mean(np.array(negative) > common))
     assert more_exposed == pytest.approx(np.mean(exposures["without_difficult"] > exposures["without_random"]))
     assert set(numbers["tenth"]) == set(range(11))
     found = numbers.set_index(["side", "tenth"])["found"].to_dict()

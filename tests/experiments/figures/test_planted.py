@@ -9,7 +9,7 @@ import pytest
 
 from turnover.config.compose import sweep
 from turnover.experiments.figures.interface import claims
-from turnover.experiments.figures.planted import measures, tabulate
+from turnover.experiments.figures.planted import items, measures, tabulate
 from turnover.experiments.plots.figure import Plotted, configured
 from turnover.experiments.plots.notes import Source
 from turnover.runs.execute import execute
@@ -42,7 +42,9 @@ def made_up() -> pd.DataFrame:
         for seed in (2, 0, 1):
             about = {"dataset": dataset, "seed": seed}
             rows += [
-                about | {"kind": kind, "size": size, "label": -1, "learnt": at, "fitted": 1 - at / 200}
+                about
+                | {"kind": kind, "size": size, "label": -1, "learnt": at, "fitted": 1 - at / 200}
+                | {"examples": 1000}
                 for (kind, size), at in LEARNT.items()
             ]
             shares = {(kind, -1, size): right for (kind, size), right in RIGHT.items()} | CLASSES
@@ -51,6 +53,7 @@ def made_up() -> pd.DataFrame:
                 | {"kind": kind, "size": size, "label": label}
                 | {"right_with": inside, "right_without": outside - seed / 100}
                 | {"memorization": inside - outside + seed / 100}
+                | {"examples": 1000 - label}  # in the order of labels no class has as many as another
                 for (kind, label, size), (inside, outside) in shares.items()
             ]
     return pd.DataFrame(rows)
@@ -105,6 +108,19 @@ def test_each_bound_decides(kind: str, size: float, changed: dict[str, float], c
     for column, value in changed.items():
         numbers.loc[where, column] = value + numbers["seed"] / 1000
     assert against(numbers) == {f"{claim}_mnist"}
+
+
+def test_a_condition_of_few_images_does_not_hold_by_luck() -> None:
+    numbers = made_up()
+    rare = numbers[["dataset", "kind", "size"]].eq(["mnist", "trigger", 4]).all(axis=1)
+    for examples, verdict in ((4, "inconclusive"), (12, "reproduced")):  # all of them are right, in three seeds
+        numbers.loc[rare, "examples"] = examples
+        decided = {claim.id: claim for claim in claims(configured("planted"), Plotted(numbers), DATASETS, "laptop")}
+        assert decided["planted_trigger_mnist"].verdict == verdict
+        fit = next(one for one in decided["planted_trigger_mnist"].measures if one.condition)
+        assert fit.items == 3 * examples
+    assert items(numbers)["imbalance_fit_cifar10"] == 3 * (1000 - 9)
+    assert items(numbers)["canaries_fit_mnist"] == 3 * 1000
 
 
 @pytest.mark.parametrize("options", [["corruption=trigger", "corruption.count=7"], ["corruption=imbalance"]])

@@ -22,6 +22,7 @@ from turnover.runs.store.run import Run
 from turnover.runs.store.tables import read_scores
 
 _RATE = 0.01  # of false positives
+_VALUES = ["exposure", "found", "found_common", "false_positives"]
 _SIDES = {
     "without_difficult": ("without the most exposed tenth", "easy"),
     "without_random": ("without a random tenth", "muted"),
@@ -55,11 +56,11 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
 
 
 def _of_seed(seed: int, sources: Sequence[Source]) -> tuple[pd.DataFrame, float]:
-    """Return rows of one seed: side, tenth (0: all that remain), examples, exposure (mean, nats), found (share at 1 %).
+    """Return rows of one seed: side, tenth (0: all that remain), examples, exposure (mean, nats), and what is found.
 
-    And false_positives, the share that is taken for trained on where it was not; and the share of the examples that are
-    more exposed without the most exposed ones. There is one threshold for both sides, set by the examples that remain
-    in both alone: those that were not left out would set one for themselves.
+    That is found, the share above the threshold at which 1 % of its side are false positives; found_common, above one
+    threshold for both sides, with false_positives, the share that is above it but was not trained on. Thresholds are set
+    by the examples alone that remain in both. And the share of these that are more exposed without the most exposed.
     """
     mine = [source for source in sources if source.config.seed == seed]
     members = {source.config.subsets.train_on: read_members(source.folder) for source in mine}
@@ -74,16 +75,18 @@ def _of_seed(seed: int, sources: Sequence[Source]) -> tuple[pd.DataFrame, float]
         included = networks.included[:, remaining]
         attacked[side] = log_likelihood_ratios(networks.confidence[:, remaining], included), included
     all_ratios, all_included = (torch.cat(of_sides) for of_sides in zip(*attacked.values(), strict=True))
-    limit = threshold(all_ratios, all_included, _RATE)
+    common = threshold(all_ratios, all_included, _RATE)
     rows, by_side = [], {}
     for side, (ratios, included) in attacked.items():
-        exposure = by_side[side] = membership(ratios, included)
+        exposure, limit = membership(ratios, included), threshold(ratios, included, _RATE)
+        by_side[side] = exposure
         for tenth, positions in enumerate([everywhere, *everywhere.tensor_split(10)]):
             row = {"seed": seed, "side": side, "tenth": tenth, "examples": len(positions)}
             row["exposure"] = float(exposure[positions].mean())
             chosen, inside = ratios[:, positions], included[:, positions]
             row["found"] = float(share_above(chosen, inside, limit))
-            row["false_positives"] = float(share_above(chosen, ~inside, limit))
+            row["found_common"] = float(share_above(chosen, inside, common))
+            row["false_positives"] = float(share_above(chosen, ~inside, common))
             rows.append(row)
     more = by_side["without_difficult"] > by_side["without_random"]
     return pd.DataFrame(rows), float(more.double().mean())
@@ -91,7 +94,7 @@ def _of_seed(seed: int, sources: Sequence[Source]) -> tuple[pd.DataFrame, float]
 
 def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
     """Return the differences of the two sides; the share of more exposed examples is in no table."""
-    wide = numbers.pivot(index=["seed", "tenth"], columns="side", values=["exposure", "found", "false_positives"])
+    wide = numbers.pivot(index=["seed", "tenth"], columns="side", values=_VALUES)
 
     def gain(value: str, tenth: int) -> list[float]:
         sides = wide.xs(tenth, level="tenth")[value]
@@ -102,6 +105,7 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
         "found_gain": gain("found", 0),
         "found_tenths": (by_tenth > 0).mean(0).tolist(),
         "found_next_tenth": gain("found", 10),
+        "common_gain": gain("found_common", 0),
         "false_gain": gain("false_positives", 0),
         "gain": gain("exposure", 0),
         "next_tenth_gain": gain("exposure", 10),

@@ -87,6 +87,21 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
     return result
 
 
+def items(numbers: pd.DataFrame) -> dict[str, int]:
+    """Return how many examples the conditions are shares of, the fewer where one is the lower of two.
+
+    No seeds share them, so that all count.
+    """
+    result: dict[str, int] = {}
+    for name, rows in numbers[numbers["size"] > 0].groupby("dataset"):
+        of_size = rows.groupby(["kind", "size", "label"])["examples"].sum()
+        ends = {kind: of_kind.iloc[[0, -1]] for kind, of_kind in of_size.groupby("kind")}
+        result |= {f"{kind}_fit_{name}": int(ends[kind].min()) for kind in ("input_noise", "trigger", "imbalance")}
+        once = {kind: int(ends[kind].iloc[0]) for kind in _LEARNT}
+        result |= {f"copies_fit_{name}": once["copies"], f"canaries_fit_{name}": min(once.values())}
+    return result
+
+
 def _by_label(rows: pd.DataFrame) -> pd.DataFrame:
     """Return numbers of classes.  # index: seed, columns: (number, label)"""
     return rows.pivot(index="seed", columns="label", values=["right_with", "memorization"]).sort_index()

@@ -114,6 +114,7 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
             "dose": value(many, "ratio", "noisy", last) - value(few, "ratio", "noisy", last),
             "dilation_random": value("random", "ratio", "noisy", last),
             "collapse": value(few, "nc1", "test", last) / value("real", "nc1", "test", last),
+            "collapse_more": value(many, "nc1", "test", last) / value(few, "nc1", "test", last),
             "fit_real": value("real", "fit", "all"),
             "fit_random": value("random", "fit", "all"),
             "fit_few": value(few, "fit", "noisy"),
