@@ -241,8 +241,16 @@ def test_a_claim_is_plain_data_for_json() -> None:
     read = json.loads(json.dumps(claim.as_dict()))
     assert (read["id"], read["text"], read["verdict"]) == ("2a", "scores have a long tail", "reproduced")
     [each] = read["measures"]
-    counts = {"items", "least_of"}
-    assert set(each) - counts == {"name", "effect", "interval", "by_seed", "side", "threshold", "verdict", "condition"}
+    assert set(each) - {"items", "least_of", "refutes"} == {
+        "name",
+        "effect",
+        "interval",
+        "by_seed",
+        "side",
+        "threshold",
+        "verdict",
+        "condition",
+    }
     assert each["interval"] == pytest.approx([0.7516, 1.2484], abs=1e-4)
 
 
@@ -327,6 +335,12 @@ def test_only_many_numbers_hide_one_on_the_other_side(side: str, sign: int) -> N
 @pytest.mark.parametrize("count", [1, 7])
 def test_one_number_on_the_claimed_side_speaks_for_all(count: int) -> None:
     assert measure_seeds("any", [1.0, 2.0, 3.0], above=-0.6, least_of=count).verdict == YES
+
+
+def test_what_is_on_the_safe_side_supports_a_claim_and_refutes_none() -> None:
+    for values, verdict in (([1.0, 2.0, 3.0], YES), ([-1.0, 0.0, 1.0], OPEN), ([-9.0, -8.0, -7.0], OPEN)):
+        assert measure_seeds("any", values, above=-0.6, refutes=False).verdict == verdict
+        assert measure_seeds("any", [-value for value in values], below=0.6, refutes=False).verdict == verdict
 
 
 def test_a_lead_of_nothing_is_hardly_ever_refuted() -> None:

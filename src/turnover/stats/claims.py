@@ -39,6 +39,7 @@ class Measured:
     condition: bool = False  # whether it only decides if the claim can be decided
     items: int | None = None  # that were counted, where each seed's number is a share; None: it is no such share
     least_of: int = 1  # of so many numbers it is the least certain one
+    refutes: bool = True  # whether the other side of the threshold speaks against the claim
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ def measure(
     above: float | None = None,
     below: float | None = None,
     condition: bool = False,
+    refutes: bool = True,
     replicates: int = REPLICATES,
 ) -> Measured:
     """Compare a statistic of examples, in runs of several seeds, with a threshold.
@@ -83,7 +85,8 @@ def measure(
     once = np.ones(examples, dtype=np.int64)
     by_seed = [float(run(once)) for run in runs]
     variance = float(bootstrap(runs, examples, replicates).var(ddof=1)) if len(runs) > 1 else 0.0
-    return measure_seeds(name, by_seed, above=above, below=below, condition=condition, variance=variance)
+    sides: dict[str, Any] = {"above": above, "below": below, "condition": condition, "refutes": refutes}
+    return measure_seeds(name, by_seed, **sides, variance=variance)
 
 
 def measure_seeds(
@@ -93,6 +96,7 @@ def measure_seeds(
     above: float | None = None,
     below: float | None = None,
     condition: bool = False,
+    refutes: bool = True,
     variance: float = 0.0,
     items: int | None = None,
     least_of: int = 1,
@@ -101,6 +105,7 @@ def measure_seeds(
 
     Args:
         condition: the claim can only be decided if this measure lies on its side.
+        refutes: to lie on the other side speaks against the claim; else that leaves it inconclusive.
         variance: of the mean, besides that between seeds.
         items: the numbers are shares of so many counted items, those that seeds share counted once; None: they are no
             shares.
@@ -126,7 +131,7 @@ def measure_seeds(
         claimed, contrary = low > threshold, high + wider <= threshold
         if above is None:
             claimed, contrary = high < threshold, low - wider >= threshold
-        verdict = "reproduced" if claimed else "not reproduced" if contrary else "inconclusive"
+        verdict = "reproduced" if claimed else "not reproduced" if contrary and refutes else "inconclusive"
     return Measured(
         name,
         effect=mean,
@@ -138,6 +143,7 @@ def measure_seeds(
         condition=condition,
         items=items,
         least_of=least_of,
+        refutes=refutes,
     )
 
 

@@ -482,7 +482,16 @@ def test_fig10_of_known_curves(known: Known) -> None:
         # of three random labels one is right, and as often predicted as real ones
         return {epoch: (3 * value - made[EASY][epoch]) / 2 for epoch, value in made[DIFFICULT].items()}
 
-    random = {level: known.expect(wrong, at(level)) for level in levels[1:-1]} | {100: train[100]}
+    def beyond_chance(curve: Curve, unseen: Curve) -> Curve:
+        # what is not fitted is wrong by accident as often as of test images, and then any of nine classes
+        by_chance = {epoch: (1 - right) / 9 for epoch, right in unseen.items()}
+        return {epoch: (value - by_chance[epoch]) / (1 - by_chance[epoch]) for epoch, value in curve.items()}
+
+    accuracy = {level: known.expect(wrong, at(level)) for level in levels[1:-1]} | {100: train[100]}
+    random = {
+        level: [beyond_chance(curve, test[level][seed]) for seed, curve in enumerate(of_seeds)]
+        for level, of_seeds in accuracy.items()
+    }
     falls = {level: oracles.falls(curves) for level, curves in test.items()}
     for seed in range(3):
         curves = [random[level][seed] for level in levels[1:]]
@@ -490,6 +499,8 @@ def test_fig10_of_known_curves(known: Known) -> None:
         for name, epochs in (("later", unfitted), ("crossed_later", [oracles.crossed(curve, 0.9) for curve in curves])):
             assert known.measured("10a")[name][seed] == pytest.approx(spearman(levels[1:], epochs), abs=1e-12)
         assert known.measured("10a")["slower"][seed] == pytest.approx(unfitted[-1] - unfitted[0], abs=1e-6)
+        whole = [oracles.crossed(train[level][seed], 0.9) for level in (100, 20)]
+        assert known.measured("10a")["whole_slower"][seed] == pytest.approx(whole[0] - whole[1], abs=1e-9)
         some = [falls[level][seed] for level in (20, 40, 60, 80)]
         assert known.measured("10b")["drop"][seed] == pytest.approx(np.mean(some), abs=1e-12)
         over = np.mean(some) - falls[0][seed]
@@ -515,8 +526,11 @@ def test_accuracies_are_drawn_from_0_to_1_over_all_epochs(known: Known) -> None:
     for axes in (each for each in known.picture.axes if each.axison and "log p" not in each.get_ylabel()):
         assert axes.get_ylim() == pytest.approx((0, 1), abs=0.02)
         assert axes.get_xlim() == (0, known.sources[0].config.epochs)
-        [chance] = [line for line in axes.get_lines() if line.get_label() == "chance"]
-        assert np.asarray(chance.get_ydata()).tolist() == [0.1, 0.1]
+        chance = [line for line in axes.get_lines() if line.get_label() == "chance"]
+        expected = (
+            [] if axes.get_ylabel() == "share" else [[0.1, 0.1]]
+        )  # of labels fitted, of which chance is taken off
+        assert [np.asarray(line.get_ydata()).tolist() for line in chance] == expected
 
 
 def test_runs_that_differ_in_more_than_their_seed_make_no_curve() -> None:

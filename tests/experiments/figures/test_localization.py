@@ -28,7 +28,7 @@ def made_up(shift: float) -> list[dict[str, Any]]:
         for group, share in zip(("noisy", "clean"), shares, strict=True):
             rows.append({"state": state, "layer": layer, "group": group, "measure": "accuracy", "value": share - shift})
     for group, counts in UNITS.items():
-        for measure, factor in (("units", 1.0), ("random_units", -1.0), ("margin", 2.0), ("others_lost", 0.01)):
+        for measure, factor in (("units", 1.0), ("random_units", -1.0), ("margin", -2.0), ("others_lost", 0.01)):
             rows += [
                 {"state": "units", "layer": None, "group": group, "measure": measure, "value": factor * count}
                 for count in counts
@@ -46,10 +46,11 @@ def test_measures_by_hand() -> None:
         "early_minus_late": [-0.55, -0.55],
         "early_clean": [0.99, 0.89],
         "retrained": [0.49, 0.49],
-        "matched_margin": [(2.5 + 3 + 2) / 9] * 2,  # margins here are twice the units
+        "matched_margin": [1 - (2.5 + 3 + 2) / 9] * 2,  # margins here are twice the units, below 0
+        "beyond_margin": [2 * (2.5 + 3 + 2) / 9 - 1] * 2,
         "matched": [(2.5 + 3 + 2) / 9] * 2,  # of 1: three pairs, of 2: two and a tie, of 3: two
         "clean": [1.0, 1.0],
-        "margin": [1.0, 1.0],
+        "margin": [0.0, 0.0],
         "random_units": [1 - (2.5 + 3 + 2) / 9] * 2,
         "others_lost": [0.02, 0.02],
     }

@@ -73,6 +73,8 @@ def test_measures_by_hand() -> None:
             best = best_epoch(numbers, f"{name} test", "plain", others)
             peak = value(numbers, f"{name} test", "plain", seed, best)
             of_seed = {"plain_fall": peak - last("test", "plain"), "plain_wrong": last("wrong", "plain")}
+            best = best_epoch(numbers, f"{name} test", "right", others)
+            of_seed["right_fall"] = value(numbers, f"{name} test", "right", seed, best) - last("test", "right")
             for method in ("gce", "rll", "elr", "small_loss", "co_teaching"):
                 of_seed[f"{method}_wrong"] = last("wrong", method) - last("wrong", "plain")
                 of_seed[f"{method}_last"] = last("test", method) - last("test", "plain")

@@ -164,11 +164,11 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
             less = other if one == "wide" else one  # which of them may be trained less
             beyond = of_factor[less][["wrong", "test"]] - controls[less]
             result[f"{claim}_{name} matched_{name}"] = beyond["wrong"].tolist()
-            result[f"{claim}_{name} line_{name}"] = (of_factor[less]["wrong"] - lines[less]).tolist()
+            result[f"{claim}_{name} line_{name}"] = (of_factor[less]["wrong"] - lines[less]["wrong"]).tolist()
             result[f"{claim}_{name} test_matched_{name}"] = beyond["test"].tolist()
             result[f"{claim}_{name} fit_{name}"] = np.minimum(first["fit"], second["fit"]).tolist()
         tails: dict[str, pd.Series] = {}
-        for measure, of in (("tail", of_factor), ("tail_matched", controls)):
+        for measure, of in (("tail", of_factor), ("tail_matched", lines)):
             left = [of[factor]["tail"] / base["tail"] - of[factor]["wrong"] / base["wrong"] for factor in _HINDER]
             tails[measure] = pd.concat(left, axis=1).mean(axis=1)
             result[f"factor_tail_{name} {measure}_{name}"] = tails[measure].tolist()

@@ -1,7 +1,8 @@
 """Figure 10: training (a) and test accuracy (b) over epochs, with none to all of the labels replaced by random ones.
 
-And the training accuracy on random labels alone (c): on as many of them wherever some are random, else on all.
-Where some are, those that are right by accident are left out; where all are, they are like the others.
+And how many of the random labels alone are fitted (c): of as many of them wherever some are random, else of all.
+Where some are, those that are right by accident are left out; where all are, they are like the others. What is
+predicted right by chance alone is taken off.
 """
 
 from collections.abc import Sequence
@@ -34,12 +35,16 @@ def tabulate(sources: Sequence[Source]) -> Plotted:
     for letter, split in _PANELS.items():
         for count in sorted({source.config.corruption.count for source in plain}):
             runs = [source for source in plain if source.config.corruption.count == count]
+            classes = DATASETS[runs[0].config.dataset.name].classes
+            test = curves(runs, "test", "all", METRIC)
             name = f"{count:,} ({100 * count / size:.0f} %)"
             if letter != "c" or count == size:
-                tables.append(rows(curves(runs, split, "all", METRIC), letter, name))
+                table = curves(runs, split, "all", METRIC)
+                tables.append(rows(table if letter != "c" else fitted(table, test, classes), letter, name))
             elif count:
                 real, random = (curves(runs, split, subset, METRIC) for subset in ("easy", "difficult"))
-                tables.append(rows(wrong_alone(random, real, pd.Series(_right(runs))), letter, name))
+                wrong = wrong_alone(random, real, pd.Series(_right(runs)))
+                tables.append(rows(fitted(wrong, test, classes), letter, name))
     tables.append(rows(curves(cosine, "train", "all", METRIC), "a", f"{size:,} (100 %){_COSINE}"))
     return Plotted(pd.concat(tables, ignore_index=True))
 
@@ -60,6 +65,7 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
     by_count = [pd.DataFrame({count: table[seed] for count, table in random.items()}) for seed in cosine.columns]
     return {
         "later": [later(curves) for curves in by_count],
+        "whole_slower": np.subtract(by_seed(crossed, train[size]), by_seed(crossed, train[min(random)])).tolist(),
         "slower": [unfitted(curves[size]) - unfitted(curves[min(random)]) for curves in by_count],
         "crossed_later": [later(curves, crossed) for curves in by_count],
         "drop": some.tolist(),
@@ -84,6 +90,20 @@ def wrong_alone(random: pd.DataFrame, real: pd.DataFrame, right: pd.Series) -> p
     return (random - right * real) / (1 - right)
 
 
+def fitted(accuracy: pd.DataFrame, test: pd.DataFrame, classes: int) -> pd.DataFrame:
+    """Return the share of wrong labels that is fitted, from the accuracy on them.  # index: epoch; a column by seed
+
+    An image whose label is not fitted is predicted as an unseen one: as its true class as often as a test image, else
+    as one of the other classes, of which its label is any.
+
+    Args:
+        accuracy: on wrong labels.
+        test: accuracy on test images.
+    """
+    by_chance = (1 - test) / (classes - 1)
+    return (accuracy - by_chance) / (1 - by_chance)
+
+
 def _right(runs: Sequence[Source]) -> dict[int, float]:
     """Return which share of the random labels that a run watches is right by accident, by its seed."""
     shares = {}
@@ -103,7 +123,7 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
     titles = {
         "a": f"accuracy on the {size:,} training images",
         "b": "test accuracy",
-        "c": "accuracy on wrong random labels",
+        "c": "share of wrong random labels that is fitted",
     }
     [cosine] = [name for name in drawn["a"] if name.endswith(_COSINE)]
     colours = dict(zip(drawn["b"], shades(len(drawn["b"])), strict=True))
@@ -112,7 +132,7 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
         for name, table in drawn[letter].items():
             if name != cosine:
                 line(axes, table, name, colours[name])
-        accuracy_axes(axes, classes)
+        accuracy_axes(axes, None if letter == "c" else classes)
     line(grid[0], drawn["a"][cosine], cosine, list(colours.values())[-1], "--")
     grid[0].legend(handles=[grid[0].lines[-1]], fontsize=8)
     legend(grid[1], f"random labels; {BAND}", columns=2)

@@ -100,16 +100,18 @@ def _of_one_data_set(numbers: pd.DataFrame) -> dict[str, list[float]]:
         return rows.sort_values("seed")["value"].to_numpy()
 
     late, first = right("early", "noisy", last), right("early", "noisy", 1)
+    matched, margin = (_fewer(numbers, measure, "matched") for measure in ("units", "margin"))
     return {
         "late": late.tolist(),
         "fitted": right("whole", "noisy").tolist(),
         "early_minus_late": (first - late).tolist(),
         "early_clean": right("early", "clean", 1).tolist(),
         "retrained": (right("retrained", "noisy", last) - right("never", "noisy")).tolist(),
-        "matched": _fewer(numbers, "units", "matched"),
+        "matched": matched,
+        "beyond_margin": np.subtract(matched, margin).tolist(),
         "clean": _fewer(numbers, "units", "clean"),
         "margin": _fewer(numbers, "margin", "clean"),
-        "matched_margin": _fewer(numbers, "margin", "matched"),
+        "matched_margin": margin,
         "random_units": _fewer(numbers, "random_units", "matched"),
         "others_lost": numbers[(numbers["measure"] == "others_lost") & (numbers["group"] == "noisy")]
         .groupby("seed")["value"]

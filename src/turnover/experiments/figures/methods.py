@@ -77,8 +77,10 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
             part: {method: table.iloc[-1] for method, table in tables[f"{name} {part}"].items()}
             for part in ("test", *SHARES)
         }
-        fall = pd.Series(falls(tables[f"{name} test"][_PLAIN]), last["test"][_PLAIN].index)
-        values = {"plain_fall": fall, "plain_wrong": last["wrong"][_PLAIN]}
+        fall, alone = (
+            pd.Series(falls(tables[f"{name} test"][method]), last["test"][method].index) for method in (_PLAIN, _RIGHT)
+        )
+        values = {"plain_fall": fall, "right_fall": alone, "plain_wrong": last["wrong"][_PLAIN]}
         for method in _CLAIMED:
             values[f"{method}_wrong"] = last["wrong"][method] - last["wrong"][_PLAIN]
             values[f"{method}_last"] = last["test"][method] - last["test"][_PLAIN]

@@ -59,8 +59,8 @@ def _of_seed(seed: int, sources: Sequence[Source]) -> tuple[pd.DataFrame, float]
     """Return rows of one seed: side, tenth (0: all that remain), examples, exposure (mean, nats), and what is found.
 
     That is found, the share above the threshold at which 1 % of its side are false positives; found_common, above one
-    threshold for both sides, with false_positives, the share that is above it but was not trained on. Thresholds are set
-    by the examples alone that remain in both. And the share of these that are more exposed without the most exposed.
+    threshold for both sides, with false_positives, the share that is above it but was not trained on. Thresholds are
+    set by the examples alone that remain in both. And the share of these with more exposure without the most exposed.
     """
     mine = [source for source in sources if source.config.seed == seed]
     members = {source.config.subsets.train_on: read_members(source.folder) for source in mine}

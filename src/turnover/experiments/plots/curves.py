@@ -115,13 +115,15 @@ def subset_lines(axes: Axes, drawn: Mapping[str, pd.DataFrame], names: Iterable[
         line(axes, drawn[name], name, COLOURS[subset], _DASHES[subset])
 
 
-def accuracy_axes(axes: Axes, classes: int, *, log: bool = False) -> None:
+def accuracy_axes(axes: Axes, classes: int | None, *, log: bool = False) -> None:
     """Set axes of accuracies of the full network over epochs, from 0 to 1, with the level of chance, once all is drawn.
 
     Args:
+        classes: None: they are shares of which chance is taken off, so that there is no such level.
         log: a logarithmic axis of epochs, on which 0 has a place beside 1, or beside the first watched step.
     """
-    axes.axhline(1 / classes, color=COLOURS["muted"], linewidth=1, zorder=1, label="chance")
+    if classes is not None:
+        axes.axhline(1 / classes, color=COLOURS["muted"], linewidth=1, zorder=1, label="chance")
     axes.set_ylim(0, 1.01)
     axes.margins(x=0)
     axes.xaxis.set_major_locator(MaxNLocator(nbins="auto", steps=[1, 2, 5, 10], integer=True))
@@ -136,7 +138,7 @@ def accuracy_axes(axes: Axes, classes: int, *, log: bool = False) -> None:
         axes.set_xticks(ticks, [str(tick) for tick in ticks])
         axes.minorticks_off()
         axes.set_xlabel("epochs trained (full network; log scale)")
-    axes.set_ylabel("accuracy")
+    axes.set_ylabel("accuracy" if classes is not None else "share")
 
 
 def legend(axes: Axes, title: str = BAND, columns: int = 1) -> None:

@@ -15,7 +15,7 @@ def stopped(early: pd.DataFrame, fit: pd.Series) -> pd.DataFrame:
         early: rows of the setting after several numbers of epochs.
         fit: by seed; where all stops fit more, it is the first one.
     """
-    columns, result = ["wrong", "tail", "test"], {}
+    columns, result = ["wrong", "test"], {}
     for seed, value in fit.items():
         path = _path_of(early, seed)
         last = max(int(path["fit"].searchsorted(value, side="right")) - 1, 0)
@@ -23,10 +23,15 @@ def stopped(early: pd.DataFrame, fit: pd.Series) -> pd.DataFrame:
     return pd.DataFrame.from_dict(result, orient="index", columns=columns)
 
 
-def between(early: pd.DataFrame, fit: pd.Series) -> pd.Series:
-    """Return, by seed, the memorization of wrong labels where a line between stops fits as many clean examples."""
+def between(early: pd.DataFrame, fit: pd.Series) -> pd.DataFrame:
+    """Return, by seed, memorization of wrong labels and of the tail where a line between stops fits as many."""
     paths = {seed: _path_of(early, seed) for seed in fit.index}
-    return pd.Series({seed: np.interp(fit[seed], path["fit"], path["wrong"]) for seed, path in paths.items()})
+    return pd.DataFrame(
+        {
+            column: {seed: np.interp(fit[seed], path["fit"], path[column]) for seed, path in paths.items()}
+            for column in ("wrong", "tail")
+        }
+    )
 
 
 def _path_of(early: pd.DataFrame, seed: Hashable) -> pd.DataFrame:

@@ -20,13 +20,15 @@ from turnover.stats.measures import Statistic
 class MeasureConfig(Group):
     """A measure in words, and on which side of which number it must lie; neither: it is reported only.
 
-    A condition is no part of the claim: where it does not hold, the claim cannot be decided.
+    A condition is no part of the claim: where it does not hold, the claim cannot be decided. What does not refute is on
+    the safe side: it can be part of why a claim is reproduced, but to lie on the other side proves nothing.
     """
 
     words: str
     above: float | None = None
     below: float | None = None
     condition: bool = False
+    refutes: bool = True
 
     @model_validator(mode="after")
     def _one_side(self) -> Self:

@@ -25,8 +25,6 @@ from turnover.stats.claims import Measured, decide, measure_seeds
 
 NEAR = 1e-9  # how far apart, absolutely or in parts of it, numbers may be that are computed again from the same ones
 
-_OF_EXAMPLES = ("fig2", "fig7", "fig8")  # whose intervals have the variance over examples in them too
-
 
 @dataclass(frozen=True)
 class Verdict:
@@ -43,9 +41,11 @@ def figure(path: Path) -> Verdict:
     if missing := [file.name for file in (table, path.with_suffix(".png")) if not file.is_file()]:
         return Verdict(path.name, "nothing", [f"{name}: not there" for name in missing])
     result, config = read(path), configured(path.stem.partition("-")[0])
-    differences = [*_configured(result, config), *_checksums(path, result), *_claims(result, config)]
+    differences, values = [*_configured(result, config), *_checksums(path, result)], []
     try:
-        values = list(_numbers(config, pd.read_csv(table), result))
+        plotted = pd.read_csv(table)
+        differences += _claims(result, config, plotted)
+        values = list(_numbers(config, plotted, result))
     except (LookupError, ValueError) as error:  # a row or a column that must be there is not
         values = [(f"{table.name}: no table of such a figure ({type(error).__name__}: {error})", False)]
     differences += [text for text, same in values if not same]
@@ -89,12 +89,12 @@ def _checksums(path: Path, result: dict[str, Any]) -> Iterator[str]:
             yield f"{beside.name}: not the file that was drawn"
 
 
-def _claims(result: dict[str, Any], config: FigureConfig) -> Iterator[str]:
+def _claims(result: dict[str, Any], config: FigureConfig, table: pd.DataFrame) -> Iterator[str]:
     """Check that thresholds are those of the config, and that verdicts follow from the values of the seeds.
 
     A claim that is not reproduced by one measure, or not tested, may lack others that its runs could not give.
     """
-    one = result["settings"].get("dataset.name")
+    one, plotted = result["settings"].get("dataset.name"), figures.measures(config, table)
     datasets = {run.get("dataset.name", one) for run in result["runs"].values()}
     for id, claim in result["claims"].items():
         if id not in config.claims:
@@ -108,7 +108,8 @@ def _claims(result: dict[str, Any], config: FigureConfig) -> Iterator[str]:
             if name not in claimed.measures:
                 yield f"{id}, {name}: no measure of conf/"
                 continue
-            variance = _variance(written) if config.name in _OF_EXAMPLES else 0.0
+            of_examples = figures.of_claim(plotted, id, name) is None  # so that their variance is in the interval too
+            variance = _variance(written) if of_examples else 0.0
             counted = {"items": written.get("items"), "least_of": written.get("least_of", 1)}
             sides = claimed.measures[name].sides
             measured = measure_seeds(name, written["by_seed"], **sides, variance=variance, **counted)
@@ -138,9 +139,10 @@ def _differing(written: dict[str, Any], measured: Measured) -> Iterator[str]:
         yield f"effect {written['effect']}, the mean of its seeds is {measured.effect}"
     if not near(written["interval"], measured.interval):
         yield f"interval {written['interval']}, its seeds say {measured.interval}"
-    for name in ("side", "threshold", "condition"):
-        if written[name] != getattr(measured, name):
-            yield f"{name} {written[name]!r}, conf/ says {getattr(measured, name)!r}"
+    for name in ("side", "threshold", "condition", "refutes"):
+        there = written.get(name, True)  # what refutes is not in older ones
+        if there != getattr(measured, name):
+            yield f"{name} {there!r}, conf/ says {getattr(measured, name)!r}"
     if written["verdict"] != measured.verdict:
         yield f"verdict {written['verdict']!r}, its interval and threshold say {measured.verdict!r}"
 
