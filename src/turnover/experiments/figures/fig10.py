@@ -123,7 +123,7 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
     titles = {
         "a": f"accuracy on the {size:,} training images",
         "b": "test accuracy",
-        "c": "share of wrong random labels that is fitted",
+        "c": "wrong random labels that are fitted",
     }
     [cosine] = [name for name in drawn["a"] if name.endswith(_COSINE)]
     colours = dict(zip(drawn["b"], shades(len(drawn["b"])), strict=True))
