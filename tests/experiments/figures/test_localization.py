@@ -10,6 +10,7 @@ from turnover.experiments.plots.figure import configured
 
 # share of wrong labels and of clean examples right, by state and layer
 RIGHT: dict[tuple[str, int | None], tuple[float, float]] = {
+    ("then", None): (0.2, 0.9),
     ("early", 1): (0.4, 0.99),
     ("early", 2): (0.8, 1.0),
     ("early", 3): (0.95, 1.0),
@@ -42,6 +43,7 @@ def test_measures_by_hand() -> None:
     found = measures(both.sample(frac=1, random_state=0))
     expected = {
         "late": [0.95, 0.85],
+        "then": [0.2, 0.1],
         "fitted": [1.0, 0.9],
         "early_minus_late": [-0.55, -0.55],
         "early_clean": [0.99, 0.89],

@@ -32,8 +32,8 @@ def tabulate(sources: Sequence[Source]) -> Plotted:
     """Return what was measured of each network: dataset, seed, state, epoch (of the
     weights), layer (from 1), group, id, measure, value.
 
-    State: initial or early, what one layer is set back to; retrained; whole (nothing is changed); never (trained on
-    clean examples alone); units. Networks are measured first, where they were not.
+    State: initial or early, what one layer is set back to; then, all layers of the early epoch; retrained; whole
+    (nothing is changed); never (trained on clean examples alone); units. Networks are measured first, where they were not.
     """
     tables = {(source.config.dataset.name, source.config.seed): _measured(source.config) for source in sources}
     parts = []
@@ -73,6 +73,7 @@ def _states(table: pd.DataFrame, early: int) -> pd.DataFrame:
     states = {
         "initial": rewound & one & (table["epoch"] == 0),
         "early": rewound & one & (table["epoch"] == early),
+        "then": rewound & whole & (table["epoch"] == early),
         "whole": rewound & (table["block"] == "none"),
         "retrained": retrained & one,
         "never": retrained & whole,
@@ -103,6 +104,7 @@ def _of_one_data_set(numbers: pd.DataFrame) -> dict[str, list[float]]:
     matched, margin = (_fewer(numbers, measure, "matched") for measure in ("units", "margin"))
     return {
         "late": late.tolist(),
+        "then": right("then", "noisy").tolist(),
         "fitted": right("whole", "noisy").tolist(),
         "early_minus_late": (first - late).tolist(),
         "early_clean": right("early", "clean", 1).tolist(),
