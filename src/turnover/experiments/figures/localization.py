@@ -33,7 +33,7 @@ def tabulate(sources: Sequence[Source]) -> Plotted:
     weights), layer (from 1), group, id, measure, value.
 
     State: initial or early, what one layer is set back to; then, all layers of the early epoch; retrained; whole
-    (nothing is changed); never (trained on clean examples alone); units. Networks are measured first, where they were not.
+    (nothing is changed); never (trained on clean examples alone); units. Networks are measured first where needed.
     """
     tables = {(source.config.dataset.name, source.config.seed): _measured(source.config) for source in sources}
     parts = []
