@@ -401,3 +401,15 @@ def before_passing(path: dict[int, tuple[float, ...]], fit: float) -> float:
             highest, result = now, value
     assert result is not None
     return result
+
+
+def after_passing(path: dict[int, tuple[float, ...]], fit: float) -> float:
+    """The second number of a path by epochs, where its first one passes `fit`; where it never does, at its highest."""
+    highest, result = -1.0, None
+    for _, (now, value, *_) in sorted(path.items()):
+        if now > fit:
+            return value
+        if now > highest:
+            highest, result = now, value
+    assert result is not None
+    return result

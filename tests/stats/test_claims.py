@@ -340,7 +340,11 @@ def test_one_number_on_the_claimed_side_speaks_for_all(count: int) -> None:
 def test_what_is_on_the_safe_side_supports_a_claim_and_refutes_none() -> None:
     for values, verdict in (([1.0, 2.0, 3.0], YES), ([-1.0, 0.0, 1.0], OPEN), ([-9.0, -8.0, -7.0], OPEN)):
         assert measure_seeds("any", values, above=-0.6, refutes=False).verdict == verdict
-        assert measure_seeds("any", [-value for value in values], below=0.6, refutes=False).verdict == verdict
+        found = measure_seeds("any", [-value for value in values], below=0.6, refutes=False)
+        assert (found.verdict, found.refutes) == (verdict, False)
+    low = [lambda counts, by=by: by + float(counts @ np.arange(5.0)) for by in (-99.0, -98.0, -97.0)]
+    verdicts = [measure("any", low, 5, above=0.0, refutes=refutes).verdict for refutes in (True, False)]
+    assert verdicts == [NO, OPEN]
 
 
 def test_a_lead_of_nothing_is_hardly_ever_refuted() -> None:

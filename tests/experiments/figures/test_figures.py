@@ -28,6 +28,7 @@ from turnover.experiments.figures import make as making
 from turnover.experiments.figures.make import FigureJob, make, redraw
 from turnover.experiments.plots.figure import FigureConfig, _Survey
 from turnover.experiments.plots.notes import Source
+from turnover.experiments.reproduction import committed
 from turnover.experiments.results import results, sealed
 from turnover.models.conv import vgg11
 from turnover.runs.execute import execute
@@ -110,6 +111,7 @@ def test_every_figure_runs_and_has_picture_numbers_and_claims(
             low, high = each["interval"]
             assert low <= each["effect"] + 1e-9
             assert each["effect"] <= high + 1e-9
+    assert not committed.figure(smoke / f"{name}.json").wrong, "its claims follow from its table"
 
 
 def without_a_figure() -> list[str]:

@@ -114,6 +114,17 @@ def test_an_onion_is_peeled_and_compared_on_what_remains_in_both() -> None:
             assert row["false_positives"] == pytest.approx(np.mean(np.array(negative) > common))
     assert more_exposed == pytest.approx(np.mean(exposures["without_difficult"] > exposures["without_random"]))
     assert set(numbers["tenth"]) == set(range(11))
+    known = {(row["side"], row["tenth"]): row for row in numbers.to_dict("records")}
+    for measure, value, tenth in (
+        ("found_gain", "found", 0),
+        ("common_gain", "found_common", 0),
+        ("false_gain", "false_positives", 0),
+        ("found_next_tenth", "found", 10),
+        ("gain", "exposure", 0),
+        ("next_tenth_gain", "exposure", 10),
+    ):
+        gain = known["without_difficult", tenth][value] - known["without_random", tenth][value]
+        assert onion.measures(numbers)[measure] == [pytest.approx(gain)]
     found = numbers.set_index(["side", "tenth"])["found"].to_dict()
     more = [found["without_difficult", tenth] > found["without_random", tenth] for tenth in range(1, 11)]
     assert onion.measures(numbers)["found_tenths"] == [sum(more) / 10]

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from turnover.experiments.figures.localization import early_epoch, measures
+from turnover.experiments.figures.localization import _states, early_epoch, measures
 from turnover.experiments.plots.figure import configured
 
 # share of wrong labels and of clean examples right, by state and layer
@@ -21,6 +21,8 @@ RIGHT: dict[tuple[str, int | None], tuple[float, float]] = {
     ("never", None): (0.01, 0.97),
 }
 UNITS: dict[str, list[float]] = {"noisy": [1, 2, 3], "matched": [2, 4, float("inf")], "clean": [5, 6, 7]}
+
+BLOCKS = [(0, "all"), (1, "first"), (2, "second")]
 
 
 def made_up(shift: float) -> list[dict[str, Any]]:
@@ -74,3 +76,28 @@ def test_the_early_epoch_has_the_largest_lead_in_the_mean() -> None:
 
     assert early_epoch([whole({0: 1.0, 1: 0.2, 2: 0.6, 3: 0.5})]) == 2  # never the initial weights
     assert early_epoch([whole({1: 0.2, 2: 0.6, 3: 0.5}), whole({1: 0.1, 2: 0.2, 3: 0.4})]) == 3
+
+
+def test_states_are_those_of_the_epoch_that_others_choose() -> None:
+    rows = [
+        {"probe": probe, "block": block, "epoch": epoch, "group": "noisy", "measure": "accuracy", "value": value}
+        for probe, block, epoch, value in (
+            ("rewind", "none", 30, 1.0),
+            *(("rewind", block, epoch, epoch / 10 + layer / 100) for epoch in (0, 2, 4) for layer, block in BLOCKS),
+            *(("retrain", block, 30, 0.5 + layer / 100) for layer, block in BLOCKS),
+            ("neurons", "all", 30, 7.0),
+        )
+    ]
+    table = _states(pd.DataFrame(rows), 2).set_index("state")["value"]
+    expected = {
+        "initial": [0.01, 0.02],
+        "early": [0.21, 0.22],
+        "then": [0.2],
+        "whole": [1.0],
+        "retrained": [0.51, 0.52],
+        "never": [0.5],
+        "units": [7.0],
+    }
+    assert {state: values.tolist() for state, values in table.groupby(level=0)} == {
+        state: pytest.approx(values) for state, values in expected.items()
+    }

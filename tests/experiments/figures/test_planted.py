@@ -44,7 +44,7 @@ def made_up() -> pd.DataFrame:
             rows += [
                 about
                 | {"kind": kind, "size": size, "label": -1, "learnt": at, "fitted": 1 - at / 200}
-                | {"examples": 1000}
+                | {"examples": 1000 + size if kind == "copies" else 990 - size}
                 for (kind, size), at in LEARNT.items()
             ]
             shares = {(kind, -1, size): right for (kind, size), right in RIGHT.items()} | CLASSES
@@ -53,7 +53,7 @@ def made_up() -> pd.DataFrame:
                 | {"kind": kind, "size": size, "label": label}
                 | {"right_with": inside, "right_without": outside - seed / 100}
                 | {"memorization": inside - outside + seed / 100}
-                | {"examples": 1000 - label}  # in the order of labels no class has as many as another
+                | {"examples": 900 + (seed == 2) + int(10 * size) - 9 * (kind == "input_noise" and size > 0.5) - label}
                 for (kind, label, size), (inside, outside) in shares.items()
             ]
     return pd.DataFrame(rows)
@@ -119,8 +119,10 @@ def test_a_condition_of_few_images_does_not_hold_by_luck() -> None:
         assert decided["planted_trigger_mnist"].verdict == verdict
         fit = next(one for one in decided["planted_trigger_mnist"].measures if one.condition)
         assert fit.items == 3 * examples
-    assert items(numbers)["imbalance_fit_cifar10"] == 3 * (1000 - 9)
-    assert items(numbers)["canaries_fit_mnist"] == 3 * 1000
+    assert items(numbers)["imbalance_fit_cifar10"] == 3 * (900 + 100 - 9) + 1  # the rarest class
+    assert items(numbers)["copies_fit_mnist"] == 3 * 1001
+    assert items(numbers)["canaries_fit_mnist"] == 3 * 989  # fewer than of copies, those seen once
+    assert items(numbers)["input_noise_fit_mnist"] == 3 * (900 + 8 - 9 + 1) + 1  # of the strongest, not of others
 
 
 @pytest.mark.parametrize("options", [["corruption=trigger", "corruption.count=7"], ["corruption=imbalance"]])

@@ -74,6 +74,7 @@ def slow(numbers: pd.DataFrame, dataset: str) -> dict[str, list[float]]:
             "dose": known["many", "ratio", "noisy", 2] - known["few", "ratio", "noisy", 2],
             "dilation_random": known["random", "ratio", "noisy", 2],
             "collapse": known["few", "nc1", "test", 2] / known["real", "nc1", "test", 2],
+            "collapse_more": known["many", "nc1", "test", 2] / known["few", "nc1", "test", 2],
             "fit_real": known["real", "fit", "all", 0],
             "fit_random": known["random", "fit", "all", 0],
             "fit_few": known["few", "fit", "noisy", 0],

@@ -16,7 +16,7 @@ from turnover.common.text import flatten
 from turnover.config.datasets import DATASETS
 from turnover.config.run import RunConfig
 from turnover.estimators.subsampling import with_and_without
-from turnover.experiments.plots.early_stops import between, stopped
+from turnover.experiments.plots.early_stops import between, spared, stopped
 from turnover.experiments.plots.figure import Plotted
 from turnover.experiments.plots.notes import Source
 from turnover.experiments.plots.style import COLOURS, panel
@@ -155,24 +155,24 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
     for name, rows in numbers[numbers["labels"] == "noisy"].groupby("dataset"):
         of_factor = {factor: each.set_index("seed").sort_index() for factor, each in rows.groupby("factor")}
         base, early = of_factor["base"], rows[_of_setting(rows)]
-        controls = {factor: stopped(early, each["fit"]) for factor, each in of_factor.items()}
-        lines = {factor: between(early, each["fit"]) for factor, each in of_factor.items()}
+        stops = {factor: stopped(early, each["fit"]) for factor, each in of_factor.items()}
         for claim, (one, other) in _CLAIMS.items():
             first, second = of_factor[one], of_factor[other]
             for measure in ("wrong", "tail", "test", "membership"):
                 result[f"{claim}_{name} {measure}_{name}"] = (first[measure] - second[measure]).tolist()
             less = other if one == "wide" else one  # which of them may be trained less
-            beyond = of_factor[less][["wrong", "test"]] - controls[less]
-            result[f"{claim}_{name} matched_{name}"] = beyond["wrong"].tolist()
-            result[f"{claim}_{name} line_{name}"] = (of_factor[less]["wrong"] - lines[less]["wrong"]).tolist()
-            result[f"{claim}_{name} test_matched_{name}"] = beyond["test"].tolist()
+            mine, (before, after) = of_factor[less], stops[less]
+            result[f"{claim}_{name} matched_{name}"] = (mine["wrong"] - before["wrong"]).tolist()
+            result[f"{claim}_{name} passed_{name}"] = (mine["wrong"] - after["wrong"]).tolist()
+            result[f"{claim}_{name} line_{name}"] = (mine["wrong"] - between(early, mine["fit"])).tolist()
+            result[f"{claim}_{name} test_matched_{name}"] = (mine["test"] - before["test"]).tolist()
             result[f"{claim}_{name} fit_{name}"] = np.minimum(first["fit"], second["fit"]).tolist()
-        tails: dict[str, pd.Series] = {}
-        for measure, of in (("tail", of_factor), ("tail_matched", lines)):
-            left = [of[factor]["tail"] / base["tail"] - of[factor]["wrong"] / base["wrong"] for factor in _HINDER]
-            tails[measure] = pd.concat(left, axis=1).mean(axis=1)
-            result[f"factor_tail_{name} {measure}_{name}"] = tails[measure].tolist()
-        result[f"factor_tail_{name} tail_beyond_{name}"] = (tails["tail"] - tails["tail_matched"]).tolist()
+        left = {factor: spared(of_factor[factor], base) for factor in _HINDER}
+        around = {factor: pd.concat([spared(stop, base) for stop in stops[factor]], axis=1) for factor in _HINDER}
+        tail = pd.DataFrame(left).mean(axis=1)
+        matched = pd.DataFrame({factor: both.max(axis=1) for factor, both in around.items()}).mean(axis=1)
+        for measure, values in (("tail", tail), ("tail_matched", matched), ("tail_beyond", tail - matched)):
+            result[f"factor_tail_{name} {measure}_{name}"] = values.tolist()
         fits = [of_factor[factor]["fit"] for factor in (*_HINDER, "base")]
         result[f"factor_tail_{name} fit_{name}"] = pd.concat(fits, axis=1).min(axis=1).tolist()
     for name, rows in numbers[numbers["labels"] == "random"].groupby("dataset"):

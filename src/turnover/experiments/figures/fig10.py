@@ -40,11 +40,13 @@ def tabulate(sources: Sequence[Source]) -> Plotted:
             name = f"{count:,} ({100 * count / size:.0f} %)"
             if letter != "c" or count == size:
                 table = curves(runs, split, "all", METRIC)
-                tables.append(rows(table if letter != "c" else fitted(table, test, classes), letter, name))
+                tables.append(rows(table if letter != "c" else fitted(table, 1 / classes), letter, name))
             elif count:
                 real, random = (curves(runs, split, subset, METRIC) for subset in ("easy", "difficult"))
                 wrong = wrong_alone(random, real, pd.Series(_right(runs)))
-                tables.append(rows(fitted(wrong, test, classes), letter, name))
+                # an image whose label is not fitted is predicted as an unseen one: not as its true class as often as
+                # a test image, and then as one of the others, of which its label is any
+                tables.append(rows(fitted(wrong, (1 - test) / (classes - 1)), letter, name))
     tables.append(rows(curves(cosine, "train", "all", METRIC), "a", f"{size:,} (100 %){_COSINE}"))
     return Plotted(pd.concat(tables, ignore_index=True))
 
@@ -90,17 +92,12 @@ def wrong_alone(random: pd.DataFrame, real: pd.DataFrame, right: pd.Series) -> p
     return (random - right * real) / (1 - right)
 
 
-def fitted(accuracy: pd.DataFrame, test: pd.DataFrame, classes: int) -> pd.DataFrame:
-    """Return the share of wrong labels that is fitted, from the accuracy on them.  # index: epoch; a column by seed
-
-    An image whose label is not fitted is predicted as an unseen one: as its true class as often as a test image, else
-    as one of the other classes, of which its label is any.
+def fitted(accuracy: pd.DataFrame, by_chance: pd.DataFrame | float) -> pd.DataFrame:
+    """Return the share of labels that are fitted, from the accuracy on them.  # index: epoch; a column for each seed
 
     Args:
-        accuracy: on wrong labels.
-        test: accuracy on test images.
+        by_chance: the accuracy on those that are not.
     """
-    by_chance = (1 - test) / (classes - 1)
     return (accuracy - by_chance) / (1 - by_chance)
 
 

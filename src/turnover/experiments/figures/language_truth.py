@@ -28,6 +28,7 @@ _COPIES, _SORTED = (
     "copies alone",
     "copies, then cumulative loss",
 )  # controls: what ids tell every score of repeated texts
+_NO_SCORES = (_PAIR, _PAIRS, _BLOCKS, _COPIES, _SORTED)  # of one run
 _COSTS = {_PAIRS: "cost 2", _BLOCKS: "cost 2"}  # in trainings; of all others 1, of turn-over about 1.3
 _GROUPS = {"once": "trained on once", "all": "all sentences"}
 
@@ -64,7 +65,7 @@ def _leads(ranks: dict[str, Statistic], once: np.ndarray) -> dict[str, Statistic
         ranks: by score, its correlation with the truth.
         once: bool, is the sentence trained on once?
     """
-    of_one_run = [ranks[name] for name in ranks if name not in (_PAIR, _PAIRS, _BLOCKS, _COPIES, _SORTED)]
+    of_one_run = [rank for name, rank in ranks.items() if name not in _NO_SCORES]
     inside, blocks = ranks[_DROPOUT], ranks[_BLOCKS]
     return {
         "gain_of_dropout": lambda drawn: inside(drawn) - ranks[_OWN](drawn),
@@ -133,11 +134,14 @@ def _masks(turnover: TurnoverConfig) -> str:
 
 
 def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
-    """Return the measures that are no statistics of sentences, a value for each seed."""
+    """Return the measures of the claims, a value for each seed."""
     grown = numbers[(numbers["panel"] == "a") & (numbers["name"] == "duplicate")]
     memorized = (
         grown.assign(of=grown["of"].astype(int)).pivot(index="seed", columns="of", values="value").sort_index(axis=1)
     )
+    ranks = numbers[numbers["panel"] == "b"].set_index(["of", "name", "seed"])["value"]
+    once, every = ranks["once"].unstack("name"), ranks["all"].unstack("name")
+    of_one_run = [name for name in every if name not in _NO_SCORES]
     masks = numbers[numbers["panel"] == "c"].pivot(index="seed", columns=["of", "name"], values="value")
     leaks, gains = masks["first token"], masks["all tokens"]
     shares = leaks / gains
@@ -147,6 +151,12 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
         "first_token": leaks[_OWN].tolist(),
         "with_dropout": (shares[_DROPOUT] / shares[_OWN]).tolist(),
         "absolute": (leaks[_DROPOUT] / leaks[_OWN]).tolist(),
+        "gain_of_dropout": (every[_DROPOUT] - every[_OWN]).tolist(),
+        "over_length": (once[_DROPOUT] - once[_LENGTH]).tolist(),
+        "over_pair": (once[_DROPOUT] - once[_PAIR]).tolist(),
+        "over_best": (every[_BLOCKS] - every[of_one_run].max(axis=1)).tolist(),
+        "over_halves": (every[_BLOCKS] - every[_PAIRS]).tolist(),
+        "over_copies": (every[_BLOCKS] - every[_SORTED]).tolist(),
     }
 
 

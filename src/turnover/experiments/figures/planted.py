@@ -90,7 +90,7 @@ def measures(numbers: pd.DataFrame) -> dict[str, list[float]]:
 def items(numbers: pd.DataFrame) -> dict[str, int]:
     """Return how many examples the conditions are shares of, the fewer where one is the lower of two.
 
-    No seeds share them, so that all count.
+    Every seed draws its own, so that all count.
     """
     result: dict[str, int] = {}
     for name, rows in numbers[numbers["size"] > 0].groupby("dataset"):

@@ -5,33 +5,37 @@ from collections.abc import Hashable
 import numpy as np
 import pandas as pd
 
+_COLUMNS = ["wrong", "tail", "test"]
 
-def stopped(early: pd.DataFrame, fit: pd.Series) -> pd.DataFrame:
-    """Return, by seed, what the setting does after the last of some numbers of epochs that fits no more clean examples.
 
-    A line between two stops would lie above what is between them, as wrong labels are learnt last.
+def stopped(early: pd.DataFrame, fit: pd.Series) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return, by seed, what the setting does at the last stop that fits no more clean examples, and at the next one.
+
+    So the one lies on the safe side of what fits as many, and the other one beyond it.
 
     Args:
         early: rows of the setting after several numbers of epochs.
-        fit: by seed; where all stops fit more, it is the first one.
+        fit: by seed; where all stops fit more, both are the first one, where none does, the last one.
     """
-    columns, result = ["wrong", "test"], {}
+    before, after = {}, {}
     for seed, value in fit.items():
         path = _path_of(early, seed)
-        last = max(int(path["fit"].searchsorted(value, side="right")) - 1, 0)
-        result[seed] = path.iloc[last][columns].tolist()
-    return pd.DataFrame.from_dict(result, orient="index", columns=columns)
+        more = int(path["fit"].searchsorted(value, side="right"))
+        before[seed] = path.iloc[max(more - 1, 0)][_COLUMNS].tolist()
+        after[seed] = path.iloc[min(more, len(path) - 1)][_COLUMNS].tolist()
+    first, second = (pd.DataFrame.from_dict(rows, orient="index", columns=_COLUMNS) for rows in (before, after))
+    return first, second
 
 
-def between(early: pd.DataFrame, fit: pd.Series) -> pd.DataFrame:
-    """Return, by seed, memorization of wrong labels and of the tail where a line between stops fits as many."""
+def between(early: pd.DataFrame, fit: pd.Series) -> pd.Series:
+    """Return, by seed, the memorization of wrong labels where a line between stops fits as many clean examples."""
     paths = {seed: _path_of(early, seed) for seed in fit.index}
-    return pd.DataFrame(
-        {
-            column: {seed: np.interp(fit[seed], path["fit"], path[column]) for seed, path in paths.items()}
-            for column in ("wrong", "tail")
-        }
-    )
+    return pd.Series({seed: np.interp(fit[seed], path["fit"], path["wrong"]) for seed, path in paths.items()})
+
+
+def spared(rows: pd.DataFrame, setting: pd.DataFrame) -> pd.Series:
+    """Return how much more is left of the clean tail than of wrong labels, as shares of the whole setting's."""
+    return rows["tail"] / setting["tail"] - rows["wrong"] / setting["wrong"]
 
 
 def _path_of(early: pd.DataFrame, seed: Hashable) -> pd.DataFrame:

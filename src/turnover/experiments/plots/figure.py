@@ -34,6 +34,8 @@ class MeasureConfig(Group):
     def _one_side(self) -> Self:
         if self.above is not None and self.below is not None:
             raise ValueError(f"above {self.above:g} and below {self.below:g}: give one of them")
+        if not self.refutes and (self.condition or (self.above, self.below) == (None, None)):
+            raise ValueError("refutes: false is for a measure that decides: give above or below, and no condition")
         return self
 
     @property
