@@ -176,5 +176,5 @@ def near(there: Any, here: Any) -> bool:
     if isinstance(there, list | tuple) and isinstance(here, list | tuple):
         return len(there) == len(here) and all(map(near, there, here))
     if isinstance(there, float) and isinstance(here, float):
-        return math.isclose(there, here, rel_tol=NEAR, abs_tol=NEAR)
+        return math.isclose(there, here, rel_tol=NEAR, abs_tol=NEAR) or (math.isnan(there) and math.isnan(here))
     return bool(there == here)
