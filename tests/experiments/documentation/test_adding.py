@@ -115,7 +115,9 @@ print(*[factor_of(config) for config in runs_of(["factors"], "laptop")])"""
         capture_output=True,
         text=True,
     )
-    assert done.stdout.split().count("no_momentum") == 6, done.stderr  # with and without wrong labels, three seeds
+    names = done.stdout.split()
+    # as any of them, with and without wrong labels, for every seed
+    assert names.count("no_momentum") == names.count("weight_decay") > 0, done.stderr
 
 
 def test_a_probe_is_added_as_the_page_says(tmp_path: Path) -> None:

@@ -94,7 +94,8 @@ def test_wrong_labels_of_all_runs_are_told(kind: str, told: str) -> None:
     assert first.startswith(f"MNIST, 60,000 training examples, 3,000 of 60,000 {told}; MLP")
     assert "labels" not in lines("influence", "laptop")[0]
     assert "labels" not in lines("influence", "laptop", "corruption.count=0,3000")[0], "the picture itself tells it"
-    assert "labels" not in lines("fig3", "laptop")[0], "the subsets tell it"
+    assert "labels" not in lines("fig3", "paper")[0], "the subsets tell it"
+    assert lines("fig3", "laptop")[0].endswith("seeds 3, 4, 5, each with its own labels.")
 
 
 def test_subsets_by_label_tell_how_many_labels_are_random() -> None:

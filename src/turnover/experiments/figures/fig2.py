@@ -66,6 +66,7 @@ def tabulate(sources: Sequence[Source]) -> Plotted:
         "skewness": each(skewness, clean),
         "top_decile_share": each(top_share, clean),
         "final_fitted_share": fitted(final),
+        "final_median_distance": each(distance, final),
         "final_skewness": each(skewness, final),
         "final_top_decile_share": each(top_share, final),
         "auroc": ordered(noisy, replaced),
