@@ -69,7 +69,7 @@ def draw(numbers: pd.DataFrame, configs: Sequence[RunConfig]) -> Figure:
     """Draw a panel for each size, a line for each number of copies."""
     sizes, counts = sorted(numbers["dim"].unique()), sorted(numbers["copies"].unique())
     picture, panels = plt.subplots(
-        1, len(sizes), figsize=(1 + 3 * len(sizes), 3.6), layout="constrained", sharey=True, squeeze=False
+        1, len(sizes), figsize=(1 + 3 * len(sizes), 4.8), layout="constrained", sharey=True, squeeze=False
     )
     for axes, letter, size in zip(panels[0], "abcdef", sizes, strict=False):
         panel(axes, letter, f"{size} channels a token")
