@@ -8,7 +8,7 @@ PY       := .venv/bin/python
 
 .DEFAULT_GOAL := help
 FIGURES := $(basename $(notdir $(shell ls conf/figure/*.yaml | sort -V)))
-.PHONY: help data language survey test test-oldest test-slurm slurm-up slurm-down stress stress-slurm check-reference repro-check bench validate validate_labels report reproduce audit docs readme notebooks $(FIGURES)
+.PHONY: help data language survey test test-oldest test-slurm slurm-up slurm-down stress stress-slurm check-reference repro-check bench validate validate_labels report reproduce paper audit docs readme notebooks $(FIGURES)
 
 help:  ## this list
 	@echo "turnover: which training examples does my network memorize?"
@@ -48,6 +48,10 @@ survey: .venv/installed  ## what the survey "Memorization in deep learning" name
 
 reproduce: .venv/installed  ## everything: plan, figures, studies, validation, bench, report; kept in outputs/reference
 	$(PY) scripts/reproduce.py --scale $(SCALE) --launcher $(LAUNCHER)
+
+paper: .venv/installed  ## what has not been run at the paper's own scale: plan in minutes first; stopped, it goes on
+	$(PY) scripts/reproduce.py --scale paper --launcher $(LAUNCHER) --only fig10,fig4_vgg,bench
+	$(MAKE) fig8 SCALE=paper OVERRIDES="turnover.layers=null epochs=200 schedule=multistep"
 
 validate: .venv/installed  ## which score is right? every estimator against ground truth
 	$(PY) scripts/validate.py scale=$(SCALE) launcher=$(LAUNCHER)

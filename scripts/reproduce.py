@@ -15,8 +15,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", choices=("smoke", "laptop", "paper"), default="laptop", help="default: laptop")
     parser.add_argument("--launcher", default="basic", help="of the runs: basic (default), joblib, slurm, or another")
+    parser.add_argument("--only", default="", help="these steps in this order, by their names in the plan: fig10,bench")
     given = parser.parse_args()
-    print(reproduce(given.scale, given.launcher), flush=True)
+    print(reproduce(given.scale, given.launcher, list(filter(None, given.only.split(",")))), flush=True)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import pytest
 from turnover.common.files import write_json
 from turnover.config.compose import sweep
 from turnover.config.run import RunConfig
-from turnover.errors import RunFailed
+from turnover.errors import RefusedInput, RunFailed
 from turnover.experiments.plots.figure import NAMES
 from turnover.experiments.reproduction import work
 from turnover.experiments.reproduction.plan import Planned, Step
@@ -107,6 +107,16 @@ def test_runs_come_before_what_is_made_of_them(called: list[tuple[str, ...]], mo
     monkeypatch.setattr(work, "steps", lambda scale: [FIG1, INFLUENCE, REPORT])
     work.reproduce("smoke", "basic")
     assert called == [FIG1.last, (*INFLUENCE.last, "launcher=basic"), REPORT.last]
+
+
+def test_some_steps_are_done_in_the_order_in_which_they_are_named(
+    called: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "steps", lambda scale: [FIG1, INFLUENCE, REPORT])
+    work.reproduce("smoke", "basic", ["report", "fig1"])
+    assert called == [REPORT.last, FIG1.last]
+    with pytest.raises(RefusedInput, match="--only: 'fig11' is no step; there are fig1, influence, report"):
+        work.reproduce("smoke", "basic", ["fig1", "fig11"])
 
 
 def test_missing_runs_are_made_and_finished_ones_start_no_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,7 +224,7 @@ def made(outputs: Path) -> set[str]:
 
 def test_all_that_is_small_is_kept(outputs: Path, tmp_path: Path) -> None:
     expected = made(outputs)
-    folder = work.keep("laptop", tmp_path / "kept")
+    folder = work.keep("laptop", folder=tmp_path / "kept")
     found = {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
     assert set(found.values()) == expected
     assert found["fig2.csv"] == "figures/laptop/fig2.csv"
@@ -223,11 +233,19 @@ def test_all_that_is_small_is_kept(outputs: Path, tmp_path: Path) -> None:
     assert found["reproduction.json"] == "reproduction/laptop.json"
 
 
+def test_of_some_steps_their_results_are_kept(outputs: Path, tmp_path: Path) -> None:
+    made(outputs)
+    (outputs / "figures" / "laptop" / "onion.json").unlink()
+    folder = work.keep("laptop", ["fig10", "bench"], tmp_path / "kept")
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert found == {"fig10.png", "fig10.csv", "fig10.json", "bench.csv", "bench_machine.json"}
+
+
 def test_nothing_is_kept_if_something_is_missing(outputs: Path, tmp_path: Path) -> None:
     made(outputs)
     (outputs / "figures" / "laptop" / "onion.json").unlink()
     with pytest.raises(RunFailed, match=r"onion\.json: not there; make reproduce SCALE=laptop makes it"):
-        work.keep("laptop", tmp_path / "kept")
+        work.keep("laptop", folder=tmp_path / "kept")
     assert not (tmp_path / "kept").exists()
 
 
@@ -237,7 +255,7 @@ def test_results_at_smoke_scale_are_not_kept(
 ) -> None:
     found: list[str] = []
     monkeypatch.setattr(work, "steps", lambda scale: [FIG1])
-    monkeypatch.setattr(work, "keep", found.append)
+    monkeypatch.setattr(work, "keep", lambda scale, only: found.append(scale))
     work.reproduce(scale, "basic")
     assert found == kept
 

@@ -13,6 +13,7 @@ from turnover.common.files import checkout, outputs_root, write_json
 from turnover.common.text import clock
 from turnover.config.compose import sweep
 from turnover.config.run import RunConfig
+from turnover.errors import RefusedInput
 from turnover.experiments.plots.figure import NAMES, configured
 from turnover.runs.plan import Expected
 from turnover.runs.store.provenance import provenance
@@ -47,6 +48,19 @@ def steps(scale: Scale) -> list[Step]:
     if scale == "smoke":  # one comparison of seconds, enough to see that it works
         bench = Step("bench", (), ("benchmark.py", "--rounds", "1", "--only", "masks"))
     return [*figures, validate, bench, Step("report", (), ("report.py", f"scale={scale}"))]
+
+
+def chosen(steps: Sequence[Step], only: Sequence[str]) -> list[Step]:
+    """Return the steps of these names, in the order of the names; all without names.
+
+    Raises:
+        RefusedInput: there is no step of a name.
+    """
+    by_name = {step.name: step for step in steps}
+    for name in only:
+        if name not in by_name:
+            raise RefusedInput(f"--only: {name!r} is no step; there are {', '.join(by_name)}")
+    return [by_name[name] for name in only or by_name]
 
 
 log = logging.getLogger("turnover")

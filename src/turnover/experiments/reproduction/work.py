@@ -7,7 +7,7 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from turnover.common.files import checkout, locked, outputs_root, replacing, wri
 from turnover.common.text import clock
 from turnover.errors import RunFailed
 from turnover.experiments.plots.figure import NAMES
-from turnover.experiments.reproduction.plan import Planned, Scale, announce, left_seconds, steps
+from turnover.experiments.reproduction.plan import Planned, Scale, announce, chosen, left_seconds, steps
 from turnover.runs.scripts import call
 from turnover.runs.store.provenance import commit, now, provenance
 from turnover.runs.store.run import Run
@@ -26,15 +26,19 @@ log = logging.getLogger("turnover")
 KEPT = ("laptop", "paper")  # at smoke scale numbers and verdicts mean nothing
 
 
-def reproduce(scale: Scale, launcher: str) -> Path:
+def reproduce(scale: Scale, launcher: str, only: Sequence[str] = ()) -> Path:
     """Log the plan, do it, and keep its results in outputs/reference; returns the record's path.
 
+    Args:
+        only: names of steps; none: all.
+
     Raises:
+        RefusedInput: there is no such step.
         KeyboardInterrupt: it was stopped; called again it goes on.
         SystemExit: a script failed, and has logged why.
     """
     with locked(path(scale).with_name(f".{scale}.lock"), f"the reproduction at {scale} scale"):
-        planned = announce(steps(scale), scale, launcher)
+        planned = announce(chosen(steps(scale), only), scale, launcher)
         for number, step in enumerate(planned, 1):
             left = left_seconds(planned[number - 1 :])
             ahead = f", about {clock(left)} of training to go" if left else ""
@@ -43,7 +47,7 @@ def reproduce(scale: Scale, launcher: str) -> Path:
                 _do(step, scale, launcher)
         log.info("\neverything at %s scale took %s so far", scale, clock(read(scale)["seconds"]))
         if scale in KEPT:
-            log.info("results are kept in %s; make readme tells them in the README", keep(scale))
+            log.info("results are kept in %s; make readme tells them in the README", keep(scale, only))
         else:
             log.info("nothing is kept in outputs/reference: at this scale numbers mean nothing")
     return path(scale)
@@ -115,17 +119,18 @@ def recorded(scale: Scale, planned: Planned) -> Iterator[None]:
         write_json(path(scale), {"scale": scale, "seconds": total, "steps": steps})
 
 
-def keep(scale: Scale, folder: Path | None = None) -> Path:
+def keep(scale: Scale, only: Sequence[str] = (), folder: Path | None = None) -> Path:
     """Copy the results of a scale to its folder in outputs/reference; files there that have no new version stay.
 
     Args:
+        only: names of steps whose results are copied; none: all.
         folder: another place.
 
     Raises:
         RunFailed: a result is missing; then nothing is copied.
     """
     folder = folder or checkout() / "outputs" / "reference" / scale
-    pairs = list(_pairs(scale))
+    pairs = [(path, name) for step, path, name in _kept(scale) if not only or step in only]
     if missing := [str(source) for source, _ in pairs if not source.is_file()]:
         raise RunFailed(f"{', '.join(missing)}: not there; make reproduce SCALE={scale} makes it")
     for source, name in pairs:
@@ -134,17 +139,17 @@ def keep(scale: Scale, folder: Path | None = None) -> Path:
     return folder
 
 
-def _pairs(scale: Scale) -> Iterator[tuple[Path, str]]:
-    """Yield the files to keep, and their names there."""
+def _kept(scale: Scale) -> Iterator[tuple[str, Path, str]]:
+    """Yield the files to keep: the step that makes one, its path, its name there."""
     root = outputs_root()
     for name in NAMES:
         for kind in ("png", "csv", "json"):  # the json last: it vouches for the others
-            yield root / "figures" / scale / f"{name}.{kind}", f"{name}.{kind}"
+            yield name, root / "figures" / scale / f"{name}.{kind}", f"{name}.{kind}"
     validated = root / "validate" / scale
-    yield validated / "validate.json", "validate/validate.json"
+    yield "validate", validated / "validate.json", "validate/validate.json"
     for file in sorted(validated.glob("*")):
         if file.suffix in (".png", ".csv", ".parquet"):
-            yield file, f"validate/{file.name}"
-    yield root / "bench" / "bench.csv", "bench.csv"
-    yield root / "bench" / "machine.json", "bench_machine.json"
-    yield path(scale), "reproduction.json"
+            yield "validate", file, f"validate/{file.name}"
+    yield "bench", root / "bench" / "bench.csv", "bench.csv"
+    yield "bench", root / "bench" / "machine.json", "bench_machine.json"
+    yield "all", path(scale), "reproduction.json"
