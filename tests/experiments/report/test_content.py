@@ -80,6 +80,12 @@ def test_every_claim_stands_once_with_its_verdicts_and_numbers() -> None:
     assert rows[2].rows[0].cells[1] is None
 
 
+def test_what_can_only_support_a_claim_says_so() -> None:
+    rows = {row.id: row for row in claims([results.results("laptop")])}
+    sides = {row.claimed for row in rows["factor_weight_decay_mnist"].rows}
+    assert {"< -0.5", "< 0 (supports only)", "< 0", "> 0.9 (condition)", "reported only"} <= sides
+
+
 def test_marks_lie_as_the_numbers_do() -> None:
     for row in claims([results.results("laptop")]):
         for each in row.rows:

@@ -113,7 +113,8 @@ def claimed(measured: dict[str, Any]) -> str:
     if measured["threshold"] is None:
         return "reported only"
     sign = ">" if measured["side"] == "above" else "<"
-    return f"{sign} {measured['threshold']:g}" + (" (condition)" if measured["condition"] else "")
+    role = " (condition)" if measured["condition"] else "" if measured.get("refutes", True) else " (supports only)"
+    return f"{sign} {measured['threshold']:g}{role}"
 
 
 def _cell(measured: dict[str, Any]) -> Cell:

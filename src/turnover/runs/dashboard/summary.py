@@ -156,8 +156,8 @@ def table(claims: Sequence[Claim]) -> pd.DataFrame:
     for claim in claims:
         for measure in claim.measures:
             low, high = measure.interval or (None, None)
-            condition = " (condition)" if measure.condition else ""
-            bound = "" if measure.threshold is None else f"{measure.side} {measure.threshold:g}{condition}"
+            role = " (condition)" if measure.condition else "" if measure.refutes else " (supports only)"
+            bound = "" if measure.threshold is None else f"{measure.side} {measure.threshold:g}{role}"
             measured = {"measure": measure.name, "effect": measure.effect, "low": low, "high": high, "claimed": bound}
             rows.append({"claim": claim.id, "text": claim.text, "verdict": claim.verdict} | measured)
     return pd.DataFrame(rows)
