@@ -180,6 +180,11 @@ def decide(id: str, text: str, measures: Sequence[Measured], *, tested: bool = T
     return Claim(id, text, verdict, tuple(measures))
 
 
+def role(*, condition: bool, refutes: bool) -> str:
+    """Return what a threshold is for, to be written behind it; nothing where it can decide a claim either way."""
+    return " (condition)" if condition else "" if refutes else " (supports only)"
+
+
 def left_by_holm(measures: Sequence[Measured]) -> list[Measured]:
     """Return those that lie on the claimed side after Holm's correction (1979) for all that decide a claim.
 

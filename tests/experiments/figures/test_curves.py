@@ -528,9 +528,8 @@ def test_accuracies_are_drawn_from_0_to_1_over_all_epochs(known: Known) -> None:
         assert axes.get_ylim() == pytest.approx((0, 1), abs=0.02)
         assert axes.get_xlim() == (0, known.sources[0].config.epochs)
         chance = [line for line in axes.get_lines() if line.get_label() == "chance"]
-        expected = (
-            [] if axes.get_ylabel() == "share" else [[0.1, 0.1]]
-        )  # of labels fitted, of which chance is taken off
+        taken_off = axes.get_ylabel() == "share"  # of labels that are fitted
+        expected = [] if taken_off else [[0.1, 0.1]]
         assert [np.asarray(line.get_ydata()).tolist() for line in chance] == expected
 
 

@@ -30,13 +30,11 @@ def tabulate(sources: Sequence[Source]) -> Plotted:
     """Return the curves of runs of every corruption level with the same seeds."""
     cosine = [source for source in sources if source.config.schedule.name == "cosine"]
     plain = [source for source in sources if source not in cosine]
-    size = plain[0].config.train_size
+    size, classes = plain[0].config.train_size, DATASETS[plain[0].config.dataset.name].classes
     tables = []
     for letter, split in _PANELS.items():
         for count in sorted({source.config.corruption.count for source in plain}):
             runs = [source for source in plain if source.config.corruption.count == count]
-            classes = DATASETS[runs[0].config.dataset.name].classes
-            test = curves(runs, "test", "all", METRIC)
             name = f"{count:,} ({100 * count / size:.0f} %)"
             if letter != "c" or count == size:
                 table = curves(runs, split, "all", METRIC)
@@ -46,7 +44,8 @@ def tabulate(sources: Sequence[Source]) -> Plotted:
                 wrong = wrong_alone(random, real, pd.Series(_right(runs)))
                 # an image whose label is not fitted is predicted as an unseen one: not as its true class as often as
                 # a test image, and then as one of the others, of which its label is any
-                tables.append(rows(fitted(wrong, (1 - test) / (classes - 1)), letter, name))
+                by_chance = (1 - curves(runs, "test", "all", METRIC)) / (classes - 1)
+                tables.append(rows(fitted(wrong, by_chance), letter, name))
     tables.append(rows(curves(cosine, "train", "all", METRIC), "a", f"{size:,} (100 %){_COSINE}"))
     return Plotted(pd.concat(tables, ignore_index=True))
 

@@ -7,7 +7,7 @@ from typing import Any
 from turnover.common.text import effect
 from turnover.experiments.plots.figure import claim_of, remarks, words
 from turnover.experiments.results import Result, Values, sort_key
-from turnover.stats.claims import Measured, left_by_holm
+from turnover.stats.claims import Measured, left_by_holm, role
 
 VERDICTS = ("reproduced", "inconclusive", "not reproduced", "not tested")
 
@@ -113,8 +113,8 @@ def claimed(measured: dict[str, Any]) -> str:
     if measured["threshold"] is None:
         return "reported only"
     sign = ">" if measured["side"] == "above" else "<"
-    role = " (condition)" if measured["condition"] else "" if measured.get("refutes", True) else " (supports only)"
-    return f"{sign} {measured['threshold']:g}{role}"
+    behind = role(condition=measured["condition"], refutes=measured.get("refutes", True))
+    return f"{sign} {measured['threshold']:g}{behind}"
 
 
 def _cell(measured: dict[str, Any]) -> Cell:

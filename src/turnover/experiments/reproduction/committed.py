@@ -25,8 +25,7 @@ from turnover.stats.claims import Measured, decide, measure_seeds
 
 NEAR = 1e-9  # how far apart, absolutely or in parts of it, numbers may be that are computed again from the same ones
 
-# whose intervals have the variance over examples in them too: all measures of a figure, or those of some claims
-_OF_EXAMPLES = {"fig2": (), "fig7": (), "fig8": (), "language_truth": ("L6", "L7", "LB")}
+_OF_EXAMPLES = ("2a", "2b", "7", "8", "L6", "L7", "LB")  # claims whose intervals have the variance over examples too
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def _claims(result: dict[str, Any], config: FigureConfig) -> Iterator[str]:
 
     A claim that is not reproduced by one measure, or not tested, may lack others that its runs could not give.
     """
-    one, some = result["settings"].get("dataset.name"), _OF_EXAMPLES.get(config.name)
+    one = result["settings"].get("dataset.name")
     datasets = {run.get("dataset.name", one) for run in result["runs"].values()}
     for id, claim in result["claims"].items():
         if id not in config.claims:
@@ -109,7 +108,7 @@ def _claims(result: dict[str, Any], config: FigureConfig) -> Iterator[str]:
             if name not in claimed.measures:
                 yield f"{id}, {name}: no measure of conf/"
                 continue
-            variance = _variance(written) if some is not None and id in (some or config.claims) else 0.0
+            variance = _variance(written) if id in _OF_EXAMPLES else 0.0
             counted = {"items": written.get("items"), "least_of": written.get("least_of", 1)}
             sides = claimed.measures[name].sides
             measured = measure_seeds(name, written["by_seed"], **sides, variance=variance, **counted)
@@ -139,10 +138,10 @@ def _differing(written: dict[str, Any], measured: Measured) -> Iterator[str]:
         yield f"effect {written['effect']}, the mean of its seeds is {measured.effect}"
     if not near(written["interval"], measured.interval):
         yield f"interval {written['interval']}, its seeds say {measured.interval}"
+    there = {"refutes": True, **written}  # older ones do not say it
     for name in ("side", "threshold", "condition", "refutes"):
-        there = written.get(name, True)  # what refutes is not in older ones
-        if there != getattr(measured, name):
-            yield f"{name} {there!r}, conf/ says {getattr(measured, name)!r}"
+        if there[name] != getattr(measured, name):
+            yield f"{name} {there[name]!r}, conf/ says {getattr(measured, name)!r}"
     if written["verdict"] != measured.verdict:
         yield f"verdict {written['verdict']!r}, its interval and threshold say {measured.verdict!r}"
 

@@ -14,7 +14,7 @@ from turnover.config.run import RunConfig, identity, title
 from turnover.runs.dashboard.wandb import Dashboard, Files, dashboard
 from turnover.runs.store.run import Run
 from turnover.runs.store.tables import Metric
-from turnover.stats.claims import Claim
+from turnover.stats.claims import Claim, role
 from turnover.stats.measures import auroc, median, skewness, top_share
 
 # names on the dashboard, besides those of metrics
@@ -156,8 +156,8 @@ def table(claims: Sequence[Claim]) -> pd.DataFrame:
     for claim in claims:
         for measure in claim.measures:
             low, high = measure.interval or (None, None)
-            role = " (condition)" if measure.condition else "" if measure.refutes else " (supports only)"
-            bound = "" if measure.threshold is None else f"{measure.side} {measure.threshold:g}{role}"
+            behind = role(condition=measure.condition, refutes=measure.refutes)
+            bound = "" if measure.threshold is None else f"{measure.side} {measure.threshold:g}{behind}"
             measured = {"measure": measure.name, "effect": measure.effect, "low": low, "high": high, "claimed": bound}
             rows.append({"claim": claim.id, "text": claim.text, "verdict": claim.verdict} | measured)
     return pd.DataFrame(rows)
